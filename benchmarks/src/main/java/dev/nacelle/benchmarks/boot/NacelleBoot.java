@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.benchmarks.boot;
+
+import dev.nacelle.spi.Hypervisor;
+import dev.nacelle.spi.VirtualMachine;
+import dev.nacelle.spi.VmSpec;
+import dev.nacelle.spi.VmStatistics;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.concurrent.CompletableFuture;
+
+/** Through the SPI, as core does it. */
+final class NacelleBoot implements Boot {
+  /** Where the agent dials (proto/src/main/protobuf/nacelle/agent/v1/agent.proto). */
+  static final int AGENT_PORT = 1024;
+
+  private final Hypervisor hypervisor;
+
+  NacelleBoot(Hypervisor hypervisor) {
+    this.hypervisor = hypervisor;
+  }
+
+  @Override
+  public String name() {
+    return "nacelle";
+  }
+
+  @Override
+  public Result run(Guest guest) {
+    VmSpec spec =
+        new VmSpec(
+            "bench",
+            guest.kernel(),
+            guest.initramfs(),
+            guest.parameters(),
+            (long) guest.memoryMib() << 20,
+            1,
+            List.of(),
+            VmSpec.DEFAULT_CONSOLE_BYTES);
+    CompletableFuture<Long> ready = new CompletableFuture<>();
+    long called = System.nanoTime();
+    try (VirtualMachine machine = hypervisor.create(spec)) {
+      machine.listen(AGENT_PORT, connection -> ready.complete(System.nanoTime()));
+      machine
+          .exit()
+          .thenAccept(exit -> ready.completeExceptionally(new IllegalStateException("" + exit)));
+      machine.start();
+      long accepted;
+      try {
+        accepted = ready.join();
+      } catch (RuntimeException e) {
+        throw new IllegalStateException(e.getMessage() + "\n" + machine.console().tail(), e);
+      }
+      VmStatistics statistics = machine.statistics();
+      Map<String, Long> counters = new TreeMap<>(statistics.exits());
+      counters.put("nanos to the first KVM_RUN", statistics.firstRunNanoTime() - called);
+      return new Result(accepted - called, counters);
+    }
+  }
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle;
+
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+
+/** What several builders refuse. */
+final class Checks {
+  /** Fits 63 bits of nanoseconds, which Duration alone does not promise. */
+  private static final Duration LONGEST = Duration.ofDays(36_525);
+
+  private Checks() {}
+
+  static String noNul(String what, String text) {
+    if (text.indexOf('\0') >= 0) {
+      throw new IllegalArgumentException(
+          "the " + what + " holds a NUL: " + text.replace('\0', '?'));
+    }
+    return text;
+  }
+
+  static List<String> arguments(String... arguments) {
+    for (String argument : arguments) {
+      noNul("argument", argument);
+    }
+    return List.of(arguments);
+  }
+
+  static void variable(Map<String, String> variables, String name, String value) {
+    if (name.isEmpty() || name.indexOf('=') >= 0) {
+      throw new IllegalArgumentException("not the name of an environment variable: '" + name + "'");
+    }
+    variables.put(noNul("variable's name", name), noNul("variable " + name, value));
+  }
+
+  static String absolute(String path) {
+    if (!path.startsWith("/")) {
+      throw new IllegalArgumentException("the working directory is not absolute: '" + path + "'");
+    }
+    return noNul("working directory", path);
+  }
+
+  static Duration duration(String what, Duration duration) {
+    if (duration.isNegative() || duration.isZero() || duration.compareTo(LONGEST) > 0) {
+      throw new IllegalArgumentException(
+          "the " + what + " is not between 1 ns and 100 years: " + duration);
+    }
+    return duration;
+  }
+}

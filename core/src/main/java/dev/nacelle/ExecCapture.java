@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle;
+
+import dev.nacelle.agent.AgentClient;
+import dev.nacelle.agent.AgentException;
+import dev.nacelle.agent.AgentProcess;
+import dev.nacelle.agent.ProcessListener;
+import dev.nacelle.agent.ProcessRequest;
+import java.io.ByteArrayOutputStream;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import org.jspecify.annotations.Nullable;
+
+/** A process whose outputs are kept, up to a limit, until it ends. */
+final class ExecCapture implements ProcessListener {
+  /**
+   * What a shell returns for a command that it did not find, or could not execute (POSIX 2.8.2).
+   */
+  private static final int NOT_FOUND = 127;
+
+  private static final int NOT_EXECUTABLE = 126;
+
+  private final long start = System.nanoTime();
+  private final CompletableFuture<ExecResult> result = new CompletableFuture<>();
+  private final Buffer stdout;
+  private final Buffer stderr;
+  private final StdinFeed stdin;
+  private @Nullable AgentProcess process;
+
+  private static final class Buffer {
+    private final ByteArrayOutputStream kept = new ByteArrayOutputStream();
+    private final int limit;
+    private boolean truncated;
+
+    Buffer(int limit) {
+      this.limit = limit;
+    }
+
+    void add(ByteBuffer bytes) {
+      int room = limit - kept.size();
+      truncated |= bytes.remaining() > room;
+      byte[] part = new byte[Math.min(room, bytes.remaining())];
+      bytes.get(part);
+      kept.writeBytes(part);
+    }
+
+    Output output() {
+      return new Output(kept.toByteArray(), truncated);
+    }
+  }
+
+  ExecCapture(ProcessSpec spec) {
+    int limit = (int) spec.outputLimit().bytes();
+    stdout = new Buffer(limit);
+    stderr = new Buffer(limit);
+    byte[] content = spec.stdinBytes();
+    stdin = new StdinFeed(content == null ? new byte[0] : content);
+  }
+
+  synchronized void run(AgentClient client, ProcessRequest request, @Nullable Duration deadline) {
+    process = client.run(request, this, deadline);
+  }
+
+  /** Fails with {@link AgentException} or {@link ProcessException}; completes on an event loop. */
+  CompletableFuture<ExecResult> result() {
+    return result;
+  }
+
+  void cancel() {
+    running().cancel();
+  }
+
+  /** Events may come before {@link #run} has returned. */
+  private synchronized AgentProcess running() {
+    if (process == null) {
+      throw new IllegalStateException("not running");
+    }
+    return process;
+  }
+
+  @Override
+  public void onStarted(long pid) {
+    stdin.pump(running());
+  }
+
+  @Override
+  public boolean onOutput(boolean error, ByteBuffer bytes) {
+    (error ? stderr : stdout).add(bytes);
+    return true;
+  }
+
+  @Override
+  public void onWritable() {
+    stdin.pump(running());
+  }
+
+  @Override
+  public void onExit(ExitStatus status) {
+    complete(status);
+  }
+
+  private void complete(ExitStatus status) {
+    result.complete(
+        new ExecResult(
+            status, stdout.output(), stderr.output(), Duration.ofNanos(System.nanoTime() - start)));
+  }
+
+  @Override
+  public void onStartFailed(StartFailure reason, String message, int errno) {
+    switch (reason) {
+      case COMMAND_NOT_FOUND -> completeAsShell(NOT_FOUND, message);
+      case COMMAND_NOT_EXECUTABLE -> completeAsShell(NOT_EXECUTABLE, message);
+      default -> result.completeExceptionally(RunningProcess.notStarted(reason, message));
+    }
+  }
+
+  private void completeAsShell(int code, String message) {
+    stderr.add(StandardCharsets.UTF_8.encode(message + "\n"));
+    complete(
+        new ExitStatus(
+            code, Optional.empty(), false, false, Duration.ZERO, Duration.ZERO, DataSize.bytes(0)));
+  }
+
+  @Override
+  public void onFailure(AgentException failure) {
+    result.completeExceptionally(failure);
+  }
+}

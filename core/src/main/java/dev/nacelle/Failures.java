@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle;
+
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.ExecutionException;
+import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
+
+/** What several places know of failures. */
+final class Failures {
+  /** What Linux says when it has too little memory to get to its first program. */
+  private static final Pattern OUT_OF_MEMORY =
+      Pattern.compile(
+          "out of memory|Out of memory|System is deadlocked on memory|Initramfs unpacking failed"
+              + "|rootfs image is not initramfs|Cannot allocate memory|page allocation failure"
+              + "|Failed to allocate|write error");
+
+  private static final int CONSOLE_LINES = 25;
+
+  private Failures() {}
+
+  /** What really happened, under what futures wrap around it. */
+  static Throwable cause(Throwable failure) {
+    Throwable cause = failure;
+    while ((cause instanceof CompletionException || cause instanceof ExecutionException)
+        && cause.getCause() != null) {
+      cause = cause.getCause();
+    }
+    return cause;
+  }
+
+  /** The last lines of a console, to be put at the end of a message. */
+  static String lastLines(String console) {
+    String text = console.stripTrailing();
+    int from = text.length();
+    for (int lines = 0; from > 0 && lines < CONSOLE_LINES; lines++) {
+      from = Math.max(0, text.lastIndexOf('\n', from - 1));
+    }
+    return text.substring(from).strip();
+  }
+
+  /** What to do about a guest that died, or said nothing, before it was ready. */
+  static @Nullable String bootRemedy(SandboxSpec spec, String console) {
+    if (OUT_OF_MEMORY.matcher(console).find()) {
+      return "Give it more memory than " + spec.memory() + ".";
+    }
+    if (console.isBlank()) {
+      return "The kernel said nothing: see that it is a kernel for this machine's architecture, and"
+          + " that "
+          + spec.memory()
+          + " of memory are enough for it.";
+    }
+    return null;
+  }
+
+  /** A console's last lines as the end of a message. */
+  static String asMessagePart(String console) {
+    String lines = lastLines(console);
+    return lines.isEmpty()
+        ? "; its console is empty"
+        : "; the end of its console:\n" + lines.indent(4).stripTrailing();
+  }
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle;
+
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.time.Duration;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+
+/**
+ * A process in a sandbox, with its streams. Made by {@link Sandbox#start}; not meant to be
+ * implemented by others. Safe for use from several threads; each stream by one at a time.
+ *
+ * <p>Both outputs have to be read, as with a pipe: a process that has written 256 KiB to one of
+ * them that nobody reads blocks, and so does whoever waits for the other output or for its end.
+ */
+public interface GuestProcess extends AutoCloseable {
+  /** Its process ID, as the sandbox's processes see it. */
+  long pid();
+
+  /**
+   * What is written here, the process reads from stdin. A write blocks while too much of it is
+   * underway; nothing is held back, so flushing does nothing. Closing ends the process's stdin.
+   * Once the process has ended, writing throws an IOException. Closed already when {@link
+   * ProcessSpec#stdin()} said what it reads.
+   */
+  OutputStream stdin();
+
+  /**
+   * What the process writes to stdout, or to its terminal. Ends when the process has ended and all
+   * was read. When the sandbox ends first, reading throws an IOException. Closing it drops what is
+   * still to come.
+   */
+  InputStream stdout();
+
+  /** What the process writes to stderr; as {@link #stdout()}. Empty with a terminal. */
+  InputStream stderr();
+
+  /**
+   * Completes when the process has ended and its outputs have arrived here, on a thread of {@link
+   * Nacelle}'s, where dependents may block. Completes exceptionally with {@link
+   * SandboxEndedException} or {@link ProcessException} when its end was not learnt.
+   */
+  CompletableFuture<ExitStatus> onExit();
+
+  /**
+   * Waits for its end.
+   *
+   * @throws SandboxEndedException when the sandbox ended first
+   * @throws ProcessException when its end was not learnt
+   * @throws InterruptedOperationException when the thread is interrupted; the process goes on
+   */
+  ExitStatus waitFor();
+
+  /**
+   * Waits for its end, but not for longer.
+   *
+   * @return nothing when the time is up; the process goes on
+   * @throws SandboxEndedException when the sandbox ended first
+   * @throws ProcessException when its end was not learnt
+   * @throws InterruptedOperationException when the thread is interrupted; the process goes on
+   */
+  Optional<ExitStatus> waitFor(Duration timeout);
+
+  /** Whether its end is not known yet. */
+  boolean isAlive();
+
+  /**
+   * Sends it a signal; nothing happens when it has ended.
+   *
+   * @throws SandboxEndedException when the sandbox has ended
+   */
+  void signal(Signal signal);
+
+  /**
+   * Sends a signal to its process group; nothing happens when it has ended.
+   *
+   * @throws SandboxEndedException when the sandbox has ended
+   */
+  void signalGroup(Signal signal);
+
+  /**
+   * Stops it as container engines do: sends it its {@linkplain ProcessSpec.Builder#stopSignal stop
+   * signal}, and kills it, with everything it started, when it has not ended after the grace.
+   *
+   * @param grace how long it has; zero kills it at once
+   * @return how it ended
+   * @throws SandboxEndedException when the sandbox ended first
+   * @throws ProcessException when its end was not learnt
+   * @throws InterruptedOperationException when the thread is interrupted; the process, which has
+   *     got its signal, goes on
+   */
+  ExitStatus stop(Duration grace);
+
+  /**
+   * Tells its terminal a new size.
+   *
+   * @throws IllegalStateException when it has no terminal
+   * @throws SandboxEndedException when the sandbox has ended
+   */
+  void resize(TerminalSize size);
+
+  /**
+   * Kills it with everything in its session, unless it has ended, and drops its output. {@link
+   * #onExit()} then tells of SIGKILL. Idempotent; does not wait.
+   */
+  @Override
+  void close();
+}

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle;
+
+/**
+ * The thread was interrupted while it waited. Its interrupt flag is set, and what it waited for was
+ * given up as the method says.
+ */
+public class InterruptedOperationException extends NacelleException {
+  private static final long serialVersionUID = 1L;
+
+  InterruptedOperationException(Stage stage, String message, InterruptedException cause) {
+    super(stage, message, null, cause);
+  }
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle;
+
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Root of everything Nacelle throws on purpose. A subclass stands for something a caller can act
+ * on; the message says what failed and where, {@link #stage()} in which stage, and {@link
+ * #remedy()} what to do about it.
+ */
+public class NacelleException extends RuntimeException {
+  private static final long serialVersionUID = 1L;
+
+  private final Stage stage;
+  private final @Nullable String remedy;
+
+  /**
+   * @param stage where it happened
+   * @param message what failed, with the name of the thing that was looked at
+   * @param remedy what the caller can do, as a full sentence, or null where nothing is known to
+   *     help
+   * @param cause what was caught, or null
+   */
+  public NacelleException(
+      Stage stage, String message, @Nullable String remedy, @Nullable Throwable cause) {
+    super(remedy == null ? message : message + ". " + remedy, cause);
+    this.stage = stage;
+    this.remedy = remedy;
+  }
+
+  /** The stage of a sandbox's life in which it happened. */
+  public final Stage stage() {
+    return stage;
+  }
+
+  /** What the caller can do about it, as a full sentence; null where nothing is known to help. */
+  public final @Nullable String remedy() {
+    return remedy;
+  }
+}

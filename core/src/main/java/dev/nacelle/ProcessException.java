@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle;
+
+import org.jspecify.annotations.Nullable;
+
+/** A process could not be started, or nothing is known of its end. */
+public class ProcessException extends NacelleException {
+  private static final long serialVersionUID = 1L;
+
+  /** What was wrong. */
+  public enum Reason {
+    /** There is no such executable (a shell's 127). */
+    COMMAND_NOT_FOUND,
+    /** There is such a file, but it cannot be executed (a shell's 126). */
+    COMMAND_NOT_EXECUTABLE,
+    /** The image knows no such user or group. */
+    UNKNOWN_USER,
+    /** The working directory cannot be entered, or not be made. */
+    BAD_WORKING_DIRECTORY,
+    /** It could not be started for another reason; the message is the guest's. */
+    NOT_STARTED,
+    /** It did not end in time, and neither did the guest kill it; the host gave it up. */
+    TIMED_OUT,
+    /** The guest broke the contract between host and guest. */
+    GUEST_MISBEHAVED
+  }
+
+  private final Reason reason;
+
+  ProcessException(
+      Reason reason, String message, @Nullable String remedy, @Nullable Throwable cause) {
+    super(Stage.RUN, message, remedy, cause);
+    this.reason = reason;
+  }
+
+  /** What was wrong. */
+  public Reason reason() {
+    return reason;
+  }
+}

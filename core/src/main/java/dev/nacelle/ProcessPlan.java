@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle;
+
+import dev.nacelle.agent.ProcessRequest;
+import dev.nacelle.image.ImageConfig;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * What a process gets where nothing is said: the process's word first, then the sandbox's, then the
+ * image's.
+ */
+final class ProcessPlan {
+  /** What container runtimes give to images that say nothing of PATH. */
+  private static final String DEFAULT_PATH =
+      "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+  private final SandboxSpec sandbox;
+  private final ImageConfig image;
+
+  ProcessPlan(SandboxSpec sandbox, ImageConfig image) {
+    this.sandbox = sandbox;
+    this.image = image;
+  }
+
+  /**
+   * @param stdin whether the process reads something
+   */
+  ProcessRequest request(ProcessSpec process, boolean stdin) {
+    return new ProcessRequest(
+        arguments(process),
+        environment(process),
+        process
+            .workingDirectory()
+            .or(sandbox::workingDirectory)
+            .orElse(image.workingDir().isEmpty() ? "/" : image.workingDir()),
+        process.user().or(sandbox::user).orElse(image.user()),
+        process.terminal().orElse(null),
+        process.timeout().map(Duration::toNanos).orElse(0L),
+        stdin,
+        ownStopSignal(process).map(Signal::number).orElse(0));
+  }
+
+  /** What {@link GuestProcess#stop} sends. */
+  Signal stopSignal(ProcessSpec process) {
+    return ownStopSignal(process).orElse(Signal.TERM);
+  }
+
+  private Optional<Signal> ownStopSignal(ProcessSpec process) {
+    return process
+        .stopSignal()
+        .or(() -> process.isEntrypoint() ? entrypointStopSignal() : Optional.empty());
+  }
+
+  private Optional<Signal> entrypointStopSignal() {
+    return sandbox.stopSignal().or(() -> Signal.find(image.stopSignal()));
+  }
+
+  private List<String> arguments(ProcessSpec process) {
+    if (!process.isEntrypoint()) {
+      return process.arguments();
+    }
+    List<String> arguments = new ArrayList<>(sandbox.entrypoint().orElse(image.entrypoint()));
+    arguments.addAll(process.arguments().isEmpty() ? command() : process.arguments());
+    if (arguments.isEmpty()) {
+      throw new ProcessException(
+          ProcessException.Reason.NOT_STARTED,
+          "The image " + sandbox.image() + " says neither Entrypoint nor Cmd",
+          "Give the command to run.",
+          null);
+    }
+    return arguments;
+  }
+
+  /** An image's Cmd is meant for its own Entrypoint. */
+  private List<String> command() {
+    return sandbox
+        .command()
+        .orElseGet(() -> sandbox.entrypoint().isPresent() ? List.of() : image.cmd());
+  }
+
+  private List<String> environment(ProcessSpec process) {
+    Map<String, String> variables = new LinkedHashMap<>();
+    variables.put("PATH", DEFAULT_PATH);
+    for (String variable : image.env()) {
+      int equals = variable.indexOf('=');
+      if (equals > 0) {
+        variables.put(variable.substring(0, equals), variable.substring(equals + 1));
+      }
+    }
+    variables.putAll(sandbox.environment());
+    variables.putAll(process.environment());
+    return variables.entrySet().stream().map(v -> v.getKey() + "=" + v.getValue()).toList();
+  }
+}

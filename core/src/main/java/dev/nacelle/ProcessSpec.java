@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle;
+
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A process to run in a sandbox. Immutable.
+ *
+ * <p>What is not said comes from the {@link SandboxSpec}, and what is not said there from the
+ * image's configuration: environment, working directory and user, as {@code docker exec} does it.
+ */
+public final class ProcessSpec {
+  /** Default of {@link #outputLimit()}: 16 MiB. */
+  public static final DataSize DEFAULT_OUTPUT_LIMIT = DataSize.mebibytes(16);
+
+  private final boolean entrypoint;
+  private final List<String> arguments;
+  private final Map<String, String> environment;
+  private final @Nullable String workingDirectory;
+  private final @Nullable String user;
+  private final @Nullable TerminalSize terminal;
+  private final @Nullable Signal stopSignal;
+  private final @Nullable Duration timeout;
+  private final byte @Nullable [] stdin;
+  private final DataSize outputLimit;
+
+  private ProcessSpec(Builder builder) {
+    entrypoint = builder.entrypoint;
+    arguments = builder.arguments;
+    environment = Collections.unmodifiableMap(new LinkedHashMap<>(builder.environment));
+    workingDirectory = builder.workingDirectory;
+    user = builder.user;
+    terminal = builder.terminal;
+    stopSignal = builder.stopSignal;
+    timeout = builder.timeout;
+    stdin = builder.stdin;
+    outputLimit = builder.outputLimit;
+  }
+
+  /**
+   * A command with everything else as the sandbox has it.
+   *
+   * @param command the executable, looked up in PATH when it holds no slash, and its arguments
+   * @throws IllegalArgumentException when there is none, or one holds a NUL
+   */
+  public static ProcessSpec of(String... command) {
+    return builder(command).build();
+  }
+
+  /**
+   * A command.
+   *
+   * @param command the executable, looked up in PATH when it holds no slash, and its arguments
+   * @throws IllegalArgumentException when there is none, or one holds a NUL
+   */
+  public static Builder builder(String... command) {
+    if (command.length == 0 || command[0].isEmpty()) {
+      throw new IllegalArgumentException("a process needs a command");
+    }
+    return new Builder(false, command);
+  }
+
+  /**
+   * What the image is made to run: its Entrypoint, followed by these arguments, or by its Cmd when
+   * there are none, as {@code docker run} does it; with {@link SandboxSpec.Builder#entrypoint} and
+   * {@link SandboxSpec.Builder#command} in their place where those are given.
+   *
+   * @throws IllegalArgumentException when an argument holds a NUL
+   */
+  public static Builder entrypoint(String... arguments) {
+    return new Builder(true, arguments);
+  }
+
+  /** Whether the image's Entrypoint comes before the arguments. */
+  public boolean isEntrypoint() {
+    return entrypoint;
+  }
+
+  /** The command, or what follows the image's Entrypoint. */
+  public List<String> arguments() {
+    return arguments;
+  }
+
+  /** Variables added to those of the sandbox, or replacing them. */
+  public Map<String, String> environment() {
+    return environment;
+  }
+
+  /** The working directory, where it is not the sandbox's. */
+  public Optional<String> workingDirectory() {
+    return Optional.ofNullable(workingDirectory);
+  }
+
+  /** The user, where it is not the sandbox's. */
+  public Optional<String> user() {
+    return Optional.ofNullable(user);
+  }
+
+  /** Size of its terminal, if it has one. */
+  public Optional<TerminalSize> terminal() {
+    return Optional.ofNullable(terminal);
+  }
+
+  /** What asks it to end, where that is not the default. */
+  public Optional<Signal> stopSignal() {
+    return Optional.ofNullable(stopSignal);
+  }
+
+  /** After which it is killed, if ever. */
+  public Optional<Duration> timeout() {
+    return Optional.ofNullable(timeout);
+  }
+
+  /** A copy of what it reads from stdin, if that was given. */
+  public Optional<byte[]> stdin() {
+    return Optional.ofNullable(stdin).map(byte[]::clone);
+  }
+
+  /** How much of each output {@link Sandbox#exec(ProcessSpec)} keeps. */
+  public DataSize outputLimit() {
+    return outputLimit;
+  }
+
+  byte @Nullable [] stdinBytes() {
+    return stdin;
+  }
+
+  @Override
+  public String toString() {
+    return (entrypoint ? "entrypoint " : "") + arguments;
+  }
+
+  /** Makes a {@link ProcessSpec}. Not safe for use from several threads. */
+  public static final class Builder {
+    private final boolean entrypoint;
+    private final List<String> arguments;
+    private final Map<String, String> environment = new LinkedHashMap<>();
+    private @Nullable String workingDirectory;
+    private @Nullable String user;
+    private @Nullable TerminalSize terminal;
+    private @Nullable Signal stopSignal;
+    private @Nullable Duration timeout;
+    private byte @Nullable [] stdin;
+    private DataSize outputLimit = DEFAULT_OUTPUT_LIMIT;
+
+    private Builder(boolean entrypoint, String... arguments) {
+      this.entrypoint = entrypoint;
+      this.arguments = Checks.arguments(arguments);
+    }
+
+    /**
+     * Adds a variable, or replaces the sandbox's.
+     *
+     * @throws IllegalArgumentException when the name is empty or holds '=', or one holds a NUL
+     */
+    public Builder environment(String name, String value) {
+      Checks.variable(environment, name, value);
+      return this;
+    }
+
+    /**
+     * Adds variables, or replaces the sandbox's.
+     *
+     * @throws IllegalArgumentException when a name is empty or holds '=', or one holds a NUL
+     */
+    public Builder environment(Map<String, String> variables) {
+      variables.forEach(this::environment);
+      return this;
+    }
+
+    /**
+     * Starts it there. The directory is created when it is absent.
+     *
+     * @throws IllegalArgumentException when the path is not absolute
+     */
+    public Builder workingDirectory(String path) {
+      this.workingDirectory = Checks.absolute(path);
+      return this;
+    }
+
+    /**
+     * Runs it as that user.
+     *
+     * @param user {@code user}, {@code uid}, {@code user:group}, {@code uid:gid}, {@code uid:group}
+     *     or {@code user:gid}; names are those of the image
+     */
+    public Builder user(String user) {
+      this.user = Checks.noNul("user", user);
+      return this;
+    }
+
+    /** Gives it a terminal, which becomes stdin, stdout and stderr; all output is stdout's. */
+    public Builder terminal(TerminalSize size) {
+      this.terminal = Objects.requireNonNull(size);
+      return this;
+    }
+
+    /**
+     * What asks it, and it alone, to end when it is {@linkplain GuestProcess#stop stopped} or the
+     * sandbox is closed. The default is for an {@linkplain #entrypoint entrypoint} the sandbox's
+     * {@linkplain SandboxSpec.Builder#stopSignal stop signal}, else the image's StopSignal; for
+     * everything else SIGTERM, which at the sandbox's end everything that it started gets as well.
+     */
+    public Builder stopSignal(Signal signal) {
+      this.stopSignal = Objects.requireNonNull(signal);
+      return this;
+    }
+
+    /**
+     * Kills it after that long. The guest does it, counting from the process's start; should the
+     * guest fail to, the host gives the process up five seconds later.
+     *
+     * @throws IllegalArgumentException when it is not positive, or more than 100 years
+     */
+    public Builder timeout(Duration timeout) {
+      this.timeout = Checks.duration("timeout", timeout);
+      return this;
+    }
+
+    /** Gives it these bytes to read from stdin, and then the end; they are copied. */
+    public Builder stdin(byte[] content) {
+      this.stdin = content.clone();
+      return this;
+    }
+
+    /** Gives it this text to read from stdin as UTF-8, and then the end. */
+    public Builder stdin(String content) {
+      this.stdin = content.getBytes(StandardCharsets.UTF_8);
+      return this;
+    }
+
+    /**
+     * Keeps that much of stdout, and that much of stderr, in {@link ExecResult}; the default is
+     * {@link #DEFAULT_OUTPUT_LIMIT}. What a process writes beyond is read and dropped, and {@link
+     * Output#truncated()} tells of it.
+     *
+     * @throws IllegalArgumentException when it is more than 1 GiB
+     */
+    public Builder outputLimit(DataSize limit) {
+      if (limit.compareTo(DataSize.gibibytes(1)) > 0) {
+        throw new IllegalArgumentException(
+            "at most 1GiB of output is kept in memory, not " + limit + "; stream it instead");
+      }
+      this.outputLimit = limit;
+      return this;
+    }
+
+    /** The process as described so far. */
+    public ProcessSpec build() {
+      return new ProcessSpec(this);
+    }
+  }
+}

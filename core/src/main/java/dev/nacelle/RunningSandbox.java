@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle;
+
+import dev.nacelle.Sources.RootImage;
+import dev.nacelle.agent.AgentClient;
+import dev.nacelle.agent.AgentException;
+import dev.nacelle.agent.AgentLoops;
+import dev.nacelle.agent.ProcessRequest;
+import dev.nacelle.spi.VirtualMachine;
+import dev.nacelle.spi.VmExit;
+import dev.nacelle.spi.VmStatistics;
+import java.time.Duration;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
+
+/** A sandbox on a virtual machine whose agent is ready. */
+final class RunningSandbox implements Sandbox {
+  /** What the host grants the guest beyond a deadline that the guest is to keep. */
+  private static final Duration MARGIN = Duration.ofSeconds(5);
+
+  /** How long a machine whose agent has gone may take to say why. */
+  private static final Duration LAST_WORDS = Duration.ofSeconds(2);
+
+  private final SandboxSpec spec;
+  private final SandboxInfo info;
+  private final BootTimeline timeline;
+  private final ProcessPlan plan;
+  private final VirtualMachine vm;
+  private final AgentClient client;
+  private final Workers workers;
+  private final RootImage image;
+  private final Consumer<RunningSandbox> onEnd;
+
+  private final AtomicBoolean ending = new AtomicBoolean();
+
+  /** Why it ended, for people. Completed before anything is taken down. */
+  private final CompletableFuture<String> reason = new CompletableFuture<>();
+
+  private final CompletableFuture<VmExit> exit = new CompletableFuture<>();
+  private volatile @Nullable Future<?> lifetime;
+
+  RunningSandbox(
+      SandboxSpec spec,
+      SandboxInfo info,
+      BootTimeline timeline,
+      ProcessPlan plan,
+      VirtualMachine vm,
+      AgentClient client,
+      Workers workers,
+      RootImage image,
+      Consumer<RunningSandbox> onEnd) {
+    this.spec = spec;
+    this.info = info;
+    this.timeline = timeline;
+    this.plan = plan;
+    this.vm = vm;
+    this.client = client;
+    this.workers = workers;
+    this.image = image;
+    this.onEnd = onEnd;
+  }
+
+  /** From now on it ends when its guest does, or when its time is over. */
+  void watch(AgentLoops loops) {
+    var unusedExit = vm.exit().thenAccept(how -> endLater(ended(how), Duration.ZERO));
+    var unusedEnd = client.disconnected().thenRun(() -> awaitLastWords(loops));
+    spec.maxLifetime()
+        .ifPresent(
+            time ->
+                lifetime =
+                    loops.schedule(
+                        () -> endLater("had lived for its " + time, spec.stopGrace()), time));
+  }
+
+  private void awaitLastWords(AgentLoops loops) {
+    if (!ending.get()) {
+      var unused =
+          loops.schedule(
+              () -> endLater("lost the connection with its guest agent", Duration.ZERO),
+              LAST_WORDS);
+    }
+  }
+
+  private static String ended(VmExit how) {
+    return "ended because of its guest (" + how.reason() + ": " + how.detail() + ")";
+  }
+
+  /** Called on threads that must not block. */
+  private void endLater(String why, Duration grace) {
+    if (!ending.get()) {
+      workers.execute(() -> end(why, grace));
+    }
+  }
+
+  @Override
+  public void close() {
+    end("was closed", spec.stopGrace());
+  }
+
+  private void end(String why, Duration grace) {
+    if (ending.compareAndSet(false, true)) {
+      reason.complete(why);
+      Future<?> timer = lifetime;
+      if (timer != null) {
+        timer.cancel(false);
+      }
+      if (!vm.exit().isDone() && !client.disconnected().isDone()) {
+        stopGuest(grace);
+      }
+      client.close();
+      vm.close();
+      image.close();
+      onEnd.accept(this);
+      exit.complete(vm.exit().join());
+    } else {
+      exit.join();
+    }
+  }
+
+  /** The guest's chance to end by itself; what it does with it is its own affair. */
+  private void stopGuest(Duration grace) {
+    Duration limit = grace.plus(MARGIN);
+    try {
+      client.shutdown(grace, limit).get(limit.toNanos(), TimeUnit.NANOSECONDS);
+      vm.exit().get(LAST_WORDS.toNanos(), TimeUnit.NANOSECONDS);
+    } catch (ExecutionException | TimeoutException e) {
+      // Closing the machine does what the guest did not.
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  @Override
+  public ExecResult exec(ProcessSpec process) {
+    ExecCapture capture = launch(process);
+    try {
+      return capture.result().get();
+    } catch (InterruptedException e) {
+      capture.cancel();
+      throw interrupted(e);
+    } catch (ExecutionException e) {
+      throw translate(e);
+    }
+  }
+
+  @Override
+  public CompletableFuture<ExecResult> execAsync(ProcessSpec process) {
+    ExecCapture capture = launch(process);
+    CompletableFuture<ExecResult> result = translated(capture.result());
+    var unused =
+        result.whenComplete(
+            (done, failure) -> {
+              if (result.isCancelled()) {
+                capture.cancel();
+              }
+            });
+    return result;
+  }
+
+  private ExecCapture launch(ProcessSpec process) {
+    requireOpen();
+    ExecCapture capture = new ExecCapture(process);
+    ProcessRequest request = plan.request(process, process.stdinBytes() != null);
+    capture.run(client, request, hostDeadline(process));
+    return capture;
+  }
+
+  @Override
+  public GuestProcess start(ProcessSpec process) {
+    requireOpen();
+    ProcessRequest request = plan.request(process, true);
+    RunningProcess running =
+        new RunningProcess(
+            this, client, process, request, plan.stopSignal(process), hostDeadline(process));
+    try {
+      await(running.started());
+    } catch (InterruptedOperationException e) {
+      running.close();
+      throw e;
+    }
+    return running;
+  }
+
+  private static @Nullable Duration hostDeadline(ProcessSpec process) {
+    return process.timeout().map(MARGIN::plus).orElse(null);
+  }
+
+  private void requireOpen() {
+    if (reason.isDone()) {
+      throw endedException(null);
+    }
+  }
+
+  private SandboxEndedException endedException(@Nullable Throwable cause) {
+    VmExit how = vm.exit().getNow(null);
+    boolean died = how != null && how.reason() != VmExit.Reason.CLOSED;
+    return new SandboxEndedException(
+        "The sandbox "
+            + info.name()
+            + " "
+            + reason.join()
+            + (died ? Failures.asMessagePart(console()) : ""),
+        null,
+        how,
+        cause);
+  }
+
+  /** Waits; throws what users are told. */
+  <T extends @Nullable Object> T await(CompletableFuture<T> future) {
+    try {
+      return future.get();
+    } catch (InterruptedException e) {
+      throw interrupted(e);
+    } catch (ExecutionException e) {
+      throw translate(e);
+    }
+  }
+
+  /** The same outcome as users are told it, on a thread where they may block. */
+  <T> CompletableFuture<T> translated(CompletableFuture<T> future) {
+    return future.handleAsync(
+        (value, failure) -> {
+          if (failure != null) {
+            throw new CompletionException(translate(failure));
+          }
+          return value;
+        },
+        workers);
+  }
+
+  static InterruptedOperationException interrupted(InterruptedException e) {
+    Thread.currentThread().interrupt();
+    return new InterruptedOperationException(
+        Stage.RUN, "interrupted while waiting for a process of the sandbox", e);
+  }
+
+  /** May wait for the machine to tell why it ended. */
+  private RuntimeException translate(Throwable failure) {
+    Throwable cause = Failures.cause(failure);
+    if (cause instanceof AgentException e) {
+      return switch (e.kind()) {
+        // The watch completes the reason soon after the connection's end at the latest.
+        case DISCONNECTED -> endedException(e);
+        case TIMED_OUT ->
+            new ProcessException(
+                ProcessException.Reason.TIMED_OUT,
+                "The process did not end in time, and the guest did not kill it; the host gave it"
+                    + " up",
+                "Close the sandbox, for its guest is not to be relied on.",
+                e);
+        case MISBEHAVED, CANCELLED ->
+            new ProcessException(
+                ProcessException.Reason.GUEST_MISBEHAVED,
+                "The guest broke off a call: " + e.getMessage(),
+                "Close the sandbox, for its guest is not to be relied on.",
+                e);
+        case REFUSED, NOT_FOUND ->
+            new ProcessException(
+                ProcessException.Reason.NOT_STARTED,
+                "The guest refused: " + e.getMessage(),
+                null,
+                e);
+      };
+    }
+    if (cause instanceof ProcessException e) {
+      // Made on another thread: this one's stack is what the caller wants to see.
+      return new ProcessException(e.reason(), String.valueOf(e.getMessage()), null, e);
+    }
+    return new IllegalStateException("unexpected failure in the sandbox " + info.name(), cause);
+  }
+
+  @Override
+  public SandboxSpec spec() {
+    return spec;
+  }
+
+  @Override
+  public SandboxInfo info() {
+    return info;
+  }
+
+  @Override
+  public BootTimeline timeline() {
+    return timeline;
+  }
+
+  @Override
+  public String console() {
+    return vm.console().tail();
+  }
+
+  @Override
+  public VmStatistics statistics() {
+    return vm.statistics();
+  }
+
+  @Override
+  public CompletableFuture<VmExit> onExit() {
+    return exit.thenApplyAsync(how -> how, workers);
+  }
+
+  @Override
+  public String toString() {
+    return "sandbox " + info.name();
+  }
+}

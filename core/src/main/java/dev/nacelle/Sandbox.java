@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle;
+
+import dev.nacelle.spi.VmExit;
+import dev.nacelle.spi.VmStatistics;
+import java.util.concurrent.CompletableFuture;
+
+/**
+ * A virtual machine with an image's root filesystem in it, ready to run processes. Made by {@link
+ * Nacelle#start}; not meant to be implemented by others. Safe for use from several threads.
+ *
+ * <p>It ends when it is closed, when its {@linkplain SandboxSpec#maxLifetime() lifetime} is over,
+ * when its guest dies, or with its {@link Nacelle}. What is called after that throws {@link
+ * SandboxEndedException}, which says which of those it was.
+ */
+public interface Sandbox extends AutoCloseable {
+  /**
+   * Runs a command to its end, with nothing to read from stdin. Waits as long as it takes: give
+   * {@linkplain ProcessSpec.Builder#timeout a deadline} to what may hang.
+   *
+   * @param command the executable, looked up in PATH when it holds no slash, and its arguments
+   * @throws SandboxEndedException when the sandbox ends first
+   * @throws InterruptedOperationException when the thread is interrupted; the process is killed
+   */
+  default ExecResult exec(String... command) {
+    return exec(ProcessSpec.of(command));
+  }
+
+  /**
+   * Runs a process to its end. It reads what {@link ProcessSpec#stdin()} says, and nothing when
+   * that says nothing. Of each output {@link ProcessSpec#outputLimit()} is kept.
+   *
+   * @throws ProcessException when it could not be started for another reason than its command (exit
+   *     codes 126 and 127), or nothing is known of its end
+   * @throws SandboxEndedException when the sandbox ends first
+   * @throws InterruptedOperationException when the thread is interrupted; the process is killed
+   */
+  ExecResult exec(ProcessSpec process);
+
+  /**
+   * As {@link #exec(ProcessSpec)}, without waiting. Cancelling the future kills the process.
+   *
+   * @return completes on a thread of {@link Nacelle}'s, where dependents may block
+   */
+  CompletableFuture<ExecResult> execAsync(ProcessSpec process);
+
+  /**
+   * Starts a process and returns when it runs. When {@link ProcessSpec#stdin()} says nothing, it
+   * reads what is written to {@link GuestProcess#stdin()}.
+   *
+   * @throws ProcessException when it could not be started, for whatever reason
+   * @throws SandboxEndedException when the sandbox ends first
+   * @throws InterruptedOperationException when the thread is interrupted; the process is killed
+   */
+  GuestProcess start(ProcessSpec process);
+
+  /** What it was started from. */
+  SandboxSpec spec();
+
+  /** What it is made of. */
+  SandboxInfo info();
+
+  /** Where the time of its start went. */
+  BootTimeline timeline();
+
+  /**
+   * The end of what the guest's kernel wrote to its console, at most 64 KiB; also when it has
+   * ended.
+   */
+  String console();
+
+  /** The machine's counters. */
+  VmStatistics statistics();
+
+  /** Completes when it has ended, on a thread of {@link Nacelle}'s; never exceptionally. */
+  CompletableFuture<VmExit> onExit();
+
+  /**
+   * Ends it: processes get their {@linkplain ProcessSpec.Builder#stopSignal stop signal} and, after
+   * {@link SandboxSpec#stopGrace()}, SIGKILL; then the machine goes, with everything in it. Returns
+   * when nothing is left. An interrupted thread does not wait for the processes. Idempotent; every
+   * caller waits. Does not throw.
+   */
+  @Override
+  void close();
+}

@@ -1,0 +1,564 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle;
+
+import dev.nacelle.image.ImageRef;
+import dev.nacelle.image.PullPolicy;
+import dev.nacelle.kernel.KernelRef;
+import java.time.Duration;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/** What a sandbox consists of: an image, a kernel, and the machine they run in. Immutable. */
+public final class SandboxSpec {
+  /** Default of {@link #memory()}: 256 MiB. */
+  public static final DataSize DEFAULT_MEMORY = DataSize.mebibytes(256);
+
+  /**
+   * Least {@link #memory()}: 32 MiB. Below it no kernel gets as far as telling what it lacks. What
+   * a kernel really needs depends on its build and the modules it loads; a distribution's cloud
+   * kernel takes about 100 MiB.
+   */
+  public static final DataSize MINIMUM_MEMORY = DataSize.mebibytes(32);
+
+  /** Default of {@link #timeout()}: one minute. */
+  public static final Duration DEFAULT_TIMEOUT = Duration.ofMinutes(1);
+
+  /** Default of {@link #stopGrace()}: one second. */
+  public static final Duration DEFAULT_STOP_GRACE = Duration.ofSeconds(1);
+
+  /** Least {@link #disk()}: 16 MiB. */
+  public static final DataSize MINIMUM_DISK = DataSize.mebibytes(16);
+
+  /** Greatest {@link #disk()}: 16 TiB, the largest that ext4 makes of 32-bit block numbers. */
+  public static final DataSize MAXIMUM_DISK = DataSize.gibibytes(16 * 1024);
+
+  private static final int MAX_CPUS = 255;
+  private static final int MAX_KERNEL_PARAMETERS = 1024;
+  private static final int PAGE = 4096;
+
+  private final ImageRef image;
+  private final KernelRef kernel;
+  private final @Nullable String name;
+  private final Map<String, String> labels;
+  private final DataSize memory;
+  private final int cpus;
+  private final @Nullable DataSize writableSpace;
+  private final @Nullable DataSize disk;
+  private final @Nullable Long pidsLimit;
+  private final Duration timeout;
+  private final @Nullable Duration maxLifetime;
+  private final Duration stopGrace;
+  private final @Nullable String hostname;
+  private final Map<String, String> environment;
+  private final @Nullable String user;
+  private final @Nullable String workingDirectory;
+  private final @Nullable PullPolicy pullPolicy;
+  private final @Nullable List<String> entrypoint;
+  private final @Nullable List<String> command;
+  private final @Nullable Signal stopSignal;
+  private final String kernelParameters;
+
+  private SandboxSpec(Builder builder, ImageRef image, KernelRef kernel) {
+    this.image = image;
+    this.kernel = kernel;
+    name = builder.name;
+    labels = Collections.unmodifiableMap(new LinkedHashMap<>(builder.labels));
+    memory = builder.memory;
+    cpus = builder.cpus;
+    writableSpace = builder.writableSpace;
+    disk = builder.disk;
+    pidsLimit = builder.pidsLimit;
+    timeout = builder.timeout;
+    maxLifetime = builder.maxLifetime;
+    stopGrace = builder.stopGrace;
+    hostname = builder.hostname;
+    environment = Collections.unmodifiableMap(new LinkedHashMap<>(builder.environment));
+    user = builder.user;
+    workingDirectory = builder.workingDirectory;
+    pullPolicy = builder.pullPolicy;
+    entrypoint = builder.entrypoint;
+    command = builder.command;
+    stopSignal = builder.stopSignal;
+    kernelParameters = builder.kernelParameters;
+  }
+
+  /** A specification with every default; an image and a kernel must be given. */
+  public static Builder builder() {
+    return new Builder();
+  }
+
+  /** What runs in it. */
+  public ImageRef image() {
+    return image;
+  }
+
+  /** What it boots. */
+  public KernelRef kernel() {
+    return kernel;
+  }
+
+  /** Its name, where one was given; otherwise {@link Nacelle} makes one up. */
+  public Optional<String> name() {
+    return Optional.ofNullable(name);
+  }
+
+  /** The caller's own marks; they mean nothing to Nacelle. */
+  public Map<String, String> labels() {
+    return labels;
+  }
+
+  /** Size of the machine's memory, rounded up to whole pages of 4096 bytes. */
+  public DataSize memory() {
+    return memory;
+  }
+
+  /** Number of vCPUs. */
+  public int cpus() {
+    return cpus;
+  }
+
+  /**
+   * Limit of what the workload may write to its root filesystem where that is held in memory;
+   * without one half of the memory.
+   */
+  public Optional<DataSize> writableSpace() {
+    return Optional.ofNullable(writableSpace);
+  }
+
+  /** Size of the scratch disk that what the workload writes goes to, if it has one. */
+  public Optional<DataSize> disk() {
+    return Optional.ofNullable(disk);
+  }
+
+  /** Limit of processes and threads; without one 4096. */
+  public Optional<Long> pidsLimit() {
+    return Optional.ofNullable(pidsLimit);
+  }
+
+  /** How long starting may take. */
+  public Duration timeout() {
+    return timeout;
+  }
+
+  /** How long it may live once it has started; without one as long as nobody closes it. */
+  public Optional<Duration> maxLifetime() {
+    return Optional.ofNullable(maxLifetime);
+  }
+
+  /** How long its processes have between their stop signal and SIGKILL when it is closed. */
+  public Duration stopGrace() {
+    return stopGrace;
+  }
+
+  /** Its host name, where one was given; otherwise its name. */
+  public Optional<String> hostname() {
+    return Optional.ofNullable(hostname);
+  }
+
+  /** Variables added to the image's environment, or replacing them. */
+  public Map<String, String> environment() {
+    return environment;
+  }
+
+  /** The user, where it is not the image's. */
+  public Optional<String> user() {
+    return Optional.ofNullable(user);
+  }
+
+  /** The working directory, where it is not the image's. */
+  public Optional<String> workingDirectory() {
+    return Optional.ofNullable(workingDirectory);
+  }
+
+  /** When the image's registry is asked, where that is not as {@link Nacelle} has it. */
+  public Optional<PullPolicy> pullPolicy() {
+    return Optional.ofNullable(pullPolicy);
+  }
+
+  /** What {@link ProcessSpec#entrypoint} runs, where it is not the image's Entrypoint. */
+  public Optional<List<String>> entrypoint() {
+    return Optional.ofNullable(entrypoint);
+  }
+
+  /** Its arguments when it is given none, where they are not the image's Cmd. */
+  public Optional<List<String>> command() {
+    return Optional.ofNullable(command);
+  }
+
+  /** What asks an entrypoint to end, where it is not the image's StopSignal. */
+  public Optional<Signal> stopSignal() {
+    return Optional.ofNullable(stopSignal);
+  }
+
+  /** What is added to the kernel's command line. */
+  public String kernelParameters() {
+    return kernelParameters;
+  }
+
+  @Override
+  public String toString() {
+    return "sandbox "
+        + (name == null ? "" : name + " ")
+        + "of "
+        + image
+        + " on "
+        + kernel
+        + ", "
+        + memory
+        + ", "
+        + cpus
+        + (cpus == 1 ? " vCPU" : " vCPUs");
+  }
+
+  /** Makes a {@link SandboxSpec}. Not safe for use from several threads. */
+  public static final class Builder {
+    private @Nullable ImageRef image;
+    private @Nullable KernelRef kernel;
+    private @Nullable String name;
+    private final Map<String, String> labels = new LinkedHashMap<>();
+    private DataSize memory = DEFAULT_MEMORY;
+    private int cpus = 1;
+    private @Nullable DataSize writableSpace;
+    private @Nullable DataSize disk;
+    private @Nullable Long pidsLimit;
+    private Duration timeout = DEFAULT_TIMEOUT;
+    private @Nullable Duration maxLifetime;
+    private Duration stopGrace = DEFAULT_STOP_GRACE;
+    private @Nullable String hostname;
+    private final Map<String, String> environment = new LinkedHashMap<>();
+    private @Nullable String user;
+    private @Nullable String workingDirectory;
+    private @Nullable PullPolicy pullPolicy;
+    private @Nullable List<String> entrypoint;
+    private @Nullable List<String> command;
+    private @Nullable Signal stopSignal;
+    private String kernelParameters = "";
+
+    private Builder() {}
+
+    /**
+     * What runs in it; must be given.
+     *
+     * @param reference as {@link ImageRef#parse} reads it
+     */
+    public Builder image(String reference) {
+      return image(ImageRef.parse(reference));
+    }
+
+    /** What runs in it; must be given. */
+    public Builder image(ImageRef reference) {
+      this.image = Objects.requireNonNull(reference);
+      return this;
+    }
+
+    /** When the image's registry is asked; the default is {@link Nacelle.Builder#pullPolicy}. */
+    public Builder pullPolicy(PullPolicy policy) {
+      this.pullPolicy = Objects.requireNonNull(policy);
+      return this;
+    }
+
+    /**
+     * What it boots; must be given.
+     *
+     * @param reference as {@link KernelRef#parse} reads it
+     */
+    public Builder kernel(String reference) {
+      return kernel(KernelRef.parse(reference));
+    }
+
+    /** What it boots; must be given. */
+    public Builder kernel(KernelRef reference) {
+      this.kernel = Objects.requireNonNull(reference);
+      return this;
+    }
+
+    /**
+     * A name for messages, thread names and, unless another is given, the host name; names need not
+     * be unique.
+     *
+     * @throws IllegalArgumentException when it is not 1 to 64 characters of {@code [A-Za-z0-9._-]}
+     */
+    public Builder name(String name) {
+      if (!name.matches("[A-Za-z0-9._-]{1,64}")) {
+        throw new IllegalArgumentException(
+            "a sandbox's name is 1 to 64 characters of [A-Za-z0-9._-], not '" + name + "'");
+      }
+      this.name = name;
+      return this;
+    }
+
+    /** A mark of the caller's own. */
+    public Builder label(String key, String value) {
+      labels.put(Objects.requireNonNull(key), Objects.requireNonNull(value));
+      return this;
+    }
+
+    /**
+     * Size of the machine's memory, for the guest's kernel and the workload together; the default
+     * is {@link #DEFAULT_MEMORY}.
+     *
+     * @throws IllegalArgumentException when it is less than {@link #MINIMUM_MEMORY}, or does not
+     *     fit 63 bits in whole pages
+     */
+    public Builder memory(DataSize memory) {
+      if (memory.compareTo(MINIMUM_MEMORY) < 0) {
+        throw new IllegalArgumentException(
+            "a sandbox needs at least " + MINIMUM_MEMORY + " of memory, not " + memory);
+      }
+      if (memory.bytes() > Long.MAX_VALUE - PAGE) {
+        throw new IllegalArgumentException("no machine has " + memory + " of memory");
+      }
+      this.memory = DataSize.bytes((memory.bytes() + PAGE - 1) / PAGE * PAGE);
+      return this;
+    }
+
+    /**
+     * Number of vCPUs; the default is 1.
+     *
+     * @throws IllegalArgumentException when it is not between 1 and 255
+     */
+    public Builder cpus(int cpus) {
+      if (cpus < 1 || cpus > MAX_CPUS) {
+        throw new IllegalArgumentException(
+            "a sandbox has 1 to " + MAX_CPUS + " vCPUs, not " + cpus);
+      }
+      this.cpus = cpus;
+      return this;
+    }
+
+    /**
+     * Limit of what the workload may write to its root filesystem, everywhere in it together. It is
+     * held in the machine's memory; the default is half of that, which is also the most: who writes
+     * more gets ENOSPC, where without a limit the machine would run out of memory. For more space
+     * give the sandbox a {@linkplain #disk disk}.
+     *
+     * @throws IllegalArgumentException when it is zero
+     */
+    public Builder writableSpace(DataSize limit) {
+      if (limit.bytes() == 0) {
+        throw new IllegalArgumentException("the writable space is zero");
+      }
+      this.writableSpace = limit;
+      return this;
+    }
+
+    /**
+     * Gives the sandbox a scratch disk of that size: what the workload writes to its root
+     * filesystem goes there rather than to memory. Who writes more gets ENOSPC.
+     *
+     * <p>On the host it is a sparse file in {@link Nacelle.Builder#scratchDirectory}, which takes
+     * as much space as was ever written to it: what the workload deletes is used again by the
+     * workload, but not given back to the host. The file has no name once the machine is made, so
+     * it goes when the sandbox is closed, and also when this process is killed; of a process that
+     * is killed before, the next one to make a disk there removes it. Should the host's own disk be
+     * full, the workload gets EIO.
+     *
+     * <p>About 2 percent of it are taken by the filesystem itself, which is ext4 without a journal.
+     *
+     * @throws IllegalArgumentException when it is less than {@link #MINIMUM_DISK} or more than
+     *     {@link #MAXIMUM_DISK}
+     */
+    public Builder disk(DataSize size) {
+      if (size.compareTo(MINIMUM_DISK) < 0 || size.compareTo(MAXIMUM_DISK) > 0) {
+        throw new IllegalArgumentException(
+            "a disk has " + MINIMUM_DISK + " to " + MAXIMUM_DISK + ", not " + size);
+      }
+      this.disk = size;
+      return this;
+    }
+
+    /**
+     * Limit of the workload's processes and threads together; the default is 4096.
+     *
+     * @throws IllegalArgumentException when it is not between 1 and 4194304 (the kernel's
+     *     PID_MAX_LIMIT)
+     */
+    public Builder pidsLimit(long limit) {
+      if (limit < 1 || limit > 1 << 22) {
+        throw new IllegalArgumentException(
+            "a sandbox may have 1 to 4194304 processes, not " + limit);
+      }
+      this.pidsLimit = limit;
+      return this;
+    }
+
+    /**
+     * How long starting may take, from the call to the sandbox being ready; fetching and unpacking
+     * count. The default is {@link #DEFAULT_TIMEOUT}. A guest that dies is told of at once,
+     * whatever this says. It says nothing of how long the sandbox then lives.
+     *
+     * @throws IllegalArgumentException when it is not positive, or more than 100 years
+     */
+    public Builder timeout(Duration timeout) {
+      this.timeout = Checks.duration("timeout", timeout);
+      return this;
+    }
+
+    /**
+     * Closes the sandbox that long after it has started; by default nobody but the caller closes
+     * it.
+     *
+     * @throws IllegalArgumentException when it is not positive, or more than 100 years
+     */
+    public Builder maxLifetime(Duration lifetime) {
+      this.maxLifetime = Checks.duration("lifetime", lifetime);
+      return this;
+    }
+
+    /**
+     * How long processes have between their {@linkplain ProcessSpec.Builder#stopSignal stop signal}
+     * and SIGKILL when the sandbox is closed; the default is {@link #DEFAULT_STOP_GRACE}. Closing
+     * takes little longer than that, whatever the guest does.
+     *
+     * @throws IllegalArgumentException when it is negative, or more than 100 years
+     */
+    public Builder stopGrace(Duration grace) {
+      this.stopGrace = grace.isZero() ? grace : Checks.duration("grace", grace);
+      return this;
+    }
+
+    /**
+     * Its host name.
+     *
+     * @throws IllegalArgumentException when it is not 1 to 64 characters of {@code [A-Za-z0-9.-]}
+     */
+    public Builder hostname(String hostname) {
+      if (!hostname.matches("[A-Za-z0-9.-]{1,64}")) {
+        throw new IllegalArgumentException(
+            "a host name is 1 to 64 characters of [A-Za-z0-9.-], not '" + hostname + "'");
+      }
+      this.hostname = hostname;
+      return this;
+    }
+
+    /**
+     * Adds a variable to every process's environment, or replaces the image's.
+     *
+     * @throws IllegalArgumentException when the name is empty or holds '=', or one holds a NUL
+     */
+    public Builder environment(String name, String value) {
+      Checks.variable(environment, name, value);
+      return this;
+    }
+
+    /**
+     * Adds variables to every process's environment, or replaces the image's.
+     *
+     * @throws IllegalArgumentException when a name is empty or holds '=', or one holds a NUL
+     */
+    public Builder environment(Map<String, String> variables) {
+      variables.forEach(this::environment);
+      return this;
+    }
+
+    /**
+     * Runs processes as that user rather than as the image's.
+     *
+     * @param user as {@link ProcessSpec.Builder#user}
+     */
+    public Builder user(String user) {
+      this.user = Checks.noNul("user", user);
+      return this;
+    }
+
+    /**
+     * Starts processes there rather than where the image says. The directory is created when it is
+     * absent.
+     *
+     * @throws IllegalArgumentException when the path is not absolute
+     */
+    public Builder workingDirectory(String path) {
+      this.workingDirectory = Checks.absolute(path);
+      return this;
+    }
+
+    /**
+     * What {@link ProcessSpec#entrypoint} runs, in place of the image's Entrypoint, and with it
+     * goes the image's Cmd, which is made for it. None at all leaves the {@linkplain #command
+     * command} or the arguments alone.
+     *
+     * @throws IllegalArgumentException when one holds a NUL
+     */
+    public Builder entrypoint(String... entrypoint) {
+      this.entrypoint = Checks.arguments(entrypoint);
+      return this;
+    }
+
+    /**
+     * The arguments of the entrypoint when a process gives none, in place of the image's Cmd.
+     *
+     * @throws IllegalArgumentException when one holds a NUL
+     */
+    public Builder command(String... command) {
+      this.command = Checks.arguments(command);
+      return this;
+    }
+
+    /**
+     * What asks an {@linkplain ProcessSpec#entrypoint entrypoint} to end, in place of the image's
+     * StopSignal. Where neither says anything, or the image names no signal that there is, it is
+     * SIGTERM.
+     */
+    public Builder stopSignal(Signal signal) {
+      this.stopSignal = Objects.requireNonNull(signal);
+      return this;
+    }
+
+    /**
+     * Adds to the kernel's command line.
+     *
+     * @throws IllegalArgumentException when it is longer than 1024 characters, or not printable
+     *     ASCII
+     */
+    public Builder kernelParameters(String parameters) {
+      if (!parameters.matches("[\\x20-\\x7e]{0," + MAX_KERNEL_PARAMETERS + "}")) {
+        throw new IllegalArgumentException(
+            "kernel parameters are at most "
+                + MAX_KERNEL_PARAMETERS
+                + " characters of printable ASCII");
+      }
+      this.kernelParameters = parameters;
+      return this;
+    }
+
+    /**
+     * The specification as described so far.
+     *
+     * @throws IllegalArgumentException when the image or the kernel is missing, when there is both
+     *     a disk and a writable space, or when the writable space is more than half of the memory
+     */
+    public SandboxSpec build() {
+      if (image == null) {
+        throw new IllegalArgumentException("a sandbox needs an image");
+      }
+      if (kernel == null) {
+        throw new IllegalArgumentException(
+            "a sandbox needs a kernel, such as KernelRef.parse(\"debian:6.12\")");
+      }
+      if (writableSpace != null) {
+        requireRoomFor(writableSpace);
+      }
+      return new SandboxSpec(this, image, kernel);
+    }
+
+    private void requireRoomFor(DataSize space) {
+      if (disk != null) {
+        throw new IllegalArgumentException(
+            "a sandbox writes to a disk or to memory: disk and writableSpace exclude each other");
+      }
+      if (space.bytes() > memory.bytes() / 2) {
+        throw new IllegalArgumentException(
+            "a writable space of "
+                + space
+                + " is more than half of the memory, which is "
+                + memory
+                + ": give the sandbox more memory, or a disk");
+      }
+    }
+  }
+}

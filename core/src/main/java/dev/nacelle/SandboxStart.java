@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle;
+
+import dev.nacelle.BootTimeline.Entry;
+import dev.nacelle.Sources.BootKernel;
+import dev.nacelle.Sources.RootImage;
+import dev.nacelle.agent.AgentClient;
+import dev.nacelle.agent.AgentException;
+import dev.nacelle.agent.AgentInfo;
+import dev.nacelle.agent.AgentLoops;
+import dev.nacelle.agent.Workload;
+import dev.nacelle.image.ResolvedImage;
+import dev.nacelle.spi.GuestConnection;
+import dev.nacelle.spi.Hypervisor;
+import dev.nacelle.spi.HypervisorException;
+import dev.nacelle.spi.VirtualMachine;
+import dev.nacelle.spi.VmExit;
+import dev.nacelle.spi.VmSpec;
+import dev.nacelle.spi.VmSpec.Disk;
+import java.nio.file.Path;
+import java.security.SecureRandom;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * One attempt to start a sandbox: straight-line code on a worker thread, which waits for what
+ * happens elsewhere and races all of it against {@link #abort}.
+ */
+final class SandboxStart {
+  private static final String ROOT_DISK = "rootfs";
+  private static final String SCRATCH_DISK = "scratch";
+  private static final int ENTROPY_BYTES = 64;
+
+  /** How long a machine that broke its connection may take to say why. */
+  private static final long LAST_WORDS_SECONDS = 2;
+
+  private final Hypervisor hypervisor;
+  private final Sources sources;
+  private final Path scratchDirectory;
+  private final AgentLoops loops;
+  private final Workers workers;
+  private final SecureRandom random;
+  private final SandboxSpec spec;
+  private final String name;
+  private final StageClock clock;
+  private final Consumer<RunningSandbox> onEnd;
+
+  private final CompletableFuture<Void> aborted = new CompletableFuture<>();
+  private final CompletableFuture<GuestConnection> dialled = new CompletableFuture<>();
+  private final List<Future<?>> tasks = new ArrayList<>();
+  private CompletableFuture<RootImage> rootImage = new CompletableFuture<>();
+  private volatile @Nullable VirtualMachine vm;
+
+  /** A client, and the call whose answer says that the guest is ready. */
+  private record FirstCall(AgentClient client, CompletableFuture<AgentInfo> answer) {}
+
+  SandboxStart(
+      Hypervisor hypervisor,
+      Sources sources,
+      Path scratchDirectory,
+      AgentLoops loops,
+      Workers workers,
+      SecureRandom random,
+      SandboxSpec spec,
+      String name,
+      SandboxListener listener,
+      Consumer<RunningSandbox> onEnd) {
+    this.hypervisor = hypervisor;
+    this.sources = sources;
+    this.scratchDirectory = scratchDirectory;
+    this.loops = loops;
+    this.workers = workers;
+    this.random = random;
+    this.spec = spec;
+    this.name = name;
+    this.onEnd = onEnd;
+    clock = new StageClock(name, listener);
+  }
+
+  /**
+   * Makes {@link #run} fail with this cause, soon and wherever it is. Does not block; of no effect
+   * when it was called before, or after the end.
+   */
+  void abort(Throwable cause) {
+    if (aborted.completeExceptionally(cause)) {
+      List<Future<?>> running;
+      synchronized (tasks) {
+        running = List.copyOf(tasks);
+      }
+      running.forEach(task -> task.cancel(true));
+    }
+  }
+
+  /** Starts the sandbox. When it fails, nothing is left of it. */
+  RunningSandbox run() {
+    Future<?> deadline = loops.schedule(() -> abort(tooLate()), spec.timeout());
+    // The client is made, and its first call waits for the guest, while the machine is being set
+    // up:
+    // loading gRPC's classes takes longer than that.
+    CompletableFuture<FirstCall> firstCall =
+        CompletableFuture.supplyAsync(
+            () -> {
+              AgentClient client = loops.client(dialled);
+              return new FirstCall(client, client.getInfo());
+            },
+            workers);
+    try {
+      return boot(firstCall);
+    } catch (Throwable e) {
+      // What still runs on other threads is of no use any more.
+      abort(e);
+      firstCall.thenAccept(call -> call.client().close()).join();
+      if (dialled.isDone() && !dialled.isCompletedExceptionally()) {
+        dialled.join().close();
+      }
+      close(vm);
+      // Also when it is found later than that.
+      var unused = rootImage.thenAccept(RootImage::close);
+      throw explain(e);
+    } finally {
+      deadline.cancel(false);
+      dialled.cancel(false);
+    }
+  }
+
+  private RunningSandbox boot(CompletableFuture<FirstCall> firstCall) throws Exception {
+    CompletableFuture<RootImage> image =
+        background(() -> clock.time(Stage.IMAGE, () -> sources.image(spec)));
+    rootImage = image;
+    BootKernel kernel =
+        await(
+            background(
+                () ->
+                    clock.time(Stage.KERNEL, () -> sources.kernel(spec.kernel(), spec.timeout()))));
+    Path initramfs = await(background(() -> clock.time(Stage.INITRAMFS, kernel.initramfs())));
+    RootImage leased = await(image);
+    ResolvedImage root = leased.image();
+    VirtualMachine machine = clock.time(Stage.CREATE, () -> create(kernel, initramfs, root));
+    vm = machine;
+    AgentInfo agent =
+        clock.time(
+            Stage.BOOT,
+            () -> {
+              var unusedExit = machine.exit().thenAccept(how -> abort(died(machine, how)));
+              var unusedListener = machine.listen(AgentClient.PORT, this::accept);
+              machine.start();
+              return await(firstCall.thenCompose(FirstCall::answer));
+            });
+    AgentClient client = firstCall.join().client();
+    List<AgentClient.Step> steps =
+        clock.time(Stage.PREPARE, () -> await(client.prepare(workload(), realtime(), entropy())));
+    noteParts(machine, agent, steps);
+    RunningSandbox sandbox =
+        new RunningSandbox(
+            spec,
+            info(kernel, root, agent),
+            clock.timeline(),
+            new ProcessPlan(spec, root.config()),
+            machine,
+            client,
+            workers,
+            leased,
+            onEnd);
+    if (!aborted.complete(null)) {
+      await(aborted);
+    }
+    sandbox.watch(loops);
+    return sandbox;
+  }
+
+  private VirtualMachine create(BootKernel kernel, Path initramfs, ResolvedImage root) {
+    Disk rootDisk = new Disk(ROOT_DISK, root.filesystem(), true);
+    if (spec.disk().isEmpty()) {
+      return hypervisor.create(machine(kernel, initramfs, List.of(rootDisk)));
+    }
+    try (ScratchDisk scratch = ScratchDisk.create(scratchDirectory, spec.disk().get())) {
+      Disk scratchDisk = new Disk(SCRATCH_DISK, scratch.file(), false);
+      return hypervisor.create(machine(kernel, initramfs, List.of(rootDisk, scratchDisk)));
+    }
+  }
+
+  private VmSpec machine(BootKernel kernel, Path initramfs, List<Disk> disks) {
+    return new VmSpec(
+        name,
+        kernel.vmlinux(),
+        initramfs,
+        spec.kernelParameters(),
+        spec.memory().bytes(),
+        spec.cpus(),
+        disks,
+        VmSpec.DEFAULT_CONSOLE_BYTES);
+  }
+
+  /** The first connection is the agent's; there is no second. */
+  private void accept(GuestConnection connection) {
+    if (!dialled.complete(connection)) {
+      connection.close();
+    }
+  }
+
+  private Workload workload() {
+    return new Workload(
+        ROOT_DISK,
+        spec.disk().isPresent() ? SCRATCH_DISK : "",
+        spec.writableSpace().map(DataSize::bytes).orElse(0L),
+        spec.hostname().orElse(name),
+        spec.pidsLimit().orElse(0L));
+  }
+
+  private static long realtime() {
+    Instant now = Instant.now();
+    return TimeUnit.SECONDS.toNanos(now.getEpochSecond()) + now.getNano();
+  }
+
+  private byte[] entropy() {
+    byte[] bytes = new byte[ENTROPY_BYTES];
+    random.nextBytes(bytes);
+    return bytes;
+  }
+
+  private SandboxInfo info(BootKernel kernel, ResolvedImage root, AgentInfo agent) {
+    return new SandboxInfo(
+        name,
+        spec.labels(),
+        spec.image(),
+        root.digest().toString(),
+        root.config(),
+        kernel.ref(),
+        agent.kernelRelease(),
+        agent.kernelVersion(),
+        agent.kernelMachine(),
+        agent.agentVersion(),
+        DataSize.bytes(agent.memoryBytes()),
+        agent.cpus());
+  }
+
+  /** What the guest timed, set on the host's clock: the guest's begins at about its first run. */
+  private void noteParts(VirtualMachine machine, AgentInfo agent, List<AgentClient.Step> steps) {
+    Duration start = clock.sinceCall(machine.statistics().firstRunNanoTime());
+    long[] marks = {
+      0, agent.agentEnteredNanos(), agent.modulesLoadedNanos(), agent.connectedNanos()
+    };
+    String[] parts = {"kernel", "modules", "connect"};
+    for (int i = 0; i < parts.length; i++) {
+      if (marks[i + 1] >= marks[i]) {
+        part(Stage.BOOT, parts[i], start.plusNanos(marks[i]), marks[i + 1] - marks[i]);
+      }
+    }
+    Duration at =
+        clock.timeline().entries().stream()
+            .filter(entry -> entry.stage() == Stage.PREPARE)
+            .map(Entry::start)
+            .findFirst()
+            .orElse(start);
+    for (AgentClient.Step step : steps) {
+      part(Stage.PREPARE, step.name(), at, step.nanos());
+      at = at.plusNanos(step.nanos());
+    }
+  }
+
+  private void part(Stage stage, String part, Duration start, long nanos) {
+    clock.add(new Entry(stage, part, start, Duration.ofNanos(nanos)));
+  }
+
+  /** Runs something on another thread, where {@link #abort} interrupts it. */
+  private <T> CompletableFuture<T> background(Callable<T> work) {
+    CompletableFuture<T> outcome = new CompletableFuture<>();
+    synchronized (tasks) {
+      if (!aborted.isDone()) {
+        tasks.add(
+            workers.submit(
+                () -> {
+                  try {
+                    outcome.complete(work.call());
+                  } catch (Throwable e) {
+                    outcome.completeExceptionally(e);
+                  }
+                }));
+      }
+    }
+    return outcome;
+  }
+
+  /** Waits for this, or for {@link #abort}. */
+  private <T> T await(CompletableFuture<T> future) throws Exception {
+    try {
+      CompletableFuture.anyOf(future, aborted).get();
+      return future.get();
+    } catch (ExecutionException e) {
+      Throwable cause = Failures.cause(e);
+      throw cause instanceof Exception exception ? exception : e;
+    }
+  }
+
+  private static void close(@Nullable VirtualMachine machine) {
+    if (machine != null) {
+      machine.close();
+    }
+  }
+
+  private BootException tooLate() {
+    VirtualMachine machine = vm;
+    String console = machine == null ? "" : machine.console().tail();
+    Stage stage = clock.current();
+    return new BootException(
+        stage,
+        "The sandbox "
+            + name
+            + " was not ready within "
+            + spec.timeout()
+            + "; it got as far as "
+            + stage
+            + (machine == null ? "" : Failures.asMessagePart(console)),
+        machine == null
+            ? "Give it more time: the first use of an image or a kernel takes longest."
+            : Failures.bootRemedy(spec, console),
+        null,
+        console,
+        true,
+        null);
+  }
+
+  private BootException died(VirtualMachine machine, VmExit how) {
+    String console = machine.console().tail();
+    return new BootException(
+        clock.current(),
+        "The guest of the sandbox "
+            + name
+            + " ended before it was ready ("
+            + how.reason()
+            + ": "
+            + how.detail()
+            + ")"
+            + Failures.asMessagePart(console),
+        Failures.bootRemedy(spec, console),
+        how,
+        console,
+        false,
+        null);
+  }
+
+  private RuntimeException explain(Throwable failure) {
+    Throwable cause = Failures.cause(failure);
+    if (cause instanceof AgentException e) {
+      return explain(e);
+    }
+    if (cause instanceof NacelleException || cause instanceof CancellationException) {
+      return (RuntimeException) cause;
+    }
+    if (cause instanceof InterruptedException e) {
+      return new InterruptedOperationException(clock.current(), "interrupted while starting", e);
+    }
+    if (cause instanceof IllegalArgumentException e) {
+      return new HypervisorException(Stage.CREATE, String.valueOf(e.getMessage()), null, e);
+    }
+    return new NacelleException(
+        clock.current(), "The sandbox " + name + " could not be started: " + cause, null, cause);
+  }
+
+  /** The connection broke, or the agent refused; why the connection broke, the machine may know. */
+  private RuntimeException explain(AgentException failure) {
+    VirtualMachine machine = vm;
+    if (machine != null && failure.kind() == AgentException.Kind.DISCONNECTED) {
+      try {
+        VmExit how = machine.exit().get(LAST_WORDS_SECONDS, TimeUnit.SECONDS);
+        if (how.reason() != VmExit.Reason.CLOSED) {
+          return died(machine, how);
+        }
+      } catch (InterruptedException | ExecutionException | TimeoutException e) {
+        // Then it stays unknown.
+      }
+    }
+    String console = machine == null ? "" : machine.console().tail();
+    return new BootException(
+        clock.current(),
+        "The guest agent of the sandbox "
+            + name
+            + " failed: "
+            + failure.getMessage()
+            + Failures.asMessagePart(console),
+        null,
+        null,
+        console,
+        false,
+        failure);
+  }
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle;
+
+import dev.nacelle.image.PrunePolicy;
+import dev.nacelle.image.PruneResult;
+import dev.nacelle.image.ResolvedImage;
+import dev.nacelle.kernel.KernelRef;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.concurrent.Callable;
+
+/** Where images and kernels come from. May block, and is interrupted when it takes too long. */
+interface Sources {
+  /** The image of a sandbox, which stays where it is until it is closed. */
+  RootImage image(SandboxSpec spec) throws Exception;
+
+  /** Removes images that nobody uses. */
+  PruneResult prune(PrunePolicy policy);
+
+  /**
+   * A kernel.
+   *
+   * @param deadline how long fetching it may take
+   */
+  BootKernel kernel(KernelRef ref, Duration deadline) throws Exception;
+
+  /** Has everything at hand that starting this takes, so that it is not waited for later. */
+  default void prepare(SandboxSpec spec) throws Exception {
+    image(spec).close();
+    kernel(spec.kernel(), spec.timeout()).initramfs().call();
+  }
+
+  /**
+   * An image in use.
+   *
+   * @param release gives it back
+   */
+  record RootImage(ResolvedImage image, Runnable release) implements AutoCloseable {
+    /** Idempotent; does not throw. */
+    @Override
+    public void close() {
+      release.run();
+    }
+  }
+
+  /**
+   * A kernel that can be booted.
+   *
+   * @param vmlinux the uncompressed kernel
+   * @param ref what it was found to be
+   * @param initramfs makes the initramfs for it; apart, to be timed apart
+   */
+  record BootKernel(Path vmlinux, KernelRef ref, Callable<Path> initramfs) {}
+}

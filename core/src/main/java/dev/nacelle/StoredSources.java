@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle;
+
+import com.google.common.base.Suppliers;
+import dev.nacelle.image.ImageLease;
+import dev.nacelle.image.ImageLimits;
+import dev.nacelle.image.ImageStore;
+import dev.nacelle.image.Platform;
+import dev.nacelle.image.PrunePolicy;
+import dev.nacelle.image.PruneResult;
+import dev.nacelle.image.PullPolicy;
+import dev.nacelle.image.RegistryOptions;
+import dev.nacelle.kernel.GuestAgentBinary;
+import dev.nacelle.kernel.KernelRef;
+import dev.nacelle.kernel.KernelStore;
+import dev.nacelle.kernel.ResolvedKernel;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.function.Supplier;
+
+/** Images and kernels from the stores below a cache directory. */
+final class StoredSources implements Sources {
+  private final PullPolicy defaultPolicy;
+  private final ImageStore images;
+  private final KernelStore kernels;
+  private final Supplier<GuestAgentBinary> agent = Suppliers.memoize(GuestAgentBinary::load);
+
+  StoredSources(Path directory, RegistryOptions registries, PullPolicy defaultPolicy) {
+    this.defaultPolicy = defaultPolicy;
+    images = new ImageStore(directory.resolve("images"), ImageLimits.DEFAULT, registries);
+    kernels = new KernelStore(directory.resolve("kernels"));
+  }
+
+  @Override
+  public RootImage image(SandboxSpec spec) {
+    PullPolicy policy = spec.pullPolicy().orElse(defaultPolicy);
+    ImageLease lease = images.lease(spec.image(), Platform.LINUX_AMD64, policy);
+    return new RootImage(lease.image(), lease::close);
+  }
+
+  @Override
+  public PruneResult prune(PrunePolicy policy) {
+    return images.prune(policy);
+  }
+
+  @Override
+  public BootKernel kernel(KernelRef ref, Duration deadline) {
+    ResolvedKernel kernel = kernels.resolve(ref, deadline);
+    return new BootKernel(
+        kernel.vmlinux(), kernel.pinnedRef(), () -> kernels.initramfs(kernel, agent.get()));
+  }
+}

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.agent;
+
+import dev.nacelle.Signal;
+import dev.nacelle.TerminalSize;
+import dev.nacelle.agent.AgentException.Kind;
+import dev.nacelle.proto.agent.v1.AgentGrpc;
+import dev.nacelle.proto.agent.v1.GetInfoRequest;
+import dev.nacelle.proto.agent.v1.PrepareResponse;
+import dev.nacelle.proto.agent.v1.ResizeTerminalRequest;
+import dev.nacelle.proto.agent.v1.ShutdownRequest;
+import dev.nacelle.proto.agent.v1.SignalProcessRequest;
+import dev.nacelle.spi.GuestConnection;
+import io.grpc.CallOptions;
+import io.grpc.ClientCall;
+import io.grpc.ManagedChannel;
+import io.grpc.Metadata;
+import io.grpc.MethodDescriptor;
+import io.grpc.Status;
+import io.grpc.netty.NettyChannelBuilder;
+import io.netty.channel.EventLoop;
+import java.time.Duration;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Talks to one guest's agent. The connection may be dialled later than this is made: calls wait for
+ * it, which lets gRPC get ready while the guest boots.
+ *
+ * <p>Futures complete on an event loop that many guests share: what depends on them must not block.
+ * They fail with {@link AgentException}; cancelling one cancels its call. Safe for use from several
+ * threads.
+ */
+public final class AgentClient implements AutoCloseable {
+  /** Port of the host (CID 2) that agents dial. */
+  public static final int PORT = 1024;
+
+  /**
+   * Largest message that is accepted: an agent sends at most 64 KiB of output and a little around
+   * it.
+   */
+  private static final int MAX_MESSAGE_BYTES = 256 * 1024;
+
+  /** HTTP/2 flow control window per stream: what a process may have on its way to the host. */
+  private static final int WINDOW_BYTES = 1024 * 1024;
+
+  private static final int MAX_HEADER_BYTES = 16 * 1024;
+  private static final int MAX_STEPS = 64;
+
+  private final ManagedChannel channel;
+  private final CompletableFuture<Void> disconnected = new CompletableFuture<>();
+
+  /** A step of {@link #prepare}, as the agent timed it. */
+  public record Step(String name, long nanos) {}
+
+  /**
+   * @param dialled completes when the guest has connected to {@link #PORT}; this client owns the
+   *     connection
+   * @param loop runs everything
+   */
+  AgentClient(CompletableFuture<GuestConnection> dialled, EventLoop loop) {
+    channel =
+        NettyChannelBuilder.forAddress(new GuestAddress(dialled))
+            .overrideAuthority("agent")
+            .eventLoopGroup(loop)
+            .channelFactory(this::newChannel)
+            .directExecutor()
+            .offloadExecutor(loop)
+            .usePlaintext()
+            .flowControlWindow(WINDOW_BYTES)
+            .maxInboundMessageSize(MAX_MESSAGE_BYTES)
+            .maxInboundMetadataSize(MAX_HEADER_BYTES)
+            .proxyDetector(address -> null)
+            .disableRetry()
+            .disableServiceConfigLookUp()
+            .idleTimeout(Long.MAX_VALUE, TimeUnit.DAYS)
+            .maxTraceEvents(0)
+            .build();
+  }
+
+  private GuestChannel newChannel() {
+    GuestChannel guest = new GuestChannel();
+    guest.closeFuture().addListener(closed -> disconnected.complete(null));
+    return guest;
+  }
+
+  /** Completes when the connection has ended, for whatever reason; never exceptionally. */
+  public CompletableFuture<Void> disconnected() {
+    return disconnected.copy();
+  }
+
+  /** What the agent and its kernel are. */
+  public CompletableFuture<AgentInfo> getInfo() {
+    return unary(
+            AgentGrpc.getGetInfoMethod(), GetInfoRequest.getDefaultInstance(), CallOptions.DEFAULT)
+        .thenApply(AgentInfo::of);
+  }
+
+  /**
+   * Builds the workload's root.
+   *
+   * @param realtimeNanos the wall clock, in nanoseconds since the Unix epoch
+   * @param entropy for the guest's random numbers; at most 512 bytes
+   * @return the steps it took
+   */
+  public CompletableFuture<List<Step>> prepare(
+      Workload workload, long realtimeNanos, byte[] entropy) {
+    return unary(
+            AgentGrpc.getPrepareMethod(),
+            workload.toRequest(realtimeNanos, entropy),
+            CallOptions.DEFAULT)
+        .thenApply(AgentClient::steps);
+  }
+
+  private static List<Step> steps(PrepareResponse response) {
+    return response.getStepsList().stream()
+        .limit(MAX_STEPS)
+        .map(s -> new Step(GuestText.clean(s.getName()), AgentInfo.notNegative(s.getNanos())))
+        .toList();
+  }
+
+  /**
+   * Runs a process.
+   *
+   * @param deadline after which the host gives up, whatever the guest does; null for never
+   */
+  public AgentProcess run(
+      ProcessRequest request, ProcessListener listener, @Nullable Duration deadline) {
+    AgentProcess process =
+        new AgentProcess(
+            channel.newCall(AgentGrpc.getRunProcessMethod(), options(deadline)), listener);
+    process.start(request);
+    return process;
+  }
+
+  /** Sends a signal to a process, or to its whole process group. */
+  public CompletableFuture<Void> signal(long processId, Signal signal, boolean processGroup) {
+    return unary(
+            AgentGrpc.getSignalProcessMethod(),
+            SignalProcessRequest.newBuilder()
+                .setProcessId(processId)
+                .setSignal(signal.number())
+                .setProcessGroup(processGroup)
+                .build(),
+            CallOptions.DEFAULT)
+        .thenApply(response -> null);
+  }
+
+  /** Sets the size of a process's terminal. */
+  public CompletableFuture<Void> resize(long processId, TerminalSize size) {
+    return unary(
+            AgentGrpc.getResizeTerminalMethod(),
+            ResizeTerminalRequest.newBuilder()
+                .setProcessId(processId)
+                .setSize(ProcessRequest.size(size))
+                .build(),
+            CallOptions.DEFAULT)
+        .thenApply(response -> null);
+  }
+
+  /**
+   * Ends what runs and powers the machine off.
+   *
+   * @param grace between SIGTERM and SIGKILL
+   * @param deadline for the answer
+   */
+  public CompletableFuture<Void> shutdown(Duration grace, Duration deadline) {
+    return unary(
+            AgentGrpc.getShutdownMethod(),
+            ShutdownRequest.newBuilder().setGraceNanos(grace.toNanos()).build(),
+            options(deadline))
+        .thenApply(response -> null);
+  }
+
+  /** Ends the connection; every call fails. Idempotent, does not wait. */
+  @Override
+  public void close() {
+    channel.shutdownNow();
+  }
+
+  private static CallOptions options(@Nullable Duration deadline) {
+    return deadline == null
+        ? CallOptions.DEFAULT
+        : CallOptions.DEFAULT.withDeadlineAfter(deadline.toNanos(), TimeUnit.NANOSECONDS);
+  }
+
+  private <Q, R> CompletableFuture<R> unary(
+      MethodDescriptor<Q, R> method, Q request, CallOptions options) {
+    ClientCall<Q, R> call = channel.newCall(method, options);
+    UnaryResponse<R> response = new UnaryResponse<>(call);
+    call.start(response, new Metadata());
+    call.sendMessage(request);
+    call.halfClose();
+    // Two: a second message would be a breach of the contract, and is told as such.
+    call.request(2);
+    return response.future;
+  }
+
+  private static final class UnaryResponse<R> extends ClientCall.Listener<R> {
+    private final CompletableFuture<R> future;
+    private @Nullable R message;
+
+    UnaryResponse(ClientCall<?, R> call) {
+      future =
+          new CompletableFuture<>() {
+            @Override
+            public boolean cancel(boolean mayInterrupt) {
+              call.cancel("the caller cancelled it", null);
+              return super.cancel(mayInterrupt);
+            }
+          };
+    }
+
+    @Override
+    public void onMessage(R received) {
+      message = received;
+    }
+
+    @Override
+    public void onClose(Status status, Metadata trailers) {
+      R received = message;
+      if (!status.isOk()) {
+        future.completeExceptionally(AgentException.of(status));
+      } else if (received == null) {
+        future.completeExceptionally(
+            new AgentException(Kind.MISBEHAVED, "the guest agent answered nothing"));
+      } else {
+        future.complete(received);
+      }
+    }
+  }
+}

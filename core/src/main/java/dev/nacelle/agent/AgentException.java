@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.agent;
+
+import io.grpc.Status;
+
+/** A call to the guest agent failed. */
+public final class AgentException extends Exception {
+  private static final long serialVersionUID = 1L;
+
+  /** What the failure means for the caller. */
+  public enum Kind {
+    /** There is no connection with the agent any more; its machine has ended or is going to. */
+    DISCONNECTED,
+    /** The agent could not do it; the message is the agent's. */
+    REFUSED,
+    /** There is no such process, or it has ended. */
+    NOT_FOUND,
+    /** The agent did not answer in time. */
+    TIMED_OUT,
+    /** The agent answered what no agent may answer. */
+    MISBEHAVED,
+    /** The caller cancelled it. */
+    CANCELLED
+  }
+
+  private final Kind kind;
+
+  AgentException(Kind kind, String message, Throwable cause) {
+    super(message, cause);
+    this.kind = kind;
+  }
+
+  AgentException(Kind kind, String message) {
+    super(message);
+    this.kind = kind;
+  }
+
+  static AgentException of(Status status) {
+    Kind kind =
+        switch (status.getCode()) {
+          case UNAVAILABLE -> Kind.DISCONNECTED;
+          case NOT_FOUND -> Kind.NOT_FOUND;
+          case DEADLINE_EXCEEDED -> Kind.TIMED_OUT;
+          case CANCELLED -> Kind.CANCELLED;
+          case RESOURCE_EXHAUSTED, INTERNAL, UNIMPLEMENTED, DATA_LOSS -> Kind.MISBEHAVED;
+          default -> Kind.REFUSED;
+        };
+    String message = GuestText.clean(status.getDescription());
+    return new AgentException(
+        kind, message.isEmpty() ? status.getCode().name() : message, status.asRuntimeException());
+  }
+
+  /** What the failure means for the caller. */
+  public Kind kind() {
+    return kind;
+  }
+}

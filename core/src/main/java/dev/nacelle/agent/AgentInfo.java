@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.agent;
+
+import dev.nacelle.proto.agent.v1.BootMarks;
+import dev.nacelle.proto.agent.v1.GetInfoResponse;
+
+/**
+ * What the agent says of itself and its kernel; cleaned and bounded.
+ *
+ * @param agentVersion the agent's own version
+ * @param kernelRelease as {@code uname -r}
+ * @param kernelVersion as {@code uname -v}
+ * @param kernelMachine as {@code uname -m}
+ * @param memoryBytes what the kernel has, after what it took for itself
+ * @param cpus online processors
+ * @param agentEnteredNanos when the agent's main() was entered, since the kernel started its clock
+ * @param modulesLoadedNanos when the kernel modules were loaded
+ * @param connectedNanos when the connection to the host stood
+ */
+public record AgentInfo(
+    String agentVersion,
+    String kernelRelease,
+    String kernelVersion,
+    String kernelMachine,
+    long memoryBytes,
+    int cpus,
+    long agentEnteredNanos,
+    long modulesLoadedNanos,
+    long connectedNanos) {
+
+  static AgentInfo of(GetInfoResponse response) {
+    BootMarks marks = response.getBootMarks();
+    return new AgentInfo(
+        GuestText.clean(response.getAgentVersion()),
+        GuestText.clean(response.getKernelRelease()),
+        GuestText.clean(response.getKernelVersion()),
+        GuestText.clean(response.getKernelMachine()),
+        notNegative(response.getMemoryBytes()),
+        Math.max(0, response.getCpus()),
+        notNegative(marks.getAgentEnteredNanos()),
+        notNegative(marks.getModulesLoadedNanos()),
+        notNegative(marks.getConnectedNanos()));
+  }
+
+  /** A uint64 as a number that Java can hold: what is beyond it becomes the largest. */
+  static long notNegative(long unsigned) {
+    return unsigned < 0 ? Long.MAX_VALUE : unsigned;
+  }
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.agent;
+
+import dev.nacelle.spi.GuestConnection;
+import io.netty.channel.DefaultEventLoop;
+import io.netty.channel.EventLoop;
+import io.netty.util.concurrent.DefaultThreadFactory;
+import java.time.Duration;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.IntStream;
+
+/**
+ * The threads that all traffic with guests runs on. Each guest belongs to one of them. They start
+ * when they are first needed and end with {@link #close()}.
+ *
+ * <p>Single event loops rather than a Netty group: a group's termination is announced by Netty's
+ * global executor, whose thread outlives it.
+ */
+public final class AgentLoops implements AutoCloseable {
+  private final List<EventLoop> loops;
+  private final AtomicInteger next = new AtomicInteger();
+
+  /**
+   * @param threads at least one
+   */
+  public AgentLoops(int threads) {
+    DefaultThreadFactory factory = new DefaultThreadFactory("nacelle-io", true);
+    loops =
+        IntStream.range(0, threads)
+            .<EventLoop>mapToObj(i -> new DefaultEventLoop(factory))
+            .toList();
+  }
+
+  /**
+   * A client of the agent that is going to dial.
+   *
+   * @param dialled completes with the connection, which then belongs to the client
+   */
+  public AgentClient client(CompletableFuture<GuestConnection> dialled) {
+    return new AgentClient(dialled, loop());
+  }
+
+  /** Runs something later; it must not block. */
+  public Future<?> schedule(Runnable task, Duration delay) {
+    return loop().schedule(task, delay.toNanos(), TimeUnit.NANOSECONDS);
+  }
+
+  private EventLoop loop() {
+    return loops.get(Math.floorMod(next.getAndIncrement(), loops.size()));
+  }
+
+  /**
+   * Ends the threads and waits for that; clients must have been closed. Does nothing more when
+   * called again.
+   */
+  @Override
+  public void close() {
+    for (EventLoop loop : loops) {
+      var unused = loop.shutdownGracefully(0, 5, TimeUnit.SECONDS);
+    }
+    boolean interrupted = false;
+    for (EventLoop loop : loops) {
+      while (!loop.isTerminated()) {
+        try {
+          loop.awaitTermination(1, TimeUnit.SECONDS);
+        } catch (InterruptedException e) {
+          interrupted = true;
+        }
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+  }
+}

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.agent;
+
+import com.google.protobuf.ByteString;
+import dev.nacelle.DataSize;
+import dev.nacelle.ExitStatus;
+import dev.nacelle.Signal;
+import dev.nacelle.agent.AgentException.Kind;
+import dev.nacelle.agent.ProcessListener.StartFailure;
+import dev.nacelle.proto.agent.v1.CloseStdin;
+import dev.nacelle.proto.agent.v1.Exited;
+import dev.nacelle.proto.agent.v1.RunProcessRequest;
+import dev.nacelle.proto.agent.v1.RunProcessResponse;
+import dev.nacelle.proto.agent.v1.StartFailed;
+import io.grpc.ClientCall;
+import io.grpc.Metadata;
+import io.grpc.Status;
+import java.nio.ByteBuffer;
+import java.time.Duration;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * One RunProcess call. Messages are asked for one at a time, so that what the host holds of a
+ * process's output is what its listener took, one message, and HTTP/2's window.
+ *
+ * <p>Safe for use from several threads.
+ */
+public final class AgentProcess {
+  /** What one message of stdin carries, in bytes. */
+  public static final int STDIN_CHUNK = 64 * 1024;
+
+  private enum State {
+    STARTING,
+    RUNNING,
+    ENDED
+  }
+
+  private final ClientCall<RunProcessRequest, RunProcessResponse> call;
+  private final ProcessListener listener;
+
+  /** Confined to the call's listener, whose calls gRPC makes one after another. */
+  private State state = State.STARTING;
+
+  /** {@link ClientCall}'s methods want one caller at a time. */
+  private final Object sending = new Object();
+
+  private boolean inputEnded;
+  private volatile long id;
+
+  AgentProcess(ClientCall<RunProcessRequest, RunProcessResponse> call, ProcessListener listener) {
+    this.call = call;
+    this.listener = listener;
+  }
+
+  void start(ProcessRequest request) {
+    synchronized (sending) {
+      call.start(new Responses(), new Metadata());
+      inputEnded = !request.stdin();
+      call.sendMessage(RunProcessRequest.newBuilder().setStart(request.toProto()).build());
+      call.request(1);
+    }
+  }
+
+  /** The agent's name for it; 0 before {@link ProcessListener#onStarted}. */
+  public long id() {
+    return id;
+  }
+
+  /** Asks for more output, after {@link ProcessListener#onOutput} returned false. */
+  public void resume() {
+    synchronized (sending) {
+      call.request(1);
+    }
+  }
+
+  /**
+   * Whether what was written so far has left, so that the next chunk does not pile up in memory.
+   */
+  public boolean isWritable() {
+    return call.isReady();
+  }
+
+  /**
+   * Sends bytes to stdin, whether it is writable or not.
+   *
+   * @param bytes at most {@value #STDIN_CHUNK}; all are taken
+   * @return false when stdin has ended, and the bytes are lost
+   */
+  public boolean write(ByteBuffer bytes) {
+    if (bytes.remaining() > STDIN_CHUNK) {
+      throw new IllegalArgumentException(
+          "at most " + STDIN_CHUNK + " bytes of stdin at a time, not " + bytes.remaining());
+    }
+    RunProcessRequest request =
+        RunProcessRequest.newBuilder().setStdin(ByteString.copyFrom(bytes)).build();
+    synchronized (sending) {
+      if (inputEnded) {
+        return false;
+      }
+      call.sendMessage(request);
+      return true;
+    }
+  }
+
+  /** Ends stdin. Idempotent. */
+  public void closeStdin() {
+    synchronized (sending) {
+      if (!inputEnded) {
+        inputEnded = true;
+        call.sendMessage(
+            RunProcessRequest.newBuilder().setCloseStdin(CloseStdin.getDefaultInstance()).build());
+      }
+    }
+  }
+
+  /**
+   * Gives the process up: the agent kills it with everything in its session, and the listener hears
+   * of a failure, unless it heard of the end before. Idempotent.
+   */
+  public void cancel() {
+    call.cancel("the host gave the process up", null);
+  }
+
+  private void onResponse(RunProcessResponse response) throws AgentException {
+    switch (response.getResponseCase()) {
+      case STARTED -> {
+        expect(State.STARTING, response);
+        state = State.RUNNING;
+        id = response.getStarted().getProcessId();
+        listener.onStarted(Integer.toUnsignedLong(response.getStarted().getPid()));
+        resume();
+      }
+      case START_FAILED -> {
+        expect(State.STARTING, response);
+        end();
+        StartFailed failed = response.getStartFailed();
+        listener.onStartFailed(
+            reason(failed), GuestText.clean(failed.getMessage()), failed.getErrno());
+      }
+      case STDOUT -> onOutput(false, response.getStdout(), response);
+      case STDERR -> onOutput(true, response.getStderr(), response);
+      case EXITED -> {
+        expect(State.RUNNING, response);
+        ExitStatus status = status(response.getExited());
+        end();
+        listener.onExit(status);
+      }
+      case RESPONSE_NOT_SET -> throw misbehaved("sent a message of an unknown kind");
+    }
+  }
+
+  private void onOutput(boolean error, ByteString bytes, RunProcessResponse response)
+      throws AgentException {
+    expect(State.RUNNING, response);
+    if (bytes.isEmpty()) {
+      throw misbehaved("sent output of no bytes");
+    }
+    if (listener.onOutput(error, bytes.asReadOnlyByteBuffer())) {
+      resume();
+    }
+  }
+
+  private void expect(State expected, RunProcessResponse response) throws AgentException {
+    if (state != expected) {
+      throw misbehaved("sent " + response.getResponseCase() + " when " + state);
+    }
+  }
+
+  private static AgentException misbehaved(String how) {
+    return new AgentException(Kind.MISBEHAVED, "the guest agent " + how);
+  }
+
+  /** After the last message that matters: what is left is the trailers. */
+  private void end() {
+    state = State.ENDED;
+    synchronized (sending) {
+      inputEnded = true;
+      call.halfClose();
+      call.request(1);
+    }
+  }
+
+  private static StartFailure reason(StartFailed failed) {
+    return switch (failed.getReason()) {
+      case COMMAND_NOT_FOUND -> StartFailure.COMMAND_NOT_FOUND;
+      case COMMAND_NOT_EXECUTABLE -> StartFailure.COMMAND_NOT_EXECUTABLE;
+      case UNKNOWN_USER -> StartFailure.UNKNOWN_USER;
+      case BAD_WORKING_DIRECTORY -> StartFailure.BAD_WORKING_DIRECTORY;
+      case OTHER, REASON_UNSPECIFIED, UNRECOGNIZED -> StartFailure.OTHER;
+    };
+  }
+
+  private static ExitStatus status(Exited exited) throws AgentException {
+    int code;
+    Optional<Signal> signal = Optional.empty();
+    if (exited.getStatusCase() == Exited.StatusCase.SIGNAL) {
+      int number = exited.getSignal();
+      if (number < 1 || number > 64) {
+        throw misbehaved("told of a process ended by signal " + Integer.toUnsignedLong(number));
+      }
+      signal = Optional.of(new Signal(number));
+      code = 128 + number;
+    } else {
+      // Proto3 does not tell a zero that was sent in a oneof of an unknown future field from none.
+      code = exited.getExitCode();
+      if (code < 0 || code > 255 || exited.getStatusCase() != Exited.StatusCase.EXIT_CODE) {
+        throw misbehaved("told of a process ended by neither an exit code nor a signal");
+      }
+    }
+    return new ExitStatus(
+        code,
+        signal,
+        exited.getTimedOut(),
+        exited.getOomKilled(),
+        Duration.ofNanos(AgentInfo.notNegative(exited.getUserCpuNanos())),
+        Duration.ofNanos(AgentInfo.notNegative(exited.getSystemCpuNanos())),
+        DataSize.bytes(AgentInfo.notNegative(exited.getPeakMemoryBytes())));
+  }
+
+  private final class Responses extends ClientCall.Listener<RunProcessResponse> {
+    private @Nullable AgentException misbehaviour;
+
+    @Override
+    public void onMessage(RunProcessResponse response) {
+      if (misbehaviour != null) {
+        return;
+      }
+      try {
+        onResponse(response);
+      } catch (AgentException e) {
+        misbehaviour = e;
+        call.cancel(e.getMessage(), e);
+      }
+    }
+
+    @Override
+    public void onReady() {
+      if (state != State.ENDED) {
+        listener.onWritable();
+      }
+    }
+
+    @Override
+    public void onClose(Status status, Metadata trailers) {
+      if (state == State.ENDED) {
+        return;
+      }
+      state = State.ENDED;
+      synchronized (sending) {
+        inputEnded = true;
+      }
+      if (misbehaviour != null) {
+        listener.onFailure(misbehaviour);
+      } else if (status.isOk()) {
+        listener.onFailure(misbehaved("ended a process's stream without saying how it ended"));
+      } else {
+        listener.onFailure(AgentException.of(status));
+      }
+    }
+  }
+}

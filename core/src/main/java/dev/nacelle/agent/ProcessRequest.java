@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.agent;
+
+import dev.nacelle.TerminalSize;
+import dev.nacelle.proto.agent.v1.ProcessSpec;
+import dev.nacelle.proto.agent.v1.Terminal;
+import dev.nacelle.proto.agent.v1.WindowSize;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A process as the agent starts it, with every default resolved.
+ *
+ * @param arguments at least one
+ * @param environment {@code NAME=value} each; all that the process gets
+ * @param workingDirectory absolute
+ * @param user as in an image's configuration; empty is root
+ * @param terminal size of its terminal, or null for three pipes
+ * @param timeoutNanos after which the agent kills it; 0 for never
+ * @param stdin whether stdin is a pipe; otherwise it is empty
+ * @param stopSignal number of what asks it, and it alone, to end when the machine shuts down; 0 for
+ *     SIGTERM to it and all that it started
+ */
+public record ProcessRequest(
+    List<String> arguments,
+    List<String> environment,
+    String workingDirectory,
+    String user,
+    @Nullable TerminalSize terminal,
+    long timeoutNanos,
+    boolean stdin,
+    int stopSignal) {
+
+  ProcessSpec toProto() {
+    ProcessSpec.Builder spec =
+        ProcessSpec.newBuilder()
+            .addAllArguments(arguments)
+            .addAllEnvironment(environment)
+            .setWorkingDirectory(workingDirectory)
+            .setUser(user)
+            .setTimeoutNanos(timeoutNanos)
+            .setStdin(stdin)
+            .setStopSignal(stopSignal);
+    if (terminal != null) {
+      spec.setTerminal(Terminal.newBuilder().setSize(size(terminal)));
+    }
+    return spec.build();
+  }
+
+  static WindowSize size(TerminalSize size) {
+    return WindowSize.newBuilder().setRows(size.rows()).setColumns(size.columns()).build();
+  }
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.image;
+
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Refers to a blob (descriptor.md of the OCI image specification).
+ *
+ * @param size in bytes, not negative
+ * @param platform of a manifest, if the index says so
+ */
+record Descriptor(
+    String mediaType,
+    Digest digest,
+    long size,
+    @Nullable Platform platform,
+    Map<String, String> annotations) {
+  /** The annotation of {@link #refName}. */
+  static final String REF_NAME = "org.opencontainers.image.ref.name";
+
+  static Descriptor parse(OciJson json) {
+    Digest digest;
+    try {
+      digest = Digest.parse(json.string("digest"));
+    } catch (IllegalArgumentException e) {
+      throw json.fault("digest", e.getMessage() + ", unlike '" + json.string("digest") + "'");
+    }
+    long size = json.integer("size");
+    if (size < 0) {
+      throw json.fault("size", "it is negative: " + size);
+    }
+    OciJson platform = json.optionalObject("platform");
+    return new Descriptor(
+        json.string("mediaType"),
+        digest,
+        size,
+        platform == null ? null : parsePlatform(platform),
+        json.stringMap("annotations"));
+  }
+
+  /** Of a descriptor or of a configuration, which has the same keys. */
+  static Platform parsePlatform(OciJson json) {
+    return new Platform(
+        json.string("os"), json.string("architecture"), json.optionalString("variant"));
+  }
+
+  /** The three members that every descriptor has. */
+  String toJson() {
+    return "{\"mediaType\":%s,\"digest\":\"%s\",\"size\":%d}"
+        .formatted(OciJson.quote(mediaType), digest, size);
+  }
+
+  /** What an image layout calls it; null where it has no name. */
+  @Nullable String refName() {
+    return annotations.get(REF_NAME);
+  }
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.image;
+
+import java.io.Closeable;
+import java.io.IOException;
+import java.util.List;
+
+/**
+ * The place that a reference names, open for one look-up: a layout, an archive, a registry. Used by
+ * one thread.
+ */
+interface ImageOrigin extends BlobSource, Closeable {
+  /**
+   * The manifests and indexes that the reference may mean.
+   *
+   * @param resolver reads the indexes in which a digest is looked for
+   * @throws ImageException when there are none
+   */
+  List<Descriptor> roots(ImageResolver resolver) throws IOException;
+
+  /** Says that these will be opened soon, in this order; the origin may begin to get them. */
+  default void prefetch(List<Descriptor> layers) throws IOException {}
+
+  /**
+   * Says that what was opened as this blob is damaged.
+   *
+   * @return whether there may be a better one now
+   */
+  default boolean discard(Descriptor blob) throws IOException {
+    return false;
+  }
+
+  /** Gives up what still runs, and waits for its end. */
+  @Override
+  default void close() throws IOException {}
+}

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.image;
+
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * From what a place names to the one manifest for a platform: through indexes and indexes in them
+ * (image-index.md of the OCI image specification), past attestations and other artifacts.
+ */
+final class ImageResolver {
+  /** Indexes in indexes; nobody has more than two. */
+  private static final int MAX_DEPTH = 8;
+
+  /** Documents to read before there is something wrong with the image. */
+  private static final int MAX_DOCUMENTS = 1_000;
+
+  /** What buildkit writes for attestations, so that no engine runs them. */
+  private static final String UNKNOWN = "unknown";
+
+  private final BlobSource source;
+  private final Platform platform;
+  private final ImageLimits limits;
+  private final String ref;
+  private final Set<String> otherPlatforms = new TreeSet<>();
+  private final Set<String> otherTypes = new TreeSet<>();
+  private int documents;
+
+  /**
+   * A resolver for one look-up.
+   *
+   * @param ref what is looked up, for errors
+   */
+  ImageResolver(BlobSource source, Platform platform, ImageLimits limits, String ref) {
+    this.source = source;
+    this.platform = platform;
+    this.limits = limits;
+    this.ref = ref;
+  }
+
+  /**
+   * The one image for the platform.
+   *
+   * @param roots the manifests and indexes that the reference may mean
+   * @throws ImageException when there is none, or more than one, or something is wrong with it
+   */
+  Manifest resolve(List<Descriptor> roots) throws IOException {
+    Map<Digest, Manifest> images = new LinkedHashMap<>();
+    for (Descriptor root : roots) {
+      Manifest image = firstMatch(root, 0);
+      if (image != null) {
+        images.putIfAbsent(image.descriptor().digest(), image);
+      }
+    }
+    if (images.size() == 1) {
+      return images.values().iterator().next();
+    }
+    throw images.isEmpty() ? noMatch() : ambiguous(roots);
+  }
+
+  private ImageException noMatch() {
+    if (!otherPlatforms.isEmpty()) {
+      return new ImageException(
+          ref + " is not for " + platform + ", but for " + String.join(", ", otherPlatforms),
+          "Choose an image that was built for " + platform + ".",
+          null);
+    }
+    return new ImageException(
+        ref
+            + " is no container image"
+            + (otherTypes.isEmpty() ? "" : ": it is of type " + String.join(", ", otherTypes)),
+        "Choose an image that a container engine can run.",
+        null);
+  }
+
+  private ImageException ambiguous(List<Descriptor> roots) {
+    return new ImageException(
+        ref + " holds more than one image: " + names(roots),
+        "Add a tag or a digest to the reference.",
+        null);
+  }
+
+  /** Names of what a place holds, or digests where there are no names; not too many. */
+  static String names(List<Descriptor> roots) {
+    return roots.stream()
+        .limit(20)
+        .map(root -> Objects.requireNonNullElse(root.refName(), root.digest().toString()))
+        .collect(Collectors.joining(", "));
+  }
+
+  /** Finds what a digest refers to in indexes; null where it is not there. */
+  @Nullable Descriptor find(List<Descriptor> roots, Digest digest, int depth) throws IOException {
+    for (Descriptor root : roots) {
+      if (root.digest().equals(digest)) {
+        return root;
+      }
+      if (MediaTypes.isIndex(root.mediaType()) && depth < MAX_DEPTH) {
+        Descriptor found = find(readIndex(root), digest, depth + 1);
+        if (found != null) {
+          return found;
+        }
+      }
+    }
+    return null;
+  }
+
+  private @Nullable Manifest firstMatch(Descriptor descriptor, int depth) throws IOException {
+    Platform said = descriptor.platform();
+    if (said != null && platform.fitness(said) < 0) {
+      if (!said.os().equals(UNKNOWN)) {
+        otherPlatforms.add(said.toString());
+      }
+      return null;
+    }
+    if (MediaTypes.isManifest(descriptor.mediaType())) {
+      return readManifest(descriptor);
+    }
+    if (!MediaTypes.isIndex(descriptor.mediaType())) {
+      otherTypes.add(descriptor.mediaType());
+      return null;
+    }
+    if (depth == MAX_DEPTH) {
+      throw new ImageException(
+          ref + " has indexes in indexes, more than " + MAX_DEPTH + " deep", null, null);
+    }
+    List<Descriptor> bestFirst = new ArrayList<>(readIndex(descriptor));
+    bestFirst.sort(Comparator.comparingInt(this::fitness).reversed());
+    for (Descriptor child : bestFirst) {
+      Manifest image = firstMatch(child, depth + 1);
+      if (image != null) {
+        return image;
+      }
+    }
+    return null;
+  }
+
+  /** What says nothing of its platform comes last. */
+  private int fitness(Descriptor descriptor) {
+    return descriptor.platform() == null ? -1 : platform.fitness(descriptor.platform());
+  }
+
+  private List<Descriptor> readIndex(Descriptor descriptor) throws IOException {
+    OciJson json = read(descriptor, "index");
+    Manifest.requireSchema(json);
+    if (json.has("layers") || json.has("config")) {
+      throw json.fault("manifests", "an index has manifests, a manifest has layers");
+    }
+    return json.objects("manifests").stream().map(Descriptor::parse).toList();
+  }
+
+  private @Nullable Manifest readManifest(Descriptor descriptor) throws IOException {
+    Manifest.Parts parts = Manifest.parse(read(descriptor, "manifest"), limits);
+    if (!MediaTypes.isConfig(parts.config().mediaType())) {
+      otherTypes.add(parts.config().mediaType());
+      return null;
+    }
+    Manifest image = Manifest.of(descriptor, parts, read(parts.config(), "configuration"));
+    if (platform.fitness(image.config().platform()) < 0) {
+      otherPlatforms.add(image.config().platform().toString());
+      return null;
+    }
+    return image;
+  }
+
+  private OciJson read(Descriptor blob, String what) throws IOException {
+    if (++documents > MAX_DOCUMENTS) {
+      throw new ImageException(
+          ref + " has more than " + MAX_DOCUMENTS + " manifests and indexes", null, null);
+    }
+    String name = "The " + what + " " + blob.digest();
+    if (blob.size() > limits.jsonSize().bytes()) {
+      throw new ImageException(
+          name + " has " + blob.size() + " bytes, more than the limit of " + limits.jsonSize(),
+          null,
+          null);
+    }
+    return OciJson.parse(VerifyingInputStream.readAll(source, blob), name);
+  }
+}

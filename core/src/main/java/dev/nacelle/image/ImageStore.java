@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.image;
+
+import dev.nacelle.DataSize;
+import dev.nacelle.image.ext4.Ext4ImageException;
+import dev.nacelle.image.registry.Pause;
+import dev.nacelle.internal.DirectoryLocks;
+import dev.nacelle.internal.FileCache;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * Makes images ready to run, and keeps what that took in a directory of its own.
+ *
+ * <p>The first use of an image unpacks all its layers into one ext4 filesystem, and verifies the
+ * digest of each blob and of each unpacked layer; where its first layers are a filesystem already,
+ * that is copied and only the others are unpacked. Every later use of the same layers, under
+ * whatever name, in this process and in others that share the directory, reads the manifest and the
+ * configuration only. What comes from a registry is kept by digest and downloaded once; a tag that
+ * was pulled once means the same from then on, unless the {@link PullPolicy} says to ask again. A
+ * crash leaves nothing that is later believed. {@link #prune} gets space back.
+ *
+ * <p>Safe for use from several threads and processes. An interrupt ends the work with an
+ * ImageException and leaves the thread interrupted.
+ */
+public final class ImageStore {
+  private final ImageLimits limits;
+  private final RegistryOptions registries;
+  private final Pause pause;
+  private final Path directory;
+  private final FileCache filesystems;
+  private final BlobStore blobs;
+
+  /** A store with the default limits. */
+  public ImageStore(Path directory) {
+    this(directory, ImageLimits.DEFAULT);
+  }
+
+  /**
+   * A store.
+   *
+   * @param directory where to keep things; created when absent
+   * @param limits on what an image may be; what is already there is not asked again, be it an image
+   *     or its first layers
+   */
+  public ImageStore(Path directory, ImageLimits limits) {
+    this(directory, limits, RegistryOptions.defaults());
+  }
+
+  /**
+   * A store.
+   *
+   * @param directory where to keep things; created when absent
+   * @param limits on what an image may be; what is already there is not asked again, be it an image
+   *     or its first layers
+   * @param registries how to talk to registries
+   */
+  public ImageStore(Path directory, ImageLimits limits, RegistryOptions registries) {
+    this(directory, limits, registries, Pause.SLEEP);
+  }
+
+  ImageStore(Path directory, ImageLimits limits, RegistryOptions registries, Pause pause) {
+    this.limits = limits;
+    this.registries = registries;
+    this.pause = pause;
+    this.directory = directory;
+    this.filesystems = new FileCache(directory.resolve("filesystems"));
+    this.blobs = new BlobStore(directory);
+  }
+
+  /** As {@link #resolve(ImageRef, Platform)} for {@link Platform#LINUX_AMD64}. */
+  public ResolvedImage resolve(ImageRef ref) {
+    return resolve(ref, Platform.LINUX_AMD64);
+  }
+
+  /**
+   * Finds an image, and pulls and unpacks it where that was not done yet. It is in the store when
+   * this returns, and until somebody {@linkplain #prune prunes} it: {@link #lease} keeps it.
+   *
+   * @throws ImageException when it cannot be found, verified or unpacked
+   */
+  public ResolvedImage resolve(ImageRef ref, Platform platform) {
+    try (ImageLease lease = lease(ref, platform, PullPolicy.MISSING)) {
+      return lease.image();
+    }
+  }
+
+  /**
+   * As {@link #resolve}, and keeps the image in the store.
+   *
+   * @throws ImageException when it cannot be found, verified or unpacked, or is not to be pulled
+   */
+  public ImageLease lease(ImageRef ref, Platform platform, PullPolicy policy) {
+    boolean remote = ref.transport() == ImageRef.Transport.REGISTRY;
+    try (DirectoryLocks.Held inUse = remote ? blobs.use() : null;
+        ImageOrigin origin = open(ref, policy)) {
+      while (true) {
+        try {
+          return resolve(ref, platform, origin);
+        } catch (DamagedBlobException e) {
+          if (!origin.discard(e.blob())) {
+            throw e;
+          }
+        }
+      }
+    } catch (IOException e) {
+      throw new ImageException(
+          "The image " + ref + " cannot be made ready: " + e,
+          "See that "
+              + directory.toAbsolutePath()
+              + " can be written to and has space (pruning makes some), and that the image can be"
+              + " read.",
+          e);
+    }
+  }
+
+  /**
+   * Removes what was not used for long, or what there is too much of, from the store; and what
+   * killed processes left half-made. What a {@linkplain #lease lease} keeps stays, in whatever
+   * process that is; and no blob goes while any process looks up an image of a registry.
+   *
+   * <p>An image whose filesystem went is unpacked again when it is next used, from its blobs or,
+   * where those went too, from its registry.
+   *
+   * @throws ImageException when the directory cannot be read, or not be written to
+   */
+  public PruneResult prune(PrunePolicy policy) {
+    try {
+      if (!Files.exists(directory)) {
+        return new PruneResult(List.of(), DataSize.bytes(0), DataSize.bytes(0));
+      }
+      try (DirectoryLocks.Held blobsUnused = blobs.tryPrune()) {
+        List<StorePruner.Part> parts = new ArrayList<>();
+        parts.add(new StorePruner.Part(PruneResult.Kind.FILESYSTEM, filesystems));
+        parts.add(blobs.namePart());
+        if (blobsUnused != null) {
+          parts.addAll(blobs.blobParts());
+        }
+        return new StorePruner(parts, policy, Instant.now()).prune();
+      }
+    } catch (IOException e) {
+      throw new ImageException(
+          "The store " + directory + " cannot be pruned: " + e,
+          "See that this process may write to it.",
+          e);
+    }
+  }
+
+  private ImageOrigin open(ImageRef ref, PullPolicy policy) throws IOException {
+    return switch (ref.transport()) {
+      case OCI_LAYOUT, OCI_ARCHIVE -> OciLayout.open(ref, limits);
+      case DOCKER_ARCHIVE -> DockerArchive.open(ref, limits);
+      case REGISTRY -> new RegistryOrigin(ref, limits, blobs, registries, pause, policy);
+    };
+  }
+
+  private ImageLease resolve(ImageRef ref, Platform platform, ImageOrigin origin)
+      throws IOException {
+    ImageResolver resolver = new ImageResolver(origin, platform, limits, ref.toString());
+    Manifest image = resolver.resolve(origin.roots(resolver));
+    FileCache.Lease filesystem =
+        filesystems.lease(key(image.chainId()), file -> build(image, origin, file));
+    return new ImageLease(
+        new ResolvedImage(ref, image.descriptor().digest(), image.config(), filesystem.file()),
+        filesystem);
+  }
+
+  private static String key(Digest chainId) {
+    return "v" + ImageBuilder.FORMAT + "-" + chainId.hex() + ".ext4";
+  }
+
+  /** Unpacks what comes on top of the most layers that are a filesystem already. */
+  private void build(Manifest image, ImageOrigin origin, Path file) throws IOException {
+    ImageBuilder builder = new ImageBuilder(origin, image, limits);
+    int layers = image.layers().size();
+    for (int done = layers - 1; done > 0; done--) {
+      Optional<FileCache.Lease> base = filesystems.find(key(image.chainId(done)));
+      if (base.isPresent()) {
+        try (FileCache.Lease lease = base.get()) {
+          origin.prefetch(image.layers().subList(done, layers));
+          builder.build(file, lease.file(), done);
+          return;
+        } catch (Ext4ImageException damaged) {
+          break;
+        }
+      }
+    }
+    origin.prefetch(image.layers());
+    builder.build(file, null, 0);
+  }
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.image;
+
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * One image: manifest.md and config.md of the OCI image specification.
+ *
+ * @param diffIds digests of the layers' tar archives, one for each layer
+ */
+record Manifest(
+    Descriptor descriptor, ImageConfig config, List<Descriptor> layers, List<Digest> diffIds) {
+  /** What a manifest says before its configuration is read. */
+  record Parts(Descriptor config, List<Descriptor> layers) {}
+
+  static Parts parse(OciJson json, ImageLimits limits) {
+    requireSchema(json);
+    if (json.has("manifests")) {
+      throw json.fault("manifests", "a manifest has layers, an index has manifests");
+    }
+    Descriptor config = Descriptor.parse(json.object("config"));
+    if (!MediaTypes.isConfig(config.mediaType())) {
+      // An artifact: its layers are no layers of a file system.
+      return new Parts(config, List.of());
+    }
+    List<Descriptor> layers = new ArrayList<>();
+    for (OciJson layer : json.objects("layers")) {
+      Descriptor descriptor = Descriptor.parse(layer);
+      if (!MediaTypes.isLayer(descriptor.mediaType())) {
+        throw layer.fault("mediaType", "no known type of layer: " + descriptor.mediaType());
+      }
+      layers.add(descriptor);
+    }
+    if (layers.size() > limits.layers()) {
+      throw json.fault(
+          "layers", layers.size() + " layers, more than the limit of " + limits.layers());
+    }
+    return new Parts(config, layers);
+  }
+
+  static void requireSchema(OciJson json) {
+    long version = json.integer("schemaVersion");
+    if (version != 2) {
+      throw json.fault(
+          "schemaVersion", "it is " + version + ", and only 2 is supported; push the image anew");
+    }
+  }
+
+  static Manifest of(Descriptor descriptor, Parts parts, OciJson config) {
+    List<Digest> diffIds = new ArrayList<>();
+    OciJson rootfs = config.object("rootfs");
+    if (!rootfs.string("type").equals("layers")) {
+      throw rootfs.fault("type", "it is not 'layers'");
+    }
+    for (String diffId : rootfs.strings("diff_ids")) {
+      try {
+        diffIds.add(Digest.parse(diffId));
+      } catch (IllegalArgumentException e) {
+        throw rootfs.fault(
+            "diff_ids/" + diffIds.size(), e.getMessage() + ", unlike '" + diffId + "'");
+      }
+    }
+    if (diffIds.size() != parts.layers.size()) {
+      throw rootfs.fault(
+          "diff_ids",
+          diffIds.size() + " digests, for a manifest of " + parts.layers.size() + " layers");
+    }
+    return new Manifest(descriptor, parseConfig(config), parts.layers, diffIds);
+  }
+
+  private static ImageConfig parseConfig(OciJson json) {
+    Platform platform = Descriptor.parsePlatform(json);
+    OciJson config = json.optionalObject("config");
+    if (config == null) {
+      config = OciJson.EMPTY;
+    }
+    return new ImageConfig(
+        platform,
+        config.strings("Env"),
+        config.strings("Entrypoint"),
+        config.strings("Cmd"),
+        config.optionalString("WorkingDir"),
+        config.optionalString("User"),
+        config.optionalString("StopSignal"),
+        config.stringMap("Labels"),
+        config.keys("ExposedPorts"),
+        config.keys("Volumes"));
+  }
+
+  /**
+   * The digest of the whole stack of layers ("Layer ChainID" of config.md): the same for the same
+   * content, however it was compressed.
+   */
+  Digest chainId() {
+    return chainId(diffIds.size());
+  }
+
+  /** The digest of so many of the first layers. */
+  Digest chainId(int count) {
+    if (count == 0) {
+      return Digest.sha256("");
+    }
+    Digest chain = diffIds.get(0);
+    for (Digest diffId : diffIds.subList(1, count)) {
+      chain = Digest.sha256(chain + " " + diffId);
+    }
+    return chain;
+  }
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.image;
+
+/**
+ * What blobs are: media-types.md of the OCI image specification, and Docker's "Image Manifest
+ * Version 2, Schema 2", which it calls compatible.
+ */
+final class MediaTypes {
+  private static final String OCI = "application/vnd.oci.image.";
+  private static final String DOCKER = "application/vnd.docker.";
+
+  static final String INDEX = OCI + "index.v1+json";
+  static final String MANIFEST = OCI + "manifest.v1+json";
+  static final String CONFIG = OCI + "config.v1+json";
+
+  /** A layer that is not compressed. */
+  static final String LAYER = OCI + "layer.v1.tar";
+
+  private MediaTypes() {}
+
+  static boolean isIndex(String type) {
+    return type.equals(INDEX) || type.equals(DOCKER + "distribution.manifest.list.v2+json");
+  }
+
+  static boolean isManifest(String type) {
+    return type.equals(MANIFEST) || type.equals(DOCKER + "distribution.manifest.v2+json");
+  }
+
+  static boolean isConfig(String type) {
+    return type.equals(CONFIG) || type.equals(DOCKER + "container.image.v1+json");
+  }
+
+  /** Non-distributable ("foreign") layers count, as layer.md wants it. */
+  static boolean isLayer(String type) {
+    String rest;
+    if (type.startsWith(OCI + "layer.")) {
+      rest = type.substring((OCI + "layer.").length()).replace("nondistributable.", "");
+      return rest.equals("v1.tar") || rest.equals("v1.tar+gzip") || rest.equals("v1.tar+zstd");
+    }
+    if (type.startsWith(DOCKER + "image.rootfs.")) {
+      rest = type.substring((DOCKER + "image.rootfs.").length()).replace("foreign.", "");
+      return rest.equals("diff.tar")
+          || rest.equals("diff.tar.gzip")
+          || rest.equals("diff.tar.zstd");
+    }
+    return false;
+  }
+
+  /** Whether a layer's type says that it is compressed. */
+  static boolean isCompressed(String layerType) {
+    return layerType.endsWith("gzip") || layerType.endsWith("zstd");
+  }
+}

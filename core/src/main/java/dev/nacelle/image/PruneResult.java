@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.image;
+
+import dev.nacelle.DataSize;
+import java.util.List;
+
+/**
+ * What {@link ImageStore#prune} did.
+ *
+ * @param removed what went
+ * @param freed its bytes, and those of what interrupted work had left half-made
+ * @param left bytes of the blobs and filesystems that are still there
+ */
+public record PruneResult(List<Removed> removed, DataSize freed, DataSize left) {
+  /** Copies the list. */
+  public PruneResult {
+    removed = List.copyOf(removed);
+  }
+
+  /** What a file of the store is. */
+  public enum Kind {
+    /** A layer, configuration, manifest or index of a registry. */
+    BLOB,
+    /** All layers of an image, unpacked. */
+    FILESYSTEM,
+    /** What a reference meant when a registry was last asked. */
+    NAME
+  }
+
+  /**
+   * A file that went.
+   *
+   * @param name its name in the store: a blob's is its digest without the algorithm
+   * @param size of the file
+   */
+  public record Removed(Kind kind, String name, DataSize size) {}
+}

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.image;
+
+import dev.nacelle.image.LayerProgress.State;
+import dev.nacelle.image.registry.DownloadProgress;
+import dev.nacelle.image.registry.Pause;
+import dev.nacelle.image.registry.RegistryClient;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * An image in a registry. Everything goes through the blob store and is got once; a name that is
+ * known there, with all its blobs, needs no network.
+ */
+final class RegistryOrigin implements ImageOrigin {
+  private final ImageRef ref;
+  private final ImageLimits limits;
+  private final BlobStore blobs;
+  private final RegistryOptions options;
+  private final Pause pause;
+  private final PullPolicy policy;
+  private final Set<Digest> discarded = new HashSet<>();
+  private @Nullable RegistryClient client;
+  private @Nullable LayerDownloads downloads;
+
+  RegistryOrigin(
+      ImageRef ref,
+      ImageLimits limits,
+      BlobStore blobs,
+      RegistryOptions options,
+      Pause pause,
+      PullPolicy policy) {
+    this.policy = policy;
+    this.ref = ref;
+    this.limits = limits;
+    this.blobs = blobs;
+    this.options = options;
+    this.pause = pause;
+  }
+
+  /** Made when it is needed; by the threads of the downloads, too. */
+  private synchronized RegistryClient client() {
+    if (policy == PullPolicy.NEVER) {
+      throw new ImageException(
+          ref + " is not in the store, or not all of it, and is not to be pulled",
+          "Pull it first, with Nacelle.builder().prepare(...), or use another pull policy than"
+              + " NEVER.",
+          null);
+    }
+    if (client == null) {
+      client =
+          new RegistryClient(
+              options, ref.registry().orElseThrow(), ref.repository().orElseThrow(), pause);
+    }
+    return client;
+  }
+
+  @Override
+  public List<Descriptor> roots(ImageResolver resolver) throws IOException {
+    boolean ask = policy == PullPolicy.ALWAYS && ref.digest().isEmpty();
+    Optional<Descriptor> known = ask ? Optional.empty() : blobs.recall(ref);
+    if (known.isPresent() && find(known.get()).isPresent()) {
+      return List.of(known.get());
+    }
+    return List.of(lookUp());
+  }
+
+  /** Asks the registry what the reference means, and remembers that. */
+  private Descriptor lookUp() throws IOException {
+    RegistryClient.Document document =
+        ref.digest().isPresent()
+            ? client().manifest(ref.digest().get(), (int) limits.jsonSize().bytes())
+            : client().manifest(ref.tag().orElseThrow(), (int) limits.jsonSize().bytes());
+    byte[] content = document.content();
+    Digest digest = ref.digest().orElseGet(() -> Digest.sha256(content));
+    Descriptor root =
+        new Descriptor(mediaType(document, digest), digest, content.length, null, Map.of());
+    blobs.put(digest, content);
+    blobs.remember(ref, root);
+    return root;
+  }
+
+  /** Some servers know no types, and the document says it, or at least looks like it. */
+  private static String mediaType(RegistryClient.Document document, Digest digest) {
+    String type = document.mediaType();
+    if (MediaTypes.isManifest(type) || MediaTypes.isIndex(type)) {
+      return type;
+    }
+    OciJson json = OciJson.parse(document.content(), "The manifest " + digest);
+    String own = json.optionalString("mediaType");
+    if (!own.isEmpty()) {
+      return own;
+    }
+    return json.has("manifests")
+        ? MediaTypes.INDEX
+        : json.has("layers") ? MediaTypes.MANIFEST : type;
+  }
+
+  /** A blob that is there, with as many bytes as it should have. */
+  private Optional<Path> find(Descriptor blob) throws IOException {
+    Optional<Path> file = blobs.find(blob.digest());
+    if (file.isPresent() && Files.size(file.get()) != blob.size()) {
+      blobs.drop(blob.digest());
+      return Optional.empty();
+    }
+    return file;
+  }
+
+  @Override
+  public void prefetch(List<Descriptor> layers) {
+    for (Descriptor layer : layers) {
+      if (layer.size() > limits.unpackedSize().bytes()) {
+        throw new ImageException(
+            "The layer "
+                + layer.digest()
+                + " has "
+                + layer.size()
+                + " bytes, more than all layers"
+                + " may have when they are unpacked: "
+                + limits.unpackedSize(),
+            null,
+            null);
+      }
+    }
+    downloads =
+        new LayerDownloads(
+            layers,
+            options.parallelDownloads(),
+            (layer, number) -> layer(layer, number, layers.size()));
+  }
+
+  private Path layer(Descriptor layer, int number, int layers) throws IOException {
+    Progress progress = new Progress(layer, number, layers);
+    Optional<Path> there = find(layer);
+    if (there.isPresent()) {
+      progress.tell(State.ALREADY_THERE, layer.size());
+      return there.get();
+    }
+    Path file =
+        blobs.get(
+            layer.digest(),
+            partial -> {
+              progress.downloads = true;
+              client().download(layer.digest(), layer.size(), partial, progress);
+            });
+    progress.tell(progress.downloads ? State.DONE : State.ALREADY_THERE, layer.size());
+    return file;
+  }
+
+  /** Used by one thread. */
+  private final class Progress implements DownloadProgress {
+    private final Descriptor layer;
+    private final int number;
+    private final int layers;
+    private boolean downloads;
+
+    Progress(Descriptor layer, int number, int layers) {
+      this.layer = layer;
+      this.number = number;
+      this.layers = layers;
+    }
+
+    @Override
+    public void resumed(long done) {
+      tell(State.RESUMED, done);
+    }
+
+    @Override
+    public void advanced(long done) {
+      tell(State.DOWNLOADING, done);
+    }
+
+    @Override
+    public void failed(long done) {
+      tell(State.RETRYING, done);
+    }
+
+    void tell(State state, long done) {
+      options
+          .listener()
+          .onProgress(
+              new LayerProgress(ref, layer.digest(), number, layers, state, done, layer.size()));
+    }
+  }
+
+  @Override
+  public InputStream open(Descriptor blob) throws IOException {
+    if (downloads != null && downloads.contains(blob)) {
+      return Files.newInputStream(downloads.await(blob));
+    }
+    Optional<Path> there = find(blob);
+    return Files.newInputStream(there.isPresent() ? there.get() : fetch(blob));
+  }
+
+  private Path fetch(Descriptor blob) throws IOException {
+    if (MediaTypes.isManifest(blob.mediaType()) || MediaTypes.isIndex(blob.mediaType())) {
+      blobs.put(
+          blob.digest(),
+          client().manifest(blob.digest(), (int) limits.jsonSize().bytes()).content());
+      return blobs.find(blob.digest()).orElseThrow();
+    }
+    return blobs.get(
+        blob.digest(),
+        partial -> client().download(blob.digest(), blob.size(), partial, DownloadProgress.NONE));
+  }
+
+  @Override
+  public boolean discard(Descriptor blob) throws IOException {
+    if (!discarded.add(blob.digest())) {
+      return false;
+    }
+    stopDownloads();
+    blobs.drop(blob.digest());
+    return true;
+  }
+
+  private void stopDownloads() {
+    if (downloads != null) {
+      downloads.close();
+      downloads = null;
+    }
+  }
+
+  @Override
+  public void close() throws IOException {
+    stopDownloads();
+    synchronized (this) {
+      if (client != null) {
+        client.close();
+      }
+    }
+  }
+
+  @Override
+  public String toString() {
+    return ref.registry().orElseThrow();
+  }
+}

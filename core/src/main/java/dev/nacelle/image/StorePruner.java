@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.image;
+
+import dev.nacelle.DataSize;
+import dev.nacelle.image.PruneResult.Kind;
+import dev.nacelle.image.PruneResult.Removed;
+import dev.nacelle.internal.FileCache;
+import dev.nacelle.internal.FileCache.Entry;
+import java.io.IOException;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+
+/** One pruning of a store. */
+final class StorePruner {
+  /** A file that may go. */
+  private record Candidate(Part part, Entry entry) {}
+
+  /** Files of one kind in one directory. */
+  record Part(Kind kind, FileCache files) {
+    /** Whether a half-made one is worth to be gone on with. */
+    private boolean isResumable() {
+      return kind == Kind.BLOB;
+    }
+
+    private boolean countsForTheSize() {
+      return kind != Kind.NAME;
+    }
+  }
+
+  private final List<Part> parts;
+  private final PrunePolicy policy;
+  private final Instant limit;
+  private final List<Removed> removed = new ArrayList<>();
+  private long freed;
+  private long left;
+
+  /**
+   * @param parts what may be removed
+   */
+  StorePruner(List<Part> parts, PrunePolicy policy, Instant now) {
+    this.parts = parts;
+    this.policy = policy;
+    this.limit = before(now, policy.unusedFor().orElse(Duration.ZERO));
+  }
+
+  private static Instant before(Instant now, Duration time) {
+    return time.compareTo(Duration.between(Instant.EPOCH, now)) < 0
+        ? now.minus(time)
+        : Instant.EPOCH;
+  }
+
+  PruneResult prune() throws IOException {
+    List<Candidate> candidates = new ArrayList<>();
+    for (Part part : parts) {
+      freed += part.files.removeLeftovers(part.isResumable() ? limit : Instant.MAX);
+      for (Entry entry : part.files.entries()) {
+        candidates.add(new Candidate(part, entry));
+        left += part.countsForTheSize() ? entry.bytes() : 0;
+      }
+    }
+    candidates.sort(Comparator.comparing(candidate -> candidate.entry.lastUsed()));
+    for (Candidate candidate : candidates) {
+      if (isTooOld(candidate) || isTooMuch(candidate)) {
+        remove(candidate);
+      }
+    }
+    return new PruneResult(removed, DataSize.bytes(freed), DataSize.bytes(left));
+  }
+
+  private boolean isTooOld(Candidate candidate) {
+    return policy.unusedFor().isPresent() && !candidate.entry.lastUsed().isAfter(limit);
+  }
+
+  private boolean isTooMuch(Candidate candidate) {
+    return candidate.part.countsForTheSize()
+        && policy.maximumSize().filter(size -> left > size.bytes()).isPresent();
+  }
+
+  private void remove(Candidate candidate) throws IOException {
+    Part part = candidate.part;
+    long bytes = part.files.remove(candidate.entry).orElse(-1);
+    if (bytes >= 0) {
+      removed.add(new Removed(part.kind, candidate.entry.key(), DataSize.bytes(bytes)));
+      freed += bytes;
+      left -= part.countsForTheSize() ? bytes : 0;
+    }
+  }
+}

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.image.ext4;
+
+import dev.nacelle.image.ext4.FreeRuns.Run;
+import java.io.ByteArrayInputStream;
+import java.io.Closeable;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.channels.FileChannel;
+import java.nio.file.Path;
+import java.time.Instant;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.Deque;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Writes an ext4 filesystem image in one pass: the content of a file goes to its place in the image
+ * as it is read, and stays there; the tree is kept in memory and written by {@link #finish}. So
+ * memory is bounded by the number of entries, not by their content, and nothing but the image is
+ * created on the host.
+ *
+ * <p>Entries can be changed and removed again until then; blocks of removed files are reused. The
+ * same calls give the same bytes. Any Linux since 2.6.28 mounts the result, read-only or not.
+ *
+ * <pre>{@code
+ * try (Ext4Writer writer = Ext4Writer.create(image, Ext4Options.of(UUID.randomUUID()))) {
+ *   InodeAttributes attributes = new InodeAttributes(0755, 0, 0, Instant.now());
+ *   Directory etc = writer.createDirectory(writer.root(), FileName.of("etc"), attributes);
+ *   byte[] motd = "Hello\n".getBytes(StandardCharsets.UTF_8);
+ *   writer.createFile(
+ *       etc, FileName.of("motd"), attributes, motd.length, new ByteArrayInputStream(motd));
+ *   writer.finish();
+ * }
+ * }</pre>
+ *
+ * <p>Not safe for use from several threads. An interrupt during a write closes the image with a
+ * {@link java.nio.channels.ClosedByInterruptException}. After an IOException from the image file
+ * (not from content) the image is of no use.
+ */
+public final class Ext4Writer implements Closeable {
+  private final Ext4Options options;
+  private final ImageFile file;
+  private final BlockAllocator allocator = new BlockAllocator();
+  private Directory root;
+  private boolean finished;
+
+  private Ext4Writer(Path path, Ext4Options options) throws IOException {
+    this.options = options;
+    this.file = new ImageFile(path);
+    this.root = new Directory(null, new InodeAttributes(0755, 0, 0, Instant.EPOCH));
+    this.root.links = 1;
+  }
+
+  /** Starts an image in a file, which is created or emptied. */
+  public static Ext4Writer create(Path path, Ext4Options options) throws IOException {
+    return new Ext4Writer(path, options);
+  }
+
+  /**
+   * Starts an image with all that another one holds. Its content is copied without a look at it,
+   * its tree is read; both images go their own ways from there.
+   *
+   * @param base an image that was finished, and is no scratch disk
+   * @throws Ext4ImageException when it is none, or damaged in what had to be read
+   */
+  public static Ext4Writer extend(Path base, Path path, Ext4Options options) throws IOException {
+    try (FileChannel from = FileChannel.open(base)) {
+      TreeReader.Tree tree = TreeReader.read(from);
+      Ext4Writer writer = new Ext4Writer(path, options);
+      try {
+        for (Run run : tree.content()) {
+          writer.allocator.take(run);
+          writer.file.copyBlocks(from, run);
+        }
+        writer.root = tree.root();
+        return writer;
+      } catch (IOException | RuntimeException e) {
+        writer.close();
+        throw e;
+      }
+    }
+  }
+
+  /** The root directory: mode 0755, owned by root, from 1970, until that is changed. */
+  public Directory root() {
+    return root;
+  }
+
+  /** Gives an inode other attributes. */
+  public void setAttributes(Inode inode, InodeAttributes attributes) {
+    requireLinked(inode);
+    inode.setAttributes(attributes);
+  }
+
+  /**
+   * Adds an empty directory. Of this and the other methods that add an entry:
+   *
+   * @throws IllegalArgumentException when the name is taken, or the parent was removed
+   */
+  public Directory createDirectory(Directory parent, FileName name, InodeAttributes attributes) {
+    return add(parent, name, new Directory(parent, attributes));
+  }
+
+  /**
+   * Adds a file and writes its content.
+   *
+   * @param size bytes to read from content
+   * @throws java.io.EOFException when the content is shorter
+   * @throws Ext4LimitException when the file or the filesystem would exceed 16 TiB
+   */
+  public RegularFile createFile(
+      Directory parent, FileName name, InodeAttributes attributes, long size, InputStream content)
+      throws IOException {
+    return createSparseFile(
+        parent, name, attributes, size, List.of(new DataRange(0, size)), content);
+  }
+
+  /**
+   * Adds a file with holes and writes the content between them.
+   *
+   * @param size of the file in bytes, holes included
+   * @param data what is no hole, in rising order without overlap; ranges may be empty
+   * @param content the bytes of all ranges, without a gap
+   * @throws IllegalArgumentException also when the ranges overlap or exceed the size
+   * @throws java.io.EOFException when the content is shorter
+   * @throws Ext4LimitException when the file or the filesystem would exceed 16 TiB
+   */
+  public RegularFile createSparseFile(
+      Directory parent,
+      FileName name,
+      InodeAttributes attributes,
+      long size,
+      List<DataRange> data,
+      InputStream content)
+      throws IOException {
+    requireFree(parent, name);
+    if (size > Ext4Format.MAX_FILE_SIZE) {
+      throw new Ext4LimitException("a file of " + size + " bytes is larger than 16 TiB");
+    }
+    List<DataRange> ranges = new ArrayList<>(data.size());
+    long end = 0;
+    for (DataRange range : data) {
+      if (range.offset() < end || range.end() > size) {
+        throw new IllegalArgumentException("a range overlaps or exceeds the file: " + range);
+      }
+      end = range.end();
+      if (range.length() > 0) {
+        ranges.add(range);
+      }
+    }
+    int[] extents = ContentWriter.write(allocator, file, ranges, content);
+    return add(parent, name, new RegularFile(attributes, size, extents));
+  }
+
+  /**
+   * Adds a symbolic link. Its permissions are always 0777, as everywhere in Linux.
+   *
+   * @param target 1 to 4095 bytes without NUL
+   */
+  public SymbolicLink createSymbolicLink(
+      Directory parent, FileName name, InodeAttributes attributes, byte[] target)
+      throws IOException {
+    requireFree(parent, name);
+    if (target.length == 0 || target.length > SymbolicLink.MAX_TARGET_BYTES) {
+      throw new IllegalArgumentException(
+          "the target of a symbolic link has " + target.length + " bytes, not 1 to 4095");
+    }
+    for (byte b : target) {
+      if (b == 0) {
+        throw new IllegalArgumentException("the target of a symbolic link holds a NUL");
+      }
+    }
+    InodeAttributes open =
+        new InodeAttributes(
+            0777, attributes.uid(), attributes.gid(), attributes.modified(), attributes.extended());
+    SymbolicLink link = new SymbolicLink(open, target.clone());
+    if (!link.isInline()) {
+      link.extents =
+          ContentWriter.write(
+              allocator,
+              file,
+              List.of(new DataRange(0, target.length)),
+              new ByteArrayInputStream(target));
+    }
+    return add(parent, name, link);
+  }
+
+  /**
+   * Adds a device node, FIFO or socket.
+   *
+   * @param major 0 to 4095, for a device; 0 for others
+   * @param minor 0 to 1048575, for a device; 0 for others
+   */
+  public SpecialFile createSpecialFile(
+      Directory parent,
+      FileName name,
+      InodeAttributes attributes,
+      SpecialFile.Type type,
+      int major,
+      int minor) {
+    int maxMajor = type.isDevice() ? SpecialFile.MAX_MAJOR : 0;
+    int maxMinor = type.isDevice() ? SpecialFile.MAX_MINOR : 0;
+    if (major < 0 || major > maxMajor || minor < 0 || minor > maxMinor) {
+      throw new IllegalArgumentException(
+          "no device number of a " + type + ": " + major + ":" + minor);
+    }
+    return add(parent, name, new SpecialFile(attributes, type, major, minor));
+  }
+
+  /**
+   * Adds a hard link.
+   *
+   * @param inode anything but a directory
+   * @throws Ext4LimitException when it has 65,000 links already
+   */
+  public void link(Directory parent, FileName name, Inode inode) throws Ext4LimitException {
+    if (inode instanceof Directory) {
+      throw new IllegalArgumentException("a directory has no hard links");
+    }
+    requireLinked(inode);
+    if (inode.links == Ext4Format.MAX_LINKS) {
+      throw new Ext4LimitException(
+          "a file would have more than " + Ext4Format.MAX_LINKS + " links");
+    }
+    add(parent, name, inode);
+  }
+
+  /** Removes an entry, if it is there, and everything below it. Returns whether it was there. */
+  public boolean remove(Directory parent, FileName name) {
+    requireUnfinished();
+    Inode removed = parent.take(name);
+    if (removed == null) {
+      return false;
+    }
+    Deque<Inode> pending = new ArrayDeque<>();
+    pending.push(removed);
+    while (!pending.isEmpty()) {
+      Inode inode = pending.pop();
+      inode.links--;
+      if (inode instanceof Directory directory) {
+        Collection<Inode> children = directory.entries().values();
+        children.forEach(pending::push);
+        if (!children.isEmpty()) {
+          children.clear();
+        }
+      } else if (inode.links == 0) {
+        ContentWriter.free(allocator, inode.extents);
+      }
+    }
+    return true;
+  }
+
+  /** Writes the rest; nothing can be changed afterwards. The caller forces it to the disk. */
+  public void finish() throws IOException {
+    requireUnfinished();
+    finished = true;
+    new MetadataWriter(options, allocator, file).write(root);
+  }
+
+  private <T extends Inode> T add(Directory parent, FileName name, T inode) {
+    requireFree(parent, name);
+    parent.put(name, inode);
+    inode.links++;
+    return inode;
+  }
+
+  private void requireFree(Directory parent, FileName name) {
+    requireUnfinished();
+    requireLinked(parent);
+    @Nullable Inode there = parent.get(name);
+    if (there != null) {
+      throw new IllegalArgumentException("there is already an entry '" + name + "'");
+    }
+  }
+
+  private static void requireLinked(Inode inode) {
+    if (inode.links == 0) {
+      throw new IllegalArgumentException("the inode was removed from the tree");
+    }
+  }
+
+  private void requireUnfinished() {
+    if (finished) {
+      throw new IllegalStateException("the image is finished");
+    }
+  }
+
+  /** Closes the file. An image that was not finished is not valid. */
+  @Override
+  public void close() throws IOException {
+    file.close();
+  }
+}

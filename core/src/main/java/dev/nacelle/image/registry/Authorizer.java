@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.image.registry;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import dev.nacelle.image.ImageException;
+import dev.nacelle.image.RegistryCredentials;
+import java.io.IOException;
+import java.net.URI;
+import java.net.URLEncoder;
+import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+import java.util.Base64;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What goes into the Authorization header for one endpoint: nothing, until the server asks; then a
+ * password ("Basic"), or a token of the service that it names ("Bearer", Docker's token and OAuth2
+ * authentication specifications). Safe for use from several threads.
+ */
+final class Authorizer {
+  private static final int MAX_TOKEN_REPLY = 1 << 20;
+
+  /** "client_id" of the specification: for the service's own records. */
+  private static final String CLIENT = "nacelle";
+
+  /** RFC 6750 section 2.1; what is not of it could not be sent, and would be shown in an error. */
+  private static final Pattern TOKEN = Pattern.compile("[A-Za-z0-9._~+/=:-]{1,65536}");
+
+  private final Endpoint endpoint;
+  private final HttpTransport transport;
+  private final CredentialLookup lookup;
+  private Optional<RegistryCredentials> credentials = Optional.empty();
+  private boolean lookedUp;
+  private @Nullable String current;
+
+  Authorizer(Endpoint endpoint, HttpTransport transport, CredentialLookup lookup) {
+    this.endpoint = endpoint;
+    this.transport = transport;
+    this.lookup = lookup;
+  }
+
+  /** The header for the next request; null for none. */
+  synchronized @Nullable String current() {
+    return current;
+  }
+
+  /**
+   * Answers a challenge.
+   *
+   * @param refused what the refused request had in its header
+   * @return whether there is another header now, with which it can be tried again
+   */
+  synchronized boolean answer(List<String> challenges, @Nullable String refused)
+      throws IOException {
+    if (current != null && !current.equals(refused)) {
+      // Another thread was faster.
+      return true;
+    }
+    String fresh = header(Challenge.parse(challenges));
+    if (fresh == null || fresh.equals(refused)) {
+      return false;
+    }
+    current = fresh;
+    return true;
+  }
+
+  /** With what this endpoint was logged in to; empty when nobody was named. */
+  synchronized Optional<RegistryCredentials> used() {
+    return credentials;
+  }
+
+  private @Nullable String header(List<Challenge> challenges) throws IOException {
+    if (!lookedUp) {
+      credentials = lookup.find(endpoint);
+      lookedUp = true;
+    }
+    RegistryCredentials login = credentials.orElse(null);
+    for (Challenge challenge : challenges) {
+      if (challenge.scheme().equals("bearer")) {
+        return login != null && login.kind() == RegistryCredentials.Kind.REGISTRY_TOKEN
+            ? bearer(login.secret())
+            : bearer(token(challenge, login));
+      }
+    }
+    for (Challenge challenge : challenges) {
+      if (challenge.scheme().equals("basic")) {
+        return login != null && login.kind() == RegistryCredentials.Kind.PASSWORD
+            ? basic(login)
+            : null;
+      }
+    }
+    return null;
+  }
+
+  private String bearer(String token) {
+    if (!TOKEN.matcher(token).matches()) {
+      throw failed("the token for it has characters that no token has", null);
+    }
+    return "Bearer " + token;
+  }
+
+  private static String basic(RegistryCredentials login) {
+    String pair = login.username() + ":" + login.secret();
+    return "Basic " + Base64.getEncoder().encodeToString(pair.getBytes(StandardCharsets.UTF_8));
+  }
+
+  private String token(Challenge challenge, @Nullable RegistryCredentials login)
+      throws IOException {
+    URI realm = realm(challenge.parameters());
+    String service = challenge.parameters().getOrDefault("service", "");
+    List<String> scopes =
+        Arrays.stream(
+                challenge
+                    .parameters()
+                    .getOrDefault("scope", "repository:" + endpoint.repository() + ":pull")
+                    .split(" ", -1))
+            .filter(scope -> !scope.isEmpty())
+            .toList();
+    try (HttpReply reply = askForToken(realm, service, scopes, login)) {
+      if (reply.status() == 401 || reply.status() == 403) {
+        throw Failures.unauthorized(endpoint, Optional.ofNullable(login));
+      }
+      if (reply.status() != 200) {
+        throw Failures.of(reply, "the token service of " + endpoint);
+      }
+      byte[] body = reply.readAll(MAX_TOKEN_REPLY);
+      JsonNode json = body == null ? null : Json.parse(body);
+      if (json == null) {
+        throw failed(HttpTransport.show(realm) + " gave no JSON object with a token", null);
+      }
+      String token = Json.string(json, "token");
+      return token.isEmpty() ? Json.string(json, "access_token") : token;
+    }
+  }
+
+  private URI realm(Map<String, String> parameters) {
+    try {
+      URI realm = endpoint.base().resolve(parameters.getOrDefault("realm", ""));
+      if (parameters.containsKey("realm") && realm.getRawFragment() == null) {
+        return realm;
+      }
+    } catch (IllegalArgumentException e) {
+      // no address
+    }
+    throw failed("it names no token service", null);
+  }
+
+  private HttpReply askForToken(
+      URI realm, String service, List<String> scopes, @Nullable RegistryCredentials login)
+      throws IOException {
+    String serviceParameter = service.isEmpty() ? "" : "&service=" + encode(service);
+    if (login != null && login.kind() == RegistryCredentials.Kind.IDENTITY_TOKEN) {
+      return transport.post(
+          endpoint,
+          realm,
+          "grant_type=refresh_token&client_id="
+              + CLIENT
+              + serviceParameter
+              + "&scope="
+              + encode(String.join(" ", scopes))
+              + "&refresh_token="
+              + encode(login.secret()));
+    }
+    String query =
+        "client_id="
+            + CLIENT
+            + serviceParameter
+            + scopes.stream().map(scope -> "&scope=" + encode(scope)).collect(Collectors.joining())
+            + (login == null ? "" : "&account=" + encode(login.username()));
+    String separator = realm.getRawQuery() == null ? "?" : "&";
+    return transport.get(
+        endpoint,
+        URI.create(realm + separator + query),
+        Map.of(),
+        login == null ? null : basic(login));
+  }
+
+  private static String encode(String value) {
+    return URLEncoder.encode(value, StandardCharsets.UTF_8);
+  }
+
+  private ImageException failed(String fault, @Nullable Throwable cause) {
+    return new ImageException("Cannot log in to " + endpoint + ": " + fault, null, cause);
+  }
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.image.registry;
+
+import dev.nacelle.image.ImageException;
+import java.time.Duration;
+
+/** When a pull has to be over. Immutable. */
+final class Deadline {
+  private final Duration timeout;
+  private final long end;
+
+  Deadline(Duration timeout) {
+    this.timeout = timeout;
+    this.end = System.nanoTime() + timeout.toNanos();
+  }
+
+  /** What is left; not positive when it is over. */
+  Duration remaining() {
+    return Duration.ofNanos(end - System.nanoTime());
+  }
+
+  /** The shorter of that and what is left, and at least a millisecond. */
+  Duration atMost(Duration duration) {
+    Duration left = remaining();
+    Duration shorter = left.compareTo(duration) < 0 ? left : duration;
+    return shorter.toMillis() < 1 ? Duration.ofMillis(1) : shorter;
+  }
+
+  /**
+   * Goes on while there is time.
+   *
+   * @throws ImageException when it is over
+   */
+  void check() {
+    if (remaining().isNegative()) {
+      throw exceeded();
+    }
+  }
+
+  ImageException exceeded() {
+    return new ImageException(
+        "The pull did not end within its timeout of " + timeout,
+        "Pull again, which goes on from where this ended, or give it more time"
+            + " (RegistryOptions timeout).",
+        null);
+  }
+}

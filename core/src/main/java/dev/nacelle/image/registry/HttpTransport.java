@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.image.registry;
+
+import dev.nacelle.image.ImageException;
+import dev.nacelle.image.RegistryOptions;
+import java.io.Closeable;
+import java.io.IOException;
+import java.io.InterruptedIOException;
+import java.net.ConnectException;
+import java.net.URI;
+import java.net.UnknownHostException;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.nio.channels.UnresolvedAddressException;
+import java.nio.file.Path;
+import java.security.GeneralSecurityException;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Objects;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicInteger;
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.SSLException;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Requests over HTTP/1.1, with the rules of who is told what: no secret leaves for another server,
+ * and nothing goes without TLS where that was not asked for. Safe for use from several threads.
+ *
+ * <p>Its threads end with {@link #close}; the one with which the JDK's client watches its
+ * connections ends there from Java 21 on, and before that when the client is garbage.
+ */
+final class HttpTransport implements Closeable {
+  private static final int MAX_REDIRECTS = 5;
+
+  private final RegistryOptions options;
+  private final Deadline deadline;
+  private final ExecutorService executor;
+  private final Map<Object, HttpClient> clients = new HashMap<>();
+
+  HttpTransport(RegistryOptions options, Deadline deadline) {
+    this.options = options;
+    this.deadline = deadline;
+    AtomicInteger number = new AtomicInteger();
+    this.executor =
+        Executors.newCachedThreadPool(
+            task -> {
+              Thread thread = new Thread(task, "nacelle-http-" + number.incrementAndGet());
+              thread.setDaemon(true);
+              return thread;
+            });
+  }
+
+  /** What says who a server is: scheme, host and port. */
+  static boolean isSameServer(URI one, URI other) {
+    return Objects.equals(one.getScheme(), other.getScheme())
+        && Objects.equals(host(one), host(other))
+        && port(one) == port(other);
+  }
+
+  private static @Nullable String host(URI uri) {
+    return uri.getHost() == null ? null : uri.getHost().toLowerCase(Locale.ROOT);
+  }
+
+  private static int port(URI uri) {
+    return uri.getPort() >= 0 ? uri.getPort() : "http".equals(uri.getScheme()) ? 80 : 443;
+  }
+
+  /**
+   * Gets something, also from where that server refers to.
+   *
+   * @param endpoint whose certificates are trusted on the way
+   * @param authorization for the first server, and for no other
+   * @throws TransientException when this may go better another time
+   * @throws ImageException when it will not
+   */
+  HttpReply get(
+      Endpoint endpoint, URI first, Map<String, String> headers, @Nullable String authorization)
+      throws IOException {
+    URI uri = first;
+    for (int redirects = 0; ; redirects++) {
+      HttpRequest.Builder request = request(uri).GET();
+      headers.forEach(request::setHeader);
+      if (authorization != null && isSameServer(first, uri)) {
+        request.setHeader("Authorization", authorization);
+      }
+      HttpReply reply = exchange(endpoint, request.build());
+      if (!isRedirect(reply.status())) {
+        return reply;
+      }
+      reply.close();
+      if (redirects == MAX_REDIRECTS) {
+        throw new ImageException(
+            show(first) + " redirects more than " + MAX_REDIRECTS + " times", null, null);
+      }
+      uri = target(uri, reply.header("Location").orElse(""));
+    }
+  }
+
+  /** Posts a form; nobody's redirect gets it. */
+  HttpReply post(Endpoint endpoint, URI uri, String form) throws IOException {
+    return exchange(
+        endpoint,
+        request(uri)
+            .setHeader("Content-Type", "application/x-www-form-urlencoded")
+            .POST(HttpRequest.BodyPublishers.ofString(form))
+            .build());
+  }
+
+  private HttpRequest.Builder request(URI uri) {
+    requireAllowed(uri);
+    try {
+      return HttpRequest.newBuilder(uri).setHeader("User-Agent", "nacelle");
+    } catch (IllegalArgumentException e) {
+      throw new ImageException(show(uri) + " is no address of a server", null, null);
+    }
+  }
+
+  private void requireAllowed(URI uri) {
+    if ("https".equals(uri.getScheme()) && uri.getHost() != null) {
+      return;
+    }
+    if (!"http".equals(uri.getScheme()) || uri.getHost() == null) {
+      throw new ImageException(
+          "A registry refers to '" + show(uri) + "', which is no HTTPS address", null, null);
+    }
+    String host = uri.getHost();
+    if (!options.isPlainHttp(uri.getPort() < 0 ? host : host + ":" + uri.getPort())) {
+      throw new ImageException(
+          show(uri) + " is without TLS, and that was not allowed",
+          "If nobody can listen in on the way there, allow it with RegistryOptions plainHttp.",
+          null);
+    }
+  }
+
+  private static boolean isRedirect(int status) {
+    return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+  }
+
+  private static URI target(URI from, String location) {
+    try {
+      return from.resolve(location);
+    } catch (IllegalArgumentException e) {
+      throw new ImageException(show(from) + " redirects to what is no address", null, null);
+    }
+  }
+
+  /** Without the path and the query, which may hold a signature that grants access. */
+  static String show(URI uri) {
+    return uri.getScheme() + "://" + uri.getHost() + (uri.getPort() < 0 ? "" : ":" + uri.getPort());
+  }
+
+  private HttpReply exchange(Endpoint endpoint, HttpRequest request) throws IOException {
+    deadline.check();
+    String server = show(request.uri());
+    BodyStream body = new BodyStream(options.stallTimeout(), deadline);
+    HttpClient client = client(endpoint, request.uri());
+    // Not the request's own timeout, because from some Java on that bounds the body, too; and not
+    // sendAsync, which completes in the common pool, where everybody may be waiting for us.
+    Future<HttpResponse<BodyStream>> answer =
+        executor.submit(() -> client.send(request, info -> body));
+    try {
+      HttpResponse<BodyStream> response =
+          answer.get(deadline.atMost(options.stallTimeout()).toMillis(), TimeUnit.MILLISECONDS);
+      return new HttpReply(request.uri(), response.statusCode(), response.headers(), body);
+    } catch (InterruptedException e) {
+      abandon(answer, body);
+      Thread.currentThread().interrupt();
+      throw new InterruptedIOException("interrupted while asking " + server);
+    } catch (TimeoutException e) {
+      abandon(answer, body);
+      deadline.check();
+      throw new TransientException(server + ": no answer for " + options.stallTimeout(), null);
+    } catch (ExecutionException e) {
+      throw failure(request.uri(), Objects.requireNonNullElse(e.getCause(), e));
+    }
+  }
+
+  /** Interrupts the thread that asks, which ends the request; its answer may come even so. */
+  private static void abandon(Future<?> answer, BodyStream body) {
+    answer.cancel(true);
+    body.close();
+  }
+
+  private static IOException failure(URI uri, Throwable cause) {
+    if (cause instanceof SSLException tls) {
+      return tlsFailure(uri, tls);
+    }
+    if (isUnknownHost(cause)) {
+      throw new ImageException(
+          "No host '" + uri.getHost() + "' is known",
+          "Check the name of the registry, and this machine's DNS.",
+          cause);
+    }
+    return new TransientException(show(uri) + ": " + reason(cause), cause);
+  }
+
+  private static String reason(Throwable e) {
+    if (e instanceof ConnectException && e.getMessage() == null) {
+      return "the connection was refused";
+    }
+    return e.getMessage() == null ? e.toString() : e.getMessage();
+  }
+
+  private static boolean isUnknownHost(Throwable e) {
+    return caused(e, UnresolvedAddressException.class) || caused(e, UnknownHostException.class);
+  }
+
+  private static boolean caused(Throwable e, Class<? extends Throwable> type) {
+    for (Throwable cause = e; cause != null; cause = cause.getCause()) {
+      if (type.isInstance(cause)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  private static IOException tlsFailure(URI uri, SSLException e) {
+    String message = String.valueOf(e.getMessage());
+    // The words of the JDK's SSLSocketInputRecord and SSLEngineInputRecord.
+    if (message.matches("(Unsupported or u|U)nrecognized SSL message.*")) {
+      throw new ImageException(
+          show(uri) + " does not speak TLS",
+          "If it is a registry without TLS, and nobody can listen in on the way there, allow that"
+              + " with RegistryOptions plainHttp.",
+          e);
+    }
+    if (caused(e, GeneralSecurityException.class)) {
+      throw new ImageException(
+          "The certificate of " + show(uri) + " is not trusted: " + message,
+          "Give the certificate of its CA with RegistryOptions certificates; if it names another"
+              + " host, use that name.",
+          e);
+    }
+    return new TransientException(show(uri) + ": " + reason(e), e);
+  }
+
+  /** The context of the host, or of the registry that referred to it. */
+  private HttpClient client(Endpoint endpoint, URI uri) {
+    String host = uri.getPort() < 0 ? uri.getHost() : uri.getHost() + ":" + uri.getPort();
+    String trusted =
+        options.sslContext(host).isPresent() || !options.certificates(host).isEmpty()
+            ? host
+            : endpoint.host();
+    SSLContext context = options.sslContext(trusted).orElse(null);
+    List<Path> certificates = options.certificates(trusted);
+    Object key = context != null ? context : certificates;
+    synchronized (clients) {
+      HttpClient client = clients.get(key);
+      if (client == null) {
+        HttpClient.Builder builder =
+            HttpClient.newBuilder()
+                .version(HttpClient.Version.HTTP_1_1)
+                .followRedirects(HttpClient.Redirect.NEVER)
+                .connectTimeout(options.connectTimeout())
+                .executor(executor);
+        if (context != null) {
+          builder.sslContext(context);
+        } else if (!certificates.isEmpty()) {
+          builder.sslContext(TrustedCertificates.context(certificates));
+        }
+        client = builder.build();
+        clients.put(key, client);
+      }
+      return client;
+    }
+  }
+
+  @Override
+  public void close() throws IOException {
+    synchronized (clients) {
+      for (Object client : clients.values()) {
+        if (client instanceof AutoCloseable closeable) {
+          try {
+            closeable.close();
+          } catch (Exception e) {
+            throw new IOException("cannot close the HTTP client", e);
+          }
+        }
+      }
+      clients.clear();
+    }
+    executor.shutdownNow();
+  }
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kernel;
+
+import java.io.BufferedOutputStream;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Map;
+
+/**
+ * The initial filesystem of the utility virtual machine: the agent as /init, a console, and the
+ * modules with the list of their paths, one a line, in the order of loading, with an empty line
+ * where the agent can dial. Not compressed: reading costs the host less than unpacking costs the
+ * guest.
+ */
+final class Initramfs {
+  private Initramfs() {}
+
+  /** {@code modules} uncompressed, by canonical name, in the order of loading. */
+  static void write(Path file, byte[] agent, Map<String, byte[]> modules) throws IOException {
+    try (CpioWriter cpio =
+        new CpioWriter(new BufferedOutputStream(Files.newOutputStream(file), 1 << 16))) {
+      cpio.directory("dev", 0755);
+      // init's stdin, stdout and stderr (the kernel opens it before anything could mount /dev).
+      cpio.characterDevice("dev/console", 0600, 5, 1);
+      cpio.directory("nacelle", 0755);
+      cpio.directory("nacelle/modules.d", 0755);
+      StringBuilder list = new StringBuilder();
+      int number = 0;
+      for (Map.Entry<String, byte[]> module : modules.entrySet()) {
+        String path = String.format("nacelle/modules.d/%02d-%s.ko", number++, module.getKey());
+        cpio.file(path, 0644, module.getValue());
+        list.append('/').append(path).append('\n');
+        if (module.getKey().equals(GuestRequirement.LAST_FOR_THE_DIAL)) {
+          list.append('\n');
+        }
+      }
+      cpio.file("nacelle/modules", 0644, list.toString().getBytes(StandardCharsets.UTF_8));
+      cpio.file("init", 0755, agent);
+    }
+  }
+}

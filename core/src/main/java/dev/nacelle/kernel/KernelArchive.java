@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kernel;
+
+import java.io.BufferedOutputStream;
+import java.io.Closeable;
+import java.io.FileNotFoundException;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.time.LocalDateTime;
+import java.util.Enumeration;
+import java.util.HashSet;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.regex.Pattern;
+import java.util.zip.CRC32;
+import java.util.zip.Deflater;
+import java.util.zip.ZipEntry;
+import java.util.zip.ZipFile;
+import java.util.zip.ZipOutputStream;
+
+/**
+ * A kernel package as Nacelle keeps it: a zip file, which unlike the package gives any module
+ * without unpacking the others. Holds {@code kernel} (the bzImage), {@code config}, and {@code
+ * modules/VERSION/...} as in the package's /lib/modules. Modules that the package has compressed
+ * stay so.
+ */
+final class KernelArchive implements Closeable {
+  private static final String KERNEL = "kernel";
+  private static final String CONFIG = "config/";
+  private static final String MODULES = "modules/";
+  private static final int MAX_MODULE = 256 << 20;
+
+  /**
+   * Names become paths in the guest and words in lists; the kernel's own have no other characters.
+   */
+  private static final Pattern NAME = Pattern.compile("[A-Za-z0-9_]{1,64}");
+
+  private final String name;
+  private final ZipFile zip;
+
+  /** Opens an archive; {@code name} is what to call the package in errors. */
+  KernelArchive(String name, Path file) throws IOException {
+    this.name = name;
+    this.zip = new ZipFile(file.toFile());
+  }
+
+  /** The kernel as the package has it. */
+  byte[] kernel() throws IOException {
+    return read(KERNEL);
+  }
+
+  /** The configuration of that version, when the package has it. */
+  Optional<String> config(String version) throws IOException {
+    String entry = CONFIG + version;
+    return zip.getEntry(entry) == null
+        ? Optional.empty()
+        : Optional.of(new String(read(entry), StandardCharsets.UTF_8));
+  }
+
+  /** The releases that the package has modules, or a list of what is built in, for. */
+  Set<String> moduleVersions() {
+    Set<String> versions = new TreeSet<>();
+    zip.stream()
+        .map(ZipEntry::getName)
+        .filter(name -> name.startsWith(MODULES))
+        .map(name -> name.substring(MODULES.length(), name.indexOf('/', MODULES.length())))
+        .forEach(versions::add);
+    return versions;
+  }
+
+  /** Canonical names of what modules.builtin lists: code that could be a module and is built in. */
+  Set<String> builtIn(String version) throws IOException {
+    String entry = MODULES + version + "/modules.builtin";
+    Set<String> names = new HashSet<>();
+    if (zip.getEntry(entry) != null) {
+      new String(read(entry), StandardCharsets.UTF_8)
+          .lines()
+          .filter(line -> line.endsWith(".ko"))
+          .forEach(line -> names.add(moduleName(line)));
+    }
+    return names;
+  }
+
+  /** The package's module files by canonical name; where two have the same, depmod's choice. */
+  Map<String, String> modules(String version) {
+    Map<String, String> files = new TreeMap<>();
+    String prefix = MODULES + version + "/";
+    for (Enumeration<? extends ZipEntry> e = zip.entries(); e.hasMoreElements(); ) {
+      String entry = e.nextElement().getName();
+      if (entry.startsWith(prefix)
+          && !entry.endsWith("/modules.builtin")
+          && NAME.matcher(moduleName(entry)).matches()) {
+        // depmod.d(5): without configuration, updates/ is searched before the rest.
+        files.merge(
+            moduleName(entry),
+            entry,
+            (a, b) ->
+                a.startsWith(prefix + "updates/") ? a : b.startsWith(prefix + "updates/") ? b : a);
+      }
+    }
+    return files;
+  }
+
+  /** A module, uncompressed; {@code file} is a value of {@link #modules}. */
+  byte[] module(String file) throws IOException {
+    return Compressed.readAll(name + ": " + file, ".ko", read(file), MAX_MODULE);
+  }
+
+  private static String moduleName(String path) {
+    String file = path.substring(path.lastIndexOf('/') + 1);
+    return ModuleInfo.canonical(file.substring(0, file.lastIndexOf(".ko")));
+  }
+
+  private byte[] read(String entryName) throws IOException {
+    ZipEntry entry = zip.getEntry(entryName);
+    if (entry == null) {
+      throw new FileNotFoundException(entryName + " in " + zip.getName());
+    }
+    try (InputStream in = zip.getInputStream(entry)) {
+      return in.readAllBytes();
+    }
+  }
+
+  @Override
+  public void close() throws IOException {
+    zip.close();
+  }
+
+  /** Writes an archive, the same bytes for the same content. */
+  static final class Writer implements Closeable {
+    /** The first instant that a zip file can express, so that it needs no extra field. */
+    private static final LocalDateTime EPOCH = LocalDateTime.of(1980, 1, 1, 0, 0);
+
+    private final ZipOutputStream zip;
+
+    Writer(OutputStream out) {
+      zip = new ZipOutputStream(new BufferedOutputStream(out, 1 << 16));
+      zip.setLevel(Deflater.BEST_SPEED);
+    }
+
+    void putKernel(byte[] content) throws IOException {
+      put(KERNEL, content, false);
+    }
+
+    void putConfig(String version, byte[] content) throws IOException {
+      put(CONFIG + version, content, true);
+    }
+
+    /** Adds modules.builtin, or a module. */
+    void putModuleFile(String version, String path, byte[] content) throws IOException {
+      put(
+          MODULES + version + "/" + path,
+          content,
+          path.endsWith(".ko") || path.endsWith(".builtin"));
+    }
+
+    private void put(String name, byte[] content, boolean compress) throws IOException {
+      ZipEntry entry = new ZipEntry(name);
+      entry.setTimeLocal(EPOCH);
+      if (!compress) {
+        CRC32 crc = new CRC32();
+        crc.update(content);
+        entry.setMethod(ZipEntry.STORED);
+        entry.setSize(content.length);
+        entry.setCrc(crc.getValue());
+      }
+      zip.putNextEntry(entry);
+      zip.write(content);
+      zip.closeEntry();
+    }
+
+    @Override
+    public void close() throws IOException {
+      zip.close();
+    }
+  }
+}

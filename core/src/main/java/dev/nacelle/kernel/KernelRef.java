@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kernel;
+
+import java.nio.file.InvalidPathException;
+import java.nio.file.Path;
+import java.util.Locale;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Says which kernel a virtual machine boots. Immutable.
+ *
+ * <table>
+ *   <caption>What {@link #parse} takes</caption>
+ *   <tr><td>{@code file:PATH}<td>a Linux kernel as a file: an uncompressed vmlinux, or a bzImage
+ *   <tr><td>{@code deb:PATH}<td>a Debian package file with a kernel and its modules in it
+ *   <tr><td>{@code debian:SERIES}<td>the newest cloud kernel of that series that this machine's apt
+ *       offers, such as {@code debian:6.1} or {@code debian:6.12}
+ * </table>
+ *
+ * <p>Each may end in {@code @sha256:} and 64 hexadecimal digits: a pin, which refuses every other
+ * content. The digest is that of the file that is named, as {@code sha256sum} prints it; for {@code
+ * debian:} that is the package file.
+ */
+public final class KernelRef {
+  private static final String PIN = "@sha256:";
+  private static final Pattern HEX = Pattern.compile("[0-9a-f]{64}");
+
+  /** "6.12", and the longer beginnings of a release as far as "6.12.117+deb12" or "6.1.0-56". */
+  private static final Pattern SERIES =
+      Pattern.compile("[0-9]{1,4}\\.[0-9]{1,4}([.+~-][0-9A-Za-z]{1,20}){0,4}");
+
+  enum Scheme {
+    FILE,
+    DEB,
+    DEBIAN;
+
+    String text() {
+      return name().toLowerCase(Locale.ROOT);
+    }
+  }
+
+  private final Scheme scheme;
+  private final String name;
+  private final @Nullable String sha256;
+
+  private KernelRef(Scheme scheme, String name, @Nullable String sha256) {
+    this.scheme = scheme;
+    this.name = name;
+    this.sha256 = sha256;
+  }
+
+  /**
+   * Reads a reference in one of the forms above.
+   *
+   * @throws KernelException saying which part of it is wrong
+   */
+  public static KernelRef parse(String text) {
+    int colon = text.indexOf(':');
+    Scheme scheme = null;
+    for (Scheme candidate : Scheme.values()) {
+      if (colon > 0 && candidate.text().equals(text.substring(0, colon))) {
+        scheme = candidate;
+      }
+    }
+    if (scheme == null) {
+      throw bad(
+          text,
+          "it does not start with file:, deb: or debian:",
+          "Write file:PATH, deb:PATH or debian:SERIES, such as debian:6.12.");
+    }
+    String name = text.substring(colon + 1);
+    int pin = name.lastIndexOf('@');
+    boolean pinned = pin >= 0 && (name.startsWith(PIN, pin) || scheme == Scheme.DEBIAN);
+    KernelRef ref =
+        switch (scheme) {
+          case FILE -> file(path(text, pinned ? name.substring(0, pin) : name));
+          case DEB -> deb(path(text, pinned ? name.substring(0, pin) : name));
+          case DEBIAN -> debian(pinned ? name.substring(0, pin) : name);
+        };
+    return pinned ? ref.withDigest(name.substring(pin + 1)) : ref;
+  }
+
+  private static Path path(String text, String name) {
+    try {
+      return Path.of(name);
+    } catch (InvalidPathException e) {
+      throw bad(text, "no path: " + e.getMessage(), null);
+    }
+  }
+
+  /**
+   * A vmlinux or bzImage. A relative path is one from the working directory of the moment of use.
+   */
+  public static KernelRef file(Path path) {
+    return new KernelRef(Scheme.FILE, notEmpty(Scheme.FILE, path), null);
+  }
+
+  /** A Debian package file ({@code .deb}) with a kernel in it. */
+  public static KernelRef deb(Path path) {
+    return new KernelRef(Scheme.DEB, notEmpty(Scheme.DEB, path), null);
+  }
+
+  /**
+   * The newest {@code linux-image-SERIES*-cloud-amd64-unsigned} that this machine's apt offers.
+   *
+   * @param series such as "6.12"; a longer one, such as "6.12.117", narrows it down
+   */
+  public static KernelRef debian(String series) {
+    if (!SERIES.matcher(series).matches()) {
+      throw bad(
+          "debian:" + series,
+          "\"" + series + "\" is no kernel series",
+          "Write the first two numbers of a kernel's version, such as debian:6.12.");
+    }
+    return new KernelRef(Scheme.DEBIAN, series, null);
+  }
+
+  /**
+   * The same reference, pinned.
+   *
+   * @param digest {@code sha256:} and 64 lower-case hexadecimal digits
+   */
+  public KernelRef withDigest(String digest) {
+    if (!digest.startsWith("sha256:") || !HEX.matcher(digest.substring(7)).matches()) {
+      throw bad(
+          this + "@" + digest,
+          "the pin is not sha256: and 64 lower-case hexadecimal digits",
+          "Compute it with sha256sum.");
+    }
+    return new KernelRef(scheme, name, digest.substring(7));
+  }
+
+  private static String notEmpty(Scheme scheme, Path path) {
+    String name = path.toString();
+    if (name.isEmpty()) {
+      throw bad(scheme.text() + ":", "the path is empty", null);
+    }
+    return name;
+  }
+
+  private static KernelException bad(String text, String why, @Nullable String remedy) {
+    return new KernelException("Bad kernel reference \"" + text + "\": " + why, remedy, null);
+  }
+
+  /** The digest it is pinned to, {@code sha256:} and 64 hexadecimal digits. */
+  public Optional<String> digest() {
+    return Optional.ofNullable(sha256).map(hex -> "sha256:" + hex);
+  }
+
+  Scheme scheme() {
+    return scheme;
+  }
+
+  /** The path or the series. */
+  String name() {
+    return name;
+  }
+
+  @Nullable String sha256() {
+    return sha256;
+  }
+
+  /** The form that {@link #parse} takes. */
+  @Override
+  public String toString() {
+    return scheme.text() + ":" + name + (sha256 == null ? "" : PIN + sha256);
+  }
+
+  @Override
+  public boolean equals(@Nullable Object other) {
+    return other instanceof KernelRef ref
+        && scheme == ref.scheme
+        && name.equals(ref.name)
+        && Objects.equals(sha256, ref.sha256);
+  }
+
+  @Override
+  public int hashCode() {
+    return Objects.hash(scheme, name, sha256);
+  }
+}

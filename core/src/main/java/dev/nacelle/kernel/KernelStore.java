@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kernel;
+
+import dev.nacelle.internal.FileCache;
+import java.io.IOException;
+import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.time.Duration;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Collectors;
+
+/**
+ * Makes kernels ready to boot, and keeps everything that took time in a directory of its own.
+ *
+ * <p>The first use of a kernel takes seconds (fetching, unpacking, checking), each later one a
+ * millisecond or so, in this process and in others that share the directory. Entries are named by
+ * digest and never change; a crash leaves nothing that is later believed. To get space back, delete
+ * the directory while nothing uses it. Safe for use from several threads and processes.
+ */
+public final class KernelStore {
+  /** Changes when what is unpacked from the same kernel would be written differently. */
+  private static final String KERNEL_FORMAT = "1";
+
+  /** Changes when the same kernel and agent would give another initramfs. */
+  private static final String INITRAMFS_FORMAT = "2";
+
+  private static final Duration FETCH_DEADLINE = Duration.ofMinutes(10);
+
+  private final AptKernels apt;
+  private final FileCache packages;
+  private final FileCache kernels;
+  private final FileCache initramfs;
+  private final FileCache names;
+  private final FileDigests digests;
+
+  /** A file in hand, and what its bytes are. */
+  private record Source(Path file, String sha256) {}
+
+  /**
+   * @param directory where to keep things; created when absent. A kernel takes 50 to 150 MB.
+   */
+  public KernelStore(Path directory) {
+    this(directory, AptKernels.ofThisMachine());
+  }
+
+  KernelStore(Path directory, AptKernels apt) {
+    this.apt = apt;
+    packages = new FileCache(directory.resolve("packages"));
+    kernels = new FileCache(directory.resolve("kernels"));
+    initramfs = new FileCache(directory.resolve("initramfs"));
+    names = new FileCache(directory.resolve("names"));
+    digests = new FileDigests(names);
+  }
+
+  /** As {@link #resolve(KernelRef, Duration)}, with ten minutes to fetch a package. */
+  public ResolvedKernel resolve(KernelRef ref) {
+    return resolve(ref, FETCH_DEADLINE);
+  }
+
+  /**
+   * Finds a kernel, unpacks and checks it.
+   *
+   * <p>A {@code debian:} reference without a pin means what apt's lists say now: the same kernel
+   * until the next {@code apt-get update} that knows a newer one.
+   *
+   * @param fetchDeadline how long looking up a package, and fetching it, may take, each; nothing
+   *     else waits for anything
+   * @throws KernelException when it cannot be found or used, or is not what it is pinned to
+   */
+  public ResolvedKernel resolve(KernelRef ref, Duration fetchDeadline) {
+    try {
+      return switch (ref.scheme()) {
+        case FILE -> resolveFile(ref, local(ref));
+        case DEB -> resolvePackage(ref, local(ref));
+        case DEBIAN -> requireSeries(resolvePackage(ref, fetch(ref, fetchDeadline)));
+      };
+    } catch (IOException e) {
+      throw new KernelException("The kernel " + ref + " cannot be made ready: " + e, null, e);
+    }
+  }
+
+  private Source local(KernelRef ref) throws IOException {
+    Path file = Path.of(ref.name());
+    if (!Files.isRegularFile(file)) {
+      throw new KernelException(
+          ref
+              + (Files.exists(file) ? " does not name a file: " : " does not exist: ")
+              + file.toAbsolutePath(),
+          null,
+          null);
+    }
+    String sha256 = digests.sha256(file);
+    String pin = ref.sha256();
+    if (pin != null && !pin.equals(sha256)) {
+      throw new KernelException(
+          ref + " is not what it is pinned to: " + file + " has the digest sha256:" + sha256,
+          "Change the pin if the new content is wanted.",
+          null);
+    }
+    return new Source(file, sha256);
+  }
+
+  private Source fetch(KernelRef ref, Duration deadline) throws IOException {
+    String pin = ref.sha256();
+    if (pin != null) {
+      return new Source(
+          packages.get(
+              pin + ".deb", file -> apt.download(pinned(ref, pin, deadline), file, deadline)),
+          pin);
+    }
+    Path found =
+        names.get(
+            "debian-" + ref.name() + "-" + apt.stateFingerprint(),
+            file -> {
+              AptKernels.Candidate newest = apt.offered(ref.name(), deadline).get(0);
+              Files.writeString(
+                  file, newest.name() + "\n" + newest.version() + "\n" + newest.sha256());
+            });
+    List<String> parts = Files.readAllLines(found);
+    if (parts.size() != 3) {
+      throw new IOException(found + " is damaged; delete it");
+    }
+    AptKernels.Candidate newest =
+        new AptKernels.Candidate(parts.get(0), parts.get(1), parts.get(2));
+    Path deb = packages.get(newest.sha256() + ".deb", file -> apt.download(newest, file, deadline));
+    return new Source(deb, newest.sha256());
+  }
+
+  private AptKernels.Candidate pinned(KernelRef ref, String pin, Duration deadline)
+      throws IOException {
+    List<AptKernels.Candidate> offered = apt.offered(ref.name(), deadline);
+    return offered.stream()
+        .filter(candidate -> candidate.sha256().equals(pin))
+        .findFirst()
+        .orElseThrow(
+            () ->
+                new KernelException(
+                    ref
+                        + " cannot be found: apt offers no package with that digest, but "
+                        + offered.stream()
+                            .map(c -> c.name() + " with sha256:" + c.sha256())
+                            .limit(5)
+                            .collect(Collectors.joining(", ")),
+                    "Change the pin, or keep the package file and use deb:PATH.",
+                    null));
+  }
+
+  /** A pin alone finds any package that is in the cache; it must be one of that series too. */
+  private static ResolvedKernel requireSeries(ResolvedKernel kernel) {
+    String series = kernel.ref().name();
+    String version = kernel.version();
+    boolean longer = version.length() > series.length();
+    if (!version.startsWith(series)
+        || (longer && Character.isLetterOrDigit(version.charAt(series.length())))) {
+      throw new KernelException(
+          kernel.ref() + " is pinned to another series: that package is " + version,
+          "Change the series or the pin.",
+          null);
+    }
+    return kernel;
+  }
+
+  private ResolvedKernel resolvePackage(KernelRef ref, Source source) throws IOException {
+    String name = ref.toString();
+    Path archive =
+        kernels.get(
+            key(source, "zip"),
+            file -> {
+              Path deb = verified(ref, source, file);
+              try (KernelArchive.Writer writer =
+                  new KernelArchive.Writer(Files.newOutputStream(file))) {
+                DebPackage.extract(name, deb, writer);
+              } finally {
+                Files.delete(deb);
+              }
+            });
+    Path vmlinux =
+        kernels.get(
+            key(source, "vmlinux"),
+            file -> {
+              try (KernelArchive open = new KernelArchive(name, archive)) {
+                KernelImage.unpack(name, Bytes.of(open.kernel()), file);
+              }
+            });
+    Path facts =
+        kernels.get(
+            key(source, "facts"),
+            file -> {
+              Vmlinux found = Vmlinux.inspect(name, vmlinux);
+              try (KernelArchive open = new KernelArchive(name, archive)) {
+                Set<String> versions = open.moduleVersions();
+                if (!versions.isEmpty() && !versions.contains(found.version())) {
+                  throw new KernelException(
+                      name + " has the kernel " + found.version() + " and modules of " + versions,
+                      "Use a package whose modules are those of its kernel.",
+                      null);
+                }
+                write(found, open.config(found.version()).or(found::config), file);
+              }
+            });
+    return new ResolvedKernel(ref, source.sha256(), KernelFacts.read(facts), vmlinux, archive);
+  }
+
+  private ResolvedKernel resolveFile(KernelRef ref, Source source) throws IOException {
+    String name = ref.toString();
+    Path vmlinux =
+        kernels.get(
+            key(source, "vmlinux"),
+            file -> {
+              Path image = verified(ref, source, file);
+              try (FileChannel channel = FileChannel.open(image)) {
+                KernelImage.unpack(name, Bytes.of(channel), file);
+              } finally {
+                Files.delete(image);
+              }
+            });
+    Path facts =
+        kernels.get(
+            key(source, "facts"),
+            file -> {
+              Vmlinux found = Vmlinux.inspect(name, vmlinux);
+              write(found, found.config(), file);
+            });
+    return new ResolvedKernel(ref, source.sha256(), KernelFacts.read(facts), vmlinux, null);
+  }
+
+  /**
+   * A copy beside that file, whose digest is right for certain: the file that was named may be
+   * replaced at any time, and what is unpacked from it is kept under the digest.
+   */
+  private static Path verified(KernelRef ref, Source source, Path beside) throws IOException {
+    Path copy = Files.createTempFile(beside.getParent(), ".", ".source");
+    try {
+      Files.copy(source.file(), copy, StandardCopyOption.REPLACE_EXISTING);
+      if (!Sha256.hex(copy).equals(source.sha256())) {
+        throw new KernelException(ref + " changes while it is read", "Try again.", null);
+      }
+      return copy;
+    } catch (IOException | RuntimeException e) {
+      Files.deleteIfExists(copy);
+      throw e;
+    }
+  }
+
+  private static String key(Source source, String ending) {
+    return source.sha256() + "." + KERNEL_FORMAT + "." + ending;
+  }
+
+  private static void write(Vmlinux found, Optional<String> config, Path file) throws IOException {
+    new KernelFacts(found.version(), found.build(), config.map(KernelConfig::new)).write(file);
+  }
+
+  /**
+   * The initial filesystem for that kernel: the agent, and the modules that the utility virtual
+   * machine needs and the kernel does not have built in.
+   *
+   * @return a cpio archive in the cache; not to be changed
+   * @throws KernelException when the kernel lacks something that is needed, naming the option
+   */
+  public Path initramfs(ResolvedKernel kernel, GuestAgentBinary agent) {
+    return initramfs(kernel, agent, GuestRequirement.VIRTIO_MMIO);
+  }
+
+  private Path initramfs(
+      ResolvedKernel kernel, GuestAgentBinary agent, List<GuestRequirement> requirements) {
+    String inputs =
+        requirements.stream()
+            .map(GuestRequirement::option)
+            .collect(
+                Collectors.joining(
+                    "\n",
+                    INITRAMFS_FORMAT + "\n" + kernel.sha256() + "\n" + agent.sha256() + "\n",
+                    "\n"));
+    try {
+      return initramfs.get(
+          Sha256.hex(inputs.getBytes(StandardCharsets.UTF_8)) + ".cpio",
+          file ->
+              Initramfs.write(file, agent.content(), ModuleSelection.select(kernel, requirements)));
+    } catch (IOException e) {
+      throw new KernelException("No initramfs can be made for " + kernel + ": " + e, null, e);
+    }
+  }
+}

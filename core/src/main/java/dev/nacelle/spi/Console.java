@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.spi;
+
+import java.util.function.Consumer;
+
+/**
+ * What the guest wrote to its serial console. The guest writes as much as it likes; only the end is
+ * kept. Safe for use from several threads.
+ */
+public interface Console {
+  /**
+   * The kept end of the output. Bytes that are not UTF-8 are replaced, control characters other
+   * than tab and newline removed.
+   */
+  String tail();
+
+  /**
+   * Streams the output, raw, from now on.
+   *
+   * @param onOutput called on a thread of the hypervisor with each piece; the array is the
+   *     listener's. It must not block: the guest waits for it
+   * @return stops the stream when closed
+   */
+  VirtualMachine.Listener stream(Consumer<byte[]> onOutput);
+}

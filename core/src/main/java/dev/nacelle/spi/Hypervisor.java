@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.spi;
+
+/** An opened hypervisor: creates virtual machines. Safe for use from several threads. */
+public interface Hypervisor extends AutoCloseable {
+  /**
+   * Builds a virtual machine up to, but not including, its first instruction.
+   *
+   * @throws HypervisorException when the specification cannot be met or the host refuses; nothing
+   *     is left behind
+   */
+  VirtualMachine create(VmSpec spec);
+
+  /** Closes every virtual machine that is still open, then releases the hypervisor. Idempotent. */
+  @Override
+  void close();
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.spi;
+
+/**
+ * Makes one kind of hypervisor available; found with {@link java.util.ServiceLoader}. Loading a
+ * provider and calling {@link #name()} touches nothing of the host, so a provider for another
+ * operating system does no harm.
+ */
+public interface HypervisorProvider {
+  /** A short name in lower case, for messages and for choosing: {@code "kvm"}, {@code "hyperv"}. */
+  String name();
+
+  /**
+   * Finds out what this host can do, by trying it rather than by guessing. Never throws for
+   * something that is wrong with the host: that is what the answer is for. Takes milliseconds,
+   * leaves nothing behind, safe on any thread.
+   */
+  HostCheck check();
+
+  /**
+   * Opens the hypervisor, also where {@link HostCheck#RUNS_UNMODIFIED_KERNELS} fails: whoever wants
+   * to boot a kernel asks {@link #check()}.
+   *
+   * @throws HypervisorException when this host cannot run virtual machines, with the first other
+   *     failed finding of {@link #check()} and its remedy
+   */
+  Hypervisor open();
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.spi;
+
+import java.nio.file.Path;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The hardware of one virtual machine and what it boots.
+ *
+ * @param name for messages and thread names; at most 64 characters of {@code [A-Za-z0-9._-]}
+ * @param kernel an uncompressed ELF64 kernel ({@code vmlinux}) for this host's architecture
+ * @param initramfs an initramfs, or null for a kernel that needs none
+ * @param kernelParameters the workload's part of the kernel command line; the hypervisor adds what
+ *     its devices need (console, reboot method, ...)
+ * @param memoryBytes size of the guest's memory in bytes; a multiple of 4096
+ * @param cpus number of vCPUs, at least 1
+ * @param disks block devices
+ * @param consoleBytes how much of the end of the console's output is kept, in bytes
+ */
+public record VmSpec(
+    String name,
+    Path kernel,
+    @Nullable Path initramfs,
+    String kernelParameters,
+    long memoryBytes,
+    int cpus,
+    List<Disk> disks,
+    int consoleBytes) {
+
+  /** Default of {@link #consoleBytes()}. */
+  public static final int DEFAULT_CONSOLE_BYTES = 64 * 1024;
+
+  /**
+   * Checks what no hypervisor could accept.
+   *
+   * @throws IllegalArgumentException when a component is out of the bounds stated for it, or two
+   *     disks share a serial
+   */
+  public VmSpec {
+    if (!name.matches("[A-Za-z0-9._-]{1,64}")) {
+      throw new IllegalArgumentException("not a virtual machine's name: " + name);
+    }
+    if (memoryBytes <= 0 || memoryBytes % 4096 != 0) {
+      throw new IllegalArgumentException(
+          "memory is not a positive multiple of 4096 bytes: " + memoryBytes);
+    }
+    if (cpus < 1) {
+      throw new IllegalArgumentException("a virtual machine needs at least one vCPU, not " + cpus);
+    }
+    if (consoleBytes < 1024) {
+      throw new IllegalArgumentException(
+          "the console keeps at least 1024 bytes, not " + consoleBytes);
+    }
+    disks = List.copyOf(disks);
+    Set<String> serials = new HashSet<>();
+    for (Disk disk : disks) {
+      if (!serials.add(disk.serial())) {
+        throw new IllegalArgumentException("two disks have the serial number " + disk.serial());
+      }
+    }
+  }
+
+  /**
+   * A block device backed by a raw image. The hypervisor has opened the image when {@link
+   * Hypervisor#create} returns; its name may be taken away from then on.
+   *
+   * @param serial what the guest finds it by (VIRTIO_BLK_T_GET_ID, virtio 1.2 section 5.2.6.1): 1
+   *     to 20 printable ASCII characters without space
+   * @param image the raw image; its size is a multiple of 512 bytes
+   * @param readOnly whether writes are refused; enforced on the host
+   */
+  public record Disk(String serial, Path image, boolean readOnly) {
+    /** Checks the serial number. */
+    public Disk {
+      if (!serial.matches("[\\x21-\\x7e]{1,20}")) {
+        throw new IllegalArgumentException("not a disk's serial number: " + serial);
+      }
+    }
+  }
+}

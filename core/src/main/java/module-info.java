@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/** Nacelle: a tiny virtual machine with its own kernel around every container. */
+module dev.nacelle {
+  requires aircompressor;
+  requires com.fasterxml.jackson.core;
+  requires com.fasterxml.jackson.databind;
+  requires com.google.common;
+  requires dev.nacelle.proto;
+  requires io.grpc.netty;
+  requires io.netty.buffer;
+  requires io.netty.codec; // gRPC, whose automatic modules cannot say what they require
+  requires io.netty.codec.http; // gRPC
+  requires io.netty.codec.http2; // gRPC
+  requires io.netty.common;
+  requires io.netty.handler; // gRPC
+  requires io.netty.transport;
+  requires io.netty.transport.unix.common; // gRPC
+  requires java.naming; // gRPC
+  requires java.net.http;
+  requires jdk.jfr;
+  requires jdk.unsupported; // aircompressor's sun.misc.Unsafe
+  requires org.apache.commons.compress;
+  requires org.tukaani.xz;
+  requires static transitive org.jspecify;
+
+  exports dev.nacelle;
+  exports dev.nacelle.image;
+  exports dev.nacelle.image.ext4;
+  exports dev.nacelle.kernel;
+  exports dev.nacelle.spi;
+
+  uses dev.nacelle.spi.HypervisorProvider;
+}

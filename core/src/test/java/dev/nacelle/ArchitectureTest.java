@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle;
+
+import static com.tngtech.archunit.base.DescribedPredicate.describe;
+import static com.tngtech.archunit.lang.conditions.ArchConditions.dependOnClassesThat;
+import static com.tngtech.archunit.lang.conditions.ArchConditions.not;
+import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.classes;
+import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
+import static com.tngtech.archunit.library.dependencies.SlicesRuleDefinition.slices;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import com.tngtech.archunit.base.DescribedPredicate;
+import com.tngtech.archunit.core.domain.JavaClass;
+import com.tngtech.archunit.core.domain.JavaCodeUnit;
+import com.tngtech.archunit.core.domain.JavaField;
+import com.tngtech.archunit.core.domain.JavaModifier;
+import com.tngtech.archunit.core.domain.JavaType;
+import com.tngtech.archunit.core.importer.ImportOption.DoNotIncludeTests;
+import com.tngtech.archunit.junit.AnalyzeClasses;
+import com.tngtech.archunit.junit.ArchTest;
+import com.tngtech.archunit.lang.ArchCondition;
+import com.tngtech.archunit.lang.ArchRule;
+import com.tngtech.archunit.lang.ConditionEvents;
+import com.tngtech.archunit.lang.SimpleConditionEvent;
+import java.io.InputStream;
+import java.lang.module.ModuleDescriptor;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+
+/** Who may know what, as the build enforces it. */
+@AnalyzeClasses(packages = "dev.nacelle", importOptions = DoNotIncludeTests.class)
+class ArchitectureTest {
+  private static final Set<String> EXPORTED =
+      Set.of(
+          "dev.nacelle",
+          "dev.nacelle.image",
+          "dev.nacelle.image.ext4",
+          "dev.nacelle.kernel",
+          "dev.nacelle.spi");
+
+  /** What anybody may see in a signature: the JDK, ourselves, and annotations of nullness. */
+  private static final DescribedPredicate<JavaClass> OURS =
+      describe(
+          "a type of the JDK's or of the public API",
+          type ->
+              type.isPrimitive()
+                  || type.getPackageName().startsWith("java.")
+                  || type.getPackageName().startsWith("javax.")
+                  || EXPORTED.contains(type.getPackageName()));
+
+  @ArchTest
+  static final ArchRule coreKnowsNoHypervisor =
+      noClasses()
+          .that()
+          .resideInAPackage("dev.nacelle..")
+          .should()
+          .dependOnClassesThat()
+          .resideInAnyPackage("dev.nacelle.kvm..", "dev.nacelle.hyperv..", "com.sun.jna..");
+
+  @ArchTest
+  static final ArchRule onlyTheAgentsClientKnowsItsWireFormat =
+      noClasses()
+          .that()
+          .resideInAPackage("dev.nacelle..")
+          .and()
+          .resideOutsideOfPackages("dev.nacelle.agent..", "dev.nacelle.proto..")
+          .should()
+          .dependOnClassesThat()
+          .resideInAnyPackage(
+              "io.grpc..", "io.netty..", "com.google.protobuf..", "dev.nacelle.proto..");
+
+  @ArchTest
+  static final ArchRule publicSignaturesShowNoDependency =
+      classes()
+          .that(describe("are public and exported", ArchitectureTest::isPublicApi))
+          .should(showOnly(OURS));
+
+  @ArchTest
+  static final ArchRule whatAHypervisorImplementsStandsAlone =
+      classes()
+          .that()
+          .resideInAPackage("dev.nacelle.spi")
+          .should(
+              not(
+                  dependOnClassesThat(
+                      describe(
+                          "of core, other than exceptions and stages",
+                          type ->
+                              type.getPackageName().startsWith("dev.nacelle")
+                                  && !type.getPackageName().equals("dev.nacelle.spi")
+                                  && !type.isEquivalentTo(NacelleException.class)
+                                  && !type.isEquivalentTo(Stage.class)))));
+
+  @ArchTest
+  static final ArchRule theExt4WriterStandsAlone =
+      classes()
+          .that()
+          .resideInAPackage("dev.nacelle.image.ext4")
+          .should()
+          .onlyDependOnClassesThat()
+          .resideInAnyPackage(
+              "dev.nacelle.image.ext4", "java..", "com.google.common..", "org.jspecify..");
+
+  @ArchTest
+  static final ArchRule theTarReaderKnowsTheWritersTypesOnly =
+      classes()
+          .that()
+          .resideInAPackage("dev.nacelle.image.tar")
+          .should()
+          .onlyDependOnClassesThat()
+          .resideInAnyPackage(
+              "dev.nacelle.image.tar", "dev.nacelle.image.ext4", "java..", "org.jspecify..");
+
+  @ArchTest
+  static final ArchRule packagesBelowTheApiHaveNoCycles =
+      slices()
+          .matching("dev.nacelle.(image|kernel|agent|spi|internal)..")
+          .should()
+          .beFreeOfCycles();
+
+  @ArchTest
+  static final ArchRule nothingEndsTheProcessOrHooksIntoItsEnd =
+      noClasses()
+          .that()
+          .resideInAPackage("dev.nacelle..")
+          .should()
+          .callMethod(System.class, "exit", int.class)
+          .orShould()
+          .callMethod(Runtime.class, "exit", int.class)
+          .orShould()
+          .callMethod(Runtime.class, "halt", int.class)
+          .orShould()
+          .callMethod(Runtime.class, "addShutdownHook", Thread.class);
+
+  @Test
+  void moduleExportsThePublicPackagesAndNoOther() throws Exception {
+    // By its place, for others on the class path are modules, too.
+    Path classes =
+        Path.of(Nacelle.class.getProtectionDomain().getCodeSource().getLocation().toURI());
+    try (InputStream descriptor = Files.newInputStream(classes.resolve("module-info.class"))) {
+      Set<String> exported =
+          ModuleDescriptor.read(descriptor).exports().stream()
+              .filter(export -> !export.isQualified())
+              .map(ModuleDescriptor.Exports::source)
+              .collect(Collectors.toCollection(TreeSet::new));
+      assertEquals(new TreeSet<>(EXPORTED), exported);
+    }
+  }
+
+  private static boolean isPublicApi(JavaClass type) {
+    return EXPORTED.contains(type.getPackageName())
+        && type.getModifiers().contains(JavaModifier.PUBLIC)
+        && type.getEnclosingClass().map(ArchitectureTest::isPublicApi).orElse(true);
+  }
+
+  private static boolean isVisible(Set<JavaModifier> modifiers) {
+    return modifiers.contains(JavaModifier.PUBLIC) || modifiers.contains(JavaModifier.PROTECTED);
+  }
+
+  private static ArchCondition<JavaClass> showOnly(DescribedPredicate<JavaClass> allowed) {
+    return new ArchCondition<>("show in their signatures only " + allowed.getDescription()) {
+      @Override
+      public void check(JavaClass type, ConditionEvents events) {
+        Stream<Shown> supertypes =
+            Stream.concat(type.getSuperclass().stream(), type.getInterfaces().stream())
+                .map(shown -> new Shown(type.getName() + " extends", shown));
+        Stream<Shown> fields =
+            type.getFields().stream()
+                .filter(field -> isVisible(field.getModifiers()))
+                .map((JavaField field) -> new Shown(field.getFullName(), field.getType()));
+        Stream<Shown> codeUnits =
+            type.getCodeUnits().stream()
+                .filter(unit -> isVisible(unit.getModifiers()))
+                .flatMap(ArchitectureTest::signature);
+        Stream.of(supertypes, fields, codeUnits)
+            .flatMap(shown -> shown)
+            .forEach(
+                shown ->
+                    shown.type().getAllInvolvedRawTypes().stream()
+                        .map(JavaClass::getBaseComponentType)
+                        .filter(allowed.negate())
+                        .forEach(
+                            foreign ->
+                                events.add(
+                                    SimpleConditionEvent.violated(
+                                        type, shown.where() + " shows " + foreign.getName()))));
+      }
+    };
+  }
+
+  /** A type, and the member in whose signature it stands. */
+  private record Shown(String where, JavaType type) {}
+
+  private static Stream<Shown> signature(JavaCodeUnit unit) {
+    return Stream.of(
+            Stream.of(unit.getReturnType()),
+            unit.getParameterTypes().stream(),
+            unit.getExceptionTypes().stream().map(type -> (JavaType) type))
+        .flatMap(types -> types)
+        .map(type -> new Shown(unit.getFullName(), type));
+  }
+}

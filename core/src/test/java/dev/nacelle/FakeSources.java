@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle;
+
+import dev.nacelle.image.Digest;
+import dev.nacelle.image.ImageConfig;
+import dev.nacelle.image.ImageRef;
+import dev.nacelle.image.Platform;
+import dev.nacelle.image.PrunePolicy;
+import dev.nacelle.image.PruneResult;
+import dev.nacelle.image.ResolvedImage;
+import dev.nacelle.kernel.KernelRef;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.atomic.AtomicInteger;
+
+/** Images and kernels that only their names exist of. */
+class FakeSources implements Sources {
+  private static final ImageConfig CONFIG =
+      new ImageConfig(
+          Platform.LINUX_AMD64,
+          List.of("PATH=/bin", "LANG=C.UTF-8"),
+          List.of("print-request", "from-entrypoint"),
+          List.of("from-cmd"),
+          "/srv",
+          "app",
+          "",
+          Map.of(),
+          Set.of(),
+          Set.of());
+
+  /** How many images are in use. */
+  final AtomicInteger imagesInUse = new AtomicInteger();
+
+  @Override
+  public RootImage image(SandboxSpec spec) throws Exception {
+    ResolvedImage image = image(spec.image());
+    imagesInUse.incrementAndGet();
+    return new RootImage(image, imagesInUse::decrementAndGet);
+  }
+
+  @Override
+  public PruneResult prune(PrunePolicy policy) {
+    return new PruneResult(List.of(), DataSize.bytes(0), DataSize.bytes(0));
+  }
+
+  /** An image. */
+  ResolvedImage image(ImageRef ref) throws Exception {
+    return new ResolvedImage(
+        ref,
+        new Digest(Digest.Algorithm.SHA256, "0".repeat(64)),
+        CONFIG,
+        Path.of("/fake/root.ext4"));
+  }
+
+  @Override
+  public BootKernel kernel(KernelRef ref, Duration deadline) throws Exception {
+    return new BootKernel(Path.of("/fake/vmlinux"), ref, () -> Path.of("/fake/initramfs.cpio"));
+  }
+}

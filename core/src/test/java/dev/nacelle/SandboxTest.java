@@ -1,0 +1,495 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.nacelle.agent.NettyLeaks;
+import dev.nacelle.fake.FakeHypervisor.Fault;
+import dev.nacelle.spi.VmExit;
+import java.io.IOException;
+import java.io.InputStream;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.Random;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.extension.ExtendWith;
+
+@ExtendWith(NettyLeaks.class)
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+@Timeout(120)
+class SandboxTest {
+  private FakeNacelle fake;
+  private Sandbox sandbox;
+
+  @BeforeAll
+  void start() {
+    fake = new FakeNacelle();
+    sandbox = fake.start();
+  }
+
+  @AfterAll
+  void close() {
+    fake.close();
+  }
+
+  private String run(ProcessSpec spec) {
+    ExecResult result = sandbox.exec(spec);
+    assertEquals(0, result.exitCode(), result.stderr()::text);
+    return result.stdout().text();
+  }
+
+  @Test
+  void execReturnsWhatTheCommandPrinted() {
+    assertEquals("6 times 7\n", sandbox.exec("echo", "6", "times", "7").stdout().text());
+  }
+
+  @Test
+  void execKeepsOutputsApartAndTellsTheExitCode() {
+    ExecResult result = sandbox.exec("both");
+    assertEquals("out", result.stdout().text());
+    assertEquals("err", result.stderr().text());
+    assertEquals(7, result.exitCode());
+    assertFalse(result.succeeded());
+    assertTrue(result.duration().compareTo(Duration.ZERO) > 0);
+  }
+
+  @Test
+  void commandThatIsNotThereIsExitCode127WithAMessage() {
+    ExecResult result = sandbox.exec("nosuch");
+    assertEquals(127, result.exitCode());
+    assertEquals("nosuch: not found\n", result.stderr().text());
+  }
+
+  @Test
+  void startOfACommandThatIsNotThereThrows() {
+    ProcessException e =
+        assertThrows(ProcessException.class, () -> sandbox.start(ProcessSpec.of("nosuch")));
+    assertEquals(ProcessException.Reason.COMMAND_NOT_FOUND, e.reason());
+  }
+
+  @Test
+  void unknownUserThrows() {
+    ProcessSpec spec = ProcessSpec.builder("true").user("nobody-knows").build();
+    ProcessException e = assertThrows(ProcessException.class, () -> sandbox.exec(spec));
+    assertEquals(ProcessException.Reason.UNKNOWN_USER, e.reason());
+    assertTrue(e.getMessage().contains("no such user"), e::getMessage);
+  }
+
+  @Test
+  void stdinOfManyMegabytesComesBack() {
+    byte[] content = new byte[20 << 20];
+    new Random(1).nextBytes(content);
+    ExecResult result =
+        sandbox.exec(
+            ProcessSpec.builder("cat").stdin(content).outputLimit(DataSize.mebibytes(32)).build());
+    assertEquals(new Output(content, false), result.stdout());
+  }
+
+  @Test
+  void emptyStdinEndsAtOnce() {
+    assertEquals("", run(ProcessSpec.builder("cat").stdin("").build()));
+  }
+
+  @Test
+  void execWithoutStdinReadsNothing() {
+    assertEquals("", run(ProcessSpec.of("cat")));
+  }
+
+  @Test
+  void outputBeyondTheLimitIsDroppedAndToldOf() {
+    ExecResult result =
+        sandbox.exec(
+            ProcessSpec.builder("flood", "4").outputLimit(DataSize.kibibytes(100)).build());
+    assertEquals(0, result.exitCode());
+    assertEquals(100 * 1024, result.stdout().length());
+    assertTrue(result.stdout().truncated());
+    assertTrue(result.stderr().truncated());
+  }
+
+  @Test
+  void outputOfExactlyTheLimitIsWhole() {
+    ExecResult result =
+        sandbox.exec(ProcessSpec.builder("flood", "1").outputLimit(DataSize.mebibytes(1)).build());
+    assertEquals(1 << 20, result.stdout().length());
+    assertFalse(result.stdout().truncated());
+  }
+
+  @Test
+  void execUsesTheImagesEnvironmentDirectoryAndUser() {
+    String request = run(ProcessSpec.of("print-request"));
+    assertTrue(request.contains("environment: \"PATH=/bin\""), request);
+    assertTrue(request.contains("environment: \"LANG=C.UTF-8\""), request);
+    assertTrue(request.contains("working_directory: \"/srv\""), request);
+    assertTrue(request.contains("user: \"app\""), request);
+    assertFalse(request.contains("from-entrypoint"), request);
+    assertFalse(request.contains("stdin: true"), request);
+  }
+
+  @Test
+  void processSaysOtherwiseThanTheImage() {
+    String request =
+        run(
+            ProcessSpec.builder("print-request", "x")
+                .environment("LANG", "de_DE")
+                .environment("MORE", "a=b")
+                .workingDirectory("/tmp")
+                .user("0:0")
+                .timeout(Duration.ofMinutes(2))
+                .build());
+    assertTrue(request.contains("environment: \"LANG=de_DE\""), request);
+    assertFalse(request.contains("C.UTF-8"), request);
+    assertTrue(request.contains("environment: \"MORE=a=b\""), request);
+    assertTrue(request.contains("working_directory: \"/tmp\""), request);
+    assertTrue(request.contains("user: \"0:0\""), request);
+    assertTrue(request.contains("timeout_nanos: 120000000000"), request);
+  }
+
+  @Test
+  void sandboxSaysOtherwiseThanTheImage() {
+    SandboxSpec spec =
+        FakeNacelle.spec()
+            .environment("LANG", "fr_FR")
+            .workingDirectory("/opt")
+            .user("worker")
+            .build();
+    try (Sandbox other = fake.nacelle.start(spec)) {
+      String request = other.exec("print-request").stdout().text();
+      assertTrue(request.contains("environment: \"LANG=fr_FR\""), request);
+      assertTrue(request.contains("working_directory: \"/opt\""), request);
+      assertTrue(request.contains("user: \"worker\""), request);
+    }
+  }
+
+  @Test
+  void entrypointRunsWithCmdOrWithOtherArguments() {
+    String request = run(ProcessSpec.entrypoint().build());
+    assertTrue(request.contains("arguments: \"from-entrypoint\""), request);
+    assertTrue(request.contains("arguments: \"from-cmd\""), request);
+    request = run(ProcessSpec.entrypoint("mine").build());
+    assertTrue(request.contains("arguments: \"from-entrypoint\""), request);
+    assertTrue(request.contains("arguments: \"mine\""), request);
+    assertFalse(request.contains("from-cmd"), request);
+  }
+
+  @Test
+  void streamsCarryAConversation() throws Exception {
+    try (GuestProcess process = sandbox.start(ProcessSpec.of("cat"))) {
+      assertTrue(process.pid() > 0);
+      byte[] line = new byte[6];
+      for (int i = 0; i < 100; i++) {
+        process.stdin().write("hello\n".getBytes());
+        assertEquals(6, process.stdout().readNBytes(line, 0, 6));
+        assertEquals("hello\n", new String(line));
+      }
+      assertTrue(process.isAlive());
+      process.stdin().close();
+      assertEquals(-1, process.stdout().read());
+      assertEquals(0, process.waitFor().exitCode());
+      assertEquals(0, process.onExit().get().exitCode());
+      assertThrows(IOException.class, () -> process.stdin().write(1));
+    }
+  }
+
+  @Test
+  void outputsOfManyMegabytesAreReadByTwoThreads() throws Exception {
+    try (GuestProcess process = sandbox.start(ProcessSpec.of("flood", "16"))) {
+      CompletableFuture<Integer> err = CompletableFuture.supplyAsync(() -> count(process.stderr()));
+      assertEquals(16 << 20, count(process.stdout()));
+      assertEquals(16 << 20, err.get());
+      assertEquals(0, process.waitFor().exitCode());
+    }
+  }
+
+  private static int count(InputStream in) {
+    try {
+      int total = 0;
+      byte[] buffer = new byte[10_000];
+      for (int n = in.read(buffer); n >= 0; n = in.read(buffer)) {
+        total += n;
+      }
+      return total;
+    } catch (IOException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  @Test
+  void closedOutputHoldsUpNobody() throws Exception {
+    try (GuestProcess process = sandbox.start(ProcessSpec.of("flood", "4"))) {
+      process.stderr().close();
+      assertEquals(4 << 20, count(process.stdout()));
+      assertEquals(0, process.waitFor().exitCode());
+    }
+  }
+
+  @Test
+  void stdinThatWasGivenIsReadAndThenEnds() throws Exception {
+    try (GuestProcess process =
+        sandbox.start(ProcessSpec.builder("cat").stdin("all of it").build())) {
+      assertEquals("all of it", new String(process.stdout().readAllBytes()));
+      assertEquals(0, process.waitFor().exitCode());
+    }
+  }
+
+  @Test
+  void signalEndsAProcessAndIsToldOf() {
+    try (GuestProcess process = sandbox.start(ProcessSpec.of("hang"))) {
+      assertEquals(Optional.empty(), process.waitFor(Duration.ofMillis(1)));
+      process.signal(Signal.TERM);
+      ExitStatus status = process.waitFor();
+      assertEquals(Optional.of(Signal.TERM), status.signal());
+      assertEquals(143, status.exitCode());
+      process.signal(Signal.TERM);
+    }
+  }
+
+  @Test
+  void closingAProcessKillsIt() throws Exception {
+    GuestProcess process = sandbox.start(ProcessSpec.of("hang"));
+    process.close();
+    process.close();
+    assertEquals(Optional.of(Signal.KILL), process.onExit().get().signal());
+    assertThrows(IOException.class, () -> process.stdout().read());
+    assertThrows(IOException.class, () -> process.stdin().write(1));
+  }
+
+  @Test
+  void terminalIsResized() throws Exception {
+    ProcessSpec spec = ProcessSpec.builder("terminal-size").terminal(TerminalSize.DEFAULT).build();
+    try (GuestProcess process = sandbox.start(spec)) {
+      process.resize(new TerminalSize(43, 121));
+      assertEquals("43x121", new String(process.stdout().readAllBytes()));
+    }
+    try (GuestProcess process = sandbox.start(ProcessSpec.of("hang"))) {
+      assertThrows(IllegalStateException.class, () -> process.resize(TerminalSize.DEFAULT));
+    }
+  }
+
+  @Test
+  void processThatTheGuestDoesNotKillInTimeIsGivenUpByTheHost() {
+    // The fake guest knows no deadlines.
+    ProcessSpec spec = ProcessSpec.builder("hang").timeout(Duration.ofMillis(1)).build();
+    ProcessException e = assertThrows(ProcessException.class, () -> sandbox.exec(spec));
+    assertEquals(ProcessException.Reason.TIMED_OUT, e.reason());
+  }
+
+  @Test
+  void interruptedExecKillsTheProcess() throws Exception {
+    try (Sandbox own = fake.start()) {
+      CompletableFuture<Throwable> outcome = new CompletableFuture<>();
+      CompletableFuture<Boolean> flag = new CompletableFuture<>();
+      Thread thread =
+          new Thread(
+              () -> {
+                try {
+                  own.exec("hang");
+                } catch (Throwable e) {
+                  flag.complete(Thread.currentThread().isInterrupted());
+                  outcome.complete(e);
+                }
+              });
+      thread.start();
+      // Whether the interrupt comes before, in, or after the start: the outcome is the same.
+      thread.interrupt();
+      assertInstanceOf(InterruptedOperationException.class, outcome.get());
+      assertTrue(flag.get());
+      own.exec("true");
+    }
+  }
+
+  @Test
+  void cancellingAnAsynchronousExecKillsTheProcess() throws Exception {
+    try (Sandbox own = fake.start()) {
+      CompletableFuture<ExecResult> result = own.execAsync(ProcessSpec.of("hang"));
+      result.cancel(true);
+      own.close();
+      assertEquals(0, fake.machine().agent().processes());
+    }
+  }
+
+  @Test
+  void manyExecsRunAtOnce() throws Exception {
+    List<CompletableFuture<ExecResult>> results = new ArrayList<>();
+    for (int i = 0; i < 200; i++) {
+      results.add(sandbox.execAsync(ProcessSpec.of("echo", "number " + i)));
+    }
+    for (int i = 0; i < 200; i++) {
+      assertEquals("number " + i + "\n", results.get(i).get().stdout().text());
+    }
+  }
+
+  @Test
+  void guestThatDiesEndsEverythingWithItsReason() throws Exception {
+    try (Sandbox own = fake.start()) {
+      GuestProcess process = own.start(ProcessSpec.of("hang"));
+      CompletableFuture<ExecResult> exec = own.execAsync(ProcessSpec.of("hang"));
+      fake.machine().panic();
+      SandboxEndedException ended = assertThrows(SandboxEndedException.class, process::waitFor);
+      assertEquals(VmExit.Reason.RESET, ended.exit().orElseThrow().reason());
+      assertTrue(ended.getMessage().contains("Kernel panic"), ended::getMessage);
+      ExecutionException failed = assertThrows(ExecutionException.class, exec::get);
+      assertInstanceOf(SandboxEndedException.class, failed.getCause());
+      assertThrows(IOException.class, () -> process.stdout().read());
+      assertEquals(VmExit.Reason.RESET, own.onExit().get().reason());
+      assertThrows(SandboxEndedException.class, () -> own.exec("true"));
+      assertTrue(own.console().contains("Kernel panic"));
+      process.close();
+    }
+  }
+
+  @Test
+  void lostConnectionEndsTheSandbox() throws Exception {
+    try (Sandbox own = fake.start()) {
+      fake.machine().breakConnections();
+      SandboxEndedException ended =
+          assertThrows(
+              SandboxEndedException.class,
+              () -> {
+                while (true) {
+                  own.exec("true");
+                }
+              });
+      assertTrue(ended.getMessage().contains("lost the connection"), ended::getMessage);
+      assertEquals(VmExit.Reason.CLOSED, own.onExit().get().reason());
+    }
+  }
+
+  @Test
+  void sandboxEndsWithItsLifetime() throws Exception {
+    SandboxSpec spec = FakeNacelle.spec().maxLifetime(Duration.ofMillis(1)).build();
+    try (Sandbox own = fake.nacelle.start(spec)) {
+      own.onExit().get();
+      SandboxEndedException ended =
+          assertThrows(SandboxEndedException.class, () -> own.exec("true"));
+      assertTrue(ended.getMessage().contains("lived for its PT0.001S"), ended::getMessage);
+    }
+  }
+
+  @Test
+  void closingFromManyThreadsClosesOnce() throws Exception {
+    Sandbox own = fake.start();
+    GuestProcess process = own.start(ProcessSpec.of("hang"));
+    CountDownLatch go = new CountDownLatch(1);
+    List<Thread> closers = new ArrayList<>();
+    for (int i = 0; i < 16; i++) {
+      Thread closer =
+          new Thread(
+              () -> {
+                try {
+                  go.await();
+                } catch (InterruptedException e) {
+                  return;
+                }
+                own.close();
+              });
+      closer.start();
+      closers.add(closer);
+    }
+    go.countDown();
+    for (Thread closer : closers) {
+      closer.join();
+    }
+    assertThrows(NacelleException.class, process::waitFor);
+    assertThrows(SandboxEndedException.class, () -> own.exec("true"));
+    assertEquals(VmExit.Reason.POWER_OFF, own.onExit().get().reason());
+  }
+
+  @Test
+  void guestThatIgnoresItsShutdownIsEndedAllTheSame() throws Exception {
+    try (FakeNacelle stubborn = new FakeNacelle(Fault.NEVER_POWERS_OFF)) {
+      Sandbox own = stubborn.start();
+      own.close();
+      assertEquals(VmExit.Reason.CLOSED, own.onExit().get().reason());
+    }
+  }
+
+  @Test
+  void infoAndTimelineSayWhatItIsMadeOf() {
+    SandboxInfo info = sandbox.info();
+    assertEquals("6.1.0-fake", info.kernelRelease());
+    assertEquals("x86_64", info.machine());
+    assertEquals("1.2.3", info.agentVersion());
+    assertEquals(DataSize.mebibytes(200), info.memory());
+    assertTrue(info.name().startsWith("sandbox-"), info::name);
+    BootTimeline timeline = sandbox.timeline();
+    for (Stage stage :
+        List.of(
+            Stage.IMAGE, Stage.KERNEL, Stage.INITRAMFS, Stage.CREATE, Stage.BOOT, Stage.PREPARE)) {
+      assertTrue(timeline.duration(stage).isPresent(), stage::toString);
+    }
+    assertTrue(timeline.toString().contains("\n  kernel "), timeline::toString);
+    assertTrue(timeline.toString().contains("\n  root "), timeline::toString);
+    assertTrue(timeline.total().compareTo(timeline.duration(Stage.BOOT).orElseThrow()) > 0);
+  }
+
+  @Test
+  void stoppingSendsTheStopSignalAndTellsHowItEnded() {
+    ProcessSpec spec = ProcessSpec.builder("hang").stopSignal(Signal.USR1).build();
+    try (GuestProcess process = sandbox.start(spec)) {
+      // The program ends with the number of the signal that it gets.
+      assertEquals(Signal.USR1.number(), process.stop(Duration.ofHours(1)).exitCode());
+    }
+    try (GuestProcess process = sandbox.start(ProcessSpec.of("hang"))) {
+      ExitStatus status = process.stop(Duration.ofHours(1));
+      assertEquals(Signal.TERM, status.signal().orElseThrow());
+    }
+  }
+
+  @Test
+  void stoppingKillsWhoDoesNotEnd() {
+    ProcessSpec deaf = ProcessSpec.builder("terminal-size").stopSignal(Signal.USR1).build();
+    for (Duration grace : List.of(Duration.ZERO, Duration.ofMillis(1))) {
+      try (GuestProcess process = sandbox.start(deaf)) {
+        assertEquals(Signal.KILL, process.stop(grace).signal().orElseThrow());
+      }
+    }
+  }
+
+  @Test
+  void theImagesConfigurationCanBeRead() {
+    assertEquals(List.of("from-cmd"), sandbox.info().imageConfig().cmd());
+  }
+
+  @Test
+  void machineIsWhatTheSpecificationSays() {
+    SandboxSpec spec =
+        FakeNacelle.spec()
+            .name("mine")
+            .memory(DataSize.parse("300MB"))
+            .cpus(3)
+            .kernelParameters("mitigations=off")
+            .writableSpace(DataSize.mebibytes(10))
+            .pidsLimit(99)
+            .label("team", "a")
+            .build();
+    try (Sandbox own = fake.nacelle.start(spec)) {
+      var machine = fake.machine().spec();
+      assertEquals("mine", machine.name());
+      assertEquals(300_003_328, machine.memoryBytes());
+      assertEquals(3, machine.cpus());
+      assertTrue(machine.kernelParameters().contains("mitigations=off"));
+      assertTrue(machine.disks().get(0).readOnly());
+      var prepared = fake.machine().agent().prepared().get(0);
+      assertEquals(machine.disks().get(0).serial(), prepared.getRoot().getDiskSerial());
+      assertEquals(10 << 20, prepared.getRoot().getWritableBytes());
+      assertEquals("mine", prepared.getHostname());
+      assertEquals(99, prepared.getLimits().getPids());
+      assertEquals(64, prepared.getEntropy().size());
+      assertTrue(prepared.getRealtimeNanos() > 0);
+      assertEquals("a", own.info().labels().get("team"));
+    }
+  }
+}

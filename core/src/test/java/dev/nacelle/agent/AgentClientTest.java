@@ -1,0 +1,493 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.agent;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.google.protobuf.ByteString;
+import dev.nacelle.ExitStatus;
+import dev.nacelle.Signal;
+import dev.nacelle.TerminalSize;
+import dev.nacelle.agent.AgentException.Kind;
+import dev.nacelle.agent.ProcessListener.StartFailure;
+import dev.nacelle.fake.InMemoryGuestConnection;
+import dev.nacelle.proto.agent.v1.AgentGrpc;
+import dev.nacelle.proto.agent.v1.Exited;
+import dev.nacelle.proto.agent.v1.GetInfoRequest;
+import dev.nacelle.proto.agent.v1.GetInfoResponse;
+import dev.nacelle.proto.agent.v1.RunProcessResponse;
+import dev.nacelle.proto.agent.v1.Started;
+import dev.nacelle.spi.GuestConnection;
+import io.grpc.Status;
+import io.grpc.stub.StreamObserver;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.security.MessageDigest;
+import java.time.Duration;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Random;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.atomic.AtomicLong;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.extension.ExtendWith;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+@ExtendWith(NettyLeaks.class)
+@Timeout(120)
+class AgentClientTest {
+  private static final FakeProgram CAT =
+      process -> {
+        for (byte[] chunk = process.read(); chunk != null; chunk = process.read()) {
+          process.write(false, chunk);
+        }
+        return 0;
+      };
+
+  private static ProcessRequest request(boolean stdin, String... arguments) {
+    return new ProcessRequest(List.of(arguments), List.of(), "/", "", null, 0, stdin, 0);
+  }
+
+  private static Kind failureOf(CompletableFuture<?> future) {
+    ExecutionException e = assertThrows(ExecutionException.class, future::get);
+    return assertInstanceOf(AgentException.class, e.getCause()).kind();
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {AgentPair.SMALL, AgentPair.LARGE})
+  void thousandsOfCallsAreAnswered(int capacity) throws Exception {
+    try (AgentPair pair = AgentPair.with(Map.of(), capacity, 1)) {
+      Deque<CompletableFuture<AgentInfo>> open = new ArrayDeque<>();
+      for (int i = 0; i < 5000; i++) {
+        open.add(pair.client.getInfo());
+        if (open.size() > 64) {
+          assertEquals("6.1.0-fake", open.remove().get().kernelRelease());
+        }
+      }
+      for (CompletableFuture<AgentInfo> call : open) {
+        assertEquals("6.1.0-fake", call.get().kernelRelease());
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({"64, 262144, 1", "4, 262144, 2", "4, 65536, 3", "1, 4096, 4", "1, 1000, 5"})
+  void mebibytesPassBothWaysAtOnceUnharmed(int mebibytes, int capacity, long seed)
+      throws Exception {
+    int total = mebibytes << 20;
+    try (AgentPair pair = AgentPair.with(Map.of("cat", CAT), capacity, seed)) {
+      MessageDigest received = MessageDigest.getInstance("SHA-256");
+      AtomicLong count = new AtomicLong();
+      RecordingListener listener =
+          new RecordingListener() {
+            @Override
+            public boolean onOutput(boolean error, ByteBuffer bytes) {
+              count.addAndGet(bytes.remaining());
+              received.update(bytes);
+              return true;
+            }
+          };
+      AgentProcess process = pair.client.run(request(true, "cat"), listener, null);
+      MessageDigest sent = MessageDigest.getInstance("SHA-256");
+      Random random = new Random(seed);
+      byte[] chunk = new byte[AgentProcess.STDIN_CHUNK];
+      for (int left = total; left > 0; ) {
+        while (!process.isWritable()) {
+          listener.writable.acquire();
+        }
+        int length = Math.min(left, 1 + random.nextInt(chunk.length));
+        random.nextBytes(chunk);
+        sent.update(chunk, 0, length);
+        assertTrue(process.write(ByteBuffer.wrap(chunk, 0, length)));
+        left -= length;
+      }
+      process.closeStdin();
+      assertEquals(0, listener.exit.get().exitCode());
+      assertEquals(total, count.get());
+      assertArrayEquals(sent.digest(), received.digest());
+    }
+  }
+
+  @Test
+  void outputsAreKeptApartAndCompleteBeforeTheExit() throws Exception {
+    FakeProgram program =
+        process -> {
+          process.write(false, "out".getBytes());
+          process.write(true, "err".getBytes());
+          return 3;
+        };
+    try (AgentPair pair = AgentPair.with(Map.of("both", program), AgentPair.SMALL, 4)) {
+      RecordingListener listener = new RecordingListener();
+      pair.client.run(request(false, "both"), listener, null);
+      assertEquals(3, listener.exit.get().exitCode());
+      assertEquals("out", listener.stdout());
+      assertEquals("err", listener.stderr());
+    }
+  }
+
+  @Test
+  void processBlocksWhileItsOutputIsNotReadAndOthersGoOn() throws Exception {
+    AtomicLong written = new AtomicLong();
+    CompletableFuture<Void> blocked = new CompletableFuture<>();
+    FakeProgram flood =
+        process -> {
+          process.blocked().thenRun(() -> blocked.complete(null));
+          byte[] chunk = new byte[64 * 1024];
+          for (int i = 0; i < 256; i++) {
+            process.write(false, chunk);
+            written.addAndGet(chunk.length);
+          }
+          return 0;
+        };
+    try (AgentPair pair = AgentPair.with(Map.of("flood", flood, "cat", CAT), AgentPair.LARGE, 5)) {
+      AtomicLong received = new AtomicLong();
+      CompletableFuture<Void> first = new CompletableFuture<>();
+      RecordingListener slow =
+          new RecordingListener() {
+            @Override
+            public boolean onOutput(boolean error, ByteBuffer bytes) {
+              received.addAndGet(bytes.remaining());
+              return !first.complete(null);
+            }
+          };
+      AgentProcess process = pair.client.run(request(false, "flood"), slow, null);
+      first.get();
+      blocked.get();
+      // One stream that nobody reads holds up no other: 4 MiB pass beside it.
+      RecordingListener other = new RecordingListener();
+      AgentProcess cat = pair.client.run(request(true, "cat"), other, null);
+      for (int i = 0; i < 64; i++) {
+        while (!cat.isWritable()) {
+          other.writable.acquire();
+        }
+        cat.write(ByteBuffer.wrap(new byte[64 * 1024]));
+      }
+      cat.closeStdin();
+      other.exit.get();
+      assertEquals(64 * 64 * 1024, other.stdout().length());
+      assertTrue(written.get() < 4 << 20, () -> "the flood went on to " + written.get() + " bytes");
+      process.resume();
+      assertEquals(0, slow.exit.get().exitCode());
+      assertEquals(16 << 20, received.get());
+    }
+  }
+
+  @Test
+  void commandThatIsNotThereIsToldApart() throws Exception {
+    try (AgentPair pair = AgentPair.with(Map.of(), AgentPair.SMALL, 6)) {
+      RecordingListener listener = new RecordingListener();
+      pair.client.run(request(false, "nosuch"), listener, null);
+      assertEquals(StartFailure.COMMAND_NOT_FOUND, listener.startFailure.get());
+      assertFalse(listener.exit.isDone());
+    }
+  }
+
+  @Test
+  void signalsAndSizesReachTheProcess() throws Exception {
+    FakeProgram program =
+        process -> {
+          int signal = process.awaitSignal();
+          var size = process.awaitResize();
+          process.print(signal + " " + size.getRows() + "x" + size.getColumns());
+          return 0;
+        };
+    try (AgentPair pair = AgentPair.with(Map.of("tty", program), AgentPair.SMALL, 7)) {
+      RecordingListener listener = new RecordingListener();
+      ProcessRequest request =
+          new ProcessRequest(List.of("tty"), List.of(), "/", "", TerminalSize.DEFAULT, 0, false, 0);
+      AgentProcess process = pair.client.run(request, listener, null);
+      listener.started.get();
+      pair.client.signal(process.id(), Signal.USR1, false).get();
+      pair.client.resize(process.id(), new TerminalSize(50, 132)).get();
+      listener.exit.get();
+      assertEquals("10 50x132", listener.stdout());
+      assertEquals(Kind.NOT_FOUND, failureOf(pair.client.signal(process.id(), Signal.TERM, false)));
+    }
+  }
+
+  @Test
+  void cancellingKillsTheProcessInTheGuest() throws Exception {
+    CompletableFuture<String> ended = new CompletableFuture<>();
+    FakeProgram hang =
+        process -> {
+          try {
+            process.awaitSignal();
+            return 0;
+          } catch (InterruptedException e) {
+            ended.complete("killed");
+            throw e;
+          }
+        };
+    try (AgentPair pair = AgentPair.with(Map.of("hang", hang), AgentPair.SMALL, 8)) {
+      RecordingListener listener = new RecordingListener();
+      AgentProcess process = pair.client.run(request(false, "hang"), listener, null);
+      listener.started.get();
+      process.cancel();
+      assertEquals(Kind.CANCELLED, listener.failure.get().kind());
+      assertEquals("killed", ended.get());
+    }
+  }
+
+  @Test
+  void hostGivesUpAtTheDeadlineWhateverTheGuestDoes() throws Exception {
+    FakeProgram hang = process -> process.awaitSignal();
+    try (AgentPair pair = AgentPair.with(Map.of("hang", hang), AgentPair.SMALL, 9)) {
+      RecordingListener listener = new RecordingListener();
+      pair.client.run(request(false, "hang"), listener, Duration.ofMillis(20));
+      assertEquals(Kind.TIMED_OUT, listener.failure.get().kind());
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(longs = {1, 2, 3, 4, 5, 6, 7, 8})
+  void resetInTheMiddleFailsEverythingThatIsOpen(long seed) throws Exception {
+    Random random = new Random(seed);
+    try (AgentPair pair = AgentPair.with(Map.of("cat", CAT), AgentPair.SMALL, seed)) {
+      RecordingListener listener = new RecordingListener();
+      AgentProcess process = pair.client.run(request(true, "cat"), listener, null);
+      listener.started.get();
+      List<CompletableFuture<AgentInfo>> calls = new ArrayList<>();
+      for (int i = random.nextInt(40); i >= 0; i--) {
+        process.write(ByteBuffer.wrap(new byte[random.nextInt(AgentProcess.STDIN_CHUNK)]));
+        calls.add(pair.client.getInfo());
+      }
+      pair.host.reset();
+      assertEquals(Kind.DISCONNECTED, listener.failure.get().kind());
+      pair.client.disconnected().get();
+      for (CompletableFuture<AgentInfo> call : calls) {
+        try {
+          call.get();
+        } catch (ExecutionException e) {
+          assertEquals(Kind.DISCONNECTED, ((AgentException) e.getCause()).kind());
+        }
+      }
+      assertEquals(Kind.DISCONNECTED, failureOf(pair.client.getInfo()));
+      assertFalse(process.write(ByteBuffer.wrap(new byte[1])));
+    }
+  }
+
+  @Test
+  void guestThatEndsItsOutputIsDisconnected() throws Exception {
+    try (AgentPair pair = AgentPair.with(Map.of(), AgentPair.SMALL, 10)) {
+      pair.client.getInfo().get();
+      pair.guest.shutdownOutput();
+      pair.client.disconnected().get();
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(longs = {1, 2, 3, 4, 5, 6, 7, 8})
+  void closingWhileManyCallsAreOpenEndsThemAll(long seed) throws Exception {
+    try (AgentPair pair = AgentPair.with(Map.of("cat", CAT), AgentPair.SMALL, seed)) {
+      List<RecordingListener> listeners = new ArrayList<>();
+      for (int i = 0; i < 20; i++) {
+        RecordingListener listener = new RecordingListener();
+        listeners.add(listener);
+        pair.client.run(request(true, "cat"), listener, null).write(ByteBuffer.wrap(new byte[99]));
+      }
+      List<Thread> closers = new ArrayList<>();
+      for (int i = 0; i < 4; i++) {
+        Thread closer = new Thread(pair.client::close);
+        closers.add(closer);
+        closer.start();
+      }
+      for (Thread closer : closers) {
+        closer.join();
+      }
+      for (RecordingListener listener : listeners) {
+        assertThrows(ExecutionException.class, listener.exit::get);
+      }
+    }
+  }
+
+  @Test
+  void callsMadeBeforeTheGuestDialsWaitForIt() throws Exception {
+    AgentLoops loops = new AgentLoops(1);
+    CompletableFuture<GuestConnection> dialled = new CompletableFuture<>();
+    AgentClient client = loops.client(dialled);
+    try (FakeAgentServer server = new FakeAgentServer(new FakeAgent(Map.of(), () -> {}))) {
+      CompletableFuture<AgentInfo> info = client.getInfo();
+      assertFalse(info.isDone());
+      var pair = InMemoryGuestConnection.pair(4096, 11, Runnable::run, 1, 1024);
+      server.accept(pair.guest());
+      dialled.complete(pair.host());
+      assertEquals("1.2.3", info.get().agentVersion());
+    } finally {
+      client.close();
+      client.disconnected().join();
+      loops.close();
+    }
+  }
+
+  @Test
+  void guestThatNeverDialsFailsTheCallsOnClose() throws Exception {
+    AgentLoops loops = new AgentLoops(1);
+    AgentClient client = loops.client(new CompletableFuture<>());
+    CompletableFuture<AgentInfo> info = client.getInfo();
+    client.close();
+    assertEquals(Kind.DISCONNECTED, failureOf(info));
+    loops.close();
+  }
+
+  @Test
+  void guestThatSpeaksNoHttp2IsDisconnected() throws Exception {
+    try (AgentPair pair = new AgentPair(null, AgentPair.LARGE, 12)) {
+      CompletableFuture<AgentInfo> info = pair.client.getInfo();
+      byte[] garbage = new byte[4096];
+      new Random(12).nextBytes(garbage);
+      writeAll(pair, ByteBuffer.wrap(garbage));
+      assertThrows(ExecutionException.class, info::get);
+      pair.client.disconnected().get();
+    }
+  }
+
+  @Test
+  void guestThatMakesTheHostAnswerAndDoesNotReadIsDisconnected() throws Exception {
+    try (AgentPair pair = new AgentPair(null, AgentPair.LARGE, 13)) {
+      CompletableFuture<AgentInfo> info = pair.client.getInfo();
+      byte[] settings = {0, 0, 0, 4, 0, 0, 0, 0, 0};
+      // A PING frame (RFC 9113 section 6.7), which the host must acknowledge.
+      byte[] ping = {0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8};
+      writeAll(pair, ByteBuffer.wrap(settings));
+      ByteBuffer pings = ByteBuffer.allocate(ping.length * 1000);
+      while (pings.hasRemaining()) {
+        pings.put(ping);
+      }
+      pings.flip();
+      while (!pair.client.disconnected().isDone()) {
+        if (!writeAll(pair, pings.duplicate())) {
+          break;
+        }
+      }
+      pair.client.disconnected().get();
+      assertThrows(ExecutionException.class, info::get);
+    }
+  }
+
+  /** Writes as fast as the host reads; false when the host has ended the connection. */
+  private static boolean writeAll(AgentPair pair, ByteBuffer bytes) throws InterruptedException {
+    Semaphore writable = new Semaphore(0);
+    pair.guest.setEventListener(writable::release);
+    try {
+      while (bytes.hasRemaining()) {
+        pair.guest.write(bytes);
+        if (bytes.hasRemaining()) {
+          writable.acquire();
+        }
+      }
+      return true;
+    } catch (IOException e) {
+      return false;
+    }
+  }
+
+  @Test
+  void messagesThatNoAgentMaySendEndTheProcess() throws Exception {
+    RunProcessResponse started =
+        RunProcessResponse.newBuilder().setStarted(Started.newBuilder().setProcessId(9)).build();
+    RunProcessResponse empty = RunProcessResponse.newBuilder().setStdout(ByteString.EMPTY).build();
+    Map<String, FakeProgram> programs =
+        Map.of(
+            "starts-twice", sends(started),
+            "no-output", sends(empty),
+            "unknown", sends(RunProcessResponse.getDefaultInstance()),
+            "exit-code-1000", sends(exit(Exited.newBuilder().setExitCode(1000))),
+            "signal-0", sends(exit(Exited.newBuilder().setSignal(0))),
+            "no-status", sends(exit(Exited.newBuilder())),
+            "too-long",
+                sends(
+                    RunProcessResponse.newBuilder()
+                        .setStdout(ByteString.copyFrom(new byte[1 << 20]))
+                        .build()));
+    try (AgentPair pair = AgentPair.with(programs, AgentPair.LARGE, 14)) {
+      for (String program : programs.keySet()) {
+        RecordingListener listener = new RecordingListener();
+        pair.client.run(request(false, program), listener, null);
+        assertEquals(Kind.MISBEHAVED, listener.failure.get().kind(), program);
+      }
+      assertEquals("1.2.3", pair.client.getInfo().get().agentVersion());
+    }
+  }
+
+  private static RunProcessResponse exit(Exited.Builder exited) {
+    return RunProcessResponse.newBuilder().setExited(exited).build();
+  }
+
+  private static FakeProgram sends(RunProcessResponse response) {
+    return process -> {
+      process.send(response);
+      return process.awaitSignal();
+    };
+  }
+
+  @Test
+  void textOfTheGuestIsCleanedAndCut() throws Exception {
+    AgentGrpc.AgentImplBase hostile =
+        new AgentGrpc.AgentImplBase() {
+          @Override
+          public void getInfo(GetInfoRequest request, StreamObserver<GetInfoResponse> responses) {
+            responses.onNext(
+                GetInfoResponse.newBuilder()
+                    .setKernelRelease("a\u001b[31m\r\nb\u202ec")
+                    .setKernelVersion("x".repeat(100_000))
+                    .setMemoryBytes(-1)
+                    .setCpus(-1)
+                    .build());
+            responses.onCompleted();
+          }
+        };
+    try (AgentPair pair = new AgentPair(hostile, AgentPair.LARGE, 15)) {
+      AgentInfo info = pair.client.getInfo().get();
+      assertEquals("a [31m  b c", info.kernelRelease());
+      assertEquals(1000, info.kernelVersion().length());
+      assertEquals(Long.MAX_VALUE, info.memoryBytes());
+      assertEquals(0, info.cpus());
+    }
+  }
+
+  @Test
+  void refusalCarriesTheAgentsWords() throws Exception {
+    AgentGrpc.AgentImplBase refusing =
+        new AgentGrpc.AgentImplBase() {
+          @Override
+          public void getInfo(GetInfoRequest request, StreamObserver<GetInfoResponse> responses) {
+            responses.onError(
+                Status.FAILED_PRECONDITION.withDescription("mount /dev: EBUSY").asException());
+          }
+        };
+    try (AgentPair pair = new AgentPair(refusing, AgentPair.LARGE, 16)) {
+      ExecutionException e =
+          assertThrows(ExecutionException.class, () -> pair.client.getInfo().get());
+      AgentException failure = assertInstanceOf(AgentException.class, e.getCause());
+      assertEquals(Kind.REFUSED, failure.kind());
+      assertEquals("mount /dev: EBUSY", failure.getMessage());
+    }
+  }
+
+  @Test
+  void signalsAreToldAsShellsDo() throws Exception {
+    FakeProgram program = process -> process.awaitSignal();
+    try (AgentPair pair = AgentPair.with(Map.of("hang", program), AgentPair.SMALL, 17)) {
+      RecordingListener listener = new RecordingListener();
+      AgentProcess process = pair.client.run(request(false, "hang"), listener, null);
+      listener.started.get();
+      pair.client.signal(process.id(), Signal.KILL, true).get();
+      ExitStatus status = listener.exit.get();
+      assertEquals(137, status.exitCode());
+      assertEquals(Optional.of(Signal.KILL), status.signal());
+    }
+  }
+}

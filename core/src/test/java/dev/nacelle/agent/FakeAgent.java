@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.agent;
+
+import dev.nacelle.proto.agent.v1.AgentGrpc;
+import dev.nacelle.proto.agent.v1.BootMarks;
+import dev.nacelle.proto.agent.v1.Exited;
+import dev.nacelle.proto.agent.v1.GetInfoRequest;
+import dev.nacelle.proto.agent.v1.GetInfoResponse;
+import dev.nacelle.proto.agent.v1.PrepareRequest;
+import dev.nacelle.proto.agent.v1.PrepareResponse;
+import dev.nacelle.proto.agent.v1.ResizeTerminalRequest;
+import dev.nacelle.proto.agent.v1.ResizeTerminalResponse;
+import dev.nacelle.proto.agent.v1.RunProcessRequest;
+import dev.nacelle.proto.agent.v1.RunProcessResponse;
+import dev.nacelle.proto.agent.v1.ShutdownRequest;
+import dev.nacelle.proto.agent.v1.ShutdownResponse;
+import dev.nacelle.proto.agent.v1.SignalProcessRequest;
+import dev.nacelle.proto.agent.v1.SignalProcessResponse;
+import dev.nacelle.proto.agent.v1.StartFailed;
+import io.grpc.Status;
+import io.grpc.stub.ServerCallStreamObserver;
+import io.grpc.stub.StreamObserver;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.atomic.AtomicLong;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The agent's side of the contract in Java, without a kernel: executables are {@link FakeProgram}s.
+ * KILL and TERM end a process; it can wait for other signals.
+ */
+public final class FakeAgent extends AgentGrpc.AgentImplBase {
+  private final Map<String, FakeProgram> programs;
+  private final Map<Long, FakeProcess> running = new ConcurrentHashMap<>();
+  private final AtomicLong nextId = new AtomicLong();
+  private final List<PrepareRequest> prepared = new CopyOnWriteArrayList<>();
+  private final Runnable powerOff;
+
+  /**
+   * @param powerOff called by Shutdown
+   */
+  public FakeAgent(Map<String, FakeProgram> programs, Runnable powerOff) {
+    this.programs = Map.copyOf(programs);
+    this.powerOff = powerOff;
+  }
+
+  /** What Prepare was called with. */
+  public List<PrepareRequest> prepared() {
+    return List.copyOf(prepared);
+  }
+
+  /** How many processes run. */
+  public int processes() {
+    return running.size();
+  }
+
+  /** Ends every process, as the end of the connection or of the machine does. */
+  public void killAll() {
+    running.values().forEach(process -> process.kill(signalled(9)));
+  }
+
+  private static Exited signalled(int signal) {
+    return Exited.newBuilder().setSignal(signal).build();
+  }
+
+  @Override
+  public void getInfo(GetInfoRequest request, StreamObserver<GetInfoResponse> responses) {
+    responses.onNext(
+        GetInfoResponse.newBuilder()
+            .setAgentVersion("1.2.3")
+            .setKernelRelease("6.1.0-fake")
+            .setKernelVersion("#1 SMP fake")
+            .setKernelMachine("x86_64")
+            .setMemoryBytes(200 << 20)
+            .setCpus(1)
+            .setBootMarks(
+                BootMarks.newBuilder()
+                    .setAgentEnteredNanos(20_000_000)
+                    .setModulesLoadedNanos(25_000_000)
+                    .setConnectedNanos(26_000_000))
+            .build());
+    responses.onCompleted();
+  }
+
+  @Override
+  public void prepare(PrepareRequest request, StreamObserver<PrepareResponse> responses) {
+    prepared.add(request);
+    responses.onNext(
+        PrepareResponse.newBuilder()
+            .addSteps(PrepareResponse.Step.newBuilder().setName("root").setNanos(1_000_000))
+            .build());
+    responses.onCompleted();
+  }
+
+  @Override
+  public StreamObserver<RunProcessRequest> runProcess(
+      StreamObserver<RunProcessResponse> responses) {
+    var call = (ServerCallStreamObserver<RunProcessResponse>) responses;
+    call.disableAutoRequest();
+    call.request(1);
+    return new StreamObserver<>() {
+      private @Nullable FakeProcess process;
+
+      {
+        call.setOnReadyHandler(
+            () -> {
+              if (process != null) {
+                process.onReady();
+              }
+            });
+        call.setOnCancelHandler(
+            () -> {
+              if (process != null) {
+                process.kill(signalled(9));
+                process.onReady();
+              }
+            });
+      }
+
+      @Override
+      public void onNext(RunProcessRequest request) {
+        if (process != null) {
+          process.onRequest(request);
+          return;
+        }
+        process = start(request, call);
+      }
+
+      @Override
+      public void onError(Throwable failure) {}
+
+      @Override
+      public void onCompleted() {}
+    };
+  }
+
+  private @Nullable FakeProcess start(
+      RunProcessRequest request, ServerCallStreamObserver<RunProcessResponse> call) {
+    String command = request.getStart().getArguments(0);
+    FakeProgram program = programs.get(command);
+    if (program == null || request.getStart().getUser().equals("nobody-knows")) {
+      call.onNext(
+          RunProcessResponse.newBuilder()
+              .setStartFailed(
+                  StartFailed.newBuilder()
+                      .setReason(
+                          program == null
+                              ? StartFailed.Reason.COMMAND_NOT_FOUND
+                              : StartFailed.Reason.UNKNOWN_USER)
+                      .setMessage(program == null ? command + ": not found" : "no such user")
+                      .setErrno(2))
+              .build());
+      call.onCompleted();
+      return null;
+    }
+    long id = nextId.incrementAndGet();
+    FakeProcess process =
+        new FakeProcess(id, request.getStart(), program, call, () -> running.remove(id));
+    running.put(id, process);
+    process.start();
+    // One chunk of stdin ahead of what the process has read.
+    call.request(1);
+    return process;
+  }
+
+  @Override
+  public void signalProcess(
+      SignalProcessRequest request, StreamObserver<SignalProcessResponse> responses) {
+    FakeProcess process = running.get(request.getProcessId());
+    if (process == null) {
+      responses.onError(Status.NOT_FOUND.withDescription("it has exited").asException());
+      return;
+    }
+    if (request.getSignal() == 9 || request.getSignal() == 15) {
+      process.kill(signalled(request.getSignal()));
+    } else {
+      process.signal(request.getSignal());
+    }
+    responses.onNext(SignalProcessResponse.getDefaultInstance());
+    responses.onCompleted();
+  }
+
+  @Override
+  public void resizeTerminal(
+      ResizeTerminalRequest request, StreamObserver<ResizeTerminalResponse> responses) {
+    FakeProcess process = running.get(request.getProcessId());
+    if (process == null) {
+      responses.onError(Status.NOT_FOUND.withDescription("it has exited").asException());
+    } else if (!process.spec().hasTerminal()) {
+      responses.onError(Status.FAILED_PRECONDITION.withDescription("no terminal").asException());
+    } else {
+      process.resize(request.getSize());
+      responses.onNext(ResizeTerminalResponse.getDefaultInstance());
+      responses.onCompleted();
+    }
+  }
+
+  @Override
+  public void shutdown(ShutdownRequest request, StreamObserver<ShutdownResponse> responses) {
+    killAll();
+    responses.onNext(ShutdownResponse.getDefaultInstance());
+    responses.onCompleted();
+    powerOff.run();
+  }
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.agent;
+
+import com.google.protobuf.ByteString;
+import dev.nacelle.proto.agent.v1.Exited;
+import dev.nacelle.proto.agent.v1.ProcessSpec;
+import dev.nacelle.proto.agent.v1.RunProcessRequest;
+import dev.nacelle.proto.agent.v1.RunProcessResponse;
+import dev.nacelle.proto.agent.v1.Started;
+import dev.nacelle.proto.agent.v1.WindowSize;
+import io.grpc.stub.ServerCallStreamObserver;
+import java.nio.charset.StandardCharsets;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.atomic.AtomicReference;
+import org.jspecify.annotations.Nullable;
+
+/** A process of the fake guest: a thread that reads and writes as a process would, blocking. */
+public final class FakeProcess {
+  private static final ByteString END_OF_STDIN = ByteString.copyFromUtf8("end");
+  private static final int OUTPUT_CHUNK = 64 * 1024;
+
+  private final long id;
+  private final ProcessSpec spec;
+  private final ServerCallStreamObserver<RunProcessResponse> responses;
+  private final BlockingQueue<ByteString> stdin = new LinkedBlockingQueue<>();
+  private final BlockingQueue<Integer> signals = new LinkedBlockingQueue<>();
+  private final BlockingQueue<WindowSize> sizes = new LinkedBlockingQueue<>();
+  private final AtomicReference<@Nullable Exited> killed = new AtomicReference<>();
+  private final Object ready = new Object();
+  private final CompletableFuture<Void> blocked = new CompletableFuture<>();
+  private final Thread thread;
+
+  FakeProcess(
+      long id,
+      ProcessSpec spec,
+      FakeProgram program,
+      ServerCallStreamObserver<RunProcessResponse> responses,
+      Runnable onEnd) {
+    this.id = id;
+    this.spec = spec;
+    this.responses = responses;
+    this.thread = new Thread(() -> live(program, onEnd), "fake-process-" + id);
+    thread.setDaemon(true);
+  }
+
+  void start() {
+    responses.onNext(
+        RunProcessResponse.newBuilder()
+            .setStarted(Started.newBuilder().setProcessId(id).setPid((int) id + 1))
+            .build());
+    thread.start();
+  }
+
+  private void live(FakeProgram program, Runnable onEnd) {
+    Exited exited;
+    try {
+      int code = program.run(this);
+      exited = Exited.newBuilder().setExitCode(code).build();
+    } catch (InterruptedException e) {
+      Exited how = killed.get();
+      exited = how == null ? Exited.newBuilder().setSignal(9).build() : how;
+    } catch (Exception e) {
+      exited = Exited.newBuilder().setSignal(6).build();
+    }
+    // Before the host learns of it: from then on the process is not to be found.
+    onEnd.run();
+    // Of a call that the host has cancelled nothing can be told any more.
+    if (!responses.isCancelled()) {
+      try {
+        responses.onNext(RunProcessResponse.newBuilder().setExited(exited).build());
+        responses.onCompleted();
+      } catch (RuntimeException e) {
+        // Cancelled meanwhile.
+      }
+    }
+  }
+
+  void onRequest(RunProcessRequest request) {
+    switch (request.getRequestCase()) {
+      case STDIN -> stdin.add(request.getStdin());
+      case CLOSE_STDIN -> stdin.add(END_OF_STDIN);
+      default -> throw new IllegalStateException("unexpected " + request.getRequestCase());
+    }
+  }
+
+  void onReady() {
+    synchronized (ready) {
+      ready.notifyAll();
+    }
+  }
+
+  void kill(Exited how) {
+    killed.compareAndSet(null, how);
+    thread.interrupt();
+  }
+
+  void signal(int number) {
+    signals.add(number);
+  }
+
+  void resize(WindowSize size) {
+    sizes.add(size);
+  }
+
+  /** What the host asked for. */
+  public ProcessSpec spec() {
+    return spec;
+  }
+
+  /** Completes when it first had to wait for the host to read. */
+  public CompletableFuture<Void> blocked() {
+    return blocked;
+  }
+
+  /** The next chunk of stdin; null at its end. */
+  public byte @Nullable [] read() throws InterruptedException {
+    if (!spec.getStdin()) {
+      return null;
+    }
+    ByteString chunk = stdin.take();
+    // By identity: the host may well send the same bytes.
+    if (chunk == END_OF_STDIN) {
+      return null;
+    }
+    responses.request(1);
+    return chunk.toByteArray();
+  }
+
+  /** The next signal that is sent to it. */
+  public int awaitSignal() throws InterruptedException {
+    return signals.take();
+  }
+
+  /** The next size that its terminal gets. */
+  public WindowSize awaitResize() throws InterruptedException {
+    return sizes.take();
+  }
+
+  /** Writes to stdout; blocks while the host does not read. */
+  public void print(String text) throws InterruptedException {
+    write(false, text.getBytes(StandardCharsets.UTF_8));
+  }
+
+  /** Writes; blocks while the host does not read. */
+  public void write(boolean error, byte[] bytes) throws InterruptedException {
+    for (int at = 0; at < bytes.length; at += OUTPUT_CHUNK) {
+      ByteString chunk = ByteString.copyFrom(bytes, at, Math.min(OUTPUT_CHUNK, bytes.length - at));
+      RunProcessResponse.Builder response = RunProcessResponse.newBuilder();
+      send((error ? response.setStderr(chunk) : response.setStdout(chunk)).build());
+    }
+  }
+
+  /** Sends any message, proper or not; blocks while the host does not read. */
+  public void send(RunProcessResponse response) throws InterruptedException {
+    synchronized (ready) {
+      while (!responses.isReady()) {
+        if (responses.isCancelled()) {
+          throw new InterruptedException("the host cancelled");
+        }
+        blocked.complete(null);
+        ready.wait();
+      }
+    }
+    responses.onNext(response);
+  }
+}

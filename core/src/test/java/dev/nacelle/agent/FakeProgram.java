@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.agent;
+
+/** What stands for an executable in the fake guest. */
+@FunctionalInterface
+public interface FakeProgram {
+  /**
+   * Runs on a thread of its own, which is interrupted when the process is killed.
+   *
+   * @return the exit code
+   */
+  int run(FakeProcess process) throws Exception;
+}

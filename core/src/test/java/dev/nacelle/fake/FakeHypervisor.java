@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.fake;
+
+import dev.nacelle.Stage;
+import dev.nacelle.agent.FakeProgram;
+import dev.nacelle.spi.HostCheck;
+import dev.nacelle.spi.Hypervisor;
+import dev.nacelle.spi.HypervisorException;
+import dev.nacelle.spi.HypervisorProvider;
+import dev.nacelle.spi.VirtualMachine;
+import dev.nacelle.spi.VmSpec;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CopyOnWriteArrayList;
+
+/** A hypervisor whose guests are the agent's contract in Java; its faults are chosen. */
+public final class FakeHypervisor implements HypervisorProvider, Hypervisor {
+  /** What goes wrong, and where. */
+  public enum Fault {
+    NONE,
+    /** The host cannot run virtual machines. */
+    UNUSABLE_HOST,
+    CREATE_FAILS,
+    /** The guest panics before it dials. */
+    PANICS_BEFORE_DIALLING,
+    /** The guest neither dials nor ends. */
+    NEVER_DIALS,
+    /** The guest dials, and what it says is not HTTP/2. */
+    SPEAKS_GARBAGE,
+    /** The guest dials and then says nothing. */
+    DIALS_AND_IS_SILENT,
+    DIES_IN_GET_INFO,
+    DIES_IN_PREPARE,
+    REFUSES_TO_PREPARE,
+    NEVER_PREPARES,
+    /** The connection breaks while the machine lives on. */
+    BREAKS_CONNECTION_IN_PREPARE,
+    /** Shutdown is answered, and nothing happens. */
+    NEVER_POWERS_OFF
+  }
+
+  private final Map<String, FakeProgram> programs;
+  private final Fault fault;
+  private final List<FakeMachine> created = new CopyOnWriteArrayList<>();
+  private final Set<FakeMachine> open = ConcurrentHashMap.newKeySet();
+  private volatile boolean closed;
+
+  public FakeHypervisor(Map<String, FakeProgram> programs, Fault fault) {
+    this.programs = Map.copyOf(programs);
+    this.fault = fault;
+  }
+
+  /** Every machine that was made. */
+  public List<FakeMachine> machines() {
+    return List.copyOf(created);
+  }
+
+  /** How many machines are not closed. */
+  public int openMachines() {
+    return open.size();
+  }
+
+  public boolean isClosed() {
+    return closed;
+  }
+
+  @Override
+  public String name() {
+    return "fake";
+  }
+
+  @Override
+  public HostCheck check() {
+    boolean usable = fault != Fault.UNUSABLE_HOST;
+    return new HostCheck(
+        "fake",
+        List.of(
+            new HostCheck.Finding(
+                "device-node",
+                usable ? HostCheck.Status.PASSED : HostCheck.Status.FAILED,
+                usable ? "/dev/fake" : "/dev/fake does not exist",
+                usable ? null : "Load the fake module.")));
+  }
+
+  @Override
+  public Hypervisor open() {
+    if (fault == Fault.UNUSABLE_HOST) {
+      throw new HypervisorException(Stage.HOST, "/dev/fake does not exist", null, null);
+    }
+    return this;
+  }
+
+  @Override
+  public VirtualMachine create(VmSpec spec) {
+    if (fault == Fault.CREATE_FAILS) {
+      throw new HypervisorException(
+          Stage.CREATE, "KVM_CREATE_VM: too many open files", "Raise the limit.", null);
+    }
+    FakeMachine machine = new FakeMachine(spec, programs, fault, open::remove);
+    created.add(machine);
+    open.add(machine);
+    return machine;
+  }
+
+  @Override
+  public void close() {
+    closed = true;
+    open.forEach(FakeMachine::close);
+  }
+}

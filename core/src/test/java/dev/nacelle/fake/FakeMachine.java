@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.fake;
+
+import dev.nacelle.agent.FakeAgent;
+import dev.nacelle.agent.FakeAgentServer;
+import dev.nacelle.agent.FakeProgram;
+import dev.nacelle.fake.FakeHypervisor.Fault;
+import dev.nacelle.proto.agent.v1.AgentGrpc;
+import dev.nacelle.proto.agent.v1.GetInfoRequest;
+import dev.nacelle.proto.agent.v1.GetInfoResponse;
+import dev.nacelle.proto.agent.v1.PrepareRequest;
+import dev.nacelle.proto.agent.v1.PrepareResponse;
+import dev.nacelle.proto.agent.v1.ResizeTerminalRequest;
+import dev.nacelle.proto.agent.v1.ResizeTerminalResponse;
+import dev.nacelle.proto.agent.v1.RunProcessRequest;
+import dev.nacelle.proto.agent.v1.RunProcessResponse;
+import dev.nacelle.proto.agent.v1.ShutdownRequest;
+import dev.nacelle.proto.agent.v1.ShutdownResponse;
+import dev.nacelle.proto.agent.v1.SignalProcessRequest;
+import dev.nacelle.proto.agent.v1.SignalProcessResponse;
+import dev.nacelle.spi.Console;
+import dev.nacelle.spi.GuestConnection;
+import dev.nacelle.spi.VirtualMachine;
+import dev.nacelle.spi.VmExit;
+import dev.nacelle.spi.VmSpec;
+import dev.nacelle.spi.VmStatistics;
+import io.grpc.Status;
+import io.grpc.stub.StreamObserver;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
+
+/** A machine whose guest is a {@link FakeAgent}. */
+public final class FakeMachine implements VirtualMachine {
+  private static final int BUFFER = 64 * 1024;
+  private static final String PANIC = "[    0.5] Kernel panic - not syncing: fake\n";
+
+  private final VmSpec spec;
+  private final Fault fault;
+  private final Consumer<FakeMachine> onClose;
+  private final FakeAgent agent;
+  private final FakeAgentServer server;
+  private final ExecutorService thread =
+      Executors.newSingleThreadExecutor(
+          task -> {
+            Thread vcpu = new Thread(task, "fake-vcpu");
+            vcpu.setDaemon(true);
+            return vcpu;
+          });
+  private final CompletableFuture<VmExit> exit = new CompletableFuture<>();
+  private final CompletableFuture<Void> dialled = new CompletableFuture<>();
+  private final List<InMemoryGuestConnection> connections = new CopyOnWriteArrayList<>();
+  private volatile @Nullable Consumer<GuestConnection> onConnect;
+  private volatile String console = "[    0.0] Linux version 6.1.0-fake\n";
+  private boolean closed;
+
+  FakeMachine(
+      VmSpec spec, Map<String, FakeProgram> programs, Fault fault, Consumer<FakeMachine> onClose) {
+    this.spec = spec;
+    this.fault = fault;
+    this.onClose = onClose;
+    agent = new FakeAgent(programs, this::powerOff);
+    server = new FakeAgentServer(new FaultyAgent());
+  }
+
+  public VmSpec spec() {
+    return spec;
+  }
+
+  public FakeAgent agent() {
+    return agent;
+  }
+
+  /** Completes when the guest has dialled, or would have. */
+  public CompletableFuture<Void> dialled() {
+    return dialled;
+  }
+
+  private void powerOff() {
+    if (fault != Fault.NEVER_POWERS_OFF) {
+      end(VmExit.Reason.POWER_OFF, "ACPI S5");
+    }
+  }
+
+  /** The guest's kernel panics. */
+  public void panic() {
+    console += PANIC;
+    end(VmExit.Reason.RESET, "the guest asked for a reset");
+  }
+
+  /** The agent loses its connections; the machine lives on. */
+  public void breakConnections() {
+    connections.forEach(InMemoryGuestConnection::reset);
+  }
+
+  private void end(VmExit.Reason reason, String detail) {
+    exit.complete(new VmExit(reason, detail));
+    breakConnections();
+    agent.killAll();
+  }
+
+  @Override
+  public void start() {
+    thread.execute(this::boot);
+  }
+
+  private void boot() {
+    switch (fault) {
+      case PANICS_BEFORE_DIALLING -> panic();
+      case NEVER_DIALS -> dialled.complete(null);
+      default -> dial();
+    }
+  }
+
+  private void dial() {
+    InMemoryGuestConnection.Pair pair =
+        InMemoryGuestConnection.pair(BUFFER, spec.name().hashCode(), thread, 40_000, 1024);
+    connections.add(pair.host());
+    switch (fault) {
+      case DIALS_AND_IS_SILENT -> {}
+      case SPEAKS_GARBAGE -> {
+        try {
+          pair.guest()
+              .write(ByteBuffer.wrap("SSH-2.0-OpenSSH_9.2\r\n".getBytes(StandardCharsets.UTF_8)));
+        } catch (IOException e) {
+          throw new IllegalStateException(e);
+        }
+      }
+      default -> server.accept(pair.guest());
+    }
+    Consumer<GuestConnection> listener = onConnect;
+    if (listener != null) {
+      listener.accept(pair.host());
+    }
+    dialled.complete(null);
+  }
+
+  @Override
+  public CompletableFuture<VmExit> exit() {
+    return exit.copy();
+  }
+
+  @Override
+  public Listener listen(int port, Consumer<GuestConnection> newListener) {
+    onConnect = newListener;
+    return () -> onConnect = null;
+  }
+
+  @Override
+  public CompletableFuture<GuestConnection> connect(int port) {
+    return CompletableFuture.failedFuture(new IOException("nobody listens on port " + port));
+  }
+
+  @Override
+  public Console console() {
+    return new Console() {
+      @Override
+      public String tail() {
+        return console;
+      }
+
+      @Override
+      public Listener stream(Consumer<byte[]> onOutput) {
+        return () -> {};
+      }
+    };
+  }
+
+  @Override
+  public VmStatistics statistics() {
+    return new VmStatistics(System.nanoTime(), Map.of());
+  }
+
+  @Override
+  public synchronized void close() {
+    if (closed) {
+      return;
+    }
+    closed = true;
+    end(VmExit.Reason.CLOSED, "closed");
+    server.close();
+    thread.shutdown();
+    try {
+      thread.awaitTermination(1, TimeUnit.MINUTES);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+    onClose.accept(this);
+  }
+
+  /** The agent with the fault in it. */
+  private final class FaultyAgent extends AgentGrpc.AgentImplBase {
+    @Override
+    public void getInfo(GetInfoRequest request, StreamObserver<GetInfoResponse> responses) {
+      if (fault == Fault.DIES_IN_GET_INFO) {
+        panic();
+      } else {
+        agent.getInfo(request, responses);
+      }
+    }
+
+    @Override
+    public void prepare(PrepareRequest request, StreamObserver<PrepareResponse> responses) {
+      switch (fault) {
+        case DIES_IN_PREPARE -> panic();
+        case NEVER_PREPARES -> {}
+        case BREAKS_CONNECTION_IN_PREPARE -> breakConnections();
+        case REFUSES_TO_PREPARE ->
+            responses.onError(
+                Status.FAILED_PRECONDITION
+                    .withDescription("mount the image: EUCLEAN: Structure needs cleaning")
+                    .asException());
+        default -> agent.prepare(request, responses);
+      }
+    }
+
+    @Override
+    public StreamObserver<RunProcessRequest> runProcess(
+        StreamObserver<RunProcessResponse> responses) {
+      return agent.runProcess(responses);
+    }
+
+    @Override
+    public void signalProcess(
+        SignalProcessRequest request, StreamObserver<SignalProcessResponse> responses) {
+      agent.signalProcess(request, responses);
+    }
+
+    @Override
+    public void resizeTerminal(
+        ResizeTerminalRequest request, StreamObserver<ResizeTerminalResponse> responses) {
+      agent.resizeTerminal(request, responses);
+    }
+
+    @Override
+    public void shutdown(ShutdownRequest request, StreamObserver<ShutdownResponse> responses) {
+      agent.shutdown(request, responses);
+    }
+  }
+}

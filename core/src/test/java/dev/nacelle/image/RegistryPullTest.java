@@ -1,0 +1,851 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.image;
+
+import static dev.nacelle.image.testing.LayoutMaker.OCI;
+import static dev.nacelle.image.testing.LayoutMaker.with;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.nacelle.image.LayerProgress.State;
+import dev.nacelle.image.testing.FaultProxy;
+import dev.nacelle.image.testing.LayoutMaker;
+import dev.nacelle.image.testing.LayoutMaker.Layer;
+import dev.nacelle.image.testing.RegistryServer;
+import dev.nacelle.image.testing.TarMaker;
+import dev.nacelle.image.testing.Tool;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.ZoneOffset;
+import java.time.ZonedDateTime;
+import java.time.format.DateTimeFormatter;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.concurrent.BrokenBarrierException;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.CyclicBarrier;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Pulls from a real registry, through a proxy that breaks things. */
+class RegistryPullTest {
+  private static final String AMD64 = "linux/amd64";
+  private static final int LAYERS = 4;
+
+  @TempDir static Path shared;
+  private static LayoutMaker layout;
+  private static RegistryServer registry;
+  private static byte[] bigBlob;
+  private static String bigDigest;
+
+  @TempDir Path temp;
+  private FaultProxy proxy;
+  private final List<Duration> pauses = Collections.synchronizedList(new ArrayList<>());
+  private final List<LayerProgress> progress = Collections.synchronizedList(new ArrayList<>());
+
+  @BeforeAll
+  static void fillRegistry() throws IOException {
+    layout = new LayoutMaker(shared.resolve("layout"));
+    byte[] noise = new byte[1_500_000];
+    new Random(1).nextBytes(noise);
+    byte[] bigTar =
+        new TarMaker().file("noise", new String(noise, StandardCharsets.ISO_8859_1)).finish();
+    bigBlob = LayoutMaker.gzip(bigTar);
+    Layer big = layout.layer(LayoutMaker.GZIP, bigBlob, bigTar);
+    bigDigest = LayoutMaker.digest(bigBlob);
+    layout.tag(layout.image(AMD64, layout.gzipLayer(tar("small")), big), "app");
+    Layer[] many = new Layer[LAYERS];
+    for (int i = 0; i < LAYERS; i++) {
+      many[i] = layout.gzipLayer(tar("layer" + i));
+    }
+    layout.tag(layout.image(AMD64, many), "many");
+    layout.tag(layout.image(AMD64, big, layout.gzipLayer(tar("other"))), "sharing");
+    layout.tag(
+        layout.image(AMD64, layout.layer(LayoutMaker.TAR, tar("plain"), tar("plain"))), "plain");
+    layout.tag(layout.image(AMD64, zstdLayer(tar("zstd"))), "zstd");
+    String amd = with(layout.image(AMD64, layout.gzipLayer(tar("amd64"))), platform(AMD64));
+    String arm =
+        with(layout.image("linux/arm64", layout.gzipLayer(tar("arm64"))), platform("linux/arm64"));
+    layout.tag(layout.index(arm, amd), "multi");
+    String nested = layout.index(with(layout.index(arm, amd), platform(AMD64)));
+    layout.tag(nested, "nested");
+
+    registry = RegistryServer.open(shared.resolve("registry"));
+    for (String tag : List.of("app", "many", "sharing", "plain", "zstd", "multi")) {
+      registry.push(
+          "oci:" + layout.directory() + ":" + tag,
+          "test/image:" + tag,
+          "--all",
+          "--preserve-digests");
+    }
+    registry.put(
+        "test/image",
+        "nested",
+        LayoutMaker.INDEX,
+        Files.readAllBytes(layout.blobFile(nested.replaceAll(".*(sha256:[0-9a-f]+).*", "$1"))));
+    registry.push("oci:" + layout.directory() + ":app", "test/image:docker", "--format", "v2s2");
+  }
+
+  private static Layer zstdLayer(byte[] tar) throws IOException {
+    Path file = shared.resolve("layer.tar");
+    Files.write(file, tar);
+    Tool.run(shared, "zstd", "-q", "-f", "layer.tar");
+    return layout.layer(
+        OCI + "layer.v1.tar+zstd", Files.readAllBytes(shared.resolve("layer.tar.zst")), tar);
+  }
+
+  private static String platform(String platform) {
+    String[] parts = platform.split("/", -1);
+    return "\"platform\":{\"os\":\"" + parts[0] + "\",\"architecture\":\"" + parts[1] + "\"}";
+  }
+
+  private static byte[] tar(String name) {
+    return new TarMaker().file(name, name).finish();
+  }
+
+  @AfterAll
+  static void stopRegistry() throws IOException {
+    registry.close();
+  }
+
+  @BeforeEach
+  void startProxy() throws IOException {
+    proxy = new FaultProxy("http://" + registry.host());
+  }
+
+  @AfterEach
+  void stopProxy() throws IOException {
+    proxy.close();
+    assertFalse(
+        Thread.getAllStackTraces().keySet().stream()
+            .anyMatch(thread -> thread.getName().startsWith("nacelle-pull")),
+        "a download goes on");
+  }
+
+  private RegistryOptions.Builder options() {
+    return RegistryOptions.builder()
+        .plainHttp(proxy.host())
+        .credentialFiles()
+        .listener(progress::add);
+  }
+
+  private ImageStore store(RegistryOptions.Builder options) {
+    return new ImageStore(temp.resolve("store"), ImageLimits.DEFAULT, options.build(), pauses::add);
+  }
+
+  private ImageStore store() {
+    return store(options());
+  }
+
+  private ImageRef ref(String tag) {
+    return ImageRef.parse(proxy.host() + "/test/image:" + tag);
+  }
+
+  private String fault(ImageStore store, ImageRef ref) {
+    return String.valueOf(
+        assertThrows(ImageException.class, () -> store.resolve(ref)).getMessage());
+  }
+
+  private static void assertContains(String text, String... parts) {
+    for (String part : parts) {
+      assertTrue(text.contains(part), "'" + part + "' in: " + text);
+    }
+  }
+
+  private void assertSameAsLayout(String tag, ResolvedImage pulled) throws IOException {
+    ResolvedImage local =
+        new ImageStore(shared.resolve("local"))
+            .resolve(ImageRef.parse("oci:" + layout.directory() + ":" + tag));
+    assertEquals(-1, Files.mismatch(local.filesystem(), pulled.filesystem()));
+    assertEquals(local.config(), pulled.config());
+  }
+
+  private List<State> states(String digest) {
+    return progress.stream()
+        .filter(p -> p.layer().toString().equals(digest))
+        .map(LayerProgress::state)
+        .distinct()
+        .toList();
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"app", "many", "plain", "zstd", "multi", "nested"})
+  void anImageOfARegistryIsThatOfTheLayout(String tag) throws IOException {
+    assertSameAsLayout(tag, store().resolve(ref(tag)));
+  }
+
+  @Test
+  void aTagThatMovedIsFollowedOnlyWhereThePolicySaysSo() throws IOException {
+    String plain = "oci:" + layout.directory() + ":plain";
+    String zstd = "oci:" + layout.directory() + ":zstd";
+    registry.push(plain, "test/image:moving", "--all", "--preserve-digests");
+    Digest first = digest(PullPolicy.ALWAYS);
+    registry.push(zstd, "test/image:moving", "--all", "--preserve-digests");
+
+    assertEquals(first, digest(PullPolicy.MISSING));
+    assertEquals(first, digest(PullPolicy.NEVER));
+    Digest second = digest(PullPolicy.ALWAYS);
+    assertEquals(store().resolve(ref("zstd")).digest(), second);
+    assertEquals(second, digest(PullPolicy.MISSING));
+    assertThrows(
+        ImageException.class,
+        () -> store().lease(ref("app"), Platform.LINUX_AMD64, PullPolicy.NEVER));
+  }
+
+  private Digest digest(PullPolicy policy) {
+    try (ImageLease lease = store().lease(ref("moving"), Platform.LINUX_AMD64, policy)) {
+      return lease.image().digest();
+    }
+  }
+
+  @Test
+  void dockersManifestsArePulledToo() throws IOException {
+    assertSameAsLayout("app", store().resolve(ref("docker")));
+  }
+
+  @Test
+  void anImageIsPulledByDigest() throws IOException {
+    ResolvedImage tagged = store().resolve(ref("app"));
+
+    ResolvedImage pinned = store().resolve(tagged.pinnedRef());
+
+    assertEquals(tagged.digest(), pinned.digest());
+    assertEquals(tagged.filesystem(), pinned.filesystem());
+  }
+
+  @Test
+  void anotherPlatformIsSelectedFromAnIndex() throws IOException {
+    Platform arm = new Platform("linux", "arm64", "v8");
+
+    assertEquals(arm, store().resolve(ref("multi"), arm).config().platform());
+  }
+
+  @Test
+  void whatIsThereIsNotAskedForAgain() throws IOException {
+    ResolvedImage first = store().resolve(ref("app"));
+    int requests = proxy.requests().size();
+
+    assertEquals(first, store().resolve(ref("app")));
+
+    assertEquals(requests, proxy.requests().size());
+  }
+
+  @Test
+  void imagesShareTheDownloadOfALayer() throws IOException {
+    store().resolve(ref("app"));
+    store().resolve(ref("sharing"));
+
+    assertEquals(1, proxy.requests(bigDigest).size());
+    assertEquals(
+        State.ALREADY_THERE,
+        progress.stream()
+            .filter(p -> p.image().equals(ref("sharing")) && p.layer().toString().equals(bigDigest))
+            .map(LayerProgress::state)
+            .findFirst()
+            .orElseThrow());
+  }
+
+  @Test
+  void theProgressOfEachLayerIsTold() throws IOException {
+    store().resolve(ref("app"));
+
+    List<LayerProgress> big =
+        progress.stream().filter(p -> p.layer().toString().equals(bigDigest)).toList();
+    assertEquals(List.of(State.DOWNLOADING, State.DONE), states(bigDigest));
+    assertTrue(big.size() > 4, () -> "steps: " + big);
+    LayerProgress last = big.get(big.size() - 1);
+    assertEquals(
+        new LayerProgress(
+            ref("app"), Digest.parse(bigDigest), 2, 2, State.DONE, bigBlob.length, bigBlob.length),
+        last);
+  }
+
+  @Test
+  void aBrokenDownloadGoesOnWhereItBroke() throws IOException {
+    proxy.fail(bigDigest, 2, FaultProxy.cutAfter(400_000));
+
+    assertSameAsLayout("app", store().resolve(ref("app")));
+
+    List<String> ranges =
+        proxy.requests(bigDigest).stream().map(request -> request.header("range")).toList();
+    assertEquals(List.of("", "bytes=400000-", "bytes=800000-"), ranges);
+    assertEquals(
+        List.of(State.DOWNLOADING, State.RETRYING, State.RESUMED, State.DONE), states(bigDigest));
+  }
+
+  @Test
+  void whatAnEarlierProcessGotIsNotDownloadedAgain() throws IOException {
+    proxy.fail(bigDigest, 1, FaultProxy.cutAfter(400_000));
+    String message = fault(store(options().maxAttempts(1)), ref("app"));
+    assertContains(message, "what was downloaded is kept");
+
+    assertSameAsLayout("app", store().resolve(ref("app")));
+
+    assertEquals("bytes=400000-", proxy.requests(bigDigest).get(1).header("range"));
+    assertEquals(State.RESUMED, states(bigDigest).get(1));
+  }
+
+  @Test
+  void whatAKilledProcessGotIsNotDownloadedAgain() throws Exception {
+    proxy.fail(bigDigest, 1, FaultProxy.stallAfter(400_000));
+    Process process =
+        new ProcessBuilder(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "-XX:TieredStopAtLevel=1",
+                "-cp",
+                System.getProperty("java.class.path"),
+                PullingProcess.class.getName(),
+                temp.resolve("store").toString(),
+                ref("app").toString())
+            .redirectError(ProcessBuilder.Redirect.INHERIT)
+            .start();
+    try (BufferedReader said = process.inputReader()) {
+      for (String line; !(line = String.valueOf(said.readLine())).contains(bigDigest); ) {
+        assertNotEquals("null", line, "it ended by itself");
+      }
+    } finally {
+      process.destroyForcibly().waitFor();
+    }
+    assertFalse(Files.exists(blobFile(bigDigest)));
+
+    assertSameAsLayout("app", store().resolve(ref("app")));
+
+    LayerProgress first =
+        progress.stream()
+            .filter(p -> p.layer().toString().equals(bigDigest))
+            .findFirst()
+            .orElseThrow();
+    assertEquals(State.RESUMED, first.state());
+    assertTrue(first.done() >= 256 << 10, first::toString);
+  }
+
+  /** Pulls, and says so. */
+  static final class PullingProcess {
+    private PullingProcess() {}
+
+    public static void main(String[] args) {
+      ImageRef ref = ImageRef.parse(args[1]);
+      RegistryOptions options =
+          RegistryOptions.builder()
+              .plainHttp(ref.registry().orElseThrow())
+              .credentialFiles()
+              .listener(System.out::println)
+              .build();
+      new ImageStore(Path.of(args[0]), ImageLimits.DEFAULT, options).resolve(ref);
+    }
+  }
+
+  @Test
+  @Timeout(120)
+  void noThreadOutlivesAPull() throws InterruptedException {
+    store().resolve(ref("app"));
+
+    for (Thread thread : Thread.getAllStackTraces().keySet()) {
+      while (thread.isAlive() && thread.getName().matches("(nacelle-|HttpClient-).*")) {
+        // Before Java 21 the JDK's client ends when it is garbage.
+        System.gc();
+        thread.join(100);
+      }
+    }
+  }
+
+  @Test
+  void aDamagedBeginningIsNotBelieved() throws IOException {
+    proxy.fail(bigDigest, 1, FaultProxy.cutAfter(400_000));
+    fault(store(options().maxAttempts(1)), ref("app"));
+    Path partial = partial();
+    byte[] bytes = Files.readAllBytes(partial);
+    bytes[1000] ^= 1;
+    Files.write(partial, bytes);
+
+    assertSameAsLayout("app", store().resolve(ref("app")));
+    assertEquals(
+        List.of("", "bytes=400000-", ""),
+        proxy.requests(bigDigest).stream().map(request -> request.header("range")).toList());
+  }
+
+  private Path partial() throws IOException {
+    try (Stream<Path> files = Files.list(temp.resolve("store/blobs/sha256"))) {
+      return files
+          .filter(file -> file.toString().endsWith(bigDigest.substring(7) + ".partial"))
+          .findFirst()
+          .orElseThrow();
+    }
+  }
+
+  @Test
+  void aServerWithoutRangesIsAskedForAllOfIt() throws IOException {
+    proxy.fail(bigDigest, 1, FaultProxy.cutAfter(400_000));
+    proxy.fail(
+        bigDigest,
+        (request, upstream, client, out) -> {
+          new FaultProxy.Reply(200, Map.of("content-length", "" + bigBlob.length), bigBlob)
+              .writeHead(out);
+          out.write(bigBlob);
+        });
+
+    assertSameAsLayout("app", store().resolve(ref("app")));
+  }
+
+  @Test
+  void anotherRangeThanTheOneAskedForIsNotTaken() throws IOException {
+    proxy.fail(bigDigest, 1, FaultProxy.cutAfter(400_000));
+    proxy.fail(
+        bigDigest, 1, FaultProxy.says(206, "xx", "content-range", "bytes 0-1/" + bigBlob.length));
+
+    assertSameAsLayout("app", store().resolve(ref("app")));
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {408, 429, 500, 502, 503, 504})
+  void whatMayPassIsTriedAgain(int status) throws IOException {
+    proxy.fail("/manifests/app", 1, FaultProxy.status(status));
+    proxy.fail("/blobs/", 1, FaultProxy.status(status));
+
+    assertSameAsLayout("app", store().resolve(ref("app")));
+    assertEquals(2, pauses.size());
+    for (Duration pause : pauses) {
+      assertTrue(pause.toMillis() >= 250 && pause.toMillis() <= 500, () -> "pause " + pause);
+    }
+  }
+
+  @Test
+  void theWaitThatARegistryAsksForIsKept() throws IOException {
+    proxy.fail("/manifests/app", 1, FaultProxy.status(429, "retry-after", "7"));
+
+    store().resolve(ref("app"));
+
+    assertEquals(List.of(Duration.ofSeconds(7)), pauses);
+  }
+
+  @Test
+  void theWaitMayBeADate() {
+    String then =
+        DateTimeFormatter.RFC_1123_DATE_TIME.format(
+            ZonedDateTime.now(ZoneOffset.UTC).plusSeconds(100));
+    proxy.fail("/manifests/app", 1, FaultProxy.status(503, "retry-after", then));
+    proxy.fail("/manifests/app", 1, FaultProxy.status(503, "retry-after", "soon"));
+
+    store().resolve(ref("app"));
+
+    assertTrue(pauses.get(0).toSeconds() <= 100, pauses::toString);
+    assertTrue(pauses.get(0).toSeconds() > 10, pauses::toString);
+    assertTrue(pauses.get(1).toMillis() <= 1_000, pauses::toString);
+  }
+
+  @Test
+  void aWaitTooLongEndsThePull() {
+    proxy.fail("/manifests/app", FaultProxy.status(429, "retry-after", "86400"));
+
+    assertContains(fault(store(), ref("app")), "429", "86400 seconds");
+    assertEquals(List.of(), pauses);
+  }
+
+  @Test
+  void attemptsEndAndPausesGrow() {
+    proxy.fail("/manifests/app", FaultProxy.status(503));
+
+    assertContains(fault(store(), ref("app")), "503", "in 5 attempts", "Check the network");
+    assertEquals(4, pauses.size());
+    assertTrue(pauses.get(3).toMillis() >= 2_000, pauses::toString);
+    assertTrue(pauses.get(3).toMillis() <= 4_000, pauses::toString);
+  }
+
+  @Test
+  void aStalledDownloadIsGivenUpAndGoesOn() throws IOException {
+    proxy.fail(bigDigest, 1, FaultProxy.stallAfter(400_000));
+
+    assertSameAsLayout(
+        "app", store(options().stallTimeout(Duration.ofSeconds(1))).resolve(ref("app")));
+    assertEquals("bytes=400000-", proxy.requests(bigDigest).get(1).header("range"));
+  }
+
+  @Test
+  void aServerThatDoesNotAnswerIsGivenUp() {
+    proxy.fail("", FaultProxy.silence());
+
+    assertContains(
+        fault(store(options().stallTimeout(Duration.ofMillis(50)).maxAttempts(2)), ref("app")),
+        "no answer",
+        "in 2 attempts");
+  }
+
+  @Test
+  void aPullEndsAtItsTimeout() {
+    proxy.fail(bigDigest, FaultProxy.stallAfter(400_000));
+
+    assertContains(
+        fault(store(options().timeout(Duration.ofSeconds(1))), ref("app")), "timeout of PT1S");
+  }
+
+  @Test
+  void aPauseBeyondTheTimeoutIsNotMade() {
+    proxy.fail("/manifests/app", FaultProxy.status(429, "retry-after", "100"));
+
+    assertContains(
+        fault(store(options().timeout(Duration.ofSeconds(60))), ref("app")), "timeout of PT1M");
+    assertEquals(List.of(), pauses);
+  }
+
+  @Test
+  void anInterruptEndsAPull() throws Exception {
+    CountDownLatch stalled = new CountDownLatch(1);
+    FaultProxy.Fault stall = FaultProxy.stallAfter(400_000);
+    proxy.fail(
+        bigDigest,
+        (request, upstream, client, out) -> {
+          stalled.countDown();
+          stall.answer(request, upstream, client, out);
+        });
+    AtomicReference<String> message = new AtomicReference<>();
+    AtomicReference<Boolean> interrupted = new AtomicReference<>();
+    Thread thread =
+        new Thread(
+            () -> {
+              message.set(fault(store(), ref("app")));
+              interrupted.set(Thread.currentThread().isInterrupted());
+            });
+    thread.start();
+    stalled.await();
+
+    thread.interrupt();
+    thread.join();
+
+    assertContains(message.get(), "interrupted");
+    assertEquals(true, interrupted.get());
+  }
+
+  @Test
+  void layersArriveAtTheSameTimeButNotTooMany() throws IOException {
+    CyclicBarrier barrier = new CyclicBarrier(2);
+    AtomicInteger running = new AtomicInteger();
+    AtomicInteger most = new AtomicInteger();
+    for (Digest layer : layers("many")) {
+      proxy.fail(
+          layer.toString(),
+          1,
+          (request, upstream, client, out) -> {
+            most.accumulateAndGet(running.incrementAndGet(), Math::max);
+            try {
+              // Passes only while two are here.
+              barrier.await();
+            } catch (InterruptedException | BrokenBarrierException e) {
+              throw new IOException(e);
+            }
+            FaultProxy.Reply reply = upstream.ask();
+            running.decrementAndGet();
+            reply.writeHead(out);
+            out.write(reply.body());
+          });
+    }
+
+    assertSameAsLayout("many", store(options().parallelDownloads(2)).resolve(ref("many")));
+    assertEquals(2, most.get());
+  }
+
+  private List<Digest> layers(String tag) throws IOException {
+    OciLayout source =
+        OciLayout.open(
+            ImageRef.parse("oci:" + layout.directory() + ":" + tag), ImageLimits.DEFAULT);
+    ImageResolver resolver =
+        new ImageResolver(source, Platform.LINUX_AMD64, ImageLimits.DEFAULT, tag);
+    return resolver.resolve(source.roots(resolver)).layers().stream()
+        .map(Descriptor::digest)
+        .toList();
+  }
+
+  @Test
+  void severalWhoWantTheSameImagePayOnce() {
+    List<CompletableFuture<ResolvedImage>> all =
+        Stream.generate(() -> CompletableFuture.supplyAsync(() -> store().resolve(ref("app"))))
+            .limit(3)
+            .toList();
+
+    assertEquals(1, all.stream().map(CompletableFuture::join).distinct().count());
+    assertEquals(1, proxy.requests(bigDigest).size());
+  }
+
+  @Test
+  void wrongBytesAreNotKept() {
+    proxy.fail(bigDigest, FaultProxy.wrongByte());
+
+    assertContains(fault(store(), ref("app")), bigDigest, "damaged", "has the digest");
+    assertFalse(Files.exists(blobFile(bigDigest)));
+    assertEquals(1, proxy.requests(bigDigest).size());
+  }
+
+  private Path blobFile(String digest) {
+    return temp.resolve("store/blobs").resolve(digest.replace(':', '/'));
+  }
+
+  @Test
+  void aBlobOfAnotherLengthIsNotTaken() {
+    proxy.fail(bigDigest, FaultProxy.longer());
+
+    assertContains(
+        fault(store(), ref("app")),
+        "it has " + (bigBlob.length + 1) + " bytes, its descriptor says");
+  }
+
+  @Test
+  void anEndlessBlobEndsAtItsSize() {
+    proxy.fail(bigDigest, FaultProxy.endless());
+
+    assertContains(fault(store(), ref("app")), "it has more than the " + bigBlob.length + " bytes");
+    assertFalse(Files.exists(blobFile(bigDigest)));
+  }
+
+  @Test
+  void anEndlessManifestEndsAtTheLimit() {
+    proxy.fail("/manifests/", FaultProxy.endless());
+
+    assertContains(fault(store(), ref("app")), "more than the limit of 4194304 bytes");
+  }
+
+  @Test
+  void garbageForChunksIsTriedAgain() throws IOException {
+    proxy.fail("/manifests/app", 1, FaultProxy.garbageChunks());
+    proxy.fail(bigDigest, 1, FaultProxy.garbageChunks());
+
+    assertSameAsLayout("app", store().resolve(ref("app")));
+  }
+
+  @Test
+  void aWrongManifestIsNotTaken() {
+    proxy.fail("/manifests/app", FaultProxy.wrongByte());
+
+    assertContains(fault(store(), ref("app")), "manifest of the tag 'app'", "damaged");
+  }
+
+  @Test
+  void aManifestThatIsNoneIsRefused() {
+    proxy.fail("/manifests/app", FaultProxy.says(200, "<html>", "content-type", "text/html"));
+
+    assertContains(fault(store(), ref("app")), "is no JSON");
+  }
+
+  @Test
+  void anUnknownTagIsSaid() {
+    assertContains(
+        fault(store(), ref("absent")),
+        "no image of the tag 'absent' in test/image at " + proxy.host(),
+        "Check the name and the tag");
+  }
+
+  @Test
+  void aMissingBlobIsSaid() {
+    proxy.fail(bigDigest, FaultProxy.status(404));
+
+    assertContains(fault(store(), ref("app")), "blob " + bigDigest + " is missing");
+  }
+
+  @Test
+  void whatARegistrySaysOfAnErrorIsShown() {
+    proxy.fail(
+        "/manifests/app",
+        FaultProxy.says(
+            403, "{\"errors\":[{\"code\":\"DENIED\",\"message\":\"no\\u001b[1m way\"}]}"));
+
+    assertContains(fault(store(), ref("app")), "403: DENIED no?[1m way", "Log in");
+  }
+
+  @Test
+  void aDamagedBlobInTheStoreIsGotAgain() throws IOException {
+    store().resolve(ref("app"));
+    byte[] damaged = bigBlob.clone();
+    damaged[5_000] ^= 1;
+    Files.write(blobFile(bigDigest), damaged);
+    deleteFilesystems();
+
+    assertSameAsLayout("app", store().resolve(ref("app")));
+    assertEquals(2, proxy.requests(bigDigest).size());
+    assertEquals(-1, Files.mismatch(layout.blobFile(bigDigest), blobFile(bigDigest)));
+  }
+
+  @Test
+  void blobsOfTheStoreAreUnpackedAgainWithoutTheRegistry() throws IOException {
+    store().resolve(ref("app"));
+    deleteFilesystems();
+    int requests = proxy.requests().size();
+
+    try (ImageLease lease = store().lease(ref("app"), Platform.LINUX_AMD64, PullPolicy.NEVER)) {
+      assertSameAsLayout("app", lease.image());
+    }
+    assertEquals(requests, proxy.requests().size());
+  }
+
+  @Test
+  void aTruncatedBlobInTheStoreIsGotAgain() throws IOException {
+    ResolvedImage image = store().resolve(ref("app"));
+    Files.write(blobFile(image.digest().toString()), new byte[3]);
+
+    assertEquals(image, store().resolve(ref("app")));
+  }
+
+  private void deleteFilesystems() throws IOException {
+    try (Stream<Path> files = Files.list(temp.resolve("store/filesystems"))) {
+      for (Path file : files.filter(f -> f.toString().endsWith(".ext4")).toList()) {
+        Files.delete(file);
+      }
+    }
+  }
+
+  @Test
+  void mirrorsComeFirstAndTheRegistryLast() throws IOException {
+    try (FaultProxy dead = new FaultProxy("http://" + registry.host());
+        FaultProxy empty = new FaultProxy("http://" + registry.host())) {
+      dead.fail("", FaultProxy.status(503));
+      empty.fail("", FaultProxy.status(404));
+      RegistryOptions.Builder options =
+          options()
+              .plainHttp(dead.host())
+              .plainHttp(empty.host())
+              .mirrors(proxy.host(), dead.host(), empty.host());
+
+      assertSameAsLayout("app", store(options).resolve(ref("app")));
+
+      assertEquals("/v2/test/image/manifests/app", dead.requests().get(0).path());
+      assertEquals("/v2/test/image/manifests/app", empty.requests().get(0).path());
+      assertEquals(List.of(), pauses);
+    }
+  }
+
+  @Test
+  void aMirrorMayKeepImagesBelowAPath() throws IOException {
+    RegistryOptions.Builder options = options().mirrors("example.invalid", proxy.host() + "/test");
+
+    ResolvedImage image = store(options).resolve(ImageRef.parse("example.invalid/image:app"));
+
+    assertSameAsLayout("app", image);
+    assertEquals("example.invalid/image:app", image.ref().toString());
+  }
+
+  @Test
+  void whenAllFailEachIsNamed() {
+    RegistryOptions.Builder options = options().mirrors("example.invalid", proxy.host() + "/none");
+
+    assertContains(
+        fault(store(options), ImageRef.parse("example.invalid/image:app")),
+        "No host 'example.invalid' is known",
+        "mirror: There is no image of the tag 'app' in none/image at " + proxy.host());
+  }
+
+  @Test
+  void aRedirectIsFollowed() throws IOException {
+    try (FaultProxy other = new FaultProxy("http://" + registry.host())) {
+      proxy.fail("/blobs/", FaultProxy.redirect("http://" + other.host()));
+
+      assertSameAsLayout("app", store(options().plainHttp(other.host())).resolve(ref("app")));
+      assertFalse(other.requests().isEmpty());
+    }
+  }
+
+  @Test
+  void redirectsInACircleEnd() {
+    proxy.fail("/manifests/", FaultProxy.redirect("http://" + proxy.host()));
+
+    assertContains(fault(store(), ref("app")), "redirects more than 5 times");
+    assertEquals(6, proxy.requests().size());
+  }
+
+  @Test
+  void aRedirectToWhereTlsIsMissingIsRefused() {
+    proxy.fail("/blobs/", FaultProxy.redirect("http://localhost:1"));
+
+    assertContains(
+        fault(store(), ref("app")), "http://localhost:1 is without TLS, and that was not allowed");
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"file:///etc/passwd", "ftp://localhost/x", "http://", ":::"})
+  void aRedirectToNoWebAddressIsRefused(String location) {
+    proxy.fail("/blobs/", FaultProxy.status(307, "location", location));
+
+    fault(store(), ref("app"));
+  }
+
+  @Test
+  void plainHttpHasToBeAllowed() {
+    String message =
+        fault(
+            store(RegistryOptions.builder().credentialFiles()),
+            ImageRef.parse(registry.host() + "/test/image:app"));
+
+    assertContains(message, "https://" + registry.host() + " does not speak TLS", "plainHttp");
+    assertEquals(List.of(), pauses);
+  }
+
+  @Test
+  void aHostThatNobodyKnowsIsSaid() {
+    assertContains(
+        fault(store(), ImageRef.parse("registry.invalid/app")),
+        "No host 'registry.invalid' is known",
+        "DNS");
+    assertEquals(List.of(), pauses);
+  }
+
+  @Test
+  void aConnectionThatIsRefusedIsSaid() {
+    ImageRef ref = ImageRef.parse("localhost:1/app");
+
+    assertContains(
+        fault(store(options().plainHttp("localhost:1")), ref),
+        "connection was refused",
+        "in 5 attempts");
+  }
+
+  @Test
+  void whatAListenerThrowsEndsThePull() {
+    RegistryOptions.Builder options =
+        options()
+            .listener(
+                p -> {
+                  throw new IllegalStateException("enough");
+                });
+
+    assertContains(fault(store(options), ref("app")), "enough");
+  }
+
+  @Test
+  void layersOfAbsurdSizeAreNotBegun() {
+    proxy.fail(
+        "/manifests/app",
+        FaultProxy.says(200, absurdManifest(), "content-type", LayoutMaker.MANIFEST));
+    String config =
+        LayoutMaker.config(AMD64, "{}", List.of(new Layer("", LayoutMaker.digest(new byte[0]))));
+    proxy.fail("/blobs/", FaultProxy.says(200, config));
+
+    assertContains(fault(store(), ref("app")), "9223372036854775807 bytes, more than");
+  }
+
+  private static String absurdManifest() {
+    String config =
+        LayoutMaker.config(AMD64, "{}", List.of(new Layer("", LayoutMaker.digest(new byte[0]))));
+    byte[] bytes = config.getBytes(StandardCharsets.UTF_8);
+    return LayoutMaker.manifest(
+        LayoutMaker.descriptor(LayoutMaker.CONFIG, LayoutMaker.digest(bytes), bytes.length),
+        List.of(
+            new Layer(
+                LayoutMaker.descriptor(LayoutMaker.GZIP, bigDigest, Long.MAX_VALUE), bigDigest)));
+  }
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.image.ext4;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.nacelle.image.testing.MountedImage;
+import dev.nacelle.image.testing.TreeListing;
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.time.Instant;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.UUID;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** An image that begins with what another one holds. */
+class ExtendedImageTest {
+  private static final Ext4Options OPTIONS = Ext4Options.of(new UUID(1, 2));
+  private static final InodeAttributes PLAIN = new InodeAttributes(0644, 0, 0, Instant.EPOCH);
+
+  @TempDir Path temp;
+
+  private static TreeListing list(Path image) throws IOException {
+    MountedImage.check(image);
+    try (MountedImage mounted = MountedImage.mount(image, "ro")) {
+      return TreeListing.of(mounted.root());
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {1, 2, 3, 5, 8, 13, 21, 34})
+  void holdsTheSameTreeAndCanBeChanged(int seed) throws IOException {
+    Path base = temp.resolve("base");
+    RandomTree.write(base, new Random(seed));
+    Path copy = temp.resolve("copy");
+    try (Ext4Writer writer = Ext4Writer.extend(base, copy, OPTIONS)) {
+      writer.finish();
+    }
+    assertEquals("", list(base).differences(list(copy)));
+
+    Path changed = temp.resolve("changed");
+    RandomTree.extend(copy, changed, new Random(seed));
+    MountedImage.check(changed);
+    RandomTree.extend(changed, copy, new Random(seed + 1));
+    MountedImage.check(copy);
+  }
+
+  @Test
+  void keepsIndexedDirectoriesFragmentsAndHoles() throws IOException {
+    Path base = temp.resolve("base");
+    try (Ext4Writer writer = Ext4Writer.create(base, OPTIONS)) {
+      Directory many = writer.createDirectory(writer.root(), FileName.of("many"), PLAIN);
+      for (int i = 0; i < 5_000; i++) {
+        writer.createSpecialFile(
+            many, FileName.of("entry-" + i), PLAIN, SpecialFile.Type.FIFO, 0, 0);
+      }
+      for (int i = 0; i < 3000; i++) {
+        byte[] block = new byte[4096];
+        new Random(i).nextBytes(block);
+        writer.createFile(
+            writer.root(), FileName.of("f" + i), PLAIN, 4096, new ByteArrayInputStream(block));
+      }
+      for (int i = 0; i < 3000; i += 2) {
+        writer.remove(writer.root(), FileName.of("f" + i));
+      }
+      byte[] fragments = new byte[4096 * 1500];
+      new Random(7).nextBytes(fragments);
+      writer.createFile(
+          writer.root(),
+          FileName.of("fragments"),
+          PLAIN,
+          fragments.length,
+          new ByteArrayInputStream(fragments));
+      writer.createSparseFile(
+          writer.root(),
+          FileName.of("sparse"),
+          PLAIN,
+          6L << 30,
+          List.of(new DataRange(5L << 30, 4)),
+          new ByteArrayInputStream(new byte[] {1, 2, 3, 4}));
+      writer.finish();
+    }
+    Path copy = temp.resolve("copy");
+    try (Ext4Writer writer = Ext4Writer.extend(base, copy, OPTIONS)) {
+      writer.remove(writer.root(), FileName.of("sparse"));
+      writer.finish();
+    }
+    Path again = temp.resolve("again");
+    try (Ext4Writer writer = Ext4Writer.create(again, OPTIONS)) {
+      writer.finish();
+    }
+    try (Ext4Writer writer = Ext4Writer.extend(base, again, OPTIONS)) {
+      assertEquals(6L << 30, writer.root().get(FileName.of("sparse")).size());
+      writer.remove(writer.root(), FileName.of("sparse"));
+      writer.finish();
+    }
+
+    TreeListing tree = list(copy);
+    assertEquals(5_000 + 1500 + 3, tree.paths().size());
+    assertEquals("", tree.differences(list(again)));
+    assertEquals(-1, Files.mismatch(copy, again));
+  }
+
+  @Test
+  void whatIsNoImageOfTheWritersIsRefused() throws IOException {
+    Path image = temp.resolve("image");
+    Path other = temp.resolve("other");
+    for (byte[] content : new byte[][] {{}, new byte[3000], new byte[1 << 20]}) {
+      Files.write(image, content);
+      assertThrows(
+          Ext4ImageException.class, () -> Ext4Writer.extend(image, other, OPTIONS).close());
+    }
+  }
+
+  @Test
+  void aDamagedImageIsAnErrorOrATree() throws IOException {
+    Path base = temp.resolve("base");
+    try (Ext4Writer writer = Ext4Writer.create(base, OPTIONS)) {
+      for (int i = 0; i < 20; i++) {
+        ExtendedAttributes extended =
+            ExtendedAttributes.of(Map.of("user.x", new byte[i], "user.y", new byte[100 * i]));
+        Directory directory =
+            writer.createDirectory(
+                writer.root(),
+                FileName.of("d" + i),
+                new InodeAttributes(0755, i, i, Instant.EPOCH, extended));
+        writer.createSymbolicLink(directory, FileName.of("l"), PLAIN, new byte[] {'x', 'y'});
+        writer.createSparseFile(
+            directory, FileName.of("f"), PLAIN, 1L << 40, ranges(i), new ZeroStream());
+      }
+      writer.finish();
+    }
+    byte[] good = Files.readAllBytes(base);
+    int[] used = IntStream.range(0, good.length).filter(i -> good[i] != 0).toArray();
+    Random random = new Random(1);
+    int refused = 0;
+    try (FileChannel file = FileChannel.open(base, StandardOpenOption.WRITE)) {
+      for (int round = 0; round < 500; round++) {
+        int at = used[random.nextInt(used.length)];
+        file.write(ByteBuffer.wrap(new byte[] {(byte) random.nextInt()}), at);
+        try {
+          Ext4Writer.extend(base, temp.resolve("copy"), OPTIONS).close();
+        } catch (Ext4ImageException damaged) {
+          refused++;
+        }
+        file.write(ByteBuffer.wrap(good, at, 1), at);
+      }
+    }
+    assertTrue(refused > 30, "only " + refused);
+  }
+
+  private static List<DataRange> ranges(int count) {
+    return IntStream.range(0, count).mapToObj(i -> new DataRange(i << 20, 1)).toList();
+  }
+
+  private static final class ZeroStream extends InputStream {
+    @Override
+    public int read() {
+      return 0;
+    }
+  }
+}

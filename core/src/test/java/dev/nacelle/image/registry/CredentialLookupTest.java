@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.image.registry;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.nacelle.image.ImageException;
+import dev.nacelle.image.RegistryCredentials;
+import dev.nacelle.image.RegistryOptions;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.Base64;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class CredentialLookupTest {
+  @TempDir Path temp;
+  private final Map<String, String> environment = new HashMap<>();
+
+  @BeforeEach
+  void haveNoFiles() {
+    environment.put("XDG_RUNTIME_DIR", temp.resolve("run").toString());
+    environment.put("XDG_CONFIG_HOME", temp.resolve("xdg").toString());
+    environment.put("DOCKER_CONFIG", temp.resolve("docker").toString());
+  }
+
+  private String find(RegistryOptions options, String registry, String repository)
+      throws IOException {
+    List<Endpoint> endpoints = Endpoint.of(options, registry, repository);
+    Optional<RegistryCredentials> found =
+        new CredentialLookup(options, environment::get).find(endpoints.get(0));
+    return found.map(c -> c.username() + ":" + c.secret() + ":" + c.kind()).orElse("none");
+  }
+
+  private String find(String registry, String repository) throws IOException {
+    return find(RegistryOptions.defaults(), registry, repository);
+  }
+
+  private void write(String file, String json) throws IOException {
+    Path path = temp.resolve(file);
+    Files.createDirectories(path.getParent());
+    Files.writeString(path, json);
+  }
+
+  private static String auths(String key, String user) {
+    String auth =
+        Base64.getEncoder().encodeToString((user + ":pw").getBytes(StandardCharsets.UTF_8));
+    return "{\"auths\":{\"" + key + "\":{\"auth\":\"" + auth + "\"}}}";
+  }
+
+  @Test
+  void filesAreLookedThroughInPodmansOrder() throws IOException {
+    assertEquals("none", find("r.example", "a/b"));
+    write("docker/config.json", auths("r.example", "docker"));
+    assertEquals("docker:pw:PASSWORD", find("r.example", "a/b"));
+    write("xdg/containers/auth.json", auths("r.example", "config"));
+    assertEquals("config:pw:PASSWORD", find("r.example", "a/b"));
+    write("run/containers/auth.json", auths("r.example", "runtime"));
+    assertEquals("runtime:pw:PASSWORD", find("r.example", "a/b"));
+    write("explicit.json", auths("r.example", "explicit"));
+    environment.put("REGISTRY_AUTH_FILE", temp.resolve("explicit.json").toString());
+    assertEquals("explicit:pw:PASSWORD", find("r.example", "a/b"));
+    assertEquals("none", find("other.example", "a/b"));
+  }
+
+  @Test
+  void whatTheApplicationSaysComesFirst() throws IOException {
+    write("docker/config.json", auths("r.example", "docker"));
+    RegistryOptions options =
+        RegistryOptions.builder()
+            .credentials("r.example", RegistryCredentials.password("own", "pw"))
+            .build();
+
+    assertEquals("own:pw:PASSWORD", find(options, "r.example", "a"));
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "r.example/a/b",
+        "r.example/a",
+        "r.example",
+        "https://r.example",
+        "https://r.example/v1/",
+        "http://r.example/v2/"
+      })
+  void pathsAndOldAddressesFit(String key) throws IOException {
+    write("docker/config.json", auths(key, "user"));
+
+    assertEquals("user:pw:PASSWORD", find("r.example", "a/b"));
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {"r.example/a/b/c", "r.example/b", "example", "r.example:443", "r.examples"})
+  void othersDoNot(String key) throws IOException {
+    write("docker/config.json", auths(key, "user"));
+
+    assertEquals("none", find("r.example", "a/b"));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"docker.io", "https://index.docker.io/v1/", "index.docker.io"})
+  void dockersOwnRegistryHasSeveralNames(String key) throws IOException {
+    write("docker/config.json", auths(key, "user"));
+
+    assertEquals("user:pw:PASSWORD", find("docker.io", "library/python"));
+  }
+
+  private void helper(String name, String script) throws IOException {
+    Path file = temp.resolve("docker-credential-" + name);
+    Files.writeString(file, "#!/bin/sh\n" + script);
+    Files.setPosixFilePermissions(file, PosixFilePermissions.fromString("rwxr-xr-x"));
+  }
+
+  @Test
+  void helpersAreNamesOfProgramsAndNothingElse() {
+    String message =
+        String.valueOf(
+            assertThrows(ImageException.class, () -> CredentialHelper.get("../x", "h", temp))
+                .getMessage());
+
+    assertTrue(message.contains("its name is not made of"), message);
+  }
+
+  @Test
+  void aHelperThatIsNotThereIsSaid() throws IOException {
+    write("docker/config.json", "{\"credHelpers\":{\"r.example\":\"nacelle-absent\"}}");
+
+    String message =
+        String.valueOf(
+            assertThrows(ImageException.class, () -> find("r.example", "a")).getMessage());
+    assertTrue(message.contains("docker-credential-nacelle-absent"), message);
+    assertTrue(message.contains(temp.resolve("docker/config.json").toString()), message);
+    assertTrue(message.contains("cannot be run"), message);
+  }
+
+  @Test
+  void helpersAreAskedByTheirProtocol() throws IOException {
+    helper(
+        "test",
+        """
+        read host
+        [ "$1" = get ] || exit 9
+        case "$host" in
+          good.example) echo '{"ServerURL":"x","Username":"user","Secret":"pw"}';;
+          token.example) echo '{"Username":"<token>","Secret":"identity"}';;
+          absent.example) echo 'credentials not found in native keychain'; exit 1;;
+          empty.example) echo '{}';;
+          *) echo "secret of $host"; exit 3;;
+        esac
+        """);
+
+    assertEquals("user:pw:PASSWORD", helped("good.example"));
+    assertEquals(":identity:IDENTITY_TOKEN", helped("token.example"));
+    assertEquals("none", helped("absent.example"));
+    assertFailure("empty.example", "no JSON object with a Secret");
+    String message = assertFailure("other.example", "it ended with 3");
+    assertTrue(!message.contains("secret of"), message);
+  }
+
+  private String assertFailure(String host, String part) {
+    String message =
+        String.valueOf(assertThrows(ImageException.class, () -> helped(host)).getMessage());
+    assertTrue(message.contains(part), message);
+    return message;
+  }
+
+  /** Runs the program where it lies, because the PATH of this process is what it is. */
+  private String helped(String host) throws IOException {
+    return CredentialHelper.ask(temp.resolve("docker-credential-test").toString(), host, temp)
+        .map(c -> c.username() + ":" + c.secret() + ":" + c.kind())
+        .orElse("none");
+  }
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.image.testing;
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.io.Writer;
+import java.net.HttpURLConnection;
+import java.net.InetAddress;
+import java.net.ServerSocket;
+import java.net.URI;
+import java.net.URL;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+
+/** Debian's docker-registry on loopback, filled by skopeo. */
+public final class RegistryServer implements AutoCloseable {
+  public static final String USER = "alice";
+  public static final String PASSWORD = "correct-horse-battery";
+
+  /** Of the password above: bcrypt, as "htpasswd -nbB" makes it. */
+  private static final String HTPASSWD =
+      "alice:$2b$04$VU0Hxm96AnaxiHM35UyOMO/lTIesCbEaK9xayGg5VQzd5kLrmxUtu\n";
+
+  private final Path directory;
+  private final Process process;
+  private final Thread drain;
+  private final int port;
+  private final boolean secure;
+
+  private RegistryServer(Path directory, Process process, Thread drain, int port, boolean secure) {
+    this.directory = directory;
+    this.process = process;
+    this.drain = drain;
+    this.port = port;
+    this.secure = secure;
+  }
+
+  /** For everybody, over HTTP. */
+  public static RegistryServer open(Path directory) throws IOException {
+    return start(directory, "", false);
+  }
+
+  /** With a password, over TLS; {@link #certificate} is the file of its certificate. */
+  public static RegistryServer secure(Path directory) throws IOException {
+    Files.createDirectories(directory);
+    Tool.script(
+        directory,
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+            + " -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1"
+            + " -keyout key.pem -out cert.pem 2>&1");
+    Files.writeString(directory.resolve("htpasswd"), HTPASSWD);
+    return start(
+        directory,
+        """
+          tls:
+            certificate: %1$s/cert.pem
+            key: %1$s/key.pem
+        auth:
+          htpasswd:
+            realm: test
+            path: %1$s/htpasswd
+        """
+            .formatted(directory),
+        true);
+  }
+
+  private static RegistryServer start(Path directory, String more, boolean secure)
+      throws IOException {
+    Files.createDirectories(directory);
+    int port;
+    try (ServerSocket probe = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+      port = probe.getLocalPort();
+    }
+    Files.writeString(
+        directory.resolve("config.yml"),
+        """
+        version: 0.1
+        log:
+          level: info
+        storage:
+          filesystem:
+            rootdirectory: %s/data
+        http:
+          addr: 127.0.0.1:%d
+        %s"""
+            .formatted(directory, port, more));
+    ProcessBuilder builder =
+        new ProcessBuilder("docker-registry", "serve", directory.resolve("config.yml").toString());
+    builder.environment().put("OTEL_TRACES_EXPORTER", "none");
+    Process process = builder.redirectErrorStream(true).start();
+    process.getOutputStream().close();
+    BufferedReader log =
+        new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8));
+    List<String> said = new ArrayList<>();
+    for (String line; !(line = String.valueOf(log.readLine())).contains("listening on"); ) {
+      said.add(line);
+      if (line.equals("null")) {
+        throw new AssertionError("docker-registry does not start: " + said);
+      }
+    }
+    Thread drain =
+        new Thread(
+            () -> {
+              try {
+                log.transferTo(Writer.nullWriter());
+              } catch (IOException e) {
+                // it has ended
+              }
+            });
+    drain.start();
+    return new RegistryServer(directory, process, drain, port, secure);
+  }
+
+  public int port() {
+    return port;
+  }
+
+  /** As in references. */
+  public String host() {
+    return "localhost:" + port;
+  }
+
+  public Path certificate() {
+    return directory.resolve("cert.pem");
+  }
+
+  /**
+   * Copies an image into it.
+   *
+   * @param from as skopeo names it
+   * @param name with a tag
+   * @param options of skopeo copy
+   */
+  public void push(String from, String name, String... options) {
+    List<String> command =
+        new ArrayList<>(
+            List.of("skopeo", "copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false"));
+    if (secure) {
+      command.add("--dest-creds=" + USER + ":" + PASSWORD);
+    }
+    command.addAll(List.of(options));
+    command.add(from);
+    command.add("docker://" + host() + "/" + name);
+    Tool.run(directory, command);
+  }
+
+  /** Puts a manifest there whose parts are there: skopeo does not copy every kind. */
+  public void put(String repository, String tag, String mediaType, byte[] manifest)
+      throws IOException {
+    URL url = URI.create("http://" + host() + "/v2/" + repository + "/manifests/" + tag).toURL();
+    HttpURLConnection connection = (HttpURLConnection) url.openConnection();
+    connection.setRequestMethod("PUT");
+    connection.setRequestProperty("Content-Type", mediaType);
+    connection.setDoOutput(true);
+    connection.getOutputStream().write(manifest);
+    if (connection.getResponseCode() != 201) {
+      throw new AssertionError("the registry answers " + connection.getResponseCode());
+    }
+  }
+
+  @Override
+  public void close() throws IOException {
+    process.destroyForcibly();
+    try {
+      process.waitFor();
+      drain.join();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+}

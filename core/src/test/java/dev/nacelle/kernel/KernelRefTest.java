@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kernel;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.nio.file.Path;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class KernelRefTest {
+  private static final String DIGEST = "sha256:" + "0123456789abcdef".repeat(4);
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "file:/boot/vmlinuz",
+        "file:relative/vmlinux",
+        "file:/with:colon and space@home/vmlinux",
+        "deb:/tmp/linux-image.deb",
+        "debian:6.1",
+        "debian:6.12",
+        "debian:6.12.117+deb12",
+        "debian:6.1.0-56",
+      })
+  void aReferenceAndItsPinnedFormReadAsTheyAreWritten(String text) {
+    assertEquals(text, KernelRef.parse(text).toString());
+    assertEquals(Optional.empty(), KernelRef.parse(text).digest());
+
+    KernelRef pinned = KernelRef.parse(text + "@" + DIGEST);
+    assertEquals(text + "@" + DIGEST, pinned.toString());
+    assertEquals(Optional.of(DIGEST), pinned.digest());
+    assertEquals(KernelRef.parse(text).withDigest(DIGEST), pinned);
+    assertNotEquals(KernelRef.parse(text), pinned);
+  }
+
+  @Test
+  void factoriesMakeWhatParsingMakes() {
+    assertEquals(KernelRef.parse("file:/vmlinux"), KernelRef.file(Path.of("/vmlinux")));
+    assertEquals(KernelRef.parse("deb:/k.deb"), KernelRef.deb(Path.of("/k.deb")));
+    assertEquals(KernelRef.parse("debian:6.1"), KernelRef.debian("6.1"));
+    assertEquals(KernelRef.parse("debian:6.1").hashCode(), KernelRef.debian("6.1").hashCode());
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "''                  | does not start with file:, deb: or debian:",
+        "/boot/vmlinuz       | does not start with file:, deb: or debian:",
+        "http://host/vmlinuz | does not start with file:, deb: or debian:",
+        "file:               | the path is empty",
+        "deb:                | the path is empty",
+        "debian:             | no kernel series",
+        "debian:6            | no kernel series",
+        "debian:bookworm     | no kernel series",
+        "debian:6.1 6.2      | no kernel series",
+        "debian:6.1;reboot   | no kernel series",
+        "debian:6.1@sha256:1 | the pin is not sha256: and 64",
+        "debian:6.1@latest   | the pin is not sha256: and 64",
+        "file:/k@sha256:XYZ  | the pin is not sha256: and 64",
+      })
+  void aBadReferenceIsRefusedByWhatIsWrongWithIt(String text, String expected) {
+    KernelException e = assertThrows(KernelException.class, () -> KernelRef.parse(text));
+    assertTrue(e.getMessage().contains(expected), e.getMessage());
+  }
+
+  @Test
+  void aPathThatCannotBeIsRefused() {
+    KernelException e =
+        assertThrows(KernelException.class, () -> KernelRef.parse("file:/boot\0/vmlinuz"));
+    assertTrue(e.getMessage().contains("no path"), e.getMessage());
+  }
+}

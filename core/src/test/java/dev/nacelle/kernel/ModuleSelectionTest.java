@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kernel;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class ModuleSelectionTest {
+  private static final String RELEASE = "6.1.0-test";
+  private static final String MAGIC = "vermagic=" + RELEASE + " SMP preempt mod_unload ";
+
+  private static final GuestRequirement A = new GuestRequirement("A", "a", true, "for the test");
+  private static final GuestRequirement B = new GuestRequirement("B", "b", true, "for the test");
+
+  @TempDir Path directory;
+
+  private final Map<String, byte[]> modules = new LinkedHashMap<>();
+  private String builtIn = "";
+  private Optional<String> config = Optional.empty();
+
+  @BeforeEach
+  void configureModules() {
+    config = Optional.of("CONFIG_MODULES=y\n");
+  }
+
+  private void module(String path, String... modinfo) {
+    List<String> all = new ArrayList<>(List.of(modinfo));
+    all.add(MAGIC);
+    modules.put(path, TestElf.module(all.toArray(String[]::new)));
+  }
+
+  private ResolvedKernel packaged() throws IOException {
+    Path zip = Files.createTempFile(directory, "archive", ".zip");
+    try (KernelArchive.Writer writer = new KernelArchive.Writer(Files.newOutputStream(zip))) {
+      writer.putModuleFile(RELEASE, "modules.builtin", builtIn.getBytes(StandardCharsets.US_ASCII));
+      for (Map.Entry<String, byte[]> module : modules.entrySet()) {
+        writer.putModuleFile(RELEASE, module.getKey(), module.getValue());
+      }
+    }
+    return kernel(zip);
+  }
+
+  private ResolvedKernel bare() {
+    return kernel(null);
+  }
+
+  private ResolvedKernel kernel(Path archive) {
+    return new ResolvedKernel(
+        KernelRef.parse("file:/test"),
+        "0".repeat(64),
+        new KernelFacts(RELEASE, "#1", config.map(KernelConfig::new)),
+        directory.resolve("vmlinux"),
+        archive);
+  }
+
+  private static List<String> select(ResolvedKernel kernel, GuestRequirement... requirements)
+      throws IOException {
+    return List.copyOf(ModuleSelection.select(kernel, List.of(requirements)).keySet());
+  }
+
+  private static String refusal(ResolvedKernel kernel, GuestRequirement... requirements) {
+    return assertThrows(KernelException.class, () -> select(kernel, requirements)).getMessage();
+  }
+
+  @Test
+  void aModuleComesAfterWhatItDependsOnAndOnlyOnce() throws IOException {
+    module("kernel/a.ko", "depends=c,b-1");
+    module("kernel/b-1.ko", "depends=c,d");
+    module("kernel/b.ko", "depends=a");
+    module("kernel/c.ko", "depends=d");
+    module("kernel/d.ko", "depends=");
+    module("kernel/unwanted.ko", "depends=");
+    assertEquals(List.of("d", "c", "b_1", "a", "b"), select(packaged(), A, B));
+  }
+
+  @Test
+  void whatIsBuiltInIsNotLoadedAndSatisfiesDependencies() throws IOException {
+    builtIn = "kernel/drivers/x-y.ko\nkernel/fs/a.ko\n";
+    module("kernel/b.ko", "depends=x_y");
+    assertEquals(List.of("b"), select(packaged(), A, B));
+  }
+
+  @Test
+  void aSoftDependencyIsLoadedWhereItExists() throws IOException {
+    builtIn = "kernel/lib/sha_generic.ko\n";
+    module("kernel/a.ko", "depends=", "softdep=pre: crypto-crc crypto-sha none c post: b");
+    module("kernel/b.ko", "depends=");
+    module("kernel/c.ko", "depends=");
+    module("kernel/crc_generic.ko", "depends=");
+    module("kernel/crc-intel.ko", "depends=", "alias=crc");
+    assertEquals(List.of("crc_generic", "c", "a"), select(packaged(), A));
+  }
+
+  @ParameterizedTest
+  @CsvSource({".ko.xz, xz --check=crc32", ".ko.gz, gzip -n", ".ko.zst, zstd"})
+  void compressedModulesAreUnpacked(String ending, String command) throws IOException {
+    byte[] module = TestElf.module("depends=", MAGIC);
+    modules.put("kernel/a" + ending, TestTools.pipe(module, command.split(" ")));
+    assertEquals(
+        List.of("a"), select(packaged(), A), "and what comes out is the module: it has a .modinfo");
+  }
+
+  @Test
+  void anUpdatedModuleIsPreferred() throws IOException {
+    module("kernel/a.ko", "depends=b");
+    module("updates/a.ko", "depends=");
+    module("kernel/b.ko", "depends=");
+    assertEquals(List.of("a"), select(packaged(), A));
+  }
+
+  @Test
+  void aMissingOptionIsNamed() throws IOException {
+    String message = refusal(packaged(), A);
+    assertTrue(message.contains("it lacks CONFIG_A, needed for the test"), message);
+    assertTrue(message.contains("Use a kernel built with CONFIG_A"), message);
+  }
+
+  @Test
+  void anOptionalRequirementMayBeMissing() throws IOException {
+    assertEquals(
+        List.of(), select(packaged(), new GuestRequirement("A", "a", false, "for the test")));
+  }
+
+  @Test
+  void anOptionThatTheConfigurationHasBuiltInIsEnough() throws IOException {
+    config = Optional.of("CONFIG_A=y\n# CONFIG_B is not set\n");
+    assertEquals(List.of(), select(packaged(), A));
+    assertEquals(List.of(), select(bare(), A));
+    assertTrue(refusal(bare(), A, B).contains("it lacks CONFIG_B"));
+  }
+
+  @Test
+  void aModuleThatABareKernelLacksIsExplained() {
+    config = Optional.of("CONFIG_A=m\n");
+    String message = refusal(bare(), A);
+    assertTrue(
+        message.contains("it lacks CONFIG_A, needed for the test; it is built as a module"),
+        message);
+    assertTrue(message.contains("Name the kernel's package"), message);
+  }
+
+  @Test
+  void aBareKernelThatSaysNothingIsBelievedToHaveAll() throws IOException {
+    config = Optional.empty();
+    assertEquals(List.of(), select(bare(), A, B));
+  }
+
+  @Test
+  void aPackageThatListsItsModulesIsBelievedToListThemAll() {
+    config = Optional.empty();
+    module("kernel/b.ko", "depends=");
+    assertThrows(KernelException.class, () -> select(packaged(), A));
+  }
+
+  @Test
+  void aKernelThatCannotLoadModulesIsRefused() {
+    config = Optional.of("# CONFIG_MODULES is not set\n");
+    module("kernel/a.ko", "depends=");
+    assertThrows(KernelException.class, () -> select(packaged(), A));
+  }
+
+  @Test
+  void aMissingDependencyIsNamed() throws IOException {
+    module("kernel/a.ko", "depends=b");
+    module("kernel/b.ko", "depends=gone");
+    String message = refusal(packaged(), A);
+    assertTrue(message.contains("b depends on gone, which is neither among them"), message);
+  }
+
+  @Test
+  void aCycleIsShown() throws IOException {
+    module("kernel/a.ko", "depends=b");
+    module("kernel/b.ko", "depends=c");
+    module("kernel/c.ko", "depends=b");
+    String message = refusal(packaged(), A);
+    assertTrue(message.contains("depend on each other: a -> b -> c -> b"), message);
+  }
+
+  @Test
+  void aModuleOfAnotherKernelIsRefused() throws IOException {
+    modules.put("kernel/a.ko", TestElf.module("depends=", "vermagic=6.2.0 SMP "));
+    String message = refusal(packaged(), A);
+    assertTrue(
+        message.contains("kernel/a.ko was built for kernel 6.2.0, not for 6.1.0-test"), message);
+  }
+
+  @Test
+  void whatIsNoModuleIsRefused() throws IOException {
+    modules.put("kernel/a.ko", TestElf.kernel(RELEASE).build());
+    assertTrue(refusal(packaged(), A).contains("is no kernel module: ELF type 2"));
+    modules.put("kernel/a.ko", TestElf.of(Elf64.ET_REL).section(".text", new byte[8]).build());
+    assertTrue(refusal(packaged(), A).contains("it has no .modinfo"));
+    modules.put("kernel/a.ko", new byte[3]);
+    assertTrue(refusal(packaged(), A).contains("is no ELF file"));
+    byte[] truncated = TestElf.module(MAGIC);
+    modules.put("kernel/a.ko", java.util.Arrays.copyOf(truncated, truncated.length - 1));
+    assertTrue(refusal(packaged(), A).contains("is truncated"));
+  }
+
+  @Test
+  void anEmptySectionMayClaimToBeAnywhere() throws IOException {
+    byte[] module = TestElf.of(Elf64.ET_REL).section(".modinfo", new byte[0]).build();
+    // sh_offset of the first section after the null section.
+    int sectionHeaders = module.length - 3 * 64;
+    module[sectionHeaders + 64 + 24 + 7] = (byte) 0x80;
+    modules.put("kernel/a.ko", module);
+    assertEquals(List.of("a"), select(packaged(), A));
+  }
+
+  @Test
+  void aDamagedCompressedModuleIsRefused() throws IOException {
+    modules.put("kernel/a.ko.xz", "not xz".getBytes(StandardCharsets.US_ASCII));
+    assertTrue(
+        refusal(packaged(), A).contains("kernel/a.ko.xz is damaged"), refusal(packaged(), A));
+    modules.clear();
+    modules.put("kernel/a.ko.lz4", new byte[10]);
+    assertTrue(refusal(packaged(), A).contains("compressed in a way that is not supported"));
+  }
+
+  @Test
+  void aModuleWhoseNameIsNoNameIsNotTaken() throws IOException {
+    module("kernel/a\n.ko", "depends=");
+    module("kernel/a b.ko", "depends=");
+    assertEquals(List.of(), List.copyOf(packaged().modules()));
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "VSOCKETS, vsock",
+    "VIRTIO_VSOCKETS, vmw_vsock_virtio_transport",
+    "VIRTIO_MMIO, virtio_mmio",
+    "VIRTIO_BLK, virtio_blk",
+    "EXT4_FS, ext4",
+    "OVERLAY_FS, overlay",
+    "ACPI, -",
+    "TMPFS, -",
+    "CGROUPS, -",
+    "BLK_DEV_INITRD, -",
+  })
+  void aKernelWithoutWhatTheVirtualMachineNeedsIsRefused(String option, String module) {
+    StringBuilder all = new StringBuilder();
+    for (GuestRequirement requirement : GuestRequirement.VIRTIO_MMIO) {
+      if (!requirement.option().equals(option)) {
+        all.append("CONFIG_").append(requirement.option()).append("=y\n");
+      }
+    }
+    config = Optional.of(all.toString());
+    GuestRequirement[] requirements = GuestRequirement.VIRTIO_MMIO.toArray(GuestRequirement[]::new);
+    String message = refusal(bare(), requirements);
+    assertTrue(message.contains("it lacks CONFIG_" + option + ", needed "), message);
+  }
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kernel;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Optional;
+import java.util.zip.GZIPOutputStream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class VmlinuxTest {
+  @TempDir Path directory;
+
+  private Vmlinux inspect(byte[] content) throws IOException {
+    Path file = directory.resolve("vmlinux");
+    Files.write(file, content);
+    return Vmlinux.inspect("the kernel", file);
+  }
+
+  private String refusal(byte[] content) {
+    return assertThrows(KernelException.class, () -> inspect(content)).getMessage();
+  }
+
+  @Test
+  void theBannerTellsReleaseAndBuild() throws IOException {
+    Vmlinux vmlinux = inspect(TestElf.kernel("6.12.1-test").build());
+    assertEquals("6.12.1-test", vmlinux.version());
+    assertEquals("#1 SMP PREEMPT_DYNAMIC Test 1 (2026-01-01)", vmlinux.build());
+    assertEquals(Optional.empty(), vmlinux.config());
+  }
+
+  @Test
+  void theBannerIsFoundAcrossTheChunksInWhichTheFileIsRead() throws IOException {
+    byte[] banner = TestElf.banner("6.1.0");
+    for (int before : new int[] {(1 << 20) - 230, (1 << 20) - 215, (1 << 20) - 200}) {
+      byte[] content = new byte[before + banner.length];
+      System.arraycopy(banner, 0, content, before, banner.length);
+      byte[] kernel =
+          TestElf.of(Elf64.ET_EXEC).segment(0x100_0000, content, content.length).build();
+      assertEquals("6.1.0", inspect(kernel).version());
+    }
+  }
+
+  @Test
+  void anEmbeddedConfigurationIsRead() throws IOException {
+    ByteArrayOutputStream embedded = new ByteArrayOutputStream();
+    // A tool's mention of the marker, then the kernel's own.
+    embedded.writeBytes("IKCFG_ST\37\213 is looked for\0".getBytes(StandardCharsets.ISO_8859_1));
+    embedded.writeBytes("IKCFG_ST".getBytes(StandardCharsets.US_ASCII));
+    try (GZIPOutputStream gzip = new GZIPOutputStream(embedded)) {
+      gzip.write("CONFIG_VSOCKETS=y\n".getBytes(StandardCharsets.US_ASCII));
+    }
+    embedded.writeBytes("IKCFG_ED".getBytes(StandardCharsets.US_ASCII));
+    byte[] kernel = TestElf.kernel("6.1.0").section(".config", embedded.toByteArray()).build();
+    assertEquals(Optional.of("CONFIG_VSOCKETS=y\n"), inspect(kernel).config());
+  }
+
+  @Test
+  void aConfigurationWithoutEndIsNotRead() throws IOException {
+    ByteArrayOutputStream embedded = new ByteArrayOutputStream();
+    embedded.writeBytes("IKCFG_ST".getBytes(StandardCharsets.US_ASCII));
+    try (GZIPOutputStream gzip = new GZIPOutputStream(embedded)) {
+      gzip.write(new byte[KernelConfig.MAX_SIZE + 1]);
+    }
+    byte[] kernel = TestElf.kernel("6.1.0").section(".config", embedded.toByteArray()).build();
+    assertEquals(Optional.empty(), inspect(kernel).config());
+  }
+
+  @Test
+  void aKernelThatIsCutOffAnywhereIsRefused() {
+    byte[] kernel = TestElf.kernel("6.1.0").build();
+    for (int length = 0; length < kernel.length; length++) {
+      String message = refusal(Arrays.copyOf(kernel, length));
+      assertTrue(
+          message.contains(length < 20 ? "is no ELF file" : "is truncated"),
+          length + ": " + message);
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "183, 'AArch64 (ELF machine 183), not for x86-64'",
+    "243, 'RISC-V (ELF machine 243), not for x86-64'",
+    "3, 'i386 (ELF machine 3), not for x86-64'",
+    "999, 'another architecture (ELF machine 999), not for x86-64'",
+  })
+  void anotherArchitectureIsNamed(int machine, String expected) {
+    byte[] kernel = TestElf.kernel("6.1.0").build();
+    kernel[TestElf.MACHINE_OFFSET] = (byte) machine;
+    kernel[TestElf.MACHINE_OFFSET + 1] = (byte) (machine >> 8);
+    assertTrue(refusal(kernel).contains(expected), refusal(kernel));
+  }
+
+  @Test
+  void a32BitOrBigEndianKernelIsRefused() {
+    byte[] kernel = TestElf.kernel("6.1.0").build();
+    kernel[4] = 1;
+    assertTrue(refusal(kernel).contains("32-bit"), refusal(kernel));
+    kernel[4] = 2;
+    kernel[5] = 2;
+    assertTrue(refusal(kernel).contains("big-endian"), refusal(kernel));
+  }
+
+  @Test
+  void aModuleIsNoKernel() {
+    String message = refusal(TestElf.module("name=virtio"));
+    assertTrue(message.contains("an object file or a module"), message);
+  }
+
+  @Test
+  void anExecutableThatIsNotLinuxIsRefused() {
+    String message =
+        refusal(TestElf.of(Elf64.ET_EXEC).segment(0x100_0000, new byte[64], 64).build());
+    assertTrue(message.contains("no \"Linux version ...\""), message);
+  }
+
+  @Test
+  void segmentsThatOverlapAreRefused() {
+    String message = refusal(TestElf.kernel("6.1.0").segment(0x200_1000, new byte[16], 16).build());
+    assertTrue(message.contains("overlaps the one before it"), message);
+  }
+
+  @Test
+  void absurdSegmentsAreRefused() {
+    byte[] code = new byte[4096];
+    for (TestElf elf :
+        new TestElf[] {
+          TestElf.kernel("6.1.0").segment(0x400_0000, code, 4095),
+          TestElf.kernel("6.1.0").segment(0x400_0000, code, 1L << 31),
+          TestElf.kernel("6.1.0").segment(0x400_0000, code, -1),
+          TestElf.kernel("6.1.0").segment(-4096, code, 8192),
+          TestElf.kernel("6.1.0").segment(1L << 40, code, 4096),
+          TestElf.kernel("6.1.0")
+              .segment(0x400_0000, code, 1 << 29)
+              .segment(0x4000_0000, code, 1 << 29),
+        }) {
+      String message = refusal(elf.build());
+      assertTrue(message.contains("is absurd"), message);
+    }
+  }
+
+  @Test
+  void anEntryPointOutsideIsRefused() {
+    String message = refusal(TestElf.kernel("6.1.0").entry(0x300_0000).build());
+    assertTrue(message.contains("entry point 0x3000000 is in no segment"), message);
+  }
+
+  @Test
+  void anElfFileWithNothingToLoadIsRefused() {
+    String message = refusal(TestElf.of(Elf64.ET_EXEC).section(".text", new byte[16]).build());
+    assertTrue(message.contains("nothing in it is to be loaded"), message);
+  }
+
+  @Test
+  void aBannerCannotSmuggleControlCharacters() {
+    byte[] kernel =
+        TestElf.of(Elf64.ET_EXEC)
+            .segment(
+                0x100_0000,
+                "Linux version 6.1\33[2J (a) (b) #1 x\n".getBytes(StandardCharsets.US_ASCII),
+                64)
+            .build();
+    assertTrue(refusal(kernel).contains("no \"Linux version ...\""), refusal(kernel));
+  }
+}

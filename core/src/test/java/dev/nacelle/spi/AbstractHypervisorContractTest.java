@@ -1,0 +1,462 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.spi;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.nacelle.kernel.TestKernels;
+import dev.nacelle.spi.VmExit.Reason;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Random;
+import java.util.Set;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.LinkedBlockingQueue;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
+/**
+ * What a hypervisor must do, whichever it is: run by a subclass in the hypervisor's module. Most
+ * tests share one guest, for booting takes longest.
+ */
+@Tag("boot")
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+@Timeout(600)
+public abstract class AbstractHypervisorContractTest {
+  private static final int MEBIBYTES = 192;
+  private static final int CPUS = 2;
+  private static final int DISK_BYTES = 1 << 20;
+
+  @TempDir static Path directory;
+
+  private Hypervisor hypervisor;
+  private ContractGuest guest;
+  private Path readOnly;
+  private Path writable;
+  private byte[] readOnlyContent;
+
+  protected AbstractHypervisorContractTest() {}
+
+  /** The hypervisor that is tested. */
+  protected abstract HypervisorProvider provider();
+
+  @BeforeAll
+  void bootTheGuestThatMostTestsShare() throws Exception {
+    hypervisor = provider().open();
+    readOnlyContent = new byte[DISK_BYTES];
+    new Random(1).nextBytes(readOnlyContent);
+    readOnly = Files.write(directory.resolve("read-only"), readOnlyContent);
+    writable = Files.write(directory.resolve("writable"), new byte[2 * DISK_BYTES]);
+    guest =
+        ContractGuest.boot(
+            hypervisor.create(
+                ContractGuest.spec(
+                    "contract",
+                    "",
+                    MEBIBYTES,
+                    CPUS,
+                    new VmSpec.Disk("first-serial", readOnly, true),
+                    new VmSpec.Disk("another-serial-of-20", writable, false))));
+  }
+
+  @AfterAll
+  void closeEverything() {
+    if (hypervisor != null) {
+      hypervisor.close();
+    }
+  }
+
+  private VirtualMachine create(String name, String parameters) throws IOException {
+    return hypervisor.create(ContractGuest.spec(name, parameters, MEBIBYTES, 1));
+  }
+
+  private static String hash(byte[] bytes) {
+    long hash = 0xcbf2_9ce4_8422_2325L;
+    for (byte b : bytes) {
+      hash = (hash ^ (b & 0xff)) * 0x0000_0100_0000_01b3L;
+    }
+    return String.format("%016x", hash);
+  }
+
+  private static byte[] random(int seed, int length) {
+    byte[] bytes = new byte[length];
+    new Random(seed).nextBytes(bytes);
+    return bytes;
+  }
+
+  @Test
+  void hostIsFoundUsable() {
+    HostCheck check = provider().check();
+    assertTrue(check.usable(), check::toString);
+    assertEquals(provider().name(), check.hypervisor());
+  }
+
+  @Test
+  void guestRunsTheKernelOfTheSpecification() throws Exception {
+    assertEquals(TestKernels.debian61().version(), guest.ask("release"));
+  }
+
+  @Test
+  void guestHasTheProcessorsOfTheSpecification() throws Exception {
+    assertEquals(String.valueOf(CPUS), guest.ask("cpus"));
+  }
+
+  @Test
+  void guestHasTheMemoryOfTheSpecificationLessWhatItsKernelTakes() throws Exception {
+    long bytes = Long.parseLong(guest.ask("memory"));
+    assertTrue(bytes <= (long) MEBIBYTES << 20, () -> bytes + " bytes");
+    assertTrue(bytes >= (long) (MEBIBYTES - 64) << 20, () -> bytes + " bytes");
+  }
+
+  @Test
+  void disksAreFoundByTheirSerialNumbersWithTheirSizes() throws Exception {
+    assertEquals(
+        "another-serial-of-20:" + 2 * DISK_BYTES + ":rw first-serial:" + DISK_BYTES + ":ro",
+        guest.ask("disks"));
+  }
+
+  @Test
+  void guestReadsWhatIsInTheDisksFile() throws Exception {
+    assertEquals(hash(readOnlyContent), guest.ask("hash first-serial"));
+  }
+
+  @Test
+  void writeToAReadOnlyDiskFailsAndTheFileIsUnchanged() throws Exception {
+    String answer = guest.ask("write first-serial 4096 255 4096");
+    assertTrue(answer.startsWith("errno "), answer);
+    assertArrayEquals(readOnlyContent, Files.readAllBytes(readOnly));
+  }
+
+  @Test
+  void writeToAWritableDiskIsInItsFileAndNowhereElseInIt() throws Exception {
+    assertEquals("ok", guest.ask("write another-serial-of-20 8192 171 4096"));
+    byte[] expected = new byte[2 * DISK_BYTES];
+    Arrays.fill(expected, 8192, 12288, (byte) 171);
+    assertArrayEquals(expected, Files.readAllBytes(writable));
+  }
+
+  @Test
+  void hostConnectsToTheGuestAndBytesComeBackUnharmed() throws Exception {
+    assertEquals("ok", guest.ask("listen 2000 echo"));
+    try (BlockingConnection connection = guest.connect(2000)) {
+      assertEquals(2000, connection.connection().guestPort());
+      byte[] sent = random(2, 3 << 20);
+      CompletableFuture<Void> writer = writeAndEnd(connection, sent);
+      assertArrayEquals(sent, connection.readAll());
+      writer.get();
+    }
+  }
+
+  private static CompletableFuture<Void> writeAndEnd(BlockingConnection connection, byte[] bytes) {
+    CompletableFuture<Void> done = new CompletableFuture<>();
+    Thread writer =
+        new Thread(
+            () -> {
+              try {
+                connection.write(bytes);
+                connection.connection().shutdownOutput();
+                done.complete(null);
+              } catch (Throwable e) {
+                done.completeExceptionally(e);
+              }
+            });
+    writer.setDaemon(true);
+    writer.start();
+    return done;
+  }
+
+  @Test
+  void guestConnectsToTheHostAndBytesComeBackUnharmed() throws Exception {
+    BlockingQueue<GuestConnection> accepted = new LinkedBlockingQueue<>();
+    try (VirtualMachine.Listener listener = guest.machine().listen(3000, accepted::add)) {
+      assertEquals("ok", guest.ask("connect 3000 echo"));
+      try (BlockingConnection connection = new BlockingConnection(accepted.take())) {
+        assertEquals(3000, connection.connection().hostPort());
+        byte[] sent = random(3, 1 << 20);
+        CompletableFuture<Void> writer = writeAndEnd(connection, sent);
+        assertArrayEquals(sent, connection.readAll());
+        writer.get();
+      }
+    }
+  }
+
+  @Test
+  void endOfTheHostsOutputIsReadByTheGuestWhichThenAnswers() throws Exception {
+    assertEquals("ok", guest.ask("listen 2001 sink"));
+    try (BlockingConnection connection = guest.connect(2001)) {
+      byte[] sent = random(4, 500_001);
+      connection.write(sent);
+      connection.connection().shutdownOutput();
+      connection.connection().shutdownOutput();
+      assertEquals(sent.length + " " + hash(sent), connection.readLine());
+      assertEquals(-1, connection.read(ByteBuffer.allocate(1)));
+      assertThrows(IOException.class, () -> connection.write(new byte[1]));
+    }
+  }
+
+  @Test
+  void endOfTheGuestsOutputLeavesTheOtherDirectionOpen() throws Exception {
+    assertEquals("ok", guest.ask("listen 2002 source:1000003"));
+    try (BlockingConnection connection = guest.connect(2002)) {
+      byte[] expected = new byte[1_000_003];
+      for (int i = 0; i < expected.length; i++) {
+        expected[i] = (byte) (i % 251);
+      }
+      assertArrayEquals(expected, connection.readAll());
+      connection.write(new byte[100_000]);
+    }
+  }
+
+  @Test
+  void guestThatClosesIsNoticedByReadingAndWriting() throws Exception {
+    assertEquals("ok", guest.ask("listen 2003 drop"));
+    try (BlockingConnection connection = guest.connect(2003)) {
+      try {
+        assertEquals(-1, connection.read(ByteBuffer.allocate(1)));
+      } catch (IOException reset) {
+        assertFalse(String.valueOf(reset.getMessage()).isEmpty());
+      }
+      // What was taken before the guest's reset came is lost, as on any connection.
+      assertThrows(
+          IOException.class,
+          () -> {
+            while (true) {
+              connection.write(new byte[64 * 1024]);
+            }
+          });
+    }
+  }
+
+  @Test
+  void manyConnectionsAreOpenAtOnceAndKeptApart() throws Exception {
+    assertEquals("ok", guest.ask("listen 2004 echo"));
+    List<BlockingConnection> connections = new ArrayList<>();
+    for (int i = 0; i < 64; i++) {
+      connections.add(guest.connect(2004));
+    }
+    Set<Integer> hostPorts = new HashSet<>();
+    for (int i = 0; i < 64; i++) {
+      hostPorts.add(connections.get(i).connection().hostPort());
+      connections.get(i).write(("connection " + i + "\n").getBytes(StandardCharsets.UTF_8));
+    }
+    assertEquals(64, hostPorts.size());
+    for (int i = 63; i >= 0; i--) {
+      assertEquals("connection " + i, connections.get(i).readLine());
+      connections.get(i).close();
+    }
+  }
+
+  @Test
+  void connectionThatNobodyReadsHoldsUpNoOther() throws Exception {
+    assertEquals("ok", guest.ask("listen 2005 source:8000000"));
+    try (BlockingConnection unread = guest.connect(2005)) {
+      byte[] one = new byte[1];
+      assertEquals(1, unread.read(ByteBuffer.wrap(one)));
+      assertEquals("2", guest.ask("cpus"));
+      assertEquals(7_999_999, unread.readAll().length);
+    }
+  }
+
+  @Test
+  void portOfTheHostWithoutAListenerRefuses() throws Exception {
+    assertTrue(guest.ask("connect 3999 echo").startsWith("errno "));
+  }
+
+  @Test
+  void portOfTheGuestWithoutAListenerRefuses() {
+    ExecutionException e =
+        assertThrows(ExecutionException.class, () -> guest.machine().connect(2999).get());
+    assertInstanceOf(IOException.class, e.getCause());
+  }
+
+  @Test
+  void closedListenerAcceptsNoMoreAndLeavesItsPortFree() throws Exception {
+    BlockingQueue<GuestConnection> accepted = new LinkedBlockingQueue<>();
+    VirtualMachine.Listener listener = guest.machine().listen(3001, accepted::add);
+    assertThrows(IllegalStateException.class, () -> guest.machine().listen(3001, accepted::add));
+    assertEquals("ok", guest.ask("connect 3001 echo"));
+    BlockingConnection early = new BlockingConnection(accepted.take());
+    listener.close();
+    listener.close();
+    assertTrue(guest.ask("connect 3001 echo").startsWith("errno "));
+    early.write("still here\n".getBytes(StandardCharsets.UTF_8));
+    assertEquals("still here", early.readLine());
+    early.close();
+    guest.machine().listen(3001, accepted::add).close();
+  }
+
+  @Test
+  void consoleIsKeptAndStreamed() throws Exception {
+    ByteArrayOutputStream streamed = new ByteArrayOutputStream();
+    CountDownLatch seen = new CountDownLatch(1);
+    try (VirtualMachine.Listener listener =
+        guest.machine().console().stream(
+            bytes -> {
+              streamed.writeBytes(bytes);
+              if (streamed.toString(StandardCharsets.UTF_8).contains("from the guest")) {
+                seen.countDown();
+              }
+            })) {
+      assertEquals("ok", guest.ask("print words \u001b[31mfrom the guest"));
+      seen.await();
+    }
+    String tail = guest.machine().console().tail();
+    assertTrue(tail.contains("from the guest"), tail);
+    assertFalse(tail.contains("\u001b"), "control characters are removed");
+  }
+
+  @Test
+  void statisticsCountExitsSinceTheFirstRun() {
+    VmStatistics statistics = guest.machine().statistics();
+    assertTrue(statistics.firstRunNanoTime() != 0);
+    assertTrue(statistics.firstRunNanoTime() - System.nanoTime() < 0);
+    assertFalse(statistics.exits().isEmpty());
+  }
+
+  @Test
+  void secondStartIsRefused() {
+    assertThrows(IllegalStateException.class, () -> guest.machine().start());
+  }
+
+  @Test
+  void powerOffEndsTheMachineAndItsConnections() throws Exception {
+    try (ContractGuest own = ContractGuest.boot(create("power-off", ""))) {
+      assertEquals("ok", own.ask("listen 2000 hold"));
+      BlockingConnection open = own.connect(2000);
+      own.tell("poweroff");
+      assertEquals(Reason.POWER_OFF, own.machine().exit().get().reason());
+      assertThrows(IOException.class, () -> open.read(ByteBuffer.allocate(1)));
+      assertThrows(ExecutionException.class, () -> own.machine().connect(2000).get());
+      assertThrows(IllegalStateException.class, () -> own.machine().listen(2000, connection -> {}));
+    }
+  }
+
+  @Test
+  void rebootEndsTheMachineAsAReset() throws Exception {
+    try (ContractGuest own = ContractGuest.boot(create("reboot", ""))) {
+      own.tell("reboot");
+      assertEquals(Reason.RESET, own.machine().exit().get().reason());
+    }
+  }
+
+  @Test
+  void panicEndsTheMachineAndItsConsoleSaysWhyAlsoAfterItIsClosed() throws Exception {
+    ContractGuest own = ContractGuest.boot(create("panic", ""));
+    own.tell("panic");
+    VmExit exit = own.machine().exit().get();
+    assertEquals(Reason.RESET, exit.reason());
+    assertFalse(exit.detail().isEmpty());
+    own.close();
+    assertTrue(
+        own.machine().console().tail().contains("Kernel panic - not syncing: sysrq"),
+        () -> own.machine().console().tail());
+    assertFalse(own.machine().statistics().exits().isEmpty());
+    assertEquals(exit, own.machine().exit().get());
+  }
+
+  @Test
+  void machineThatWasNeverStartedCanBeClosed() throws Exception {
+    VirtualMachine machine = create("never-started", "");
+    CompletableFuture<GuestConnection> pending = machine.connect(2000);
+    machine.close();
+    machine.close();
+    assertEquals(Reason.CLOSED, machine.exit().get().reason());
+    assertThrows(ExecutionException.class, pending::get);
+    assertThrows(IllegalStateException.class, machine::start);
+    assertEquals("", machine.console().tail());
+  }
+
+  @Test
+  void machineIsClosedWhileItsKernelBootsFromManyThreads() throws Exception {
+    VirtualMachine machine = create("closed-in-boot", "");
+    machine.start();
+    List<CompletableFuture<Reason>> ends = new ArrayList<>();
+    for (int i = 0; i < 8; i++) {
+      CompletableFuture<Reason> end = new CompletableFuture<>();
+      ends.add(end);
+      new Thread(
+              () -> {
+                machine.close();
+                end.complete(machine.exit().join().reason());
+              })
+          .start();
+    }
+    for (CompletableFuture<Reason> end : ends) {
+      assertEquals(Reason.CLOSED, end.get());
+    }
+  }
+
+  @Test
+  void guestThatSaysNothingIsEndedByClosing() throws Exception {
+    try (VirtualMachine machine = create("silent", "contract.silent")) {
+      CountDownLatch silent = new CountDownLatch(1);
+      StringBuffer console = new StringBuffer();
+      machine.console().stream(
+          bytes -> {
+            console.append(new String(bytes, StandardCharsets.US_ASCII));
+            if (console.indexOf("contract guest: silent") >= 0) {
+              silent.countDown();
+            }
+          });
+      machine.start();
+      silent.await();
+      assertFalse(machine.exit().isDone());
+      machine.close();
+      assertEquals(Reason.CLOSED, machine.exit().get().reason());
+    }
+  }
+
+  @Test
+  void specificationThatCannotBeMetIsRefusedAndLeavesNothing() throws Exception {
+    Path noKernel = Files.writeString(directory.resolve("no-kernel"), "not a kernel\n");
+    VmSpec bad = new VmSpec("bad", noKernel, null, "", (long) MEBIBYTES << 20, 1, List.of(), 4096);
+    assertThrows(HypervisorException.class, () -> hypervisor.create(bad));
+    VmSpec noDisk =
+        ContractGuest.spec(
+            "no-disk",
+            "",
+            MEBIBYTES,
+            1,
+            new VmSpec.Disk("gone", directory.resolve("not-there"), true));
+    assertThrows(HypervisorException.class, () -> hypervisor.create(noDisk));
+  }
+
+  @Test
+  void closedHypervisorHasClosedItsMachinesAndLeftNoThread() throws Exception {
+    Set<Thread> before = Thread.getAllStackTraces().keySet();
+    Hypervisor own = provider().open();
+    VirtualMachine idle = own.create(ContractGuest.spec("idle-machine", "", MEBIBYTES, 1));
+    VirtualMachine running = own.create(ContractGuest.spec("running-machine", "", MEBIBYTES, 1));
+    running.start();
+    own.close();
+    own.close();
+    assertEquals(Reason.CLOSED, idle.exit().get().reason());
+    assertEquals(Reason.CLOSED, running.exit().get().reason());
+    for (Thread thread : Thread.getAllStackTraces().keySet()) {
+      if (!before.contains(thread)) {
+        assertNotEquals(true, thread.getName().contains("-machine"), thread::getName);
+      }
+    }
+  }
+}

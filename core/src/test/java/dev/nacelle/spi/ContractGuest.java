@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.spi;
+
+import dev.nacelle.kernel.GuestAgentBinary;
+import dev.nacelle.kernel.ResolvedKernel;
+import dev.nacelle.kernel.TestKernels;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+
+/**
+ * A machine whose init does what it is told, a line a command (guest-agent/tests/contract_guest.rs
+ * says which).
+ */
+public final class ContractGuest implements AutoCloseable {
+  private static final String RESOURCE = "/META-INF/nacelle/x86_64/contract-guest";
+  private static final int CONTROL_PORT = 1024;
+
+  private final VirtualMachine machine;
+  private final BlockingConnection control;
+
+  private ContractGuest(VirtualMachine machine, BlockingConnection control) {
+    this.machine = machine;
+    this.control = control;
+  }
+
+  /** That guest's initramfs for a kernel. */
+  public static Path initramfs(ResolvedKernel kernel) throws IOException {
+    try (InputStream in = ContractGuest.class.getResourceAsStream(RESOURCE)) {
+      if (in == null) {
+        throw new IOException("no " + RESOURCE + " on the class path");
+      }
+      return TestKernels.store().initramfs(kernel, GuestAgentBinary.of(in.readAllBytes()));
+    }
+  }
+
+  /** A machine with that guest. */
+  public static VmSpec spec(
+      String name, String parameters, int mebibytes, int cpus, VmSpec.Disk... disks)
+      throws IOException {
+    ResolvedKernel kernel = TestKernels.debian61();
+    return new VmSpec(
+        name,
+        kernel.vmlinux(),
+        initramfs(kernel),
+        parameters,
+        (long) mebibytes << 20,
+        cpus,
+        List.of(disks),
+        VmSpec.DEFAULT_CONSOLE_BYTES);
+  }
+
+  /** Boots it and waits for its dial; the machine is then this object's. */
+  static ContractGuest boot(VirtualMachine machine) throws Exception {
+    CompletableFuture<GuestConnection> dialled = new CompletableFuture<>();
+    machine.listen(CONTROL_PORT, dialled::complete);
+    machine
+        .exit()
+        .thenAccept(
+            exit ->
+                dialled.completeExceptionally(
+                    new IOException(exit + ": " + machine.console().tail())));
+    try {
+      machine.start();
+      return new ContractGuest(machine, new BlockingConnection(dialled.get()));
+    } catch (ExecutionException e) {
+      machine.close();
+      throw new IOException("the guest did not come up", e.getCause());
+    }
+  }
+
+  VirtualMachine machine() {
+    return machine;
+  }
+
+  /** Sends a command and returns its answer. */
+  synchronized String ask(String command) throws IOException, InterruptedException {
+    tell(command);
+    return control.readLine();
+  }
+
+  /** Sends a command that has no answer. */
+  synchronized void tell(String command) throws IOException, InterruptedException {
+    control.write((command + "\n").getBytes(StandardCharsets.UTF_8));
+  }
+
+  BlockingConnection connect(int port) throws Exception {
+    return new BlockingConnection(machine.connect(port).get());
+  }
+
+  @Override
+  public void close() {
+    machine.close();
+  }
+}

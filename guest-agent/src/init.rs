@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! PID 1 of the workload's PID namespace: the namespace lives as long as it does.
+//!
+//! It is a copy of the agent that never executes anything else, so it does as little as it can: it mounts what only a
+//! member of the namespaces can mount, says so, and then waits to be killed. Orphans are reaped by the kernel itself,
+//! because it ignores SIGCHLD.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, mount};
+use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal, setsid};
+use rustix::thread::{UnshareFlags, set_name, unshare_unsafe};
+
+use crate::error::StepError;
+
+const STEPS: [&str; 4] = [
+    "joining the workload's cgroup",
+    "creating the workload's cgroup namespace",
+    "mounting proc on /proc",
+    "mounting cgroup2 on /sys/fs/cgroup",
+];
+const READY: u8 = STEPS.len() as u8;
+
+/// What the new process is to do. It is the child of a process with several threads: nothing here may allocate or lock.
+///
+/// `cgroup` is the workload's cgroup.procs when the process is not in that cgroup yet.
+pub(crate) fn run(report: &OwnedFd, cgroup: Option<BorrowedFd<'_>>) -> ! {
+    let (step, errno) = match set_up(cgroup) {
+        Ok(()) => (READY, 0),
+        Err((step, errno)) => (step, errno.raw_os_error() as u8),
+    };
+    let _ = rustix::io::write(report, &[step, errno]);
+    if step != READY {
+        // SAFETY: ends this process without running what the agent registered for its own exit.
+        unsafe { libc::_exit(1) }
+    }
+    // SAFETY: nothing in this process uses a descriptor from here on. Any one left open would keep alive what the agent
+    // closes, its connection to the host first of all.
+    unsafe { close_all() };
+    loop {
+        // SAFETY: waits for a signal, of which only those that nobody can catch get through.
+        unsafe { libc::pause() };
+    }
+}
+
+fn set_up(cgroup: Option<BorrowedFd<'_>>) -> Result<(), (u8, Errno)> {
+    // SAFETY: from here on the kernel reaps every child of this process.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    let _ = setsid();
+    let _ = set_name(c"init");
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    // The agent's memory and executable are behind /proc/1.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    if let Some(procs) = cgroup {
+        rustix::io::write(procs, b"0").map_err(|errno| (0, errno))?;
+    }
+    // SAFETY: the flag concerns the namespace only.
+    unsafe { unshare_unsafe(UnshareFlags::NEWCGROUP) }.map_err(|errno| (1, errno))?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount(c"proc", c"/proc", c"proc", flags, c"").map_err(|errno| (2, errno))?;
+    mount(c"cgroup2", c"/sys/fs/cgroup", c"cgroup2", flags | MountFlags::RDONLY, c"").map_err(|errno| (3, errno))
+}
+
+/// What the new process reported.
+pub(crate) fn check(report: &[u8]) -> Result<(), StepError> {
+    match *report {
+        [READY, 0] => Ok(()),
+        [step, errno] if step < READY => {
+            Err(StepError { step: STEPS[step as usize].into(), errno: Errno::from_raw_os_error(errno.into()) })
+        }
+        _ => Err(StepError { step: "starting the workload's init".into(), errno: Errno::SRCH }),
+    }
+}
+
+/// # Safety
+/// Nothing may use any descriptor of the process afterwards.
+unsafe fn close_all() {
+    // SAFETY: integers only; the caller answers for the descriptors.
+    unsafe {
+        // Linux 5.9 and later.
+        if libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0) == 0 {
+            return;
+        }
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+        for fd in 0..limit.rlim_cur.min(1 << 20) as i32 {
+            libc::close(fd);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_names_the_step_and_the_error() {
+        assert!(check(&[READY, 0]).is_ok());
+        assert_eq!(
+            check(&[3, 19]).unwrap_err().to_string(),
+            "mounting cgroup2 on /sys/fs/cgroup: No such device (os error 19)"
+        );
+    }
+
+    #[test]
+    fn no_report_is_a_failure() {
+        for report in [&[][..], &[READY], &[READY, 1], &[9, 0], &[READY, 0, 0]] {
+            assert!(check(report).is_err(), "{report:?}");
+        }
+    }
+}

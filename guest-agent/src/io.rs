@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! Pipes and terminals without blocking.
+
+use std::cell::RefCell;
+use std::io::{Error, ErrorKind, Result};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use bytes::Bytes;
+use rustix::io::{Errno, ioctl_fionbio, ioctl_fionread, read, write};
+use tokio::io::unix::AsyncFd;
+
+/// The most that one read returns, and one message carries.
+pub(crate) const CHUNK_BYTES: usize = 64 << 10;
+
+thread_local! {
+    // One for all: what was read is copied out at its own size, so that a quiet pipe holds no memory.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK_BYTES].into());
+}
+
+/// The agent's end of a pipe, or the master side of a terminal.
+#[derive(Debug)]
+pub(crate) struct NonBlocking(AsyncFd<OwnedFd>);
+
+impl NonBlocking {
+    pub(crate) fn new(fd: OwnedFd) -> Result<Self> {
+        ioctl_fionbio(&fd, true)?;
+        // SAFETY: the value owns an open descriptor, which stays in it until it is dropped.
+        Ok(Self(unsafe { AsyncFd::register(fd) }?))
+    }
+
+    /// Waits for bytes, and returns at most [`CHUNK_BYTES`]; empty at the end.
+    pub(crate) async fn read(&self) -> Result<Bytes> {
+        loop {
+            let mut ready = self.0.readable().await?;
+            let attempt = ready.try_io(|fd| {
+                SCRATCH.with_borrow_mut(|scratch| match read(fd, &mut **scratch) {
+                    Ok(count) => Ok(Bytes::copy_from_slice(&scratch[..count])),
+                    // A terminal whose last process closed it.
+                    Err(Errno::IO) => Ok(Bytes::new()),
+                    Err(errno) => Err(errno.into()),
+                })
+            });
+            match attempt {
+                Ok(Err(error)) if error.kind() == ErrorKind::Interrupted => {}
+                Ok(result) => return result,
+                Err(_would_block) => {}
+            }
+        }
+    }
+
+    /// Writes all, waiting for the reader as often as it takes.
+    pub(crate) async fn write_all(&self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            let mut ready = self.0.writable().await?;
+            match ready.try_io(|fd| Ok(write(fd, bytes)?)) {
+                Ok(Ok(count)) => bytes = &bytes[count..],
+                Ok(Err(error)) if error.kind() == ErrorKind::Interrupted => {}
+                Ok(Err(error)) => return Err(error),
+                Err(_would_block) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// How many bytes can be read now.
+    pub(crate) fn pending(&self) -> u64 {
+        ioctl_fionread(&self.0).unwrap_or(0)
+    }
+
+    /// Reads until `limit` bytes are exceeded or the other side closes.
+    pub(crate) async fn read_to_end(&self, limit: usize) -> Result<Vec<u8>> {
+        let mut all = Vec::new();
+        loop {
+            let bytes = self.read().await?;
+            if bytes.is_empty() {
+                return Ok(all);
+            }
+            all.extend_from_slice(&bytes);
+            if all.len() > limit {
+                return Err(Error::from(ErrorKind::InvalidData));
+            }
+        }
+    }
+}
+
+impl AsFd for NonBlocking {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,436 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! The calls of `nacelle.agent.v1.Agent`, and the state of the machine between them.
+
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
+use rustix::system::{sysinfo, uname};
+use rustix::termios::{Winsize, tcsetwinsize};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep};
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::cgroup::{Cgroup, Limits, Workload};
+use crate::io::NonBlocking;
+use crate::machine::Machine;
+use crate::proto::agent_server;
+use crate::proto::{
+    BootMarks, GetInfoRequest, GetInfoResponse, PrepareRequest, PrepareResponse, ResizeTerminalRequest,
+    ResizeTerminalResponse, RootFilesystem, RunProcessRequest, RunProcessResponse, ShutdownRequest, ShutdownResponse,
+    SignalProcessRequest, SignalProcessResponse, WindowSize, prepare_response,
+};
+use crate::reaper::Children;
+use crate::spawn::Spawner;
+use crate::{clock, disk, entropy, log, process, root};
+
+/// Messages that wait for the connection: one for each output of a process, and room for the next.
+const QUEUED_RESPONSES: usize = 4;
+/// HOST_NAME_MAX of limits.h.
+const MAX_HOSTNAME_BYTES: usize = 64;
+/// How long killed processes may take to be gone; only one in an uninterruptible sleep takes that long.
+const DEATH: Duration = Duration::from_secs(10);
+/// How long a host may leave output unread when everything is to end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Moments of the boot, as [`crate::boot_nanos`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Marks {
+    pub(crate) entered: u64,
+    pub(crate) modules_loaded: u64,
+    pub(crate) connected: u64,
+}
+
+/// The agent; clones are the same one.
+#[derive(Clone)]
+pub struct Agent(Arc<Shared>);
+
+/// What the calls share.
+pub struct Shared {
+    machine: Machine,
+    marks: Marks,
+    children: Children,
+    state: Mutex<State>,
+    last_process_id: AtomicU64,
+    processes: Mutex<HashMap<u64, Process>>,
+    /// Cgroups of processes that have exited and left others behind.
+    left_behind: Mutex<Vec<Arc<Cgroup>>>,
+    /// RunProcess calls that have not ended, counted.
+    active: watch::Sender<usize>,
+    shut_down: watch::Sender<bool>,
+}
+
+enum State {
+    Fresh,
+    Preparing,
+    Ready(Arc<World>),
+    /// Prepare failed, or the machine is shutting down.
+    Closed,
+}
+
+/// The prepared workload.
+pub(crate) struct World {
+    pub(crate) spawner: Spawner,
+    pub(crate) workload: Arc<Workload>,
+}
+
+/// A process that runs.
+pub(crate) struct Process {
+    pub(crate) pid: Pid,
+    /// What asks it to end, where that is not SIGTERM to everything in its cgroup.
+    pub(crate) stop_signal: Option<Signal>,
+    pub(crate) cgroup: Arc<Cgroup>,
+    pub(crate) terminal: Option<Arc<NonBlocking>>,
+}
+
+impl Deref for Agent {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Agent {
+    /// An agent whose workload is not prepared yet, on the current tokio runtime, where it reaps children from now on.
+    pub fn new(machine: Machine, marks: Marks) -> Self {
+        let children = Children::default();
+        let reaper = children.clone();
+        tokio::spawn(async { log!("reaping: {}", reaper.reap().await) });
+        Self(Arc::new(Shared {
+            machine,
+            marks,
+            children,
+            state: Mutex::new(State::Fresh),
+            last_process_id: AtomicU64::new(0),
+            processes: Mutex::default(),
+            left_behind: Mutex::default(),
+            active: watch::Sender::new(0),
+            shut_down: watch::Sender::new(false),
+        }))
+    }
+}
+
+impl Shared {
+    /// The prepared workload, or why there is none.
+    pub(crate) fn world(&self) -> Result<Arc<World>, Status> {
+        match &*lock(&self.state) {
+            State::Ready(world) => Ok(world.clone()),
+            State::Fresh | State::Preparing => Err(Status::failed_precondition("Prepare comes first")),
+            State::Closed => Err(Status::failed_precondition("Prepare failed, or the machine is shutting down")),
+        }
+    }
+
+    pub(crate) fn next_process_id(&self) -> u64 {
+        self.last_process_id.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Counts a RunProcess call as long as the value lives.
+    pub(crate) fn activity(self: &Arc<Self>) -> impl Drop + use<> {
+        self.active.send_modify(|count| *count += 1);
+        Activity(self.clone())
+    }
+
+    pub(crate) fn add_process(&self, id: u64, process: Process) {
+        lock(&self.processes).insert(id, process);
+    }
+
+    pub(crate) fn remove_process(&self, id: u64) {
+        lock(&self.processes).remove(&id);
+    }
+
+    /// Takes the cgroup of a process that is gone, until whatever the process left behind is gone, too.
+    pub(crate) fn retire(&self, cgroup: Arc<Cgroup>) {
+        let mut left_behind = lock(&self.left_behind);
+        left_behind.push(cgroup);
+        left_behind.retain(|cgroup| !cgroup.try_remove());
+    }
+
+    fn cgroups(&self) -> Vec<Arc<Cgroup>> {
+        let running: Vec<_> = lock(&self.processes).values().map(|process| process.cgroup.clone()).collect();
+        running.into_iter().chain(lock(&self.left_behind).iter().cloned()).collect()
+    }
+
+    /// Kills every process, and waits until they are gone and each call has had a moment to say so.
+    pub(crate) async fn kill_all(&self) {
+        let start = Instant::now();
+        let mut pause = Duration::from_millis(1);
+        loop {
+            // Again each time: a call may have started its process meanwhile.
+            let populated =
+                self.cgroups().iter().filter(|cgroup| cgroup.is_populated()).inspect(|cgroup| cgroup.kill()).count();
+            // A call ends when the host has read the rest of its output, or is gone.
+            let finished = *self.active.borrow() == 0 || start.elapsed() > LAST_WORDS;
+            if populated == 0 && finished {
+                break;
+            }
+            if start.elapsed() > DEATH {
+                log!("processes outlived SIGKILL for {} s", DEATH.as_secs());
+                break;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+        lock(&self.left_behind).retain(|cgroup| !cgroup.try_remove());
+    }
+
+    /// Asks every process to end, and waits until they have or the grace is over.
+    async fn terminate_all(&self, grace: Duration) {
+        let end = Instant::now() + grace;
+        for process in lock(&self.processes).values() {
+            match process.stop_signal {
+                // That it has exited meanwhile is as well.
+                Some(signal) => drop(self.children.signal(process.pid, signal, false)),
+                None => process.cgroup.signal(Signal::TERM),
+            }
+        }
+        lock(&self.left_behind).iter().for_each(|cgroup| cgroup.signal(Signal::TERM));
+        let mut pause = Duration::from_millis(1);
+        while Instant::now() < end && self.cgroups().iter().any(|cgroup| cgroup.is_populated()) {
+            sleep(pause.min(end - Instant::now())).await;
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+
+    /// Returns when Shutdown has done its work and is about to answer.
+    pub(crate) async fn shut_down(&self) {
+        // The sender is a field of `self`: it is not dropped.
+        let _ = self.shut_down.subscribe().wait_for(|&shut_down| shut_down).await;
+    }
+
+    async fn find_disk(&self, serial: &str) -> Result<PathBuf, String> {
+        disk::find(&self.machine, serial)
+            .await
+            .map_err(|present| format!("no disk with the serial number '{serial}'; there are: {}", present.join(", ")))
+    }
+
+    /// Everything that Prepare does.
+    async fn build(&self, request: PrepareRequest) -> Result<(World, PrepareResponse), String> {
+        let text = |error: crate::error::StepError| error.to_string();
+        let start = Instant::now();
+        if request.realtime_nanos != 0 {
+            clock::set_realtime(request.realtime_nanos).map_err(text)?;
+        }
+        if !request.entropy.is_empty() {
+            entropy::credit(Path::new("/dev/random"), &request.entropy).map_err(text)?;
+        }
+        let mut steps = vec![("clock and entropy", start.elapsed().as_nanos() as u64)];
+
+        let start = Instant::now();
+        let RootFilesystem { disk_serial, filesystem, writable_bytes, scratch_serial } =
+            request.root.unwrap_or_default();
+        let disk = self.find_disk(&disk_serial).await?;
+        let scratch = if scratch_serial.is_empty() { None } else { Some(self.find_disk(&scratch_serial).await?) };
+        steps.push(("disk", start.elapsed().as_nanos() as u64));
+
+        let start = Instant::now();
+        let limits = request.limits.unwrap_or_default();
+        let limits = Limits { pids: limits.pids, memory_bytes: limits.memory_bytes };
+        let workload = Arc::new(Workload::create(&self.machine.cgroup, limits).map_err(text)?);
+        steps.push(("cgroup", start.elapsed().as_nanos() as u64));
+
+        let filesystem = if filesystem.is_empty() { "ext4".into() } else { filesystem };
+        let staging = self.machine.staging.clone();
+        let plan = root::Plan { disk, filesystem, writable_bytes, scratch, hostname: request.hostname, staging };
+        let prepared = Spawner::prepare(plan, workload.clone(), self.children.clone()).await;
+        let (spawner, more) = prepared.map_err(text)?;
+        steps.extend(more);
+        let steps =
+            steps.into_iter().map(|(name, nanos)| prepare_response::Step { name: name.into(), nanos }).collect();
+        Ok((World { spawner, workload }, PrepareResponse { steps }))
+    }
+
+    async fn prepare(self: Arc<Self>, request: PrepareRequest) -> Result<PrepareResponse, Status> {
+        check_prepare(&request)?;
+        {
+            let mut state = lock(&self.state);
+            if !matches!(*state, State::Fresh) {
+                return Err(Status::failed_precondition("Prepare was called before"));
+            }
+            *state = State::Preparing;
+        }
+        let (state, answer) = match self.build(request).await {
+            Ok((world, response)) => (State::Ready(Arc::new(world)), Ok(response)),
+            Err(message) => (State::Closed, Err(Status::failed_precondition(message))),
+        };
+        *lock(&self.state) = state;
+        answer
+    }
+}
+
+struct Activity(Arc<Shared>);
+
+impl Drop for Activity {
+    fn drop(&mut self) {
+        self.0.active.send_modify(|count| *count -= 1);
+    }
+}
+
+/// What one RunProcess call answers. Dropping it is how the host's cancellation shows.
+pub struct Responses {
+    first: Option<RunProcessResponse>,
+    rest: mpsc::Receiver<Result<RunProcessResponse, Status>>,
+}
+
+impl Responses {
+    /// Waits for the first, so that it leaves together with the call's header: one packet less for each process.
+    async fn begin(mut rest: mpsc::Receiver<Result<RunProcessResponse, Status>>) -> Result<Self, Status> {
+        Ok(Self { first: rest.recv().await.transpose()?, rest })
+    }
+}
+
+impl Stream for Responses {
+    type Item = Result<RunProcessResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match self.first.take() {
+            Some(first) => Poll::Ready(Some(Ok(first))),
+            None => self.rest.poll_recv(context),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl agent_server::Agent for Agent {
+    async fn get_info(&self, _: Request<GetInfoRequest>) -> Result<Response<GetInfoResponse>, Status> {
+        let kernel = uname();
+        let memory = sysinfo();
+        let processors = rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count());
+        Ok(Response::new(GetInfoResponse {
+            agent_version: env!("CARGO_PKG_VERSION").into(),
+            kernel_release: kernel.release().to_string_lossy().into(),
+            kernel_version: kernel.version().to_string_lossy().into(),
+            kernel_machine: kernel.machine().to_string_lossy().into(),
+            features: Vec::new(),
+            memory_bytes: memory.totalram * u64::from(memory.mem_unit),
+            cpus: processors,
+            boot_marks: Some(BootMarks {
+                agent_entered_nanos: self.marks.entered,
+                modules_loaded_nanos: self.marks.modules_loaded,
+                connected_nanos: self.marks.connected,
+            }),
+        }))
+    }
+
+    async fn prepare(&self, request: Request<PrepareRequest>) -> Result<Response<PrepareResponse>, Status> {
+        // Apart from the call: a host that stops waiting must not leave half a root.
+        let prepared = tokio::spawn(self.0.clone().prepare(request.into_inner())).await;
+        prepared.map_err(|error| Status::internal(error.to_string()))?.map(Response::new)
+    }
+
+    type RunProcessStream = Responses;
+
+    async fn run_process(
+        &self,
+        request: Request<Streaming<RunProcessRequest>>,
+    ) -> Result<Response<Self::RunProcessStream>, Status> {
+        let (responses, stream) = mpsc::channel(QUEUED_RESPONSES);
+        tokio::spawn(process::run(self.0.clone(), request.into_inner(), responses));
+        Responses::begin(stream).await.map(Response::new)
+    }
+
+    async fn signal_process(
+        &self,
+        request: Request<SignalProcessRequest>,
+    ) -> Result<Response<SignalProcessResponse>, Status> {
+        let SignalProcessRequest { process_id, signal, process_group } = request.into_inner();
+        let signal = signal_of(signal)?;
+        let pid = lock(&self.processes).get(&process_id).map(|process| process.pid);
+        match pid.ok_or(Errno::SRCH).and_then(|pid| self.children.signal(pid, signal, process_group)) {
+            Ok(()) => Ok(Response::new(SignalProcessResponse {})),
+            Err(Errno::SRCH) => Err(not_running(process_id)),
+            Err(errno) => Err(Status::internal(format!("signalling: {}", std::io::Error::from(errno)))),
+        }
+    }
+
+    async fn resize_terminal(
+        &self,
+        request: Request<ResizeTerminalRequest>,
+    ) -> Result<Response<ResizeTerminalResponse>, Status> {
+        let ResizeTerminalRequest { process_id, size } = request.into_inner();
+        let size = window_size(size)?;
+        let terminal = lock(&self.processes).get(&process_id).map(|process| process.terminal.clone());
+        let terminal = terminal.ok_or_else(|| not_running(process_id))?;
+        let terminal = terminal.ok_or_else(|| Status::failed_precondition("the process has no terminal"))?;
+        tcsetwinsize(&*terminal, size).map_err(|errno| Status::internal(errno.to_string()))?;
+        Ok(Response::new(ResizeTerminalResponse {}))
+    }
+
+    async fn shutdown(&self, request: Request<ShutdownRequest>) -> Result<Response<ShutdownResponse>, Status> {
+        *lock(&self.state) = State::Closed;
+        let grace = Duration::from_nanos(request.into_inner().grace_nanos);
+        if !grace.is_zero() {
+            self.terminate_all(grace).await;
+        }
+        self.kill_all().await;
+        self.shut_down.send_replace(true);
+        Ok(Response::new(ShutdownResponse {}))
+    }
+}
+
+/// A signal by its number.
+pub(crate) fn signal_of(number: u32) -> Result<Signal, Status> {
+    let number = i32::try_from(number).ok().filter(|number| (1..=64).contains(number)).ok_or(number);
+    let number = number.map_err(|number| Status::invalid_argument(format!("signal {number} is not in 1 to 64")))?;
+    // SAFETY: the kernel defines these numbers; the two that the C library keeps for itself are never handled here.
+    Ok(unsafe { Signal::from_raw_unchecked(number) })
+}
+
+fn check_prepare(request: &PrepareRequest) -> Result<(), Status> {
+    let invalid = |message: &str| Err(Status::invalid_argument(message));
+    let Some(root) = &request.root else { return invalid("no root") };
+    if root.disk_serial.is_empty() || root.disk_serial.len() > disk::MAX_SERIAL_BYTES {
+        return invalid("disk_serial must have 1 to 20 bytes");
+    }
+    if root.scratch_serial.len() > disk::MAX_SERIAL_BYTES {
+        return invalid("scratch_serial must have at most 20 bytes");
+    }
+    if root.scratch_serial == root.disk_serial {
+        return invalid("the scratch disk is the image's");
+    }
+    if !root.scratch_serial.is_empty() && root.writable_bytes != 0 {
+        return invalid("writable_bytes is the size of a tmpfs, and there is a scratch disk");
+    }
+    if !root.filesystem.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        return invalid("filesystem is no filesystem's name");
+    }
+    if request.hostname.is_empty() || request.hostname.len() > MAX_HOSTNAME_BYTES {
+        return invalid("hostname must have 1 to 64 bytes");
+    }
+    // It is written to /etc/hosts as it is.
+    if request.hostname.bytes().any(|byte| byte.is_ascii_whitespace() || byte.is_ascii_control()) {
+        return invalid("hostname must not hold white space or control characters");
+    }
+    if request.entropy.len() > entropy::MAX_BYTES {
+        return invalid("entropy must have at most 512 bytes");
+    }
+    Ok(())
+}
+
+/// A terminal's size; 80 by 24 where it is not given.
+pub(crate) fn window_size(size: Option<WindowSize>) -> Result<Winsize, Status> {
+    let size = size.unwrap_or_default();
+    let bounded = |number: u32, default: u16| match u16::try_from(number) {
+        Ok(0) => Ok(default),
+        Ok(number) => Ok(number),
+        Err(_) => Err(Status::invalid_argument("a terminal has at most 65535 rows and columns")),
+    };
+    Ok(Winsize { ws_row: bounded(size.rows, 24)?, ws_col: bounded(size.columns, 80)?, ws_xpixel: 0, ws_ypixel: 0 })
+}
+
+fn not_running(process_id: u64) -> Status {
+    Status::not_found(format!("process {process_id} is not running"))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

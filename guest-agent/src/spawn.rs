@@ -1,0 +1,472 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! The thread that lives in the workload's namespaces and root, and starts its processes.
+//!
+//! Namespaces and the root directory belong to threads, not to processes. So one thread of the agent builds the workload's
+//! world around itself, and from then on what it forks is born there, and every path that it opens is resolved there: a
+//! link in the image cannot lead to the agent's own files.
+
+use std::ffi::CString;
+use std::fs;
+use std::io::Read;
+use std::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, lchown};
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+
+use rustix::fs::{Mode, OFlags, PROC_SUPER_MAGIC, fstatfs, open, openat};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Gid, Pid, Signal, Uid, umask};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
+use tokio::sync::{oneshot, watch};
+
+use crate::cgroup::{Cgroup, Workload};
+use crate::error::{Step, StepError};
+use crate::reaper::{Children, Exit};
+use crate::user::{self, Identity};
+use crate::{exec, init, root};
+
+/// Where commands are looked up when the environment has no PATH: Docker's default.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// More than any passwd(5) that people write, and little enough to read for each process.
+const MAX_USERS_BYTES: u64 = 4 << 20;
+
+/// A process to start; checked by the service.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    pub(crate) id: u64,
+    pub(crate) arguments: Vec<CString>,
+    pub(crate) environment: Vec<CString>,
+    pub(crate) working_directory: CString,
+    pub(crate) user: String,
+    pub(crate) terminal: Option<Winsize>,
+    pub(crate) stdin: bool,
+    /// What asks it, and it alone, to end.
+    pub(crate) stop_signal: Option<Signal>,
+}
+
+/// A process that is about to execute its command: `report` tells, when it closes, whether it came to that.
+#[derive(Debug)]
+pub(crate) struct Launched {
+    pub(crate) pid: Pid,
+    pub(crate) exit: watch::Receiver<Option<Exit>>,
+    pub(crate) cgroup: Cgroup,
+    pub(crate) report: OwnedFd,
+    pub(crate) streams: Streams,
+    /// The files that the process tries to execute.
+    pub(crate) candidates: Vec<CString>,
+}
+
+/// The agent's ends of a process's streams.
+#[derive(Debug)]
+pub(crate) enum Streams {
+    Pipes { stdin: Option<OwnedFd>, stdout: OwnedFd, stderr: OwnedFd },
+    Terminal(OwnedFd),
+}
+
+/// Why a process was not even born.
+#[derive(Debug)]
+pub(crate) enum LaunchError {
+    UnknownUser(String),
+    WorkingDirectory(StepError),
+    Other(StepError),
+}
+
+enum Command {
+    Launch(Box<Launch>, oneshot::Sender<Result<Launched, LaunchError>>),
+}
+
+/// The handle of the thread, which ends with it, and the workload's namespaces with the thread.
+#[derive(Debug)]
+pub(crate) struct Spawner {
+    commands: mpsc::Sender<Command>,
+}
+
+impl Spawner {
+    /// Builds the workload's world on a new thread. On failure the thread ends, and what it had built with it.
+    pub(crate) async fn prepare(
+        plan: root::Plan,
+        workload: Arc<Workload>,
+        children: Children,
+    ) -> Result<(Self, root::Steps), StepError> {
+        let (commands, received) = mpsc::channel();
+        let (sender, prepared) = oneshot::channel();
+        let body = move || match World::build(plan, workload, children) {
+            Ok((world, steps)) => {
+                let _ = sender.send(Ok(steps));
+                world.serve(&received);
+            }
+            Err(error) => {
+                let _ = sender.send(Err(error));
+            }
+        };
+        let thread = std::thread::Builder::new().name("spawner".into()).spawn(body);
+        thread.step(|| "starting the spawner thread".into())?;
+        let steps = prepared.await.unwrap_or_else(|_| Err(gone()))?;
+        Ok((Self { commands }, steps))
+    }
+
+    /// Starts a process.
+    pub(crate) async fn launch(&self, launch: Launch) -> Result<Launched, LaunchError> {
+        let (sender, launched) = oneshot::channel();
+        // A thread that is gone drops the sender, too.
+        let _ = self.commands.send(Command::Launch(launch.into(), sender));
+        launched.await.unwrap_or_else(|_| Err(LaunchError::Other(gone())))
+    }
+}
+
+fn gone() -> StepError {
+    StepError { step: "asking the spawner thread".into(), errno: Errno::SRCH }
+}
+
+/// What the thread holds of the world that it lives in.
+struct World {
+    workload: Arc<Workload>,
+    children: Children,
+    /// The workload's /dev/null, before the workload can replace it.
+    null: OwnedFd,
+    /// The workload's devpts.
+    terminals: OwnedFd,
+    cgroup_namespace: OwnedFd,
+    /// Signals that the agent ignores, which execve(2) would pass on.
+    ignored_signals: Vec<i32>,
+}
+
+impl World {
+    fn build(plan: root::Plan, workload: Arc<Workload>, children: Children) -> Result<(Self, root::Steps), StepError> {
+        block_signals();
+        let mut timeline = root::Timeline::start();
+        root::enter_namespaces(&plan.hostname)?;
+        timeline.mark("namespaces");
+        umask(Mode::empty());
+        root::assemble(&plan, &mut timeline)?;
+        root::pivot(&plan.staging)?;
+        timeline.mark("pivot_root");
+        root::furnish()?;
+        timeline.mark("devices");
+        start_init(&workload, &children)?;
+        // Members of the namespace see its first process as 1; this thread sees it through their /proc.
+        let cgroup_namespace = open_read("/proc/1/ns/cgroup")?;
+        timeline.mark("init");
+        root::mask()?;
+        root::write_names(&plan.hostname);
+        timeline.mark("masks");
+        umask(Mode::from_raw_mode(0o022));
+        let null =
+            open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).step(|| "opening /dev/null".into())?;
+        let terminals = open_read("/dev/pts")?;
+        drop_bounding_capabilities()?;
+        let ignored_signals = exec::ignored_signals();
+        Ok((Self { workload, children, null, terminals, cgroup_namespace, ignored_signals }, timeline.steps))
+    }
+
+    fn serve(self, commands: &mpsc::Receiver<Command>) {
+        while let Ok(Command::Launch(launch, reply)) = commands.recv() {
+            // A caller that is gone leaves its process to be killed with its cgroup, which is empty of others.
+            if let Err(Ok(unwanted)) = reply.send(self.launch(*launch)) {
+                unwanted.cgroup.kill();
+            }
+        }
+    }
+
+    fn launch(&self, launch: Launch) -> Result<Launched, LaunchError> {
+        let identity = self.identify(&launch.user)?;
+        make_working_directory(&launch.working_directory, &identity)?;
+        let environment = complete_environment(launch.environment, &identity, launch.terminal.is_some());
+        let candidates = candidates(&launch.arguments, &environment);
+        let groups: Vec<Gid> = identity.groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
+
+        let other = LaunchError::Other;
+        let (streams, own) = self.streams(launch.terminal, launch.stdin).map_err(other)?;
+        let (report, report_writer) = pipe().map_err(other)?;
+        let cgroup = self.workload.create_child(launch.id).map_err(other)?;
+        let plan = exec::Plan {
+            report: &report_writer,
+            cgroup: None,
+            cgroup_namespace: &self.cgroup_namespace,
+            stdin: own.stdin.as_ref().unwrap_or(&self.null).as_fd(),
+            stdout: own.stdout.as_fd(),
+            stderr: own.stderr.as_ref().unwrap_or(&own.stdout).as_fd(),
+            owns_stdin: own.stdin.is_some(),
+            terminal: launch.terminal.is_some(),
+            working_directory: &launch.working_directory,
+            uid: Uid::from_raw(identity.uid),
+            gid: Gid::from_raw(identity.gid),
+            groups: &groups,
+            ignored_signals: &self.ignored_signals,
+            candidates: &candidates,
+            arguments: &exec::Pointers::new(&launch.arguments),
+            environment: &exec::Pointers::new(&environment),
+        };
+        let born = self
+            .children
+            .adopt(|| fork_into(cgroup.directory(), |procs| exec::run(&exec::Plan { cgroup: procs, ..plan })));
+        match born {
+            Ok((pid, exit)) => Ok(Launched { pid, exit, cgroup, report, streams, candidates }),
+            Err(errno) => {
+                cgroup.try_remove();
+                Err(other(StepError { step: "forking".into(), errno }))
+            }
+        }
+    }
+
+    fn identify(&self, user: &str) -> Result<Identity, LaunchError> {
+        let read = |path| read_users(path).map_err(|error| LaunchError::UnknownUser(error.to_string()));
+        user::resolve(user, &read("/etc/passwd")?, &read("/etc/group")?)
+            .map_err(|unknown| LaunchError::UnknownUser(unknown.to_string()))
+    }
+
+    fn streams(&self, terminal: Option<Winsize>, stdin: bool) -> Result<(Streams, OwnStreams), StepError> {
+        if let Some(size) = terminal {
+            let (master, terminal) = self.open_terminal(size).step(|| "opening a terminal".into())?;
+            let another = terminal.try_clone().step(|| "opening a terminal".into())?;
+            return Ok((
+                Streams::Terminal(master),
+                OwnStreams { stdin: Some(another), stdout: terminal, stderr: None },
+            ));
+        }
+        let (stdin, own_stdin) =
+            if stdin { pipe().map(|(own, writer)| (Some(writer), Some(own)))? } else { (None, None) };
+        let (stdout, own_stdout) = pipe()?;
+        let (stderr, own_stderr) = pipe()?;
+        Ok((
+            Streams::Pipes { stdin, stdout, stderr },
+            OwnStreams { stdin: own_stdin, stdout: own_stdout, stderr: Some(own_stderr) },
+        ))
+    }
+
+    fn open_terminal(&self, size: Winsize) -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let master = openat(&self.terminals, "ptmx", flags, Mode::empty())?;
+        unlockpt(&master)?;
+        tcsetwinsize(&master, size)?;
+        let terminal = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+        Ok((master, terminal))
+    }
+}
+
+/// The process's ends of its streams; `stderr` is `stdout` when absent, `stdin` is /dev/null.
+struct OwnStreams {
+    stdin: Option<OwnedFd>,
+    stdout: OwnedFd,
+    stderr: Option<OwnedFd>,
+}
+
+/// Starts the init of the PID namespace that this thread's children are born in, and waits until it is set up.
+fn start_init(workload: &Workload, children: &Children) -> Result<(), StepError> {
+    let (report, writer) = pipe()?;
+    children
+        .adopt(|| fork_into(workload.directory(), |procs| init::run(&writer, procs)))
+        .step(|| "forking the workload's init".into())?;
+    drop(writer);
+    let mut bytes = Vec::new();
+    fs::File::from(report).read_to_end(&mut bytes).step(|| "waiting for the workload's init".into())?;
+    init::check(&bytes)
+}
+
+/// Forks a process that is born in a cgroup; `child` runs in it, and joins through the descriptor of cgroup.procs it gets
+/// where the kernel cannot do that (before Linux 5.7). Moving a living process waits for all others to pass a quiet
+/// point, milliseconds on some machines.
+fn fork_into(cgroup: BorrowedFd<'_>, child: impl FnOnce(Option<BorrowedFd<'_>>)) -> rustix::io::Result<Pid> {
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    // SAFETY: all zeroes is a valid clone_args.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = CLONE_INTO_CGROUP;
+    arguments.exit_signal = libc::SIGCHLD as u64;
+    arguments.cgroup = cgroup.as_raw_fd() as u64;
+    // SAFETY: without CLONE_VM and with no stack given, it returns twice like fork(2). The child has one thread, a copy of
+    // this one, and `child` calls only what is safe in such a process and does not return.
+    match unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()) } {
+        0 => {
+            child(None);
+            unreachable()
+        }
+        -1 => match last_error() {
+            Errno::NOSYS | Errno::INVAL | Errno::TOOBIG => {}
+            errno => return Err(errno),
+        },
+        pid => return Pid::from_raw(pid as i32).ok_or(Errno::SRCH),
+    }
+    let procs = openat(cgroup, "cgroup.procs", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    // SAFETY: as above.
+    match unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) } {
+        0 => {
+            child(Some(procs.as_fd()));
+            unreachable()
+        }
+        -1 => Err(last_error()),
+        pid => Pid::from_raw(pid as i32).ok_or(Errno::SRCH),
+    }
+}
+
+/// Ends a child that came back.
+fn unreachable() -> ! {
+    // SAFETY: ends the process, nothing else.
+    unsafe { libc::_exit(127) }
+}
+
+fn last_error() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+/// Both ends close on exec, and block.
+fn pipe() -> Result<(OwnedFd, OwnedFd), StepError> {
+    pipe_with(PipeFlags::CLOEXEC).step(|| "creating a pipe".into())
+}
+
+fn open_read(path: &str) -> Result<OwnedFd, StepError> {
+    open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).step(|| format!("opening {path}"))
+}
+
+/// No signal handler of the agent may run in a child before it resets them; children unblock them.
+fn block_signals() {
+    // SAFETY: a full set is valid, and the mask is this thread's alone.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut());
+    }
+}
+
+/// Bounds what a process of root, or a set-user-ID file, can gain from execve(2): once here, rather than in each child. The
+/// thread keeps its own capabilities.
+fn drop_bounding_capabilities() -> Result<(), StepError> {
+    for number in 0..64 {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        if exec::CAPABILITIES.contains(capability) {
+            continue;
+        }
+        match remove_capability_from_bounding_set(capability) {
+            Err(Errno::INVAL) => break, // Past the kernel's last one.
+            dropped => dropped.step(|| "bounding the workload's capabilities".into())?,
+        }
+    }
+    Ok(())
+}
+
+/// A file of users or groups; empty when there is none.
+fn read_users(path: &str) -> Result<Vec<u8>, StepError> {
+    // The image's, so it may be anything: a FIFO does not block, and devices and /proc are not read.
+    let file = match fs::File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path) {
+        Ok(file) => file,
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => return Ok(Vec::new()),
+        Err(error) => return Err(error).step(|| format!("opening {path}")),
+    };
+    let metadata = file.metadata().step(|| format!("reading {path}"))?;
+    let filesystem = fstatfs(&file).step(|| format!("reading {path}"))?.f_type;
+    if !metadata.is_file() || filesystem == PROC_SUPER_MAGIC || metadata.len() > MAX_USERS_BYTES {
+        return Err(Errno::INVAL).step(|| format!("reading {path}: not a file of at most {MAX_USERS_BYTES} bytes"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_USERS_BYTES).read_to_end(&mut bytes).step(|| format!("reading {path}"))?;
+    Ok(bytes)
+}
+
+fn make_working_directory(path: &CString, identity: &Identity) -> Result<(), LaunchError> {
+    let text = path.to_string_lossy().into_owned();
+    let path = Path::new(&text);
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parents: Vec<&Path> = path.ancestors().collect();
+    for directory in parents.into_iter().rev() {
+        let made = fs::DirBuilder::new().mode(0o755).create(directory);
+        let owned = match made {
+            Ok(()) => lchown(directory, Some(identity.uid), Some(identity.gid)),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error),
+        };
+        owned.step(|| format!("creating the working directory {text}")).map_err(LaunchError::WorkingDirectory)?;
+    }
+    Ok(())
+}
+
+/// What the contract adds to what the host gives.
+fn complete_environment(mut environment: Vec<CString>, identity: &Identity, terminal: bool) -> Vec<CString> {
+    let mut add = |name: &[u8], value: &[u8]| {
+        let prefix = [name, b"="].concat();
+        if !environment.iter().any(|entry| entry.as_bytes().starts_with(&prefix)) {
+            // A home with a NUL was not accepted as an entry.
+            environment.extend(CString::new([&prefix, value].concat()));
+        }
+    };
+    add(b"HOME", &identity.home);
+    if terminal {
+        add(b"TERM", b"xterm");
+    }
+    environment
+}
+
+/// The files to try for a command, as execvp(3) would: one when it holds a slash, else one for each entry of PATH.
+fn candidates(arguments: &[CString], environment: &[CString]) -> Vec<CString> {
+    let Some(command) = arguments.first() else { return Vec::new() };
+    if command.as_bytes().contains(&b'/') || command.is_empty() {
+        return vec![command.clone()];
+    }
+    let path = environment.iter().find_map(|entry| entry.as_bytes().strip_prefix(b"PATH="));
+    path.unwrap_or(DEFAULT_PATH.as_bytes())
+        .split(|&byte| byte == b':')
+        .map(|directory| match directory {
+            b"" => command.clone(), // The working directory.
+            _ => CString::new([directory, b"/", command.as_bytes()].concat()).unwrap_or_default(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(strings: &[&str]) -> Vec<CString> {
+        strings.iter().map(|string| CString::new(*string).unwrap()).collect()
+    }
+
+    fn identity(home: &str) -> Identity {
+        Identity { uid: 0, gid: 0, groups: Vec::new(), home: home.into() }
+    }
+
+    #[test]
+    fn a_command_is_looked_up_in_the_path_of_its_environment() {
+        let found = candidates(&strings(&["ls", "-l"]), &strings(&["A=b", "PATH=/bin:/usr/bin", "PATH=/never"]));
+        assert_eq!(found, strings(&["/bin/ls", "/usr/bin/ls"]));
+    }
+
+    #[test]
+    fn a_command_with_a_slash_is_not_looked_up() {
+        for command in ["/bin/ls", "./ls", "bin/ls"] {
+            assert_eq!(candidates(&strings(&[command]), &strings(&["PATH=/bin"])), strings(&[command]));
+        }
+    }
+
+    #[test]
+    fn without_a_path_there_is_a_default() {
+        let found = candidates(&strings(&["ls"]), &strings(&["XPATH=/x"]));
+        assert_eq!(found.first(), Some(&c"/usr/local/sbin/ls".into()));
+        assert_eq!(found.last(), Some(&c"/bin/ls".into()));
+    }
+
+    #[test]
+    fn an_empty_entry_of_the_path_is_the_working_directory() {
+        assert_eq!(candidates(&strings(&["ls"]), &strings(&["PATH=/bin:"])), strings(&["/bin/ls", "ls"]));
+    }
+
+    #[test]
+    fn the_environment_gains_only_what_it_lacks() {
+        let given = strings(&["HOMER=1", "PATH=/bin"]);
+        assert_eq!(
+            complete_environment(given.clone(), &identity("/root"), false),
+            strings(&["HOMER=1", "PATH=/bin", "HOME=/root"])
+        );
+        assert_eq!(
+            complete_environment(given, &identity("/root"), true),
+            strings(&["HOMER=1", "PATH=/bin", "HOME=/root", "TERM=xterm"])
+        );
+        let full = strings(&["HOME=", "TERM=dumb"]);
+        assert_eq!(complete_environment(full.clone(), &identity("/root"), true), full);
+    }
+}

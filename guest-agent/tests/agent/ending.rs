@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! How processes end before their time, and the machine with them.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use nacelle_agent::proto::run_process_response::Response;
+use nacelle_agent::proto::{ProcessSpec, ShutdownRequest, SignalProcessRequest};
+use tonic::Code;
+
+use crate::support::{Guest, command, eventually, shell};
+
+/// Starts children in sessions of their own, whose parents are gone, and says when all of them run.
+const TREE: &str = "for i in 1 2 3; do (setsid sh -c 'trap \"\" TERM HUP; while :; do sleep 1000; done' &); done; \
+                    until [ $(grep -l setsid /proc/[0-9]*/comm 2> /dev/null | wc -l) = 0 ] && [ $(pidof sleep | wc -w) -ge 3 ]; do :; done; \
+                    echo grown; sleep 1000";
+
+/// The processes of a cgroup that exists.
+fn population(cgroup: &Path) -> usize {
+    fs::read_to_string(cgroup.join("cgroup.procs")).map_or(0, |procs| procs.lines().count())
+}
+
+async fn dead(cgroup: &Path) {
+    eventually("everything in the cgroup is dead", || (population(cgroup) == 0).then_some(())).await;
+}
+
+#[tokio::test]
+async fn cancelling_kills_everything_that_the_process_started() {
+    let guest = Guest::busybox().await;
+    let mut call = guest.start(shell(TREE)).await;
+    call.read_until("grown").await;
+    let cgroup = guest.process_cgroups().pop().unwrap();
+    assert!(population(&cgroup) >= 7);
+    drop(call);
+    dead(&cgroup).await;
+    assert_eq!(guest.sh("pidof sleep").await.code(), Some(1));
+}
+
+#[tokio::test]
+async fn cancelling_kills_a_fork_bomb() {
+    let guest = Guest::busybox().await;
+    let mut call = guest
+        .start(shell(
+            "bomb() { while :; do (:) & (:) & wait; done; }; for i in 1 2 3 4; do bomb & done; echo lit; wait",
+        ))
+        .await;
+    call.read_until("lit").await;
+    let cgroup = guest.process_cgroups().pop().unwrap();
+    drop(call);
+    dead(&cgroup).await;
+}
+
+#[tokio::test]
+async fn cancelling_one_process_leaves_the_others() {
+    let guest = Guest::busybox().await;
+    let mut other = guest.start(ProcessSpec { stdin: true, ..command("cat") }).await;
+    other.started().await;
+    let mut call = guest.start(command("sleep 1000")).await;
+    call.started().await;
+    drop(call);
+    other.stdin("alive");
+    other.close_stdin();
+    assert_eq!(other.finish().await.stdout, b"alive");
+}
+
+#[tokio::test]
+async fn a_time_limit_kills_everything_that_the_process_started() {
+    let guest = Guest::busybox().await;
+    // Long enough for the tree to grow or not: whatever is there is killed.
+    let specification = ProcessSpec { timeout_nanos: 500_000_000, ..shell(TREE) };
+    let outcome = guest.run(specification).await;
+    assert_eq!((outcome.signal(), outcome.exited.unwrap().timed_out), (Some(9), true));
+    assert_eq!(guest.sh("pidof sleep").await.code(), Some(1));
+}
+
+#[tokio::test]
+async fn a_process_within_its_time_limit_did_not_time_out() {
+    let guest = Guest::busybox().await;
+    let hour = Duration::from_secs(3600).as_nanos() as u64;
+    let outcome = guest.run(ProcessSpec { timeout_nanos: hour, ..shell("kill -9 $$") }).await;
+    assert_eq!((outcome.signal(), outcome.exited.unwrap().timed_out), (Some(9), false));
+}
+
+#[tokio::test]
+async fn signals_reach_the_process_or_its_group() {
+    let mut guest = Guest::busybox().await;
+    for (process_group, expected) in [(false, "parent\n"), (true, "child\nparent\n")] {
+        let script = "(trap 'echo child; exit' USR1; echo > /tmp/up; while :; do sleep 0.01; done) & \
+                      trap 'wait; echo parent; exit' USR1; [ GROUP = true ] || trap 'echo parent; kill -9 $!; exit' USR1; \
+                      mkfifo /tmp/up 2> /dev/null; read up < /tmp/up; echo ready; wait";
+        let script = format!("mkfifo /tmp/up 2> /dev/null; {}", script.replace("GROUP", &process_group.to_string()));
+        let mut call = guest.start(shell(&script)).await;
+        let process_id = call.started().await.process_id;
+        call.read_until("ready").await;
+        let signal = SignalProcessRequest { process_id, signal: libc::SIGUSR1 as u32, process_group };
+        guest.client.signal_process(signal).await.unwrap();
+        let outcome = call.finish().await;
+        assert_eq!(String::from_utf8_lossy(&outcome.stdout), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_signal_needs_a_process_and_a_number() {
+    let mut guest = Guest::busybox().await;
+    let process_id = guest.sh("true").await.started.unwrap().process_id;
+    for (process_id, signal, code) in [
+        (process_id, 15, Code::NotFound),
+        (process_id + 100, 15, Code::NotFound),
+        (process_id, 0, Code::InvalidArgument),
+        (process_id, 65, Code::InvalidArgument),
+        (process_id, u32::MAX, Code::InvalidArgument),
+    ] {
+        let request = SignalProcessRequest { process_id, signal, process_group: false };
+        assert_eq!(guest.client.signal_process(request).await.unwrap_err().code(), code);
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_the_connection_kills_everything_and_the_agent_dials_again() {
+    let mut guest = Guest::busybox().await;
+    assert_eq!(guest.sh("echo kept > /file; sleep 1000 & true").await.code(), Some(0));
+    let mut call = guest.start(shell(TREE)).await;
+    call.read_until("grown").await;
+    let cgroups = guest.process_cgroups();
+    assert_eq!(cgroups.len(), 2);
+    drop(call);
+    guest.reconnect().await;
+    // The agent dials only when everything is dead.
+    assert_eq!(cgroups.iter().map(|cgroup| population(cgroup)).sum::<usize>(), 0);
+    assert_eq!(guest.sh("cat /file; pidof sleep || echo nobody").await.text(), "kept\nnobody\n");
+}
+
+#[tokio::test]
+async fn shutdown_ends_the_agent_after_its_answer() {
+    let mut guest = Guest::busybox().await;
+    guest.client.shutdown(ShutdownRequest::default()).await.unwrap();
+    assert!(guest.wait().await.success());
+}
+
+#[tokio::test]
+async fn shutdown_before_prepare_is_allowed() {
+    let mut guest = Guest::fresh(crate::image::Image::busybox()).await;
+    guest.client.shutdown(ShutdownRequest::default()).await.unwrap();
+    assert!(guest.wait().await.success());
+}
+
+#[tokio::test]
+async fn shutdown_lets_processes_end_by_themselves() {
+    let mut guest = Guest::busybox().await;
+    let mut call =
+        guest.start(shell("trap 'echo cleaned up; exit 7' TERM; echo ready; while :; do sleep 0.01; done")).await;
+    call.read_until("ready").await;
+    let grace_nanos = Duration::from_secs(3600).as_nanos() as u64;
+    let (answer, outcome) = tokio::join!(guest.client.shutdown(ShutdownRequest { grace_nanos }), call.finish());
+    answer.unwrap();
+    assert_eq!((outcome.code(), &*outcome.stdout), (Some(7), &b"cleaned up\n"[..]));
+    assert!(guest.wait().await.success());
+}
+
+#[tokio::test]
+async fn shutdown_sends_a_stop_signal_to_the_process_alone() {
+    let mut guest = Guest::busybox().await;
+    let script = "(trap 'echo wrong' TERM USR1; echo ready; while kill -0 $$; do sleep 0.01; done) 2>/dev/null & \
+                  trap 'echo stopped; exit 7' USR1; trap 'echo wrong' TERM; while :; do sleep 0.01; done";
+    let mut call = guest.start(ProcessSpec { stop_signal: 10, ..shell(script) }).await;
+    let mut other = guest.start(shell("trap 'exit 8' TERM; echo ready; while :; do sleep 0.01; done")).await;
+    call.read_until("ready").await;
+    other.read_until("ready").await;
+    let grace_nanos = Duration::from_secs(3600).as_nanos() as u64;
+    let (answer, outcome, other) =
+        tokio::join!(guest.client.shutdown(ShutdownRequest { grace_nanos }), call.finish(), other.finish());
+    answer.unwrap();
+    assert_eq!((outcome.code(), &*outcome.stdout), (Some(7), &b"stopped\n"[..]));
+    assert_eq!(other.code(), Some(8));
+    assert!(guest.wait().await.success());
+}
+
+#[tokio::test]
+async fn shutdown_kills_who_does_not_end() {
+    let mut guest = Guest::busybox().await;
+    let mut call = guest.start(shell("trap '' TERM; echo ready; while :; do sleep 0.01; done")).await;
+    call.read_until("ready").await;
+    let (answer, outcome) = tokio::join!(guest.client.shutdown(ShutdownRequest { grace_nanos: 1 }), call.finish());
+    answer.unwrap();
+    assert_eq!(outcome.signal(), Some(9));
+    assert!(guest.wait().await.success());
+}
+
+#[tokio::test]
+async fn shutdown_does_not_wait_for_output_that_nobody_reads() {
+    let mut guest = Guest::busybox().await;
+    let mut call = guest.start(command("yes")).await;
+    assert!(matches!(call.next().await.unwrap(), Some(Response::Started(_))));
+    guest.client.shutdown(ShutdownRequest::default()).await.unwrap();
+    drop(call);
+    assert!(guest.wait().await.success());
+}

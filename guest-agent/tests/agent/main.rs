@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! The agent on this machine's own kernel: its calls, over a Unix socket in place of vsock.
+
+mod ending;
+mod image;
+mod limits;
+mod prepare;
+mod start;
+mod streams;
+mod support;
+mod terminal;
+mod users;
+mod world;

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! GetInfo and Prepare as calls: what they take, and in which order.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use nacelle_agent::proto::{GetInfoRequest, PrepareRequest, RootFilesystem, ShutdownRequest};
+use tonic::Code;
+
+use crate::image::Image;
+use crate::support::{Guest, SERIAL, command, prepare_request};
+
+#[tokio::test]
+async fn the_agent_tells_what_it_and_its_kernel_are() {
+    let mut guest = Guest::fresh(Image::busybox()).await;
+    let info = guest.client.get_info(GetInfoRequest {}).await.unwrap().into_inner();
+    assert_eq!(info.agent_version, env!("CARGO_PKG_VERSION"));
+    let kernel = |name: &str| fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap().trim().to_owned();
+    assert_eq!((info.kernel_release, info.kernel_version), (kernel("osrelease"), kernel("version")));
+    assert_eq!(info.kernel_machine, std::env::consts::ARCH);
+    assert_eq!(info.cpus as usize, std::thread::available_parallelism().unwrap().get());
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap();
+    let total = meminfo.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024;
+    assert_eq!(info.memory_bytes, total);
+}
+
+#[tokio::test]
+async fn prepare_comes_before_processes() {
+    let guest = Guest::fresh(Image::busybox()).await;
+    let status = guest.try_run(command("true")).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::FailedPrecondition, "Prepare comes first"));
+}
+
+#[tokio::test]
+async fn prepare_comes_once() {
+    let mut guest = Guest::busybox().await;
+    let status = guest.client.prepare(prepare_request()).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::FailedPrecondition, "Prepare was called before"));
+    assert_eq!(guest.sh("echo still here").await.text(), "still here\n");
+}
+
+#[tokio::test]
+async fn each_step_is_timed() {
+    let mut guest = Guest::fresh(Image::busybox()).await;
+    let request = PrepareRequest { entropy: vec![7; 512].into(), ..prepare_request() };
+    let steps = guest.client.prepare(request).await.unwrap().into_inner().steps;
+    let names: Vec<_> = steps.iter().map(|step| &*step.name).collect();
+    let expected = [
+        "clock and entropy",
+        "disk",
+        "cgroup",
+        "namespaces",
+        "image",
+        "overlay",
+        "pivot_root",
+        "devices",
+        "init",
+        "masks",
+    ];
+    assert_eq!(names, expected);
+    assert!(steps.iter().all(|step| step.nanos > 0));
+}
+
+#[tokio::test]
+async fn a_request_that_breaks_the_contract_is_not_counted() {
+    let mut guest = Guest::fresh(Image::busybox()).await;
+    let root = |serial: &str, filesystem: &str| {
+        Some(RootFilesystem { disk_serial: serial.into(), filesystem: filesystem.into(), ..RootFilesystem::default() })
+    };
+    let scratch = |serial: &str, writable_bytes| {
+        let scratch_serial = serial.into();
+        Some(RootFilesystem { scratch_serial, writable_bytes, ..prepare_request().root.unwrap() })
+    };
+    for request in [
+        PrepareRequest { root: None, ..prepare_request() },
+        PrepareRequest { root: root("", ""), ..prepare_request() },
+        PrepareRequest { root: root("x".repeat(21).as_str(), ""), ..prepare_request() },
+        PrepareRequest { root: root(SERIAL, "ext4,rw"), ..prepare_request() },
+        PrepareRequest { root: scratch(SERIAL, 0), ..prepare_request() },
+        PrepareRequest { root: scratch("x".repeat(21).as_str(), 0), ..prepare_request() },
+        PrepareRequest { root: scratch("other", 1 << 20), ..prepare_request() },
+        PrepareRequest { hostname: "".into(), ..prepare_request() },
+        PrepareRequest { hostname: "x".repeat(65), ..prepare_request() },
+        PrepareRequest { hostname: "a b\n".into(), ..prepare_request() },
+        PrepareRequest { entropy: vec![0; 513].into(), ..prepare_request() },
+    ] {
+        let status = guest.client.prepare(request).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    }
+    guest.client.prepare(prepare_request()).await.unwrap();
+    assert_eq!(guest.sh("echo prepared").await.text(), "prepared\n");
+}
+
+#[tokio::test]
+async fn an_image_that_cannot_be_mounted_fails_with_the_step_and_the_reason() {
+    let mut guest = Guest::fresh(Image::busybox()).await;
+    let root =
+        RootFilesystem { disk_serial: SERIAL.into(), filesystem: "nonesuchfs".into(), ..RootFilesystem::default() };
+    let status = guest.client.prepare(PrepareRequest { root: Some(root), ..prepare_request() }).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    let expected =
+        format!("mounting the image {} (nonesuchfs): No such device (os error 19)", guest.device().display());
+    assert_eq!(status.message(), expected);
+
+    // Nothing but Shutdown may follow.
+    assert_eq!(guest.client.prepare(prepare_request()).await.unwrap_err().code(), Code::FailedPrecondition);
+    let status = guest.try_run(command("true")).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    guest.client.shutdown(ShutdownRequest::default()).await.unwrap();
+    assert!(guest.wait().await.success());
+}
+
+#[tokio::test]
+async fn a_link_where_a_mount_point_must_be_is_refused() {
+    for name in ["proc", "sys", "dev"] {
+        let image = Image::customised(|root| symlink("/etc", root.join(name)).unwrap());
+        let mut guest = Guest::fresh(image).await;
+        let status = guest.client.prepare(prepare_request()).await.unwrap_err();
+        assert_eq!(status.code(), Code::FailedPrecondition);
+        assert_eq!(status.message(), format!("mounting on /{name}: Not a directory (os error 20)"));
+    }
+}
+
+#[tokio::test]
+async fn a_link_in_place_of_etc_is_left_alone() {
+    let image = Image::customised(|root| {
+        fs::rename(root.join("etc"), root.join("real")).unwrap();
+        symlink("/real", root.join("etc")).unwrap();
+    });
+    let guest = Guest::prepared(image).await;
+    assert_eq!(guest.sh("ls -A /etc/; id -u app").await.text(), "group\npasswd\n1000\n");
+}

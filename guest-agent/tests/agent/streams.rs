@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! stdin, stdout and stderr: nothing lost, nothing out of order, nothing without bound.
+
+use std::fs;
+
+use nacelle_agent::proto::run_process_request::Request;
+use nacelle_agent::proto::run_process_response::Response;
+use nacelle_agent::proto::{CloseStdin, ProcessSpec, RunProcessRequest};
+use tokio::sync::mpsc;
+use tonic::Code;
+
+use crate::support::{Guest, command, eventually, shell};
+
+fn with_stdin(specification: ProcessSpec) -> ProcessSpec {
+    ProcessSpec { stdin: true, ..specification }
+}
+
+#[tokio::test]
+async fn a_fast_command_s_output_is_never_lost() {
+    let guest = Guest::busybox().await;
+    for number in 0..1000 {
+        assert_eq!(guest.run(command(&format!("echo {number}"))).await.text(), format!("{number}\n"));
+    }
+}
+
+#[tokio::test]
+async fn both_outputs_arrive_apart_and_whole() {
+    let guest = Guest::busybox().await;
+    let script = "i=0; while [ $i -lt 2000 ]; do echo out $i; echo err $i >&2; i=$((i+1)); done";
+    let outcome = guest.sh(script).await;
+    let lines = |word: &str| (0..2000).map(|number| format!("{word} {number}\n")).collect::<String>().into_bytes();
+    assert!(outcome.stdout == lines("out") && outcome.stderr == lines("err"));
+}
+
+#[tokio::test]
+async fn output_waits_for_its_reader_and_blocks_nobody_else() {
+    const BYTES: usize = 10 << 20;
+    let guest = Guest::busybox().await;
+    let mut flood = guest.start(shell(&format!("yes 0123456789abcde | head -c {BYTES}"))).await;
+    flood.started().await;
+    // Both ends of the shell's pipe come to rest: `yes` and `head` sleep in write(2), system call 1.
+    let cgroup = guest.process_cgroups().pop().unwrap();
+    eventually("the flood is dammed", || {
+        let pids = fs::read_to_string(cgroup.join("cgroup.procs")).ok()?;
+        let calls = pids.lines().filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/syscall")).ok());
+        (calls.filter(|call| call.starts_with("1 ")).count() == 2).then_some(())
+    })
+    .await;
+    assert_eq!(guest.sh("echo meanwhile").await.text(), "meanwhile\n");
+    let status = fs::read_to_string(format!("/proc/{}/status", guest.agent_pid())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
+    assert!(peak.strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024 < BYTES * 2, "{peak}");
+
+    let outcome = flood.finish().await;
+    assert_eq!((outcome.code(), outcome.stdout.len()), (Some(0), BYTES));
+    assert!(outcome.stdout.chunks(16).all(|line| line == b"0123456789abcde\n"));
+}
+
+#[tokio::test]
+async fn large_stdin_comes_back_from_cat() {
+    let guest = Guest::busybox().await;
+    let input: Vec<u8> = (0..10_000_000u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let call = guest.start(with_stdin(command("cat"))).await;
+    for chunk in input.chunks(256 << 10) {
+        call.stdin(chunk);
+    }
+    call.close_stdin();
+    let outcome = call.finish().await;
+    assert_eq!(outcome.code(), Some(0));
+    assert!(outcome.stdout == input);
+}
+
+#[tokio::test]
+async fn stdin_that_nobody_reads_blocks_nobody_else() {
+    let guest = Guest::busybox().await;
+    let mut deaf = Vec::new();
+    for _ in 0..32 {
+        let mut call = guest.start(with_stdin(command("sleep 1000"))).await;
+        call.started().await;
+        for _ in 0..4 {
+            call.stdin(vec![0; 256 << 10]);
+        }
+        deaf.push(call);
+    }
+    let call = guest.start(with_stdin(command("cat"))).await;
+    call.stdin(vec![b'x'; 256 << 10]);
+    call.close_stdin();
+    assert_eq!(call.finish().await.stdout.len(), 256 << 10);
+}
+
+#[tokio::test]
+async fn without_stdin_there_is_nothing_to_read() {
+    let guest = Guest::busybox().await;
+    assert_eq!(guest.sh("cat; readlink /proc/self/fd/0").await.text(), "/dev/null\n");
+}
+
+#[tokio::test]
+async fn the_end_of_the_requests_is_the_end_of_stdin() {
+    let guest = Guest::busybox().await;
+    let (requests, stream) = mpsc::unbounded_channel();
+    for request in [Request::Start(with_stdin(command("cat"))), Request::Stdin("last".into())] {
+        requests.send(RunProcessRequest { request: Some(request) }).unwrap();
+    }
+    let (unused, _) = mpsc::unbounded_channel();
+    drop(requests);
+    let outcome = guest.call(unused, stream).await.unwrap().finish().await;
+    assert_eq!((outcome.code(), &*outcome.stdout), (Some(0), &b"last"[..]));
+}
+
+#[tokio::test]
+async fn stdin_that_the_process_closed_is_dropped() {
+    let guest = Guest::busybox().await;
+    assert_eq!(guest.sh("mkfifo /tmp/go").await.code(), Some(0));
+    let call = guest.start(with_stdin(shell("exec 0<&-; read line < /tmp/go"))).await;
+    for _ in 0..8 {
+        call.stdin(vec![0; 256 << 10]);
+    }
+    assert_eq!(guest.sh("echo on > /tmp/go").await.code(), Some(0));
+    let outcome = call.finish().await;
+    assert_eq!(outcome.code(), Some(0), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn requests_that_break_the_contract_end_the_call_and_the_process() {
+    let guest = Guest::busybox().await;
+    let start = |specification| Request::Start(specification);
+    let sleep = || with_stdin(command("sleep 1000"));
+    for requests in [
+        vec![Request::Stdin("early".into())],
+        vec![Request::CloseStdin(CloseStdin {})],
+        vec![start(sleep()), start(sleep())],
+        vec![start(sleep()), Request::Stdin(vec![0; (256 << 10) + 1].into())],
+        vec![start(sleep()), Request::CloseStdin(CloseStdin {}), Request::Stdin("late".into())],
+        vec![start(command("sleep 1000")), Request::Stdin("unasked".into())],
+    ] {
+        let (sender, stream) = mpsc::unbounded_channel();
+        for request in &requests {
+            sender.send(RunProcessRequest { request: Some(request.clone()) }).unwrap();
+        }
+        let answer = async { guest.call(sender, stream).await?.try_finish().await };
+        let status = answer.await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{requests:?}: {status:?}");
+        assert_eq!(guest.process_cgroups(), Vec::<std::path::PathBuf>::new());
+    }
+}
+
+#[tokio::test]
+async fn who_stays_behind_does_not_keep_the_call_and_does_not_die_of_it() {
+    let guest = Guest::busybox().await;
+    let script = "mkfifo /tmp/go; (read line < /tmp/go; echo to nobody; echo survived > /tmp/result) & echo first";
+    let outcome = guest.sh(script).await;
+    assert_eq!((outcome.code(), &*outcome.stdout), (Some(0), &b"first\n"[..]));
+    assert_eq!(guest.process_cgroups().len(), 1);
+    let script = "echo go > /tmp/go; until [ -s /tmp/result ]; do :; done; cat /tmp/result";
+    assert_eq!(guest.sh(script).await.text(), "survived\n");
+}
+
+#[tokio::test]
+async fn who_stays_behind_and_never_stops_talking_does_not_keep_the_call() {
+    let guest = Guest::busybox().await;
+    let outcome = guest.sh("yes & exit 3").await;
+    assert_eq!(outcome.code(), Some(3));
+}
+
+#[tokio::test]
+async fn many_processes_run_at_a_time() {
+    let guest = Guest::busybox().await;
+    let mut calls = Vec::new();
+    for number in 0..64 {
+        let call = guest.start(with_stdin(shell(&format!("read line; echo {number} $line")))).await;
+        calls.push(call);
+    }
+    for call in &mut calls {
+        call.started().await;
+    }
+    for (number, call) in calls.into_iter().enumerate() {
+        call.stdin("x\n");
+        let mut output = Vec::new();
+        let mut call = call;
+        loop {
+            match call.next().await.unwrap() {
+                Some(Response::Stdout(bytes)) => output.extend_from_slice(&bytes),
+                Some(_) => {}
+                None => break,
+            }
+        }
+        assert_eq!(String::from_utf8_lossy(&output), format!("{number} x\n"));
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_processes_that_ended() {
+    let guest = Guest::busybox().await;
+    let script = || with_stdin(shell("true & sleep 0; false"));
+    assert_eq!(guest.run(script()).await.code(), Some(1));
+    let before = guest.descriptors();
+    for round in 0..100 {
+        match round % 3 {
+            0 => assert_eq!(guest.run(script()).await.code(), Some(1)),
+            1 => drop(guest.run(command("nope")).await.failure()),
+            _ => {
+                let mut call = guest.start(with_stdin(command("sleep 1000"))).await;
+                call.started().await;
+            }
+        }
+    }
+    eventually("every cgroup is gone", || {
+        let cgroups = guest.process_cgroups();
+        cgroups
+            .iter()
+            .all(|cgroup| {
+                fs::read_to_string(cgroup.join("cgroup.procs")).is_ok_and(|procs| procs.is_empty()) || !cgroup.exists()
+            })
+            .then_some(())
+    })
+    .await;
+    eventually("every descriptor is closed", || (guest.descriptors() <= before).then_some(())).await;
+    assert_eq!(guest.zombies(), 0);
+    // An emptied cgroup is removed with the next one at the latest.
+    assert_eq!(guest.sh("true").await.code(), Some(0));
+    assert_eq!(guest.process_cgroups(), Vec::<std::path::PathBuf>::new());
+}

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! The guest of the hypervisor contract tests: an init that does what the host tells it, one line a command and one line
+//! an answer, on a stream that it dials (vsock, CID 2, port 1024).
+//!
+//! | Command | Answer |
+//! |---|---|
+//! | `cpus`, `memory`, `release` | online processors; MemTotal in bytes; uname -r |
+//! | `disks` | `SERIAL:BYTES:ro` or `SERIAL:BYTES:rw` of each disk, sorted |
+//! | `hash SERIAL` | FNV-1a of the whole disk |
+//! | `write SERIAL OFFSET BYTE LENGTH` | `ok` once it is on the disk, or `errno N` |
+//! | `listen PORT ROLE` | `ok`; every connection to that port is then served in that role |
+//! | `connect PORT ROLE` | `ok` once connected to that port of the host, or `errno N` |
+//! | `print TEXT` | `ok` once it is on the console |
+//! | `panic`, `poweroff`, `reboot` | none |
+//!
+//! Roles: `echo` sends back what comes, and ends when it ends; `sink` reads to the end and answers `COUNT HASH`;
+//! `source:N` sends N bytes of the pattern and ends; `drop` closes at once; `hold` does nothing.
+//! With `contract.silent` on the kernel's command line it neither dials nor ends.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::mem::size_of;
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
+use std::thread;
+
+use rustix::mount::{MountFlags, mount};
+use rustix::system::{RebootCommand, finit_module, reboot};
+
+const HOST: u32 = 2;
+const CONTROL_PORT: u32 = 1024;
+const CHUNK: usize = 64 * 1024;
+
+fn main() {
+    for (filesystem, target) in [("devtmpfs", "/dev"), ("proc", "/proc"), ("sysfs", "/sys")] {
+        let _ = fs::create_dir(target);
+        let _ = mount(filesystem, target, filesystem, MountFlags::empty(), c"");
+    }
+    let modules = fs::read_to_string("/nacelle/modules").unwrap_or_default();
+    for module in modules.lines().filter(|line| !line.is_empty()) {
+        if let Err(error) = File::open(module).and_then(|file| Ok(finit_module(file, c"", 0)?)) {
+            println!("contract guest: {module}: {error}");
+        }
+    }
+    if fs::read_to_string("/proc/cmdline").unwrap_or_default().contains("contract.silent") {
+        println!("contract guest: silent");
+        loop {
+            thread::park();
+        }
+    }
+    if let Err(error) = obey() {
+        println!("contract guest: {error}");
+    }
+    power(RebootCommand::PowerOff);
+}
+
+fn power(command: RebootCommand) -> ! {
+    let _ = reboot(command);
+    loop {
+        thread::park();
+    }
+}
+
+fn obey() -> io::Result<()> {
+    let control = connect(CONTROL_PORT)?;
+    let mut answers = control.try_clone()?;
+    for line in BufReader::new(control).lines() {
+        let line = line?;
+        let words: Vec<&str> = line.split(' ').collect();
+        let answer = match words[..] {
+            ["panic"] => {
+                fs::write("/proc/sysrq-trigger", "c")?;
+                "still alive".to_owned()
+            }
+            ["poweroff"] => power(RebootCommand::PowerOff),
+            ["reboot"] => power(RebootCommand::Restart),
+            ["print", ..] => outcome(fs::write("/dev/console", format!("{}\n", &line["print ".len()..]))),
+            ["cpus"] => count_cpus()?.to_string(),
+            ["memory"] => memory()?,
+            ["release"] => fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
+            ["disks"] => disks()?,
+            ["hash", serial] => hash_disk(serial)?,
+            ["write", serial, offset, byte, length] => {
+                outcome(write_disk(serial, number(offset)?, number(byte)? as u8, number(length)? as usize))
+            }
+            ["listen", port, role] => outcome(listen(number(port)? as u32, role)),
+            ["connect", port, role] => match connect(number(port)? as u32) {
+                Ok(stream) => {
+                    serve_apart(stream, role);
+                    "ok".to_owned()
+                }
+                Err(error) => outcome(Err(error)),
+            },
+            _ => format!("unknown command: {line}"),
+        };
+        answers.write_all(format!("{answer}\n").as_bytes())?;
+    }
+    Ok(())
+}
+
+fn number(word: &str) -> io::Result<u64> {
+    word.parse().map_err(io::Error::other)
+}
+
+fn outcome(result: io::Result<()>) -> String {
+    match result {
+        Ok(()) => "ok".to_owned(),
+        Err(error) => format!("errno {}", error.raw_os_error().unwrap_or(-1)),
+    }
+}
+
+fn count_cpus() -> io::Result<usize> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    Ok(stat.lines().filter(|line| line.starts_with("cpu") && !line.starts_with("cpu ")).count())
+}
+
+fn memory() -> io::Result<String> {
+    let meminfo = fs::read_to_string("/proc/meminfo")?;
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kibibytes = total.and_then(|rest| rest.split_whitespace().next()).unwrap_or("0");
+    Ok((number(kibibytes)? * 1024).to_string())
+}
+
+/// FNV-1a, 64 bits: small enough to be written twice, in here and in the tests.
+struct Fnv(u64);
+
+impl Fnv {
+    fn new() -> Self {
+        Fnv(0xcbf2_9ce4_8422_2325)
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+}
+
+fn attribute(disk: &str, name: &str) -> String {
+    fs::read_to_string(format!("/sys/block/{disk}/{name}"))
+        .unwrap_or_default()
+        .trim_end_matches(['\0', '\n'])
+        .to_owned()
+}
+
+fn disk_names() -> io::Result<Vec<String>> {
+    let entries = fs::read_dir("/sys/block")?.flatten();
+    Ok(entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| name.starts_with("vd")).collect())
+}
+
+fn disks() -> io::Result<String> {
+    let mut found = Vec::new();
+    for name in disk_names()? {
+        let bytes = number(&attribute(&name, "size"))? * 512;
+        let access = if attribute(&name, "ro") == "1" { "ro" } else { "rw" };
+        found.push(format!("{}:{bytes}:{access}", attribute(&name, "serial")));
+    }
+    found.sort();
+    Ok(found.join(" "))
+}
+
+fn device(serial: &str) -> io::Result<String> {
+    let found = disk_names()?.into_iter().find(|name| attribute(name, "serial") == serial);
+    found.map(|name| format!("/dev/{name}")).ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))
+}
+
+fn hash_disk(serial: &str) -> io::Result<String> {
+    let mut file = File::open(device(serial)?)?;
+    let mut fnv = Fnv::new();
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(format!("{:016x}", fnv.0)),
+            count => fnv.update(&buffer[..count]),
+        }
+    }
+}
+
+/// Also on a disk that says that it is read-only: BLKROSET asks the kernel to try all the same, so that it is the host
+/// that refuses.
+fn write_disk(serial: &str, offset: u64, byte: u8, length: usize) -> io::Result<()> {
+    let path = device(serial)?;
+    let writable: libc::c_int = 0;
+    let any = File::open(&path)?;
+    // SAFETY: BLKROSET (0x125d) reads an int that lives across the call.
+    unsafe { libc::ioctl(any.as_raw_fd(), 0x125d, &raw const writable) };
+    let file = OpenOptions::new().write(true).open(path)?;
+    file.write_all_at(&vec![byte; length], offset)?;
+    file.sync_all()
+}
+
+fn socket() -> io::Result<OwnedFd> {
+    // SAFETY: a system call on integers.
+    let fd = unsafe { libc::socket(libc::AF_VSOCK, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: socket(2) just made it, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn address(cid: u32, port: u32) -> libc::sockaddr_vm {
+    // SAFETY: all zeroes is a valid sockaddr_vm.
+    let mut address: libc::sockaddr_vm = unsafe { std::mem::zeroed() };
+    address.svm_family = libc::AF_VSOCK as libc::sa_family_t;
+    address.svm_cid = cid;
+    address.svm_port = port;
+    address
+}
+
+const ADDRESS_LENGTH: libc::socklen_t = size_of::<libc::sockaddr_vm>() as libc::socklen_t;
+
+/// Called a `UnixStream` because that reads, writes and shuts down any stream socket.
+fn connect(port: u32) -> io::Result<UnixStream> {
+    let socket = socket()?;
+    let to = address(HOST, port);
+    // SAFETY: the kernel reads an address that lives across the call.
+    match unsafe { libc::connect(socket.as_raw_fd(), (&raw const to).cast(), ADDRESS_LENGTH) } {
+        0 => Ok(UnixStream::from(socket)),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn listen(port: u32, role: &str) -> io::Result<()> {
+    let socket = socket()?;
+    let at = address(libc::VMADDR_CID_ANY, port);
+    // SAFETY: the kernel reads an address that lives across the call.
+    if unsafe { libc::bind(socket.as_raw_fd(), (&raw const at).cast(), ADDRESS_LENGTH) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a system call on integers.
+    if unsafe { libc::listen(socket.as_raw_fd(), 256) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let role = role.to_owned();
+    thread::spawn(move || {
+        loop {
+            // SAFETY: the peer's address is not asked for.
+            let fd = unsafe { libc::accept(socket.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut()) };
+            if fd >= 0 {
+                // SAFETY: accept(2) just made it, and nobody else has it.
+                serve_apart(UnixStream::from(unsafe { OwnedFd::from_raw_fd(fd) }), &role);
+            }
+        }
+    });
+    Ok(())
+}
+
+fn serve_apart(stream: UnixStream, role: &str) {
+    let role = role.to_owned();
+    thread::spawn(move || serve(stream, &role));
+}
+
+/// Errors are the host's to notice: many tests break connections on purpose.
+fn serve(mut stream: UnixStream, role: &str) -> io::Result<()> {
+    let mut buffer = vec![0; CHUNK];
+    match role.split_once(':').unwrap_or((role, "")) {
+        ("echo", _) => loop {
+            match stream.read(&mut buffer)? {
+                0 => return stream.shutdown(Shutdown::Write),
+                count => stream.write_all(&buffer[..count])?,
+            }
+        },
+        ("sink", _) => {
+            let (mut fnv, mut total) = (Fnv::new(), 0);
+            loop {
+                match stream.read(&mut buffer)? {
+                    0 => return stream.write_all(format!("{total} {:016x}\n", fnv.0).as_bytes()),
+                    count => {
+                        total += count;
+                        fnv.update(&buffer[..count]);
+                    }
+                }
+            }
+        }
+        ("source", length) => {
+            let mut left = number(length)? as usize;
+            let mut next = 0_u64;
+            while left > 0 {
+                let count = left.min(CHUNK);
+                for byte in &mut buffer[..count] {
+                    *byte = (next % 251) as u8;
+                    next += 1;
+                }
+                stream.write_all(&buffer[..count])?;
+                left -= count;
+            }
+            // The other direction stays open until the host ends it.
+            stream.shutdown(Shutdown::Write)?;
+            while stream.read(&mut buffer)? > 0 {}
+            Ok(())
+        }
+        ("drop", _) => Ok(()),
+        _ => loop {
+            thread::park();
+        },
+    }
+}

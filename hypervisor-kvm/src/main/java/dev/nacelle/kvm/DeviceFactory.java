@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kvm;
+
+import dev.nacelle.Stage;
+import dev.nacelle.kvm.device.AttachedDevice;
+import dev.nacelle.kvm.device.DeviceResources;
+import dev.nacelle.kvm.device.virtio.BlockDevice;
+import dev.nacelle.kvm.device.virtio.EntropyDevice;
+import dev.nacelle.kvm.device.virtio.MmioTransport;
+import dev.nacelle.kvm.device.virtio.VirtioDevice;
+import dev.nacelle.kvm.sys.ErrnoException;
+import dev.nacelle.kvm.sys.FileDescriptor;
+import dev.nacelle.spi.HypervisorException;
+import dev.nacelle.spi.VmSpec.Disk;
+
+/** Makes a memory-mapped device for one virtual machine. */
+@FunctionalInterface
+interface DeviceFactory {
+  /**
+   * Makes it; when that fails, nothing is left behind.
+   *
+   * @throws HypervisorException when the specification cannot be met
+   * @throws ErrnoException when the host refuses
+   */
+  AttachedDevice create(DeviceResources resources);
+
+  /**
+   * Whether the device's work waits, for a disk or the like: then it gets an event loop of its own,
+   * so that it keeps no other device waiting.
+   */
+  default boolean waits() {
+    return false;
+  }
+
+  /** Gives a virtio device its registers, and closes it when that fails. */
+  static AttachedDevice overMmio(VirtioDevice device) {
+    try {
+      return new MmioTransport(device);
+    } catch (RuntimeException | Error e) {
+      device.close();
+      throw e;
+    }
+  }
+
+  /** The virtio entropy device. */
+  static DeviceFactory entropy() {
+    return resources -> overMmio(new EntropyDevice(resources));
+  }
+
+  /** A virtio block device. */
+  static DeviceFactory disk(Disk disk) {
+    return new DeviceFactory() {
+      @Override
+      public AttachedDevice create(DeviceResources resources) {
+        FileDescriptor image = open(disk);
+        try {
+          checkSize(disk, image);
+          return overMmio(new BlockDevice(resources, image, disk.readOnly(), disk.serial()));
+        } catch (RuntimeException | Error e) {
+          image.close();
+          throw e;
+        }
+      }
+
+      @Override
+      public boolean waits() {
+        return true;
+      }
+    };
+  }
+
+  private static FileDescriptor open(Disk disk) {
+    try {
+      return FileDescriptor.open(disk.image(), !disk.readOnly());
+    } catch (ErrnoException e) {
+      throw new HypervisorException(
+          Stage.CREATE,
+          "cannot open the image of disk " + disk.serial() + ": " + e.getMessage(),
+          null,
+          e);
+    }
+  }
+
+  private static void checkSize(Disk disk, FileDescriptor image) {
+    long size = image.size();
+    if (size % BlockDevice.SECTOR_BYTES != 0) {
+      throw new HypervisorException(
+          Stage.CREATE,
+          "the image of disk "
+              + disk.serial()
+              + ", "
+              + disk.image()
+              + ", has "
+              + size
+              + " bytes, which is no multiple of "
+              + BlockDevice.SECTOR_BYTES,
+          "Give a raw image.",
+          null);
+    }
+  }
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kvm;
+
+import dev.nacelle.kvm.boot.MachineLayout;
+import dev.nacelle.kvm.device.DeviceResources;
+import dev.nacelle.kvm.device.EventLoop;
+import dev.nacelle.kvm.device.InterruptLine;
+import dev.nacelle.kvm.memory.GuestMemory;
+import dev.nacelle.kvm.sys.EventFd;
+import dev.nacelle.kvm.sys.KvmVm;
+import java.util.ArrayList;
+import java.util.List;
+
+/** The n-th place for a memory-mapped device: its addresses, its interrupt, its doorbells. */
+final class DeviceSlot implements DeviceResources, AutoCloseable {
+  private final int number;
+  private final KvmVm vm;
+  private final GuestMemory memory;
+  private final EventLoop loop;
+  private final List<EventFd> doorbells = new ArrayList<>();
+  private final EventFd interrupt = new EventFd();
+
+  DeviceSlot(int number, KvmVm vm, GuestMemory memory, EventLoop loop) {
+    this.number = number;
+    this.vm = vm;
+    this.memory = memory;
+    this.loop = loop;
+    try {
+      vm.connectInterrupt(interrupt, MachineLayout.deviceGsi(number));
+    } catch (RuntimeException e) {
+      interrupt.close();
+      throw e;
+    }
+  }
+
+  @Override
+  public GuestMemory memory() {
+    return memory;
+  }
+
+  @Override
+  public InterruptLine interrupt() {
+    return interrupt::signal;
+  }
+
+  @Override
+  public void doorbell(long offset, int value, Runnable onWrite) {
+    EventFd doorbell = new EventFd();
+    doorbells.add(doorbell);
+    vm.connectDoorbell(doorbell, MachineLayout.deviceAddress(number) + offset, value);
+    loop.register(doorbell, onWrite);
+  }
+
+  @Override
+  public boolean execute(Runnable task) {
+    return loop.execute(task);
+  }
+
+  /** Once the event loop has ended. */
+  @Override
+  public void close() {
+    doorbells.forEach(EventFd::close);
+    interrupt.close();
+  }
+}

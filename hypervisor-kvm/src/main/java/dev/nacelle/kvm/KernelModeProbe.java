@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kvm;
+
+import dev.nacelle.kvm.boot.InitialState;
+import dev.nacelle.kvm.boot.LongMode;
+import dev.nacelle.kvm.memory.GuestMemory;
+import dev.nacelle.kvm.sys.KvmCpuid;
+import dev.nacelle.kvm.sys.KvmSregs;
+import dev.nacelle.spi.VmExit;
+import dev.nacelle.spi.VmExit.Reason;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+
+/**
+ * Runs what every kernel's start needs, in kernel mode, in a machine made for it. A processor with
+ * hardware virtualisation runs such code itself. A KVM without it (PVM, for one) answers every
+ * question about capabilities in the same way, but has to emulate the guest's kernel, and its
+ * emulator does not know these instructions.
+ */
+final class KernelModeProbe {
+  private static final int CODE = 0x1_0000;
+  private static final int IDT = 0x1_1000;
+  // At 0x12000: zeros for cmpxchg16b, then an area for xsave.
+
+  private static final int MEMORY = 1 << 20;
+
+  /** What the processor takes microseconds for. */
+  private static final long PATIENCE_SECONDS = 10;
+
+  // CPUID leaf 1, ECX (Intel SDM volume 2).
+  private static final int CMPXCHG16B = 1 << 13;
+  private static final int XSAVE = 1 << 26;
+
+  private static final String PREPARE_CODE =
+      "bf 00 20 01 00" // mov $0x12000, %edi
+          + " 31 c0" // xor %eax, %eax
+          + " 31 d2" // xor %edx, %edx
+          + " 8d 58 01" // lea 1(%rax), %ebx
+          + " 31 c9"; // xor %ecx, %ecx
+
+  private static final String CMPXCHG16B_CODE = "f0 48 0f c7 0f"; // lock cmpxchg16b (%rdi)
+
+  private static final String XSAVE_CODE =
+      "0f 20 e0" // mov %cr4, %rax
+          + " 0d 00 02 04 00" // or $(OSXSAVE | OSFXSR), %eax
+          + " 0f 22 e0" // mov %rax, %cr4
+          + " 31 c9" // xor %ecx, %ecx
+          + " 31 d2" // xor %edx, %edx
+          + " b8 03 00 00 00" // mov $3, %eax
+          + " 0f 01 d1" // xsetbv
+          + " 0f ae 67 40" // xsave 64(%rdi)
+          + " 0f ae 6f 40"; // xrstor 64(%rdi)
+
+  private static final String BREAKPOINT_CODE = "cc"; // int3
+
+  private static final String POWER_OFF_CODE =
+      "ba 00 06 00 00" // mov $SLEEP_CONTROL_PORT, %edx
+          + " b0 34" // mov $(SLP_EN | SOFT_OFF << 2), %al
+          + " ee"; // out %al, %dx
+
+  private static final String HANDLER_CODE = "48 cf"; // iretq
+
+  private static final int BREAKPOINT_VECTOR = 3;
+  private static final int CODE_SELECTOR = 0x10;
+
+  /** An interrupt gate: present, ring 0 (Intel SDM volume 3, figure 7-8). */
+  private static final int INTERRUPT_GATE = 0x8e00;
+
+  private KernelModeProbe() {}
+
+  /**
+   * Runs it.
+   *
+   * @param supported what this KVM says it can do
+   * @return how the machine ended; {@link Reason#POWER_OFF} when all went well
+   * @throws RuntimeException when the machine cannot be made
+   */
+  static VmExit run(KvmHypervisor hypervisor, KvmCpuid supported) {
+    byte[] code = HexFormat.ofDelimiter(" ").parseHex(code(supported));
+    MachineSpec spec =
+        new MachineSpec(
+            "probe", MEMORY, 1, 1024, (memory, hardware) -> load(memory, code), List.of());
+    try (KvmVirtualMachine machine = hypervisor.create(spec)) {
+      machine.start();
+      return machine.exit().get(PATIENCE_SECONDS, TimeUnit.SECONDS);
+    } catch (TimeoutException e) {
+      return new VmExit(
+          Reason.CRASHED, "some instructions took more than " + PATIENCE_SECONDS + " seconds");
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      return new VmExit(Reason.CLOSED, "the check was interrupted");
+    } catch (ExecutionException e) {
+      throw new AssertionError("an exit never fails", e);
+    }
+  }
+
+  private static String code(KvmCpuid supported) {
+    int features = 0;
+    for (int n = 0; n < supported.count(); n++) {
+      if (supported.leaf(n) == 1) {
+        features = supported.get(n, KvmCpuid.ECX);
+      }
+    }
+    return String.join(
+        " ",
+        PREPARE_CODE,
+        // Every x86-64 processor since 2006, or 2011, has them; a kernel asks before it uses them.
+        (features & CMPXCHG16B) != 0 ? CMPXCHG16B_CODE : "90",
+        (features & XSAVE) != 0 ? XSAVE_CODE : "90",
+        BREAKPOINT_CODE,
+        POWER_OFF_CODE,
+        HANDLER_CODE);
+  }
+
+  private static InitialState load(GuestMemory memory, byte[] code) {
+    memory.putBytes(CODE, code, 0, code.length);
+    int handler = CODE + code.length - 2;
+    ByteBuffer gate = ByteBuffer.allocate(16).order(ByteOrder.LITTLE_ENDIAN);
+    gate.putShort(0, (short) handler)
+        .putShort(2, (short) CODE_SELECTOR)
+        .putShort(4, (short) INTERRUPT_GATE)
+        .putShort(6, (short) (handler >>> 16));
+    memory.putBytes(IDT + BREAKPOINT_VECTOR * 16L, gate.array(), 0, 16);
+    InitialState longMode = LongMode.enter(memory, CODE, 0);
+    return (regs, sregs) -> {
+      longMode.apply(regs, sregs);
+      sregs.setTable(KvmSregs.IDT, IDT, (BREAKPOINT_VECTOR + 1) * 16 - 1);
+    };
+  }
+}

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kvm;
+
+import dev.nacelle.kvm.sys.Capability;
+import dev.nacelle.kvm.sys.Errno;
+import dev.nacelle.kvm.sys.ErrnoException;
+import dev.nacelle.kvm.sys.Kvm;
+import dev.nacelle.spi.HostCheck;
+import dev.nacelle.spi.HostCheck.Finding;
+import dev.nacelle.spi.HostCheck.Status;
+import dev.nacelle.spi.VmExit;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFileAttributes;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Supplier;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+
+/** Finds out, question by question, whether and why not this host can run virtual machines. */
+final class KvmHostCheck {
+  private static final Path CPUINFO = Path.of("/proc/cpuinfo");
+
+  private final String operatingSystem;
+  private final String architecture;
+  private final Path device;
+  private final Supplier<Kvm> opener;
+  private final List<Finding> findings = new ArrayList<>();
+
+  /**
+   * @param operatingSystem os.name
+   * @param architecture os.arch
+   * @param device the device node
+   * @param opener opens it
+   */
+  KvmHostCheck(String operatingSystem, String architecture, Path device, Supplier<Kvm> opener) {
+    this.operatingSystem = operatingSystem;
+    this.architecture = architecture;
+    this.device = device;
+    this.opener = opener;
+  }
+
+  /** Of this host. */
+  static KvmHostCheck ofThisHost() {
+    return new KvmHostCheck(
+        System.getProperty("os.name"), System.getProperty("os.arch"), Kvm.PATH, Kvm::open);
+  }
+
+  /** Asks all questions. */
+  HostCheck run() {
+    Kvm kvm = openUsable();
+    if (kvm != null) {
+      try (KvmHypervisor hypervisor = new KvmHypervisor(kvm)) {
+        runKernelCode(hypervisor, kvm);
+      }
+    }
+    return result();
+  }
+
+  /**
+   * Asks all questions but whether unmodified kernels run.
+   *
+   * @return the device, which is then the caller's; null when a finding says what failed
+   */
+  @Nullable Kvm openUsable() {
+    if (!isSupportedPlatform() || !existsDevice()) {
+      return null;
+    }
+    Kvm kvm = open();
+    if (kvm != null && !(hasApiVersion(kvm) && hasCapabilities(kvm))) {
+      kvm.close();
+      return null;
+    }
+    return kvm;
+  }
+
+  /** What was found so far. */
+  HostCheck result() {
+    return new HostCheck(KvmHypervisorProvider.NAME, findings);
+  }
+
+  private boolean isSupportedPlatform() {
+    String detail = operatingSystem + " on " + architecture;
+    if (operatingSystem.equals("Linux") && architecture.equals("amd64")) {
+      return passed("platform", detail);
+    }
+    return failed("platform", detail, "KVM is driven on Linux on x86-64 only; use such a host.");
+  }
+
+  private boolean existsDevice() {
+    if (Files.exists(device)) {
+      return passed("device-node", device + " exists");
+    }
+    String remedy =
+        switch (hardwareVirtualization()) {
+          case "vmx" -> "Load the module: modprobe kvm_intel";
+          case "svm" -> "Load the module: modprobe kvm_amd";
+          default ->
+              "The processor shows no hardware virtualisation (neither vmx nor svm in "
+                  + CPUINFO
+                  + "): enable VT-x or AMD-V in the firmware, or nested virtualisation for this"
+                  + " virtual machine where it is one";
+        };
+    return failed(
+        "device-node",
+        device + " does not exist",
+        remedy + ". In a container, pass the device in (--device /dev/kvm).");
+  }
+
+  private static String hardwareVirtualization() {
+    try (Stream<String> lines = Files.lines(CPUINFO)) {
+      return lines
+          .filter(line -> line.startsWith("flags"))
+          .flatMap(line -> Stream.of(line.split("\\s+")))
+          .filter(flag -> flag.equals("vmx") || flag.equals("svm"))
+          .findFirst()
+          .orElse("");
+    } catch (IOException | RuntimeException e) {
+      return "";
+    }
+  }
+
+  private @Nullable Kvm open() {
+    try {
+      Kvm kvm = opener.get();
+      passed("device-permission", device + " can be read and written");
+      return kvm;
+    } catch (ErrnoException e) {
+      if (e.errno() == Errno.EACCES || e.errno() == Errno.EPERM) {
+        failed(
+            "device-permission",
+            device + " may not be read and written by user " + user() + describePermissions(),
+            "Add the user to the group kvm (sudo usermod -aG kvm "
+                + user()
+                + ") and log in again; in a container, pass the device in (--device /dev/kvm) and"
+                + " add its group.");
+      } else {
+        failed(
+            "device-permission",
+            "cannot open it: " + e.getMessage(),
+            "Load the KVM module of this processor (modprobe kvm_intel or modprobe kvm_amd); its"
+                + " messages (dmesg) say why it does not work.");
+      }
+    } catch (LinkageError e) {
+      failed(
+          "native-access",
+          "the JNA library cannot be loaded: " + e.getMessage(),
+          "Make the directory for temporary files executable, or set jna.tmpdir to one that is.");
+    }
+    return null;
+  }
+
+  private static String user() {
+    return System.getProperty("user.name");
+  }
+
+  private String describePermissions() {
+    try {
+      PosixFileAttributes attributes = Files.readAttributes(device, PosixFileAttributes.class);
+      return " (it is "
+          + PosixFilePermissions.toString(attributes.permissions())
+          + " "
+          + attributes.owner().getName()
+          + ":"
+          + attributes.group().getName()
+          + ")";
+    } catch (IOException | UnsupportedOperationException e) {
+      return "";
+    }
+  }
+
+  private boolean hasApiVersion(Kvm kvm) {
+    int version;
+    try {
+      version = kvm.apiVersion();
+    } catch (ErrnoException e) {
+      return failed(
+          "api-version",
+          device + " does not answer as KVM does: " + e.getMessage(),
+          "Make " + device + " the KVM device again (character device 10, 232).");
+    }
+    if (version == Kvm.API_VERSION) {
+      return passed("api-version", "KVM API version " + version);
+    }
+    return failed(
+        "api-version",
+        "KVM API version " + version + " instead of " + Kvm.API_VERSION,
+        "Use a Linux kernel since 2.6.22.");
+  }
+
+  private boolean hasCapabilities(Kvm kvm) {
+    List<Capability> missing =
+        Stream.of(Capability.values())
+            .filter(Capability::required)
+            .filter(capability -> kvm.check(capability) == 0)
+            .toList();
+    if (missing.isEmpty()) {
+      return passed("capabilities", "all that are needed are there");
+    }
+    return failed(
+        "capabilities",
+        "this KVM lacks " + String.join(", ", missing.stream().map(Enum::name).toList()),
+        "Use a Linux kernel whose KVM has them; all Debian kernels since 9 do.");
+  }
+
+  private void runKernelCode(KvmHypervisor hypervisor, Kvm kvm) {
+    VmExit exit;
+    try {
+      exit = KernelModeProbe.run(hypervisor, kvm.supportedCpuid());
+    } catch (RuntimeException e) {
+      failed(
+          "virtual-machine",
+          String.valueOf(e.getMessage()),
+          "If another hypervisor (VirtualBox, VMware) is running on this host, end it.");
+      return;
+    }
+    passed("virtual-machine", "a virtual machine can be made");
+    if (exit.reason() == VmExit.Reason.POWER_OFF) {
+      passed(
+          HostCheck.RUNS_UNMODIFIED_KERNELS, "the processor runs the guest's kernel code itself");
+    } else {
+      failed(
+          HostCheck.RUNS_UNMODIFIED_KERNELS,
+          "this KVM emulates the guest's kernel code, and cannot: " + exit.detail(),
+          "Use a host with hardware virtualisation (Intel VT-x or AMD-V); in a cloud, a bare-metal"
+              + " instance or one with nested virtualisation.");
+    }
+  }
+
+  private boolean passed(String name, String detail) {
+    findings.add(new Finding(name, Status.PASSED, detail, null));
+    return true;
+  }
+
+  private boolean failed(String name, String detail, String remedy) {
+    findings.add(new Finding(name, Status.FAILED, detail, remedy));
+    return false;
+  }
+}

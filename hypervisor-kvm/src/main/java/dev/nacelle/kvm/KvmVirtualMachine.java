@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kvm;
+
+import dev.nacelle.kvm.boot.InitialState;
+import dev.nacelle.kvm.boot.MachineLayout;
+import dev.nacelle.kvm.boot.Payload.Hardware;
+import dev.nacelle.kvm.device.AttachedDevice;
+import dev.nacelle.kvm.device.ConsoleRing;
+import dev.nacelle.kvm.device.EventLoop;
+import dev.nacelle.kvm.device.GuestFault;
+import dev.nacelle.kvm.device.I8042;
+import dev.nacelle.kvm.device.MmioBus;
+import dev.nacelle.kvm.device.PortBus;
+import dev.nacelle.kvm.device.PowerControl;
+import dev.nacelle.kvm.device.Rtc;
+import dev.nacelle.kvm.device.Serial;
+import dev.nacelle.kvm.device.virtio.vsock.VsockDevice;
+import dev.nacelle.kvm.memory.GuestAddressException;
+import dev.nacelle.kvm.memory.GuestMemory;
+import dev.nacelle.kvm.sys.Kvm;
+import dev.nacelle.kvm.sys.KvmVm;
+import dev.nacelle.kvm.vcpu.CpuidPolicy;
+import dev.nacelle.kvm.vcpu.Vcpu;
+import dev.nacelle.spi.Console;
+import dev.nacelle.spi.GuestConnection;
+import dev.nacelle.spi.VirtualMachine;
+import dev.nacelle.spi.VmExit;
+import dev.nacelle.spi.VmExit.Reason;
+import dev.nacelle.spi.VmStatistics;
+import java.time.InstantSource;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A virtual machine: its memory, its vCPUs with a thread each, its devices with one event loop, put
+ * together, ended and taken apart.
+ *
+ * <p>It ends once: the first reason counts. The vCPUs then leave the guest; the last one has the
+ * event loop close the devices and complete {@link #exit()}. {@link #close} waits for these threads
+ * before it releases what they use, in this order: vCPUs, event loop, eventfds, the KVM machine,
+ * memory.
+ */
+final class KvmVirtualMachine implements VirtualMachine {
+  /** Of the real-time clock and the keyboard controller, which the ACPI tables do not announce. */
+  private static final int I8042_PORTS = I8042.COMMAND_OFFSET + 1;
+
+  private final Consumer<KvmVirtualMachine> onClosed;
+  private final String name;
+  private final KvmVm vm;
+  private final GuestMemory memory;
+  private final EventLoop loop;
+  private final ConsoleRing console;
+  private final PortBus ports = new PortBus();
+  private final MmioBus mmio = new MmioBus();
+  private final List<AttachedDevice> devices = new ArrayList<>();
+  private final VsockDevice vsock;
+  private final List<Vcpu> vcpus = new ArrayList<>(); // changed under its own lock, while built
+  private final AtomicInteger vcpusInside;
+  private final InitialState initialState;
+
+  private final AtomicReference<@Nullable VmExit> outcome = new AtomicReference<>();
+  private final CompletableFuture<VmExit> exit = new CompletableFuture<>();
+
+  /** What to release, the last acquired first; guarded by this. */
+  private final Deque<Runnable> releases = new ArrayDeque<>();
+
+  private boolean started; // guarded by vcpus
+  private boolean finished; // on the event loop
+
+  /**
+   * Builds it.
+   *
+   * @param onClosed called once, when everything is released
+   * @throws dev.nacelle.kvm.sys.ErrnoException when the host refuses; nothing is left behind
+   * @throws dev.nacelle.spi.HypervisorException when the payload cannot be loaded; likewise
+   */
+  KvmVirtualMachine(
+      Kvm kvm, CpuidPolicy cpuid, MachineSpec spec, Consumer<KvmVirtualMachine> onClosed) {
+    this.onClosed = onClosed;
+    name = spec.name();
+    vcpusInside = new AtomicInteger(spec.cpus());
+    try {
+      memory = acquire(GuestMemory.allocate(spec.memoryBytes()));
+      vm = acquire(kvm.createVm());
+      connectMemory();
+      vm.createIrqchip();
+      loop = new EventLoop("nacelle-" + name + "-io", this::fail);
+      releases.push(this::closeLoop);
+      console = new ConsoleRing(spec.consoleBytes(), loop::execute);
+      addLegacyDevices();
+      vsock = addVsock();
+      spec.devices().forEach(this::add);
+      vm.createPit();
+      createVcpus(cpuid, spec.cpus());
+      // While the vCPUs' threads set them up.
+      initialState = spec.payload().load(memory, new Hardware(spec.cpus(), devices.size()));
+      vcpus.forEach(Vcpu::awaitCreated);
+    } catch (Throwable e) {
+      end(new VmExit(Reason.HOST_ERROR, "not built"));
+      releaseAll();
+      throw e;
+    }
+  }
+
+  private <T extends AutoCloseable> T acquire(T resource) {
+    releases.push(
+        () -> {
+          try {
+            resource.close();
+          } catch (Exception e) {
+            throw new IllegalStateException(e);
+          }
+        });
+    return resource;
+  }
+
+  /**
+   * Before the irqchip: KVM waits for readers of the memory slots (SRCU) whenever they change,
+   * which takes microseconds while there are none, and milliseconds after KVM_CREATE_IRQCHIP.
+   */
+  private void connectMemory() {
+    AtomicInteger slot = new AtomicInteger();
+    memory.forEachRange(
+        (gpa, mapping, offset, length) ->
+            vm.setMemoryRegion(slot.getAndIncrement(), gpa, mapping, offset, length));
+    vm.setTssAddress(MachineLayout.TSS);
+    vm.setIdentityMapAddress(MachineLayout.IDENTITY_MAP);
+  }
+
+  private void addLegacyDevices() {
+    Runnable onReset = () -> end(new VmExit(Reason.RESET, "the guest reset the machine"));
+    Runnable onPowerOff = () -> end(new VmExit(Reason.POWER_OFF, "the guest powered itself off"));
+    ports.add(
+        MachineLayout.COM1,
+        Serial.PORTS,
+        new Serial(console::write, () -> vm.pulseInterrupt(MachineLayout.COM1_GSI)));
+    ports.add(
+        MachineLayout.POWER_PORTS,
+        PowerControl.PORTS,
+        new PowerControl(MachineLayout.SOFT_OFF, MachineLayout.RESET_VALUE, onPowerOff, onReset));
+    ports.add(I8042.FIRST_PORT, I8042_PORTS, new I8042(onReset));
+    ports.add(Rtc.FIRST_PORT, Rtc.PORTS, new Rtc(InstantSource.system()));
+  }
+
+  private void add(DeviceFactory factory) {
+    int number = devices.size();
+    EventLoop itsLoop =
+        factory.waits()
+            ? acquire(new EventLoop("nacelle-" + name + "-io" + number, this::fail))
+            : loop;
+    AttachedDevice device = factory.create(acquire(new DeviceSlot(number, vm, memory, itsLoop)));
+    devices.add(device);
+    mmio.add(MachineLayout.deviceAddress(number), MachineLayout.MMIO_DEVICE_SIZE, device);
+  }
+
+  private VsockDevice addVsock() {
+    AtomicReference<@Nullable VsockDevice> created = new AtomicReference<>();
+    add(
+        resources -> {
+          VsockDevice device = new VsockDevice(resources, FIRST_GUEST_CID);
+          created.set(device);
+          return DeviceFactory.overMmio(device);
+        });
+    return Objects.requireNonNull(created.get());
+  }
+
+  private void createVcpus(CpuidPolicy cpuid, int count) {
+    for (int id = 0; id < count; id++) {
+      Vcpu vcpu =
+          new Vcpu(
+              id,
+              "nacelle-" + name + "-vcpu" + id,
+              vm,
+              cpuid.forVcpu(id, count),
+              ports,
+              mmio,
+              new Vcpu.Listener() {
+                @Override
+                public void ended(VmExit exit) {
+                  end(exit);
+                }
+
+                @Override
+                public void failed(Throwable cause) {
+                  fail(cause);
+                }
+
+                @Override
+                public void left() {
+                  if (vcpusInside.decrementAndGet() == 0) {
+                    loop.execute(KvmVirtualMachine.this::finish);
+                  }
+                }
+              });
+      vcpu.create();
+      releases.push(vcpu::join);
+      synchronized (vcpus) {
+        vcpus.add(vcpu);
+        if (outcome.get() != null) {
+          vcpu.stop(); // a device has failed already
+        }
+      }
+    }
+  }
+
+  @Override
+  public void start() {
+    synchronized (vcpus) {
+      if (started || outcome.get() != null) {
+        throw new IllegalStateException(
+            "the virtual machine " + name + (started ? " was started before" : " has ended"));
+      }
+      started = true;
+    }
+    for (Vcpu vcpu : vcpus) {
+      vcpu.start(vcpu == vcpus.get(0) ? initialState : null);
+    }
+  }
+
+  /** Has the guest end for this reason, unless it is ending already. Any thread. */
+  private void end(VmExit reason) {
+    if (outcome.compareAndSet(null, reason)) {
+      synchronized (vcpus) {
+        vcpus.forEach(Vcpu::stop);
+      }
+    }
+  }
+
+  /** Ends the guest because of what a device, a vCPU or the event loop threw. Any thread. */
+  private void fail(Throwable cause) {
+    if (cause instanceof GuestFault || cause instanceof GuestAddressException) {
+      end(new VmExit(Reason.GUEST_FAULT, String.valueOf(cause.getMessage())));
+    } else {
+      StackTraceElement[] trace = cause.getStackTrace();
+      end(new VmExit(Reason.HOST_ERROR, cause + (trace.length == 0 ? "" : " at " + trace[0])));
+    }
+  }
+
+  /** On the event loop, after the last vCPU has left the guest. */
+  private void finish() {
+    if (finished) {
+      return;
+    }
+    finished = true;
+    for (AttachedDevice device : devices) {
+      try {
+        device.close();
+      } catch (RuntimeException e) {
+        // The others must be closed all the same, and the guest has ended for its own reason.
+      }
+    }
+    console.deliver();
+    VmExit reason = outcome.get();
+    if (reason != null) {
+      exit.complete(reason);
+    }
+  }
+
+  private void closeLoop() {
+    // Has run already, unless the machine could not be built.
+    loop.execute(this::finish);
+    loop.close();
+  }
+
+  @Override
+  public CompletableFuture<VmExit> exit() {
+    return exit.copy();
+  }
+
+  @Override
+  public Listener listen(int port, Consumer<GuestConnection> onConnect) {
+    return vsock.listen(port, onConnect);
+  }
+
+  @Override
+  public CompletableFuture<GuestConnection> connect(int port) {
+    return vsock.connect(port);
+  }
+
+  @Override
+  public Console console() {
+    return console;
+  }
+
+  @Override
+  public VmStatistics statistics() {
+    Map<String, Long> exits = new HashMap<>();
+    vcpus.forEach(vcpu -> vcpu.addExits(exits));
+    return new VmStatistics(vcpus.get(0).firstRunNanoTime(), exits);
+  }
+
+  @Override
+  public void close() {
+    end(new VmExit(Reason.CLOSED, "the virtual machine " + name + " was closed"));
+    if (loop.isCurrent() || vcpus.stream().anyMatch(Vcpu::isCurrent)) {
+      // A callback's thread would wait for its own end.
+      new Thread(this::releaseAll, "nacelle-" + name + "-close").start();
+    } else {
+      releaseAll();
+    }
+  }
+
+  private synchronized void releaseAll() {
+    if (releases.isEmpty()) {
+      return;
+    }
+    while (!releases.isEmpty()) {
+      releases.pop().run();
+    }
+    onClosed.accept(this);
+  }
+
+  @Override
+  public String toString() {
+    return "virtual machine " + name;
+  }
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kvm;
+
+import dev.nacelle.kvm.boot.Payload;
+import java.util.List;
+
+/**
+ * What a virtual machine is made of, besides its virtio socket, which is its first device.
+ *
+ * @param name for messages and thread names
+ * @param memoryBytes size of the RAM, a multiple of 4096
+ * @param cpus number of vCPUs
+ * @param consoleBytes how much of the console's end is kept
+ * @param payload what runs in it
+ * @param devices its other memory-mapped devices, in their order
+ */
+record MachineSpec(
+    String name,
+    long memoryBytes,
+    int cpus,
+    int consoleBytes,
+    Payload payload,
+    List<DeviceFactory> devices) {}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kvm.boot;
+
+import dev.nacelle.kvm.memory.GuestMemory;
+
+/** What a virtual machine runs. */
+@FunctionalInterface
+public interface Payload {
+  /**
+   * Puts it into memory.
+   *
+   * @param memory all zero
+   * @param hardware what the guest has to be told about
+   * @return where it starts
+   * @throws dev.nacelle.spi.HypervisorException when it is no such payload or does not fit
+   */
+  InitialState load(GuestMemory memory, Hardware hardware);
+
+  /**
+   * What the guest has besides memory.
+   *
+   * @param cpus number of vCPUs
+   * @param mmioDevices number of virtio-mmio devices, at {@link MachineLayout#deviceAddress}
+   */
+  record Hardware(int cpus, int mmioDevices) {}
+}

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kvm.device;
+
+/** A memory-mapped device with a life of its own: connections, files. */
+public interface AttachedDevice extends MmioDevice, AutoCloseable {
+  /**
+   * The guest has ended: resets what depends on it and releases what the device holds. Called once,
+   * on the event loop, after the last vCPU has left the guest, or where the machine could not be
+   * built; guest memory is still there. Doorbells and tasks that come later find a closed device.
+   */
+  @Override
+  void close();
+}

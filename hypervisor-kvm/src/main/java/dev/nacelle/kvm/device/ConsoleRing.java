@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kvm.device;
+
+import dev.nacelle.spi.Console;
+import dev.nacelle.spi.VirtualMachine;
+import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+import java.util.List;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.Executor;
+import java.util.function.Consumer;
+
+/**
+ * The end of what the guest wrote to its serial port, in a fixed amount of memory.
+ *
+ * <p>While somebody listens, output is gathered and handed over on {@code executor}; when more
+ * comes than the gathering buffer holds, the guest waits for the listener.
+ */
+public final class ConsoleRing implements Console {
+  private static final int GATHERED = 4096;
+
+  private final Executor executor;
+  private final Runnable delivery = this::deliver;
+
+  private final byte[] ring;
+  private long written;
+
+  /** Held while listeners are called, so that they see the bytes in order. */
+  private final Object delivering = new Object();
+
+  private final List<Consumer<byte[]>> listeners = new CopyOnWriteArrayList<>();
+  private byte[] gathered = {};
+  private int gatheredCount;
+
+  /**
+   * @param capacity how much of the end is kept, in bytes
+   * @param executor hands output over
+   */
+  public ConsoleRing(int capacity, Executor executor) {
+    ring = new byte[capacity];
+    this.executor = executor;
+  }
+
+  /** The guest wrote a byte. */
+  public void write(byte value) {
+    boolean first;
+    boolean full;
+    synchronized (ring) {
+      ring[(int) (written++ % ring.length)] = value;
+      if (listeners.isEmpty()) {
+        return;
+      }
+      first = gatheredCount == 0;
+      gathered[gatheredCount++] = value;
+      full = gatheredCount == gathered.length;
+    }
+    if (full) {
+      deliver();
+    } else if (first) {
+      executor.execute(delivery);
+    }
+  }
+
+  /** Hands over what is gathered, now. */
+  public void deliver() {
+    synchronized (delivering) {
+      byte[] bytes;
+      synchronized (ring) {
+        if (gatheredCount == 0) {
+          return;
+        }
+        bytes = Arrays.copyOf(gathered, gatheredCount);
+        gatheredCount = 0;
+      }
+      for (Consumer<byte[]> listener : listeners) {
+        listener.accept(bytes.clone());
+      }
+    }
+  }
+
+  @Override
+  public String tail() {
+    byte[] bytes;
+    synchronized (ring) {
+      int end = (int) (written % ring.length);
+      if (written < ring.length) {
+        bytes = Arrays.copyOf(ring, end);
+      } else {
+        bytes = new byte[ring.length];
+        System.arraycopy(ring, end, bytes, 0, ring.length - end);
+        System.arraycopy(ring, 0, bytes, ring.length - end, end);
+      }
+    }
+    StringBuilder text = new StringBuilder();
+    new String(bytes, StandardCharsets.UTF_8)
+        .codePoints()
+        .filter(c -> c == '\n' || c == '\t' || !Character.isISOControl(c))
+        .forEach(text::appendCodePoint);
+    return text.toString();
+  }
+
+  @Override
+  public VirtualMachine.Listener stream(Consumer<byte[]> onOutput) {
+    // A wrapper of its own, so that the same consumer can listen twice and stop once.
+    Consumer<byte[]> listener =
+        new Consumer<>() {
+          @Override
+          public void accept(byte[] output) {
+            onOutput.accept(output);
+          }
+        };
+    synchronized (ring) {
+      if (gathered.length == 0) {
+        gathered = new byte[GATHERED];
+      }
+      listeners.add(listener);
+    }
+    return () -> listeners.remove(listener);
+  }
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kvm.device.virtio;
+
+import dev.nacelle.kvm.device.DeviceResources;
+import dev.nacelle.kvm.device.GuestFault;
+import dev.nacelle.kvm.memory.GuestMemory;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A virtio device without its transport: what it offers, and its queues while a driver drives it.
+ *
+ * <p>Queues are processed on the event loop of {@link DeviceResources}; activation and reset come
+ * on vCPU threads. Everything that touches a queue holds {@link #lock}, so that when {@link #reset}
+ * or {@link #close} returns, nothing is in flight and guest memory is not touched any more. Nothing
+ * that could wait for another machine's or the user's code is called with the lock held.
+ */
+public abstract class VirtioDevice implements AutoCloseable {
+  /** Guards the queues and whatever the device keeps with them. */
+  protected final Object lock = new Object();
+
+  /** The guest's memory. */
+  protected final GuestMemory memory;
+
+  private final DeviceResources resources;
+  private final VirtioInterrupt interrupt;
+  private final String name;
+  private final int id;
+  private final long features;
+  private final byte[] configuration;
+  private final int[] queueSizes;
+
+  /** Null unless the driver has activated the device; an element is null where it has no queue. */
+  private @Nullable VirtQueue @Nullable [] queues;
+
+  /**
+   * @param name as Linux calls its driver, for messages
+   * @param id virtio 1.2 section 5
+   * @param features what the device offers beyond what every device does
+   * @param configuration the device's configuration space, which does not change
+   * @param queueSizes the largest size of each queue
+   */
+  protected VirtioDevice(
+      DeviceResources resources,
+      String name,
+      int id,
+      long features,
+      byte[] configuration,
+      int... queueSizes) {
+    this.resources = resources;
+    this.memory = resources.memory();
+    this.interrupt = new VirtioInterrupt(resources.interrupt());
+    this.name = name;
+    this.id = id;
+    this.features =
+        features
+            | VirtioFeatures.VERSION_1
+            | VirtioFeatures.INDIRECT_DESC
+            | VirtioFeatures.EVENT_IDX;
+    this.configuration = configuration.clone();
+    this.queueSizes = queueSizes.clone();
+  }
+
+  final DeviceResources resources() {
+    return resources;
+  }
+
+  final VirtioInterrupt interrupt() {
+    return interrupt;
+  }
+
+  /** The device's name in messages. */
+  public final String name() {
+    return name;
+  }
+
+  final int id() {
+    return id;
+  }
+
+  final long features() {
+    return features;
+  }
+
+  final int queueCount() {
+    return queueSizes.length;
+  }
+
+  final int maximumQueueSize(int queue) {
+    return queueSizes[queue];
+  }
+
+  /** One byte of the configuration space; what is behind its end reads as 0. */
+  final int configurationByte(long offset) {
+    return offset < configuration.length ? Byte.toUnsignedInt(configuration[(int) offset]) : 0;
+  }
+
+  /**
+   * The driver is ready (DRIVER_OK).
+   *
+   * @param layouts one for each queue; null where the driver did not make it ready
+   * @param negotiated features
+   * @throws GuestFault when a layout is not valid
+   */
+  final void activate(@Nullable QueueLayout[] layouts, long negotiated) {
+    @Nullable VirtQueue[] created = new VirtQueue[layouts.length];
+    for (int i = 0; i < layouts.length; i++) {
+      QueueLayout layout = layouts[i];
+      if (layout != null) {
+        String queueName = name + " queue " + i;
+        if (Integer.compareUnsigned(layout.size(), queueSizes[i]) > 0) {
+          throw new GuestFault(
+              queueName
+                  + ": size "
+                  + Integer.toUnsignedString(layout.size())
+                  + " is more than QueueSizeMax, "
+                  + queueSizes[i]);
+        }
+        created[i] = new VirtQueue(memory, queueName, layout, negotiated);
+      }
+    }
+    synchronized (lock) {
+      queues = created;
+      onActivate(negotiated);
+    }
+  }
+
+  /** A queue while the device is active and the driver has made it ready. Call with the lock. */
+  protected final @Nullable VirtQueue queue(int index) {
+    @Nullable VirtQueue[] active = queues;
+    return active == null ? null : active[index];
+  }
+
+  /** The driver takes one queue away (QueueReady = 0). */
+  final void stopQueue(int index) {
+    synchronized (lock) {
+      if (queues != null) {
+        queues[index] = null;
+      }
+    }
+  }
+
+  /** The driver resets the device (virtio 1.2 section 2.4). */
+  final void reset() {
+    deactivate();
+    interrupt.reset();
+    afterReset();
+  }
+
+  protected final void deactivate() {
+    synchronized (lock) {
+      queues = null;
+      onReset();
+    }
+  }
+
+  /** The driver has, or may have, made buffers available. Called on the event loop. */
+  protected final void notified(int queue) {
+    try {
+      process(queue);
+    } catch (RuntimeException | Error e) {
+      // The machine ends by this. Until it has, the device stays away from the guest's memory.
+      deactivate();
+      throw e;
+    }
+  }
+
+  /** Processes a queue; called on the event loop, without the lock. */
+  protected abstract void process(int queue);
+
+  /** The queues are there, with these features. Called with the lock, on a vCPU thread. */
+  protected void onActivate(long negotiated) {}
+
+  /** The queues are gone; also called when there were none. Called with the lock. */
+  protected void onReset() {}
+
+  /** Called after {@link #onReset}, without the lock. */
+  protected void afterReset() {}
+
+  /** Sets the status bit and raises an edge if the driver wants to know of used buffers. */
+  protected final void interruptIfNeeded(VirtQueue queue) {
+    if (queue.interruptNeeded()) {
+      interrupt.usedBuffer();
+    }
+  }
+
+  /** Has process called for the queue again, after whatever else waits on the event loop. */
+  protected final boolean execute(Runnable task) {
+    return resources.execute(task);
+  }
+
+  /** The active queues' states, in order; null for one that is not in use; empty when inactive. */
+  final List<@Nullable QueueState> queueStates() {
+    synchronized (lock) {
+      List<@Nullable QueueState> states = new ArrayList<>();
+      @Nullable VirtQueue[] active = queues;
+      if (active != null) {
+        for (VirtQueue queue : active) {
+          states.add(queue == null ? null : queue.state());
+        }
+      }
+      return states;
+    }
+  }
+
+  /** Takes the queues away for good and releases what the device holds. Idempotent. */
+  @Override
+  public void close() {
+    deactivate();
+  }
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kvm.sys;
+
+import java.lang.ref.Reference;
+
+/**
+ * An epoll(7) set of eventfds, edge triggered: each signal is one event, and the counter is never
+ * read, which saves a system call per event. One thread waits; any thread adds and removes.
+ */
+public final class Epoll implements AutoCloseable {
+  // include/uapi/linux/eventpoll.h; struct epoll_event is packed on x86-64
+  private static final int EPOLL_CLOEXEC = 0x80000;
+  private static final int EPOLL_CTL_ADD = 1;
+  private static final int EPOLL_CTL_DEL = 2;
+  private static final int EPOLLIN = 1;
+  private static final int EPOLLET = 1 << 31;
+  private static final int EVENT_SIZE = 12;
+  private static final int EVENT_DATA = 4;
+
+  private static final int CAPACITY = 64;
+  private static final int FOREVER = -1;
+
+  private final FileDescriptor descriptor;
+  private final NativeStruct ready = new NativeStruct(EVENT_SIZE * CAPACITY);
+
+  /**
+   * @throws ErrnoException when the host has no descriptor left
+   */
+  public Epoll() {
+    int fd = Libc.epoll_create1(EPOLL_CLOEXEC);
+    if (fd < 0) {
+      throw new ErrnoException("epoll_create1", Libc.errno());
+    }
+    descriptor = new FileDescriptor(fd, "epoll");
+  }
+
+  /** Adds an eventfd; {@link #event} will tell the key. An event that came before counts. */
+  public void add(EventFd eventFd, int key) {
+    NativeStruct event = new NativeStruct(EVENT_SIZE);
+    event.bytes().putInt(0, EPOLLIN | EPOLLET).putLong(EVENT_DATA, key);
+    try {
+      control(EPOLL_CTL_ADD, eventFd, event.address());
+    } finally {
+      Reference.reachabilityFence(event);
+    }
+  }
+
+  /** Removes an eventfd, before it is closed. */
+  public void remove(EventFd eventFd) {
+    control(EPOLL_CTL_DEL, eventFd, 0);
+  }
+
+  private void control(int operation, EventFd eventFd, long event) {
+    if (Libc.epoll_ctl(descriptor.fd(), operation, eventFd.descriptor().fd(), event) < 0) {
+      throw new ErrnoException("epoll_ctl", Libc.errno());
+    }
+  }
+
+  /**
+   * Waits for events, without a time limit.
+   *
+   * @return how many there are, at least 1
+   */
+  public int await() {
+    try {
+      while (true) {
+        int n = Libc.epoll_wait(descriptor.fd(), ready.address(), CAPACITY, FOREVER);
+        if (n > 0) {
+          return n;
+        }
+        int errno = Libc.errno();
+        if (n < 0 && errno != Errno.EINTR) {
+          throw new ErrnoException("epoll_wait", errno);
+        }
+      }
+    } finally {
+      Reference.reachabilityFence(ready);
+    }
+  }
+
+  /** The key of one of the events of the last {@link #await}. */
+  public int event(int index) {
+    return ready.bytes().getInt(index * EVENT_SIZE + EVENT_DATA);
+  }
+
+  @Override
+  public void close() {
+    descriptor.close();
+  }
+}

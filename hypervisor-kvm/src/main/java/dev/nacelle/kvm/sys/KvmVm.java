@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kvm.sys;
+
+import java.nio.ByteBuffer;
+
+/**
+ * A KVM virtual machine: the VM ioctls (KVM API section 4). Safe for use from several threads,
+ * until {@link #close}. The kernel frees it when this and all its vCPUs are closed.
+ */
+public final class KvmVm implements AutoCloseable {
+  /** struct kvm_userspace_memory_region (section 4.35). */
+  static final int MEMORY_REGION_SIZE = 32;
+
+  /** struct kvm_pit_config (section 4.71). */
+  static final int PIT_CONFIG_SIZE = 64;
+
+  /** Has the kernel answer port 0x61, which belongs to the PIT's second channel. */
+  private static final int KVM_PIT_SPEAKER_DUMMY = 1;
+
+  /** struct kvm_irqfd (section 4.75). */
+  static final int IRQFD_SIZE = 32;
+
+  /** struct kvm_ioeventfd (section 4.59). */
+  static final int IOEVENTFD_SIZE = 64;
+
+  private static final int KVM_IOEVENTFD_FLAG_DATAMATCH = 1;
+
+  /** struct kvm_irq_level (section 4.25). */
+  static final int IRQ_LEVEL_SIZE = 8;
+
+  private final FileDescriptor descriptor;
+  private final int vcpuMappingSize;
+  private final NativeStruct irqLevel = new NativeStruct(IRQ_LEVEL_SIZE);
+
+  KvmVm(FileDescriptor descriptor, int vcpuMappingSize) {
+    this.descriptor = descriptor;
+    this.vcpuMappingSize = vcpuMappingSize;
+  }
+
+  /** KVM_SET_USER_MEMORY_REGION (section 4.35): backs guest physical addresses with host memory. */
+  public void setMemoryRegion(int slot, long gpa, Mapping mapping, long offset, long length) {
+    NativeStruct region = new NativeStruct(MEMORY_REGION_SIZE);
+    region
+        .bytes()
+        .putInt(0, slot)
+        .putLong(8, gpa)
+        .putLong(16, length)
+        .putLong(24, mapping.address(offset, length));
+    Ioctl.KVM_SET_USER_MEMORY_REGION.call(descriptor, region);
+  }
+
+  /**
+   * KVM_SET_TSS_ADDR (section 4.35): where Intel processors without "unrestricted guest" keep three
+   * pages for the guest's real mode.
+   */
+  public void setTssAddress(long gpa) {
+    Ioctl.KVM_SET_TSS_ADDR.call(descriptor, gpa);
+  }
+
+  /** KVM_SET_IDENTITY_MAP_ADDR (section 4.36): the same for a page of page tables. */
+  public void setIdentityMapAddress(long gpa) {
+    NativeStruct address = new NativeStruct(Long.BYTES);
+    address.bytes().putLong(0, gpa);
+    Ioctl.KVM_SET_IDENTITY_MAP_ADDR.call(descriptor, address);
+  }
+
+  /** KVM_CREATE_IRQCHIP (section 4.24): PICs, I/O APIC and a local APIC for each later vCPU. */
+  public void createIrqchip() {
+    Ioctl.KVM_CREATE_IRQCHIP.call(descriptor, 0);
+  }
+
+  /** KVM_CREATE_PIT2 (section 4.71). */
+  public void createPit() {
+    NativeStruct config = new NativeStruct(PIT_CONFIG_SIZE);
+    config.bytes().putInt(0, KVM_PIT_SPEAKER_DUMMY);
+    Ioctl.KVM_CREATE_PIT2.call(descriptor, config);
+  }
+
+  /** KVM_IRQFD (section 4.75): each signal is an edge of an interrupt line, until it is closed. */
+  public void connectInterrupt(EventFd eventFd, int gsi) {
+    NativeStruct irqfd = new NativeStruct(IRQFD_SIZE);
+    irqfd.bytes().putInt(0, eventFd.descriptor().fd()).putInt(4, gsi);
+    Ioctl.KVM_IRQFD.call(descriptor, irqfd);
+  }
+
+  /**
+   * KVM_IOEVENTFD (section 4.59): a guest's 4-byte write of one value to an MMIO address signals
+   * instead of stopping the vCPU.
+   */
+  public void connectDoorbell(EventFd eventFd, long gpa, int value) {
+    NativeStruct ioeventfd = new NativeStruct(IOEVENTFD_SIZE);
+    ByteBuffer bytes = ioeventfd.bytes();
+    bytes
+        .putLong(0, Integer.toUnsignedLong(value))
+        .putLong(8, gpa)
+        .putInt(16, Integer.BYTES)
+        .putInt(20, eventFd.descriptor().fd())
+        .putInt(24, KVM_IOEVENTFD_FLAG_DATAMATCH);
+    Ioctl.KVM_IOEVENTFD.call(descriptor, ioeventfd);
+  }
+
+  /** KVM_IRQ_LINE (section 4.25), up and down again: an edge, without a descriptor of its own. */
+  public synchronized void pulseInterrupt(int gsi) {
+    irqLevel.bytes().putInt(0, gsi).putInt(4, 1);
+    Ioctl.KVM_IRQ_LINE.call(descriptor, irqLevel);
+    irqLevel.bytes().putInt(4, 0);
+    Ioctl.KVM_IRQ_LINE.call(descriptor, irqLevel);
+  }
+
+  /**
+   * KVM_CREATE_VCPU (section 4.7). Called by the thread that will run it.
+   *
+   * @param id from 0 on; its local APIC's identifier
+   */
+  public KvmVcpu createVcpu(int id) {
+    int fd = Ioctl.KVM_CREATE_VCPU.call(descriptor, id);
+    FileDescriptor vcpu = new FileDescriptor(fd, "KVM vCPU " + id);
+    try {
+      return new KvmVcpu(vcpu, Mapping.shared(vcpu, vcpuMappingSize));
+    } catch (RuntimeException e) {
+      vcpu.close();
+      throw e;
+    }
+  }
+
+  @Override
+  public void close() {
+    descriptor.close();
+  }
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kvm.sys;
+
+import com.sun.jna.Pointer;
+import java.nio.ByteBuffer;
+
+/**
+ * Owns one range of mapped memory. Whoever closes it guarantees that no buffer of {@link #buffer}
+ * is used any more: access after munmap would end the whole process.
+ */
+public final class Mapping implements AutoCloseable {
+  // include/uapi/asm-generic/mman-common.h
+  private static final int PROT_READ = 1;
+  private static final int PROT_WRITE = 2;
+  private static final int MAP_SHARED = 1;
+  private static final int MAP_PRIVATE = 2;
+  private static final int MAP_ANONYMOUS = 0x20;
+  private static final int MAP_NORESERVE = 0x4000;
+  private static final long MAP_FAILED = -1;
+  private static final int MADV_HUGEPAGE = 14;
+
+  /** Of x86-64. */
+  private static final long HUGE_PAGE = 2 << 20;
+
+  /** arch/x86/entry/syscalls/syscall_64.tbl. */
+  private static final long SYS_GETRANDOM = 318;
+
+  private final long address;
+  private final long length;
+  private boolean closed;
+
+  private Mapping(long address, long length) {
+    this.address = address;
+    this.length = length;
+  }
+
+  /**
+   * Maps zeroed private memory, which takes space of the host only where it is touched.
+   *
+   * @param length in bytes, positive
+   * @throws ErrnoException when the host refuses
+   */
+  public static Mapping anonymous(long length) {
+    return map(length, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, "anonymous memory");
+  }
+
+  /**
+   * As {@link #anonymous}, a multiple of 4096 bytes, aligned so that {@link #preferHugePages} can
+   * have them.
+   *
+   * @throws ErrnoException when the host refuses
+   */
+  public static Mapping aligned(long length) {
+    if (length < HUGE_PAGE) {
+      return anonymous(length);
+    }
+    Mapping roomy = anonymous(length + HUGE_PAGE);
+    long start = roomy.address + HUGE_PAGE - 1 & -HUGE_PAGE;
+    unmap(roomy.address, start - roomy.address);
+    unmap(start + length, roomy.address + roomy.length - (start + length));
+    return new Mapping(start, length);
+  }
+
+  private static void unmap(long address, long length) {
+    if (length > 0) {
+      int ignored = Libc.munmap(address, length);
+    }
+  }
+
+  /** Maps the start of a file, shared with the kernel and with everybody else. */
+  public static Mapping shared(FileDescriptor file, long length) {
+    return map(length, MAP_SHARED, file.fd(), file.name());
+  }
+
+  private static Mapping map(long length, int flags, int fd, String what) {
+    long address = Libc.mmap(0, length, PROT_READ | PROT_WRITE, flags, fd, 0);
+    if (address == MAP_FAILED) {
+      throw new ErrnoException("mmap of " + length + " bytes, " + what, Libc.errno());
+    }
+    return new Mapping(address, length);
+  }
+
+  /** The size in bytes. */
+  public long length() {
+    return length;
+  }
+
+  /**
+   * The address of a part, for a system call.
+   *
+   * @throws IndexOutOfBoundsException when the part is not inside
+   * @throws IllegalStateException when closed
+   */
+  synchronized long address(long offset, long size) {
+    if (closed) {
+      throw new IllegalStateException("the memory is unmapped");
+    }
+    if (offset < 0 || size < 0 || offset > length - size) {
+      throw new IndexOutOfBoundsException(
+          size + " bytes at " + offset + " of a mapping of " + length);
+    }
+    return address + offset;
+  }
+
+  /** Asks for what is touched from now on to come in pages of 2 MiB, where the host has them. */
+  public void preferHugePages() {
+    // Only a wish: an error means that this host has none.
+    int ignored = Libc.madvise(address(0, length), length, MADV_HUGEPAGE);
+  }
+
+  /** A part as a buffer, big endian as all new buffers are. */
+  public ByteBuffer buffer(long offset, int size) {
+    // Safe: the range was checked, and the owner unmaps only after the buffer's last use.
+    return new Pointer(address(offset, size)).getByteBuffer(0, size);
+  }
+
+  /**
+   * Fills a part from the kernel's random number generator; waits if that is not initialised yet.
+   *
+   * @throws ErrnoException when the kernel has none (before Linux 3.17)
+   */
+  public void fillRandom(long offset, long size) {
+    long address = address(offset, size);
+    for (long done = 0; done < size; ) {
+      long n = Libc.syscall(SYS_GETRANDOM, address + done, size - done, 0, 0);
+      if (n >= 0) {
+        done += n;
+        continue;
+      }
+      int errno = Libc.errno();
+      if (errno != Errno.EINTR) {
+        throw new ErrnoException("getrandom", errno);
+      }
+    }
+  }
+
+  @Override
+  public synchronized void close() {
+    if (!closed) {
+      closed = true;
+      int ignored = Libc.munmap(address, length);
+    }
+  }
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kvm.sys;
+
+import java.lang.ref.Reference;
+
+/**
+ * The signal that makes a vCPU thread leave the guest.
+ *
+ * <p>The thread blocks it always, and KVM_SET_SIGNAL_MASK unblocks it just while the guest runs: a
+ * signal that comes at any other moment waits and ends the next KVM_RUN at its start, so no kick is
+ * lost. It is never delivered, so no handler is installed and nothing of the process changes,
+ * whatever the process, the JVM or another library does with signals. The price is that it must
+ * never meet a thread that does not block it: that would end the process. So {@link #send} is
+ * called only while the target is known to be alive, under a lock, and the target takes what was
+ * sent ({@link #drain}) before it ends, because the JVM restores the mask of a thread that ends.
+ */
+public final class ThreadSignal {
+  /** A real-time signal far from those that C libraries keep for themselves (32 to 34). */
+  private static final int SIGNAL = 50;
+
+  /** The kernel's sigset_t, in bytes; signal n is bit n - 1. */
+  static final int MASK_SIZE = 8;
+
+  private static final long MASK = 1L << (SIGNAL - 1);
+
+  // arch/x86/entry/syscalls/syscall_64.tbl
+  private static final long SYS_RT_SIGPROCMASK = 14;
+  private static final long SYS_RT_SIGTIMEDWAIT = 128;
+  private static final long SYS_GETTID = 186;
+  private static final long SYS_TGKILL = 234;
+
+  private static final int SIG_BLOCK = 0;
+
+  /** struct timespec, in bytes. */
+  private static final int TIMESPEC_SIZE = 16;
+
+  private ThreadSignal() {}
+
+  /**
+   * Blocks the signal in the calling thread, for the rest of its life.
+   *
+   * @return the mask for KVM_SET_SIGNAL_MASK: what the thread blocked before
+   */
+  public static long block() {
+    NativeStruct masks = new NativeStruct(2 * MASK_SIZE);
+    masks.bytes().putLong(0, MASK);
+    long address = masks.address();
+    // Not pthread_sigmask: its set is the C library's, KVM wants the kernel's.
+    try {
+      if (Libc.syscall(SYS_RT_SIGPROCMASK, SIG_BLOCK, address, address + MASK_SIZE, MASK_SIZE)
+          < 0) {
+        throw new ErrnoException("rt_sigprocmask", Libc.errno());
+      }
+    } finally {
+      Reference.reachabilityFence(masks);
+    }
+    return masks.bytes().getLong(MASK_SIZE) & ~MASK;
+  }
+
+  /** The calling thread, for {@link #send}. */
+  public static int currentThread() {
+    return (int) Libc.syscall(SYS_GETTID, 0, 0, 0, 0);
+  }
+
+  /**
+   * Takes the signals that were sent to the calling thread, once no more can come.
+   *
+   * @throws ErrnoException never, as far as signal(7) tells
+   */
+  public static void drain() {
+    NativeStruct arguments = new NativeStruct(MASK_SIZE + TIMESPEC_SIZE);
+    arguments.bytes().putLong(0, MASK);
+    long set = arguments.address();
+    long noTime = set + MASK_SIZE;
+    int errno;
+    try {
+      while (Libc.syscall(SYS_RT_SIGTIMEDWAIT, set, 0, noTime, MASK_SIZE) >= 0) {
+        // One of those that were queued.
+      }
+      errno = Libc.errno();
+    } finally {
+      Reference.reachabilityFence(arguments);
+    }
+    if (errno == Errno.EINTR) {
+      drain();
+    } else if (errno != Errno.EAGAIN) {
+      throw new ErrnoException("rt_sigtimedwait", errno);
+    }
+  }
+
+  /**
+   * Makes a thread of this process that has called {@link #block}, and has not ended, leave the
+   * guest.
+   */
+  public static void send(int thread) {
+    if (Libc.syscall(SYS_TGKILL, ProcessHandle.current().pid(), thread, SIGNAL, 0) < 0) {
+      throw new ErrnoException("tgkill", Libc.errno());
+    }
+  }
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kvm.vcpu;
+
+import dev.nacelle.kvm.sys.KvmRegs;
+import dev.nacelle.kvm.sys.KvmRun;
+import dev.nacelle.kvm.sys.KvmVcpu;
+import dev.nacelle.spi.VmExit;
+import dev.nacelle.spi.VmExit.Reason;
+import java.nio.ByteBuffer;
+import java.util.HexFormat;
+
+/** What an exit that ends the guest means (KVM API section 5). */
+final class Exits {
+  // Suberrors of KVM_EXIT_INTERNAL_ERROR (include/uapi/linux/kvm.h).
+  private static final int SUBERROR_EMULATION = 1;
+  private static final int SUBERROR_SIMULTANEOUS_EXCEPTION = 2;
+  private static final int SUBERROR_DELIVERY = 3;
+  private static final int SUBERROR_UNEXPECTED_EXIT = 4;
+
+  /** The longest instruction of x86. */
+  private static final int MAX_INSTRUCTION = 15;
+
+  /** RIP after a reset (Intel SDM volume 3, table 10-1). */
+  private static final int RESET_VECTOR = 0xfff0;
+
+  private Exits() {}
+
+  /** Describes the exit that a vCPU just had. */
+  static VmExit describe(int reason, int vcpu, KvmVcpu kvm) {
+    ByteBuffer run = kvm.run();
+    return switch (reason) {
+      case KvmRun.EXIT_SHUTDOWN ->
+          new VmExit(Reason.CRASHED, "vCPU " + vcpu + " had a triple fault" + atUnlessReset(kvm));
+      case KvmRun.EXIT_SYSTEM_EVENT -> systemEvent(run.getInt(KvmRun.SYSTEM_EVENT_TYPE));
+      case KvmRun.EXIT_INTERNAL_ERROR ->
+          new VmExit(
+              Reason.CRASHED, "KVM cannot go on with vCPU " + vcpu + ": " + error(run) + at(kvm));
+      case KvmRun.EXIT_FAIL_ENTRY ->
+          new VmExit(
+              Reason.HOST_ERROR,
+              "the processor refused to enter the guest on vCPU "
+                  + vcpu
+                  + ": hardware reason 0x"
+                  + Long.toHexString(run.getLong(KvmRun.FAIL_ENTRY_HARDWARE_REASON))
+                  + at(kvm));
+      case KvmRun.EXIT_UNKNOWN ->
+          new VmExit(
+              Reason.HOST_ERROR,
+              "KVM does not know why vCPU "
+                  + vcpu
+                  + " left the guest: hardware reason 0x"
+                  + Long.toHexString(run.getLong(KvmRun.UNKNOWN_HARDWARE_REASON))
+                  + at(kvm));
+      default ->
+          new VmExit(
+              Reason.HOST_ERROR,
+              "vCPU "
+                  + vcpu
+                  + " left the guest for a reason that was never enabled: "
+                  + ExitReason.name(reason)
+                  + at(kvm));
+    };
+  }
+
+  private static VmExit systemEvent(int type) {
+    return switch (type) {
+      case KvmRun.SYSTEM_EVENT_SHUTDOWN ->
+          new VmExit(Reason.POWER_OFF, "the guest powered off (system event)");
+      case KvmRun.SYSTEM_EVENT_RESET ->
+          new VmExit(Reason.RESET, "the guest asked for a reset (system event)");
+      default -> new VmExit(Reason.CRASHED, "the guest reported that it crashed: event " + type);
+    };
+  }
+
+  private static String error(ByteBuffer run) {
+    int suberror = run.getInt(KvmRun.INTERNAL_SUBERROR);
+    return switch (suberror) {
+      case SUBERROR_EMULATION -> "it cannot emulate an instruction" + instruction(run);
+      case SUBERROR_SIMULTANEOUS_EXCEPTION -> "simultaneous exceptions";
+      case SUBERROR_DELIVERY -> "an exit while an event was delivered";
+      case SUBERROR_UNEXPECTED_EXIT -> "an unexpected hardware exit";
+      default -> "internal error " + suberror;
+    };
+  }
+
+  private static String instruction(ByteBuffer run) {
+    boolean told =
+        run.getInt(KvmRun.INTERNAL_COUNT) > 0
+            && (run.getLong(KvmRun.EMULATION_FLAGS) & KvmRun.EMULATION_FLAG_INSTRUCTION) != 0;
+    int size = run.get(KvmRun.EMULATION_INSTRUCTION_SIZE);
+    if (!told || size <= 0 || size > MAX_INSTRUCTION) {
+      return "";
+    }
+    byte[] bytes = new byte[size];
+    run.get(KvmRun.EMULATION_INSTRUCTION, bytes);
+    return " (" + HexFormat.ofDelimiter(" ").formatHex(bytes) + ")";
+  }
+
+  /** On AMD processors, KVM has reset the vCPU by now: it cannot know better where it was. */
+  private static String atUnlessReset(KvmVcpu kvm) {
+    return instructionPointer(kvm) == RESET_VECTOR ? "" : at(kvm);
+  }
+
+  private static String at(KvmVcpu kvm) {
+    return ", at instruction 0x" + Long.toHexString(instructionPointer(kvm));
+  }
+
+  private static long instructionPointer(KvmVcpu kvm) {
+    KvmRegs regs = new KvmRegs();
+    kvm.get(regs);
+    return regs.get(KvmRegs.RIP);
+  }
+}

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kvm.vcpu;
+
+import dev.nacelle.kvm.boot.InitialState;
+import dev.nacelle.kvm.device.MmioBus;
+import dev.nacelle.kvm.device.PortBus;
+import dev.nacelle.kvm.sys.Errno;
+import dev.nacelle.kvm.sys.ErrnoException;
+import dev.nacelle.kvm.sys.KvmCpuid;
+import dev.nacelle.kvm.sys.KvmMsrs;
+import dev.nacelle.kvm.sys.KvmRegs;
+import dev.nacelle.kvm.sys.KvmRun;
+import dev.nacelle.kvm.sys.KvmSregs;
+import dev.nacelle.kvm.sys.KvmVcpu;
+import dev.nacelle.kvm.sys.KvmVm;
+import dev.nacelle.kvm.sys.ThreadSignal;
+import dev.nacelle.spi.VmExit;
+import java.nio.ByteBuffer;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A virtual processor and the thread that creates, runs and destroys it. The thread answers each
+ * exit from the buses, without allocating, until the guest ends or {@link #stop} is called.
+ */
+public final class Vcpu {
+  /** What a vCPU tells its machine; called on its thread. */
+  public interface Listener {
+    /** The guest has ended. Other vCPUs may have said so before. */
+    void ended(VmExit exit);
+
+    /** Something was thrown. */
+    void failed(Throwable cause);
+
+    /** The vCPU will not enter the guest again; called once, last. */
+    void left();
+  }
+
+  /** IA32_MTRR_DEF_TYPE (Intel SDM volume 3, section 12.11.2.1): on, all memory write back. */
+  private static final int MTRR_DEF_TYPE = 0x2ff;
+
+  private static final int MTRR_ENABLED_WRITE_BACK = 1 << 11 | 6;
+
+  private final int id;
+  private final KvmVm vm;
+  private final KvmCpuid cpuid;
+  private final PortBus ports;
+  private final MmioBus mmio;
+  private final Listener listener;
+  private final ExitCounters counters = new ExitCounters();
+  private final CompletableFuture<@Nullable Void> ready = new CompletableFuture<>();
+  private final Thread thread;
+
+  private volatile boolean stopped;
+  private volatile long firstRun;
+
+  /** The thread for {@link ThreadSignal}, or 0 while it cannot be signalled; guarded by this. */
+  private int signalTarget;
+
+  private boolean started; // guarded by this
+  private @Nullable InitialState initialState; // guarded by this
+
+  /**
+   * Prepares it; {@link #create} makes it.
+   *
+   * @param id its number, from 0
+   * @param threadName of its thread
+   */
+  public Vcpu(
+      int id,
+      String threadName,
+      KvmVm vm,
+      KvmCpuid cpuid,
+      PortBus ports,
+      MmioBus mmio,
+      Listener listener) {
+    this.id = id;
+    this.vm = vm;
+    this.cpuid = cpuid;
+    this.ports = ports;
+    this.mmio = mmio;
+    this.listener = listener;
+    thread = new Thread(this::live, threadName);
+    thread.setDaemon(true);
+  }
+
+  /** Starts the thread, which creates the vCPU and then waits for {@link #start}. */
+  public void create() {
+    thread.start();
+  }
+
+  /** Waits until the vCPU exists, and throws what kept it from that. */
+  public void awaitCreated() {
+    try {
+      ready.join();
+    } catch (CompletionException e) {
+      if (e.getCause() instanceof RuntimeException cause) {
+        throw cause;
+      }
+      throw e;
+    }
+  }
+
+  /**
+   * Enters the guest.
+   *
+   * @param state of the first vCPU; null for the others, which wait for its signal (INIT, SIPI)
+   */
+  public synchronized void start(@Nullable InitialState state) {
+    started = true;
+    initialState = state;
+    notifyAll();
+  }
+
+  /** Has the thread leave the guest, and end. Idempotent, safe from any thread, does not wait. */
+  public synchronized void stop() {
+    stopped = true;
+    notifyAll();
+    if (signalTarget != 0) {
+      ThreadSignal.send(signalTarget);
+    }
+  }
+
+  /** Waits for the thread's end. */
+  public void join() {
+    boolean interrupted = false;
+    while (true) {
+      try {
+        thread.join();
+        break;
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  /** Whether the caller is this vCPU's thread. */
+  public boolean isCurrent() {
+    return thread.equals(Thread.currentThread());
+  }
+
+  /** {@link System#nanoTime} just before it first entered the guest, or 0. */
+  public long firstRunNanoTime() {
+    return firstRun;
+  }
+
+  /** Adds this vCPU's exits by reason to those in a map. */
+  public void addExits(Map<String, Long> sums) {
+    counters.addTo(sums);
+  }
+
+  private void live() {
+    try (KvmVcpu kvm = vm.createVcpu(id)) {
+      configure(kvm);
+      ready.complete(null);
+      if (awaitStart(kvm)) {
+        firstRun = System.nanoTime();
+        run(kvm);
+      }
+    } catch (Throwable e) {
+      if (!ready.completeExceptionally(e)) {
+        listener.failed(e);
+      }
+    } finally {
+      synchronized (this) {
+        signalTarget = 0;
+      }
+      ThreadSignal.drain();
+      listener.left();
+    }
+  }
+
+  private void configure(KvmVcpu kvm) {
+    // First: which MSRs there are, and what they may hold, depends on CPUID.
+    kvm.set(cpuid);
+    KvmMsrs msrs = new KvmMsrs(1).add(MTRR_DEF_TYPE, MTRR_ENABLED_WRITE_BACK);
+    int done = kvm.set(msrs);
+    if (done < msrs.count()) {
+      throw new IllegalStateException("KVM refuses MSR 0x" + Integer.toHexString(msrs.index(done)));
+    }
+    kvm.setSignalMask(ThreadSignal.block());
+    synchronized (this) {
+      signalTarget = ThreadSignal.currentThread();
+    }
+  }
+
+  /** False when it shall end without having run. */
+  private boolean awaitStart(KvmVcpu kvm) throws InterruptedException {
+    InitialState state;
+    synchronized (this) {
+      while (!started && !stopped) {
+        wait();
+      }
+      state = initialState;
+    }
+    if (stopped) {
+      return false;
+    }
+    if (state != null) {
+      KvmRegs regs = new KvmRegs();
+      KvmSregs sregs = new KvmSregs();
+      kvm.get(sregs);
+      state.apply(regs, sregs);
+      kvm.set(sregs);
+      kvm.set(regs);
+    }
+    return true;
+  }
+
+  private void run(KvmVcpu kvm) {
+    ByteBuffer run = kvm.run();
+    while (!stopped) {
+      int errno = kvm.enter();
+      if (errno == 0) {
+        answer(kvm, run);
+      } else if (errno != Errno.EINTR && errno != Errno.EAGAIN) {
+        // EINTR: a kick, or a signal of somebody else's. EAGAIN: a vCPU that waited for its start.
+        throw new ErrnoException("KVM_RUN", errno);
+      }
+    }
+  }
+
+  private void answer(KvmVcpu kvm, ByteBuffer run) {
+    int reason = run.getInt(KvmRun.EXIT_REASON);
+    switch (reason) {
+      case KvmRun.EXIT_IO -> answerPort(run);
+      case KvmRun.EXIT_MMIO -> answerMmio(run);
+      default -> {
+        counters.countReason(reason);
+        if (reason != KvmRun.EXIT_INTR) {
+          listener.ended(Exits.describe(reason, id, kvm));
+        }
+      }
+    }
+  }
+
+  /** IN, OUT, INS and OUTS: {@code count} items of {@code size} bytes each. */
+  private void answerPort(ByteBuffer run) {
+    boolean write = run.get(KvmRun.IO_DIRECTION) == KvmRun.IO_OUT;
+    int size = run.get(KvmRun.IO_SIZE);
+    int port = Short.toUnsignedInt(run.getShort(KvmRun.IO_PORT));
+    int count = run.getInt(KvmRun.IO_COUNT);
+    int data = (int) run.getLong(KvmRun.IO_DATA_OFFSET);
+    counters.countPort(port, write);
+    for (int i = 0; i < count; i++, data += size) {
+      if (write) {
+        ports.write(port, size, (int) getData(run, data, size));
+      } else {
+        putData(run, data, size, ports.read(port, size));
+      }
+    }
+  }
+
+  private void answerMmio(ByteBuffer run) {
+    long address = run.getLong(KvmRun.MMIO_ADDRESS);
+    int size = run.getInt(KvmRun.MMIO_LENGTH);
+    boolean write = run.get(KvmRun.MMIO_IS_WRITE) != 0;
+    counters.countMmio(address, write);
+    if (write) {
+      mmio.write(address, size, getData(run, KvmRun.MMIO_DATA, size));
+    } else {
+      putData(run, KvmRun.MMIO_DATA, size, mmio.read(address, size));
+    }
+  }
+
+  private static long getData(ByteBuffer run, int at, int size) {
+    return switch (size) {
+      case 1 -> run.get(at) & 0xffL;
+      case 2 -> run.getShort(at) & 0xffffL;
+      case 4 -> run.getInt(at) & 0xffff_ffffL;
+      default -> run.getLong(at);
+    };
+  }
+
+  private static void putData(ByteBuffer run, int at, int size, long value) {
+    switch (size) {
+      case 1 -> run.put(at, (byte) value);
+      case 2 -> run.putShort(at, (short) value);
+      case 4 -> run.putInt(at, (int) value);
+      default -> run.putLong(at, value);
+    }
+  }
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kvm;
+
+import static com.tngtech.archunit.base.DescribedPredicate.not;
+import static com.tngtech.archunit.core.domain.JavaClass.Predicates.belongToAnyOf;
+import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAPackage;
+import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAnyPackage;
+import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.classes;
+import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
+
+import com.tngtech.archunit.core.importer.ImportOption;
+import com.tngtech.archunit.junit.AnalyzeClasses;
+import com.tngtech.archunit.junit.ArchTest;
+import com.tngtech.archunit.lang.ArchRule;
+import dev.nacelle.NacelleException;
+import dev.nacelle.Stage;
+
+/** Who may know what. */
+@AnalyzeClasses(packages = "dev.nacelle.kvm", importOptions = ImportOption.DoNotIncludeTests.class)
+class ArchitectureTest {
+  @ArchTest
+  static final ArchRule RAW_ADDRESSES_STAY_WITH_SYSTEM_CALLS_AND_MEMORY =
+      noClasses()
+          .that()
+          .resideOutsideOfPackages("dev.nacelle.kvm.sys", "dev.nacelle.kvm.memory")
+          .should()
+          .dependOnClassesThat(resideInAnyPackage("com.sun.jna..", "sun.misc..", "jdk.internal.."));
+
+  @ArchTest
+  static final ArchRule ONLY_THE_SPI_OF_CORE_IS_KNOWN =
+      noClasses()
+          .should()
+          .dependOnClassesThat(
+              resideInAPackage("dev.nacelle..")
+                  .and(not(resideInAnyPackage("dev.nacelle.kvm..", "dev.nacelle.spi")))
+                  .and(not(belongToAnyOf(NacelleException.class, Stage.class))));
+
+  @ArchTest
+  static final ArchRule SYSTEM_CALLS_KNOW_NOTHING_ABOVE_THEM =
+      classes()
+          .that()
+          .resideInAPackage("dev.nacelle.kvm.sys")
+          .should()
+          .onlyDependOnClassesThat(
+              resideInAnyPackage(
+                  "dev.nacelle.kvm.sys", "java..", "com.sun.jna..", "org.jspecify.."));
+
+  @ArchTest
+  static final ArchRule DEVICES_DO_NOT_KNOW_THE_MACHINE =
+      noClasses()
+          .that()
+          .resideInAPackage("dev.nacelle.kvm.device..")
+          .should()
+          .dependOnClassesThat(
+              resideInAnyPackage(
+                  "dev.nacelle.kvm", "dev.nacelle.kvm.boot", "dev.nacelle.kvm.vcpu"));
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kvm;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.nacelle.kvm.sys.Errno;
+import dev.nacelle.kvm.sys.ErrnoException;
+import dev.nacelle.kvm.sys.Kvm;
+import dev.nacelle.spi.HostCheck;
+import dev.nacelle.spi.HostCheck.Finding;
+import dev.nacelle.spi.HostCheck.Status;
+import dev.nacelle.spi.Hypervisor;
+import dev.nacelle.spi.HypervisorProvider;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.ServiceLoader;
+import java.util.function.Supplier;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+@Timeout(60)
+class KvmHostCheckTest {
+  private static final Supplier<Kvm> NEVER =
+      () -> {
+        throw new AssertionError("must not be opened");
+      };
+
+  private static Finding onlyFailure(HostCheck check) {
+    assertFalse(check.usable());
+    Finding failure = check.failure().orElseThrow();
+    assertEquals(failure, check.findings().get(check.findings().size() - 1), "the last question");
+    assertNotNull(failure.remedy());
+    return failure;
+  }
+
+  private static HostCheck checkOpening(Supplier<Kvm> opener) {
+    return new KvmHostCheck("Linux", "amd64", Kvm.PATH, opener).run();
+  }
+
+  @Test
+  void saysThatThePlatformIsNotSupported() {
+    for (String[] platform :
+        new String[][] {{"Mac OS X", "aarch64"}, {"Windows 11", "amd64"}, {"Linux", "aarch64"}}) {
+      HostCheck check = new KvmHostCheck(platform[0], platform[1], Kvm.PATH, NEVER).run();
+      Finding failure = onlyFailure(check);
+      assertEquals("platform", failure.name());
+      assertEquals(platform[0] + " on " + platform[1], failure.detail());
+    }
+  }
+
+  @Test
+  void saysThatThereIsNoDevice() {
+    Path missing = Path.of("/dev/no-such-kvm");
+    Finding failure = onlyFailure(new KvmHostCheck("Linux", "amd64", missing, NEVER).run());
+    assertEquals("device-node", failure.name());
+    assertEquals("/dev/no-such-kvm does not exist", failure.detail());
+    assertTrue(String.valueOf(failure.remedy()).contains("--device /dev/kvm"));
+  }
+
+  @Test
+  void saysThatTheDeviceIsNotPermitted() {
+    HostCheck check =
+        checkOpening(
+            () -> {
+              throw new ErrnoException("open /dev/kvm", Errno.EACCES);
+            });
+    Finding failure = onlyFailure(check);
+    assertEquals("device-permission", failure.name());
+    assertTrue(failure.detail().contains(System.getProperty("user.name")), failure::detail);
+    assertTrue(failure.detail().contains("root:"), failure::detail);
+    assertTrue(String.valueOf(failure.remedy()).contains("group kvm"));
+  }
+
+  @Test
+  void saysThatTheDeviceDoesNotWork() {
+    HostCheck check =
+        checkOpening(
+            () -> {
+              throw new ErrnoException("open /dev/kvm", Errno.ENODEV);
+            });
+    Finding failure = onlyFailure(check);
+    assertEquals("device-permission", failure.name());
+    assertTrue(failure.detail().contains("ENODEV"), failure::detail);
+    assertTrue(String.valueOf(failure.remedy()).contains("modprobe"));
+  }
+
+  @Test
+  void findsOutWhetherThisHostRunsKernels() {
+    HostCheck check = new KvmHypervisorProvider().check();
+    assertEquals("kvm", check.hypervisor());
+    List<String> names = check.findings().stream().map(Finding::name).toList();
+    assertEquals(
+        List.of(
+            "platform",
+            "device-node",
+            "device-permission",
+            "api-version",
+            "capabilities",
+            "virtual-machine",
+            HostCheck.RUNS_UNMODIFIED_KERNELS),
+        names);
+    for (Finding finding : check.findings().subList(0, 6)) {
+      assertEquals(Status.PASSED, finding.status());
+      assertNull(finding.remedy());
+    }
+    // Hardware runs the code, or KVM says which instruction it could not emulate.
+    Finding last = check.findings().get(6);
+    assertTrue(
+        last.status() == Status.PASSED || last.detail().contains("cannot emulate an instruction"),
+        last::detail);
+  }
+
+  @Test
+  void leavesNothingBehind() {
+    HostCheck first = new KvmHypervisorProvider().check();
+    Resources before = Resources.now();
+    assertEquals(first.usable(), new KvmHypervisorProvider().check().usable());
+    assertEquals(before, Resources.now());
+  }
+
+  @Test
+  void isFoundByTheServiceLoaderAndOpens() {
+    HypervisorProvider provider =
+        ServiceLoader.load(HypervisorProvider.class).stream()
+            .map(ServiceLoader.Provider::get)
+            .filter(candidate -> candidate.name().equals("kvm"))
+            .findFirst()
+            .orElseThrow();
+    try (Hypervisor hypervisor = provider.open()) {
+      assertNotNull(hypervisor);
+    }
+  }
+}

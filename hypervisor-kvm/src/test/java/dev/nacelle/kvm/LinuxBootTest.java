@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kvm;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.nacelle.kernel.KernelRef;
+import dev.nacelle.kernel.ResolvedKernel;
+import dev.nacelle.kernel.TestKernels;
+import dev.nacelle.kvm.sys.Kvm;
+import dev.nacelle.spi.HypervisorException;
+import dev.nacelle.spi.VirtualMachine;
+import dev.nacelle.spi.VmExit;
+import dev.nacelle.spi.VmExit.Reason;
+import dev.nacelle.spi.VmSpec;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/**
+ * Unmodified Linux kernels from their first instruction to their end. They get no initramfs, so
+ * what they boot to is a panic, with all of their drivers initialised.
+ */
+@Tag("boot")
+@Timeout(value = 10, unit = TimeUnit.MINUTES)
+class LinuxBootTest {
+  private static final long MIB = 1 << 20;
+
+  private final KvmHypervisor hypervisor = new KvmHypervisor(Kvm.open());
+
+  @AfterEach
+  void close() {
+    hypervisor.close();
+  }
+
+  private VirtualMachine create(String series, long memory, int cpus, String parameters) {
+    ResolvedKernel kernel = TestKernels.store().resolve(KernelRef.debian(series));
+    return hypervisor.create(
+        new VmSpec(
+            "boot",
+            kernel.vmlinux(),
+            null,
+            parameters,
+            memory,
+            cpus,
+            List.of(),
+            VmSpec.DEFAULT_CONSOLE_BYTES));
+  }
+
+  /** With one processor; several are SandboxOnDebian612Test's. */
+  @ParameterizedTest
+  @ValueSource(strings = {"6.1", "6.12"})
+  void findsItsDevices(String series) throws Exception {
+    VirtualMachine machine = create(series, 256 * MIB, 1, "ignore_loglevel");
+    machine.start();
+    assertEquals(new VmExit(Reason.RESET, "the guest reset the machine"), machine.exit().get());
+    String console = machine.console().tail();
+    assertTrue(console.contains("smp: Brought up 1 node, 1 CPU"), console);
+    assertTrue(console.contains("ACPI: Interpreter enabled"), console);
+    assertTrue(console.contains("ttyS0 at I/O 0x3f8"), console);
+    assertTrue(console.contains("Switched to clocksource kvm-clock"), console);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"6.1", "6.12"})
+  void tellsItsPanicAndLooksForNothingInVain(String series) throws Exception {
+    VirtualMachine machine = create(series, 128 * MIB, 1, "");
+    machine.start();
+    assertEquals(Reason.RESET, machine.exit().get().reason());
+    String console = machine.console().tail();
+    assertTrue(console.contains("Kernel panic - not syncing: VFS: Unable to mount root"), console);
+    machine
+        .statistics()
+        .exits()
+        .forEach(
+            (cause, count) -> {
+              // 0x3f8 to 0x3ff: the serial port, where the number depends on what is said.
+              if (!cause.startsWith("io:0x3f")) {
+                assertTrue(count <= 20, () -> cause + " " + count + " times");
+              }
+            });
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"6.1", "6.12"})
+  void bootsWithTheLeastMemoryThatIsAccepted(String series) throws Exception {
+    HypervisorException e =
+        assertThrows(HypervisorException.class, () -> create(series, 32 * MIB, 1, ""));
+    String remedy = e.remedy();
+    assertNotNull(remedy);
+    Matcher least = Pattern.compile("at least (\\d+) MiB").matcher(remedy);
+    assertTrue(least.find(), remedy);
+    VirtualMachine machine = create(series, Long.parseLong(least.group(1)) * MIB, 1, "");
+    machine.start();
+    assertEquals(Reason.RESET, machine.exit().get().reason());
+    String console = machine.console().tail();
+    assertTrue(console.contains("not syncing: VFS: Unable to mount root"), console);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"6.1", "6.12"})
+  void canBeClosedWhileItBoots(String series) throws Exception {
+    VirtualMachine machine = create(series, 128 * MIB, 2, "ignore_loglevel");
+    CompletableFuture<Void> booting = new CompletableFuture<>();
+    machine.console().stream(bytes -> booting.complete(null));
+    machine.start();
+    booting.get();
+    machine.close();
+    assertEquals(Reason.CLOSED, machine.exit().get().reason());
+  }
+}

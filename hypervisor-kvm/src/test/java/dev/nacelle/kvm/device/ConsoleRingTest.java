@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kvm.device;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.nacelle.spi.VirtualMachine.Listener;
+import java.io.ByteArrayOutputStream;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Queue;
+import org.junit.jupiter.api.Test;
+
+class ConsoleRingTest {
+  private final Queue<Runnable> tasks = new ArrayDeque<>();
+  private final ConsoleRing console = new ConsoleRing(16, tasks::add);
+
+  private void write(String text) {
+    write(text.getBytes(StandardCharsets.UTF_8));
+  }
+
+  private void write(byte... bytes) {
+    for (byte value : bytes) {
+      console.write(value);
+    }
+  }
+
+  private void runTasks() {
+    while (!tasks.isEmpty()) {
+      tasks.remove().run();
+    }
+  }
+
+  @Test
+  void keepsTheEnd() {
+    assertEquals("", console.tail());
+    write("0123456789");
+    assertEquals("0123456789", console.tail());
+    write("abcdef");
+    assertEquals("0123456789abcdef", console.tail());
+    write("gh");
+    assertEquals("23456789abcdefgh", console.tail());
+  }
+
+  @Test
+  void makesTextOfWhateverTheGuestWrites() {
+    write("\u001b[1mä\r\n\tb\u0007\u0000");
+    assertEquals("[1mä\n\tb", console.tail());
+    write((byte) 0xff, (byte) 'x');
+    assertTrue(console.tail().endsWith("\ufffdx"), console::tail);
+  }
+
+  @Test
+  void doesNothingMoreWhileNobodyListens() {
+    write("nobody listens");
+    assertTrue(tasks.isEmpty());
+  }
+
+  @Test
+  void streamsFromNowOnInFewPieces() {
+    write("before");
+    List<String> pieces = new ArrayList<>();
+    Listener listener =
+        console.stream(bytes -> pieces.add(new String(bytes, StandardCharsets.UTF_8)));
+    write("hello");
+    assertEquals(1, tasks.size());
+    runTasks();
+    write(" world");
+    runTasks();
+    assertEquals(List.of("hello", " world"), pieces);
+    listener.close();
+    listener.close();
+    write("after");
+    runTasks();
+    assertEquals(2, pieces.size());
+  }
+
+  @Test
+  void losesNothingWhenTheListenerIsSlow() {
+    ByteArrayOutputStream seen = new ByteArrayOutputStream();
+    Listener listener = console.stream(seen::writeBytes);
+    byte[] all = new byte[10_000];
+    for (int i = 0; i < all.length; i++) {
+      all[i] = (byte) i;
+    }
+    write(all);
+    assertTrue(seen.size() > 0, "delivered by the writer when the buffer was full");
+    runTasks();
+    assertArrayEquals(all, seen.toByteArray());
+    listener.close();
+  }
+
+  @Test
+  void servesSeveralListenersApart() {
+    List<byte[]> first = new ArrayList<>();
+    List<byte[]> second = new ArrayList<>();
+    List<Listener> listeners = new ArrayList<>();
+    listeners.add(console.stream(first::add));
+    listeners.add(console.stream(first::add));
+    listeners.add(console.stream(second::add));
+    listeners.get(1).close();
+    write("x");
+    runTasks();
+    assertEquals(1, first.size());
+    first.get(0)[0] = 'y';
+    assertEquals('x', second.get(0)[0], "the array is the listener's own");
+  }
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kvm.vcpu;
+
+import static dev.nacelle.kvm.sys.KvmCpuid.EAX;
+import static dev.nacelle.kvm.sys.KvmCpuid.EBX;
+import static dev.nacelle.kvm.sys.KvmCpuid.ECX;
+import static dev.nacelle.kvm.sys.KvmCpuid.EDX;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+
+import dev.nacelle.kvm.sys.Kvm;
+import dev.nacelle.kvm.sys.KvmCpuid;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class CpuidPolicyTest {
+  private static final int ABSENT = -1;
+
+  private final KvmCpuid supported = supported();
+
+  private static KvmCpuid supported() {
+    KvmCpuid cpuid = KvmCpuid.empty();
+    cpuid.add(0, 0, 0x10, 0, 0, 0);
+    cpuid.add(1, 0, 0x8_0f12, 0x5504_0800, 0, -1);
+    cpuid.add(4, 0, 0xfc00_4121, 0, 0, 0);
+    cpuid.add(4, 3, 0x0004_0163, 0, 0, 0);
+    cpuid.add(6, 0, 4, 0, 9, 0);
+    cpuid.add(0xa, 0, 0x0730_0402, 0, 0, 0);
+    cpuid.add(0xb, 0, 1, 2, 0x100, 0x55);
+    cpuid.add(0xb, 1, 6, 64, 0x201, 0x55);
+    cpuid.add(0x1f, 0, 1, 2, 0x100, 0x55);
+    cpuid.add(0x8000_0008, 0, 0x3028, 0, 0x703f, 0);
+    cpuid.add(0x8000_001e, 0, 0x55, 0x102, 3, 0);
+    return cpuid;
+  }
+
+  private static int find(KvmCpuid cpuid, int leaf, int subleaf) {
+    for (int n = 0; n < cpuid.count(); n++) {
+      if (cpuid.leaf(n) == leaf && cpuid.subleaf(n) == subleaf) {
+        return n;
+      }
+    }
+    return ABSENT;
+  }
+
+  private static int get(KvmCpuid cpuid, int leaf, int subleaf, int register) {
+    return cpuid.get(find(cpuid, leaf, subleaf), register);
+  }
+
+  @Test
+  void tellsEachProcessorItsIdentifier() {
+    CpuidPolicy policy = new CpuidPolicy(supported, true);
+    for (int id = 0; id < 3; id++) {
+      KvmCpuid cpuid = policy.forVcpu(id, 3);
+      assertEquals(id << 24 | 3 << 16 | 0x0800, get(cpuid, 1, 0, EBX));
+      assertEquals(id, get(cpuid, 0xb, 0, EDX));
+      assertEquals(id, get(cpuid, 0xb, 1, EDX));
+      assertEquals(id, get(cpuid, 0x8000_001e, 0, EAX));
+      assertEquals(id, get(cpuid, 0x8000_001e, 0, EBX));
+      assertEquals(0, get(cpuid, 0x8000_001e, 0, ECX));
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({"1, 0", "2, 1", "3, 2", "4, 2", "5, 3", "254, 8"})
+  void tellsOnePackageOfCores(int cpus, int bits) {
+    KvmCpuid cpuid = new CpuidPolicy(supported, true).forVcpu(0, cpus);
+    assertEquals(0, get(cpuid, 0xb, 0, EAX), "one thread in a core");
+    assertEquals(1, get(cpuid, 0xb, 0, EBX));
+    assertEquals(0x100, get(cpuid, 0xb, 0, ECX));
+    assertEquals(bits, get(cpuid, 0xb, 1, EAX));
+    assertEquals(cpus, get(cpuid, 0xb, 1, EBX));
+    assertEquals(0x201, get(cpuid, 0xb, 1, ECX));
+    assertEquals(2, get(cpuid, 0xb, 2, ECX), "no further level");
+    assertEquals(bits << 12 | cpus - 1, get(cpuid, 0x8000_0008, 0, ECX));
+    assertEquals(cpus > 1 ? 1 : 0, get(cpuid, 1, 0, EDX) >>> 28 & 1);
+    assertEquals(0x121, get(cpuid, 4, 0, EAX) & 0x3fff, "the rest is kept");
+    assertEquals(0, get(cpuid, 4, 0, EAX) >>> 14 & 0xfff, "a level 1 cache is one core's");
+    assertEquals(cpus - 1, get(cpuid, 4, 3, EAX) >>> 14 & 0xfff, "level 3 is everybody's");
+  }
+
+  @Test
+  void saysThatThereIsAHypervisorWithADeadlineTimer() {
+    assertEquals(0x8100_0000, get(new CpuidPolicy(supported, true).forVcpu(0, 1), 1, 0, ECX));
+    assertEquals(0x8000_0000, get(new CpuidPolicy(supported, false).forVcpu(0, 1), 1, 0, ECX));
+  }
+
+  @Test
+  void hidesPerformanceCountersAndThisHostsTopology() {
+    KvmCpuid cpuid = new CpuidPolicy(supported, true).forVcpu(0, 1);
+    assertEquals(ABSENT, find(cpuid, 0xa, 0));
+    assertEquals(ABSENT, find(cpuid, 0x1f, 0));
+    assertEquals(1, get(cpuid, 6, 0, ECX));
+  }
+
+  @Test
+  void changesNothingThatIsShared() {
+    KvmCpuid before = supported.copy();
+    new CpuidPolicy(supported, true).forVcpu(1, 2);
+    assertEquals(before.count(), supported.count());
+    assertEquals(0x5504_0800, get(supported, 1, 0, EBX));
+  }
+
+  @Test
+  void fitsThisHost() {
+    try (Kvm kvm = Kvm.open()) {
+      KvmCpuid host = kvm.supportedCpuid();
+      KvmCpuid cpuid = new CpuidPolicy(host, true).forVcpu(1, 2);
+      assertNotEquals(ABSENT, find(cpuid, 0x4000_0000, 0), "KVM's paravirtualisation");
+      assertEquals(0x0102, get(cpuid, 1, 0, EBX) >>> 16);
+    }
+  }
+}

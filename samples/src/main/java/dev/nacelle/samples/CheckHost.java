@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.samples;
+
+import dev.nacelle.Nacelle;
+import dev.nacelle.spi.HostCheck;
+import java.util.List;
+
+/** Says what this host can do; exits with 0 when some hypervisor of it can run containers. */
+public final class CheckHost {
+  private CheckHost() {}
+
+  public static void main(String[] args) {
+    List<HostCheck> checks = Nacelle.checkHost();
+    for (HostCheck check : checks) {
+      System.out.println(check.hypervisor() + ": " + (check.usable() ? "usable" : "not usable"));
+      for (HostCheck.Finding finding : check.findings()) {
+        System.out.printf("  %-8s%s: %s%n", finding.status(), finding.name(), finding.detail());
+        if (finding.remedy() != null) {
+          System.out.println("          " + finding.remedy());
+        }
+      }
+    }
+    System.exit(checks.stream().anyMatch(HostCheck::usable) ? 0 : 1);
+  }
+}
