@@ -24,6 +24,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /**
@@ -56,15 +57,14 @@ class LinuxBootTest {
             VmSpec.DEFAULT_CONSOLE_BYTES));
   }
 
-  /** With one processor; several are SandboxOnDebian612Test's. */
   @ParameterizedTest
-  @ValueSource(strings = {"6.1", "6.12"})
-  void findsItsDevices(String series) throws Exception {
-    VirtualMachine machine = create(series, 256 * MIB, 1, "ignore_loglevel");
+  @CsvSource({"6.1, 1", "6.1, 2", "6.12, 1", "6.12, 2"})
+  void findsItsDevicesAndBringsUpEveryProcessor(String series, int cpus) throws Exception {
+    VirtualMachine machine = create(series, 256 * MIB, cpus, "ignore_loglevel");
     machine.start();
     assertEquals(new VmExit(Reason.RESET, "the guest reset the machine"), machine.exit().get());
     String console = machine.console().tail();
-    assertTrue(console.contains("smp: Brought up 1 node, 1 CPU"), console);
+    assertTrue(console.contains("smp: Brought up 1 node, " + cpus + " CPU"), console);
     assertTrue(console.contains("ACPI: Interpreter enabled"), console);
     assertTrue(console.contains("ttyS0 at I/O 0x3f8"), console);
     assertTrue(console.contains("Switched to clocksource kvm-clock"), console);
