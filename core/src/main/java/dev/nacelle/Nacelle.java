@@ -6,6 +6,7 @@ import dev.nacelle.image.PrunePolicy;
 import dev.nacelle.image.PruneResult;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.image.RegistryOptions;
+import dev.nacelle.internal.CacheDirectory;
 import dev.nacelle.spi.HostCheck;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.HypervisorException;
@@ -408,17 +409,7 @@ public final class Nacelle implements AutoCloseable {
     }
 
     private Path cacheDirectory() {
-      return cacheDirectory != null ? cacheDirectory : defaultCache();
-    }
-
-    /** As the XDG Base Directory Specification has it: a relative path there is to be ignored. */
-    private static Path defaultCache() {
-      String xdg = System.getenv("XDG_CACHE_HOME");
-      Path base =
-          xdg != null && Path.of(xdg).isAbsolute()
-              ? Path.of(xdg)
-              : Path.of(System.getProperty("user.home"), ".cache");
-      return base.resolve("nacelle");
+      return cacheDirectory != null ? cacheDirectory : CacheDirectory.ofThisUser();
     }
 
     private Hypervisor open() {

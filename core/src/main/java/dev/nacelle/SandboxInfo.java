@@ -16,7 +16,8 @@ import java.util.Map;
  * @param imageDigest what it was found to be: digest of the image's manifest, {@code sha256:...}
  * @param imageConfig what the image says of how to run it: environment, Entrypoint, labels, ports,
  *     volumes and so on; what the specification says instead is in {@link Sandbox#spec()}
- * @param kernel what it booted, pinned to the digest it was found to have
+ * @param kernel what it booted, pinned to the digest it was found to have; never the default, but
+ *     what that was
  * @param kernelRelease as {@code uname -r} in the guest
  * @param kernelVersion as {@code uname -v} in the guest
  * @param machine as {@code uname -m} in the guest

@@ -63,9 +63,9 @@ public final class SandboxSpec {
   private final @Nullable Signal stopSignal;
   private final String kernelParameters;
 
-  private SandboxSpec(Builder builder, ImageRef image, KernelRef kernel) {
+  private SandboxSpec(Builder builder, ImageRef image) {
     this.image = image;
-    this.kernel = kernel;
+    kernel = builder.kernel;
     name = builder.name;
     labels = Collections.unmodifiableMap(new LinkedHashMap<>(builder.labels));
     memory = builder.memory;
@@ -87,7 +87,7 @@ public final class SandboxSpec {
     kernelParameters = builder.kernelParameters;
   }
 
-  /** A specification with every default; an image and a kernel must be given. */
+  /** A specification with every default; an image must be given. */
   public static Builder builder() {
     return new Builder();
   }
@@ -218,7 +218,7 @@ public final class SandboxSpec {
   /** Makes a {@link SandboxSpec}. Not safe for use from several threads. */
   public static final class Builder {
     private @Nullable ImageRef image;
-    private @Nullable KernelRef kernel;
+    private KernelRef kernel = KernelRef.defaultKernel();
     private @Nullable String name;
     private final Map<String, String> labels = new LinkedHashMap<>();
     private DataSize memory = DEFAULT_MEMORY;
@@ -263,7 +263,7 @@ public final class SandboxSpec {
     }
 
     /**
-     * What it boots; must be given.
+     * What it boots; the default is {@link KernelRef#defaultKernel()}.
      *
      * @param reference as {@link KernelRef#parse} reads it
      */
@@ -271,7 +271,7 @@ public final class SandboxSpec {
       return kernel(KernelRef.parse(reference));
     }
 
-    /** What it boots; must be given. */
+    /** What it boots; the default is {@link KernelRef#defaultKernel()}. */
     public Builder kernel(KernelRef reference) {
       this.kernel = Objects.requireNonNull(reference);
       return this;
@@ -529,21 +529,17 @@ public final class SandboxSpec {
     /**
      * The specification as described so far.
      *
-     * @throws IllegalArgumentException when the image or the kernel is missing, when there is both
-     *     a disk and a writable space, or when the writable space is more than half of the memory
+     * @throws IllegalArgumentException when the image is missing, when there is both a disk and a
+     *     writable space, or when the writable space is more than half of the memory
      */
     public SandboxSpec build() {
       if (image == null) {
         throw new IllegalArgumentException("a sandbox needs an image");
       }
-      if (kernel == null) {
-        throw new IllegalArgumentException(
-            "a sandbox needs a kernel, such as KernelRef.parse(\"debian:6.12\")");
-      }
       if (writableSpace != null) {
         requireRoomFor(writableSpace);
       }
-      return new SandboxSpec(this, image, kernel);
+      return new SandboxSpec(this, image);
     }
 
     private void requireRoomFor(DataSize space) {

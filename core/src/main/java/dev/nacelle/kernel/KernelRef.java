@@ -18,11 +18,15 @@ import org.jspecify.annotations.Nullable;
  *   <tr><td>{@code deb:PATH}<td>a Debian package file with a kernel and its modules in it
  *   <tr><td>{@code debian:SERIES}<td>the newest cloud kernel of that series that this machine's apt
  *       offers, such as {@code debian:6.1} or {@code debian:6.12}
+ *   <tr><td>{@code nacelle:SERIES}<td>Nacelle's own kernel of that series, such as {@code
+ *       nacelle:6.12}, as {@code guest-agent/kernel/build SERIES} last built it for this user
+ *   <tr><td>{@code default}<td>the newest of Nacelle's own kernels that has been built, else {@code
+ *       debian:6.12}
  * </table>
  *
- * <p>Each may end in {@code @sha256:} and 64 hexadecimal digits: a pin, which refuses every other
- * content. The digest is that of the file that is named, as {@code sha256sum} prints it; for {@code
- * debian:} that is the package file.
+ * <p>Each but {@code default} may end in {@code @sha256:} and 64 hexadecimal digits: a pin, which
+ * refuses every other content. The digest is that of the file that is named, as {@code sha256sum}
+ * prints it; for {@code debian:} that is the package file, for {@code nacelle:} the vmlinux.
  */
 public final class KernelRef {
   private static final String PIN = "@sha256:";
@@ -32,13 +36,25 @@ public final class KernelRef {
   private static final Pattern SERIES =
       Pattern.compile("[0-9]{1,4}\\.[0-9]{1,4}([.+~-][0-9A-Za-z]{1,20}){0,4}");
 
+  private static final Pattern OWN_SERIES = Pattern.compile("[0-9]{1,4}\\.[0-9]{1,4}");
+
+  private static final KernelRef DEFAULT = new KernelRef(Scheme.DEFAULT, "", null);
+
   enum Scheme {
     FILE,
     DEB,
-    DEBIAN;
+    DEBIAN,
+    NACELLE,
+    /** Without a name, and not to be pinned: it stands for another reference. */
+    DEFAULT;
 
     String text() {
       return name().toLowerCase(Locale.ROOT);
+    }
+
+    /** Whether an '@' may be part of what it names. */
+    boolean namesPath() {
+      return this == FILE || this == DEB;
     }
   }
 
@@ -58,6 +74,9 @@ public final class KernelRef {
    * @throws KernelException saying which part of it is wrong
    */
   public static KernelRef parse(String text) {
+    if (text.equals(DEFAULT.toString())) {
+      return DEFAULT;
+    }
     int colon = text.indexOf(':');
     Scheme scheme = null;
     for (Scheme candidate : Scheme.values()) {
@@ -65,20 +84,22 @@ public final class KernelRef {
         scheme = candidate;
       }
     }
-    if (scheme == null) {
+    if (scheme == null || scheme == Scheme.DEFAULT) {
       throw bad(
           text,
-          "it does not start with file:, deb: or debian:",
-          "Write file:PATH, deb:PATH or debian:SERIES, such as debian:6.12.");
+          "it does not start with file:, deb:, debian: or nacelle:, and is not default",
+          "Write file:PATH, deb:PATH, debian:SERIES or nacelle:SERIES, such as debian:6.12.");
     }
     String name = text.substring(colon + 1);
     int pin = name.lastIndexOf('@');
-    boolean pinned = pin >= 0 && (name.startsWith(PIN, pin) || scheme == Scheme.DEBIAN);
+    boolean pinned = pin >= 0 && (name.startsWith(PIN, pin) || !scheme.namesPath());
     KernelRef ref =
         switch (scheme) {
           case FILE -> file(path(text, pinned ? name.substring(0, pin) : name));
           case DEB -> deb(path(text, pinned ? name.substring(0, pin) : name));
           case DEBIAN -> debian(pinned ? name.substring(0, pin) : name);
+          case NACELLE -> nacelle(pinned ? name.substring(0, pin) : name);
+          case DEFAULT -> throw new AssertionError(text); // refused above
         };
     return pinned ? ref.withDigest(name.substring(pin + 1)) : ref;
   }
@@ -119,11 +140,46 @@ public final class KernelRef {
   }
 
   /**
+   * Nacelle's own kernel, as {@code guest-agent/kernel/build} last built it for this user.
+   *
+   * @param series such as "6.12"
+   */
+  public static KernelRef nacelle(String series) {
+    if (!isOwnSeries(series)) {
+      throw bad(
+          "nacelle:" + series,
+          "\"" + series + "\" is no kernel series",
+          "Write the first two numbers of a kernel's version, such as nacelle:6.12.");
+    }
+    return new KernelRef(Scheme.NACELLE, series, null);
+  }
+
+  static boolean isOwnSeries(String text) {
+    return OWN_SERIES.matcher(text).matches();
+  }
+
+  /**
+   * The newest of {@linkplain #nacelle Nacelle's own} kernels that has been built, else {@code
+   * debian:6.12}. What that is, is decided whenever it is resolved.
+   */
+  public static KernelRef defaultKernel() {
+    return DEFAULT;
+  }
+
+  /**
    * The same reference, pinned.
    *
    * @param digest {@code sha256:} and 64 lower-case hexadecimal digits
+   * @throws KernelException for another digest, and for {@link #defaultKernel()}, which is no
+   *     particular kernel
    */
   public KernelRef withDigest(String digest) {
+    if (scheme == Scheme.DEFAULT) {
+      throw bad(
+          this + "@" + digest,
+          "the default is no particular kernel, so it cannot be pinned",
+          "Pin what it resolves to: ResolvedKernel.pinnedRef(), SandboxInfo.kernel().");
+    }
     if (!digest.startsWith("sha256:") || !HEX.matcher(digest.substring(7)).matches()) {
       throw bad(
           this + "@" + digest,
@@ -154,7 +210,7 @@ public final class KernelRef {
     return scheme;
   }
 
-  /** The path or the series. */
+  /** The path or the series; empty for the default. */
   String name() {
     return name;
   }
@@ -166,7 +222,9 @@ public final class KernelRef {
   /** The form that {@link #parse} takes. */
   @Override
   public String toString() {
-    return scheme.text() + ":" + name + (sha256 == null ? "" : PIN + sha256);
+    return scheme == Scheme.DEFAULT
+        ? scheme.text()
+        : scheme.text() + ":" + name + (sha256 == null ? "" : PIN + sha256);
   }
 
   @Override

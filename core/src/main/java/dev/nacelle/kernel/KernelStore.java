@@ -29,9 +29,13 @@ public final class KernelStore {
   /** Changes when the same kernel and agent would give another initramfs. */
   private static final String INITRAMFS_FORMAT = "2";
 
+  /** The default where no kernel of our own has been built. */
+  private static final KernelRef FALLBACK = KernelRef.debian("6.12");
+
   private static final Duration FETCH_DEADLINE = Duration.ofMinutes(10);
 
   private final AptKernels apt;
+  private final BuiltKernels built;
   private final FileCache packages;
   private final FileCache kernels;
   private final FileCache initramfs;
@@ -45,11 +49,12 @@ public final class KernelStore {
    * @param directory where to keep things; created when absent. A kernel takes 50 to 150 MB.
    */
   public KernelStore(Path directory) {
-    this(directory, AptKernels.ofThisMachine());
+    this(directory, AptKernels.ofThisMachine(), BuiltKernels.ofThisUser());
   }
 
-  KernelStore(Path directory, AptKernels apt) {
+  KernelStore(Path directory, AptKernels apt, BuiltKernels built) {
     this.apt = apt;
+    this.built = built;
     packages = new FileCache(directory.resolve("packages"));
     kernels = new FileCache(directory.resolve("kernels"));
     initramfs = new FileCache(directory.resolve("initramfs"));
@@ -75,8 +80,10 @@ public final class KernelStore {
   public ResolvedKernel resolve(KernelRef ref, Duration fetchDeadline) {
     try {
       return switch (ref.scheme()) {
-        case FILE -> resolveFile(ref, local(ref));
-        case DEB -> resolvePackage(ref, local(ref));
+        case FILE -> resolveFile(ref, local(ref, Path.of(ref.name())));
+        case DEB -> resolvePackage(ref, local(ref, Path.of(ref.name())));
+        case NACELLE -> resolveFile(ref, local(ref, built.vmlinux(ref)));
+        case DEFAULT -> resolve(built.newest().orElse(FALLBACK), fetchDeadline);
         case DEBIAN -> requireSeries(resolvePackage(ref, fetch(ref, fetchDeadline)));
       };
     } catch (IOException e) {
@@ -84,8 +91,7 @@ public final class KernelStore {
     }
   }
 
-  private Source local(KernelRef ref) throws IOException {
-    Path file = Path.of(ref.name());
+  private Source local(KernelRef ref, Path file) throws IOException {
     if (!Files.isRegularFile(file)) {
       throw new KernelException(
           ref

@@ -28,12 +28,12 @@ public final class ResolvedKernel {
     this.archive = archive;
   }
 
-  /** What was asked for. */
+  /** What was asked for; for {@link KernelRef#defaultKernel()}, what that stands for. */
   public KernelRef ref() {
     return ref;
   }
 
-  /** What was asked for, pinned to what was found: it resolves to this kernel or to nothing. */
+  /** {@link #ref()}, pinned to what was found: it resolves to this kernel or to nothing. */
   public KernelRef pinnedRef() {
     return ref.withDigest(digest());
   }

@@ -83,7 +83,9 @@ class AptKernelsTest {
 
   private KernelStore store() {
     return new KernelStore(
-        directory.resolve("store"), new AptKernels(aptCache, aptGet, List.of(lists)));
+        directory.resolve("store"),
+        new AptKernels(aptCache, aptGet, List.of(lists)),
+        new BuiltKernels(directory.resolve("built")));
   }
 
   private String refusal(String ref, Duration deadline) {
@@ -142,6 +144,12 @@ class AptKernelsTest {
       String message = refusal("debian:" + series + pin(newPackage), LONG);
       assertTrue(message.contains("another series: that package is 6.1.0-56"), message);
     }
+  }
+
+  @Test
+  void theDefaultIsDebiansWhereNoKernelOfOurOwnHasBeenBuilt() throws IOException {
+    script(aptCache, "exit 0");
+    assertTrue(refusal("default", LONG).contains("offers no linux-image-6.12"));
   }
 
   @Test

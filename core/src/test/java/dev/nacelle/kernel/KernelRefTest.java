@@ -27,6 +27,7 @@ class KernelRefTest {
         "debian:6.12",
         "debian:6.12.117+deb12",
         "debian:6.1.0-56",
+        "nacelle:6.12",
       })
   void aReferenceAndItsPinnedFormReadAsTheyAreWritten(String text) {
     assertEquals(text, KernelRef.parse(text).toString());
@@ -45,18 +46,25 @@ class KernelRefTest {
     assertEquals(KernelRef.parse("deb:/k.deb"), KernelRef.deb(Path.of("/k.deb")));
     assertEquals(KernelRef.parse("debian:6.1"), KernelRef.debian("6.1"));
     assertEquals(KernelRef.parse("debian:6.1").hashCode(), KernelRef.debian("6.1").hashCode());
+    assertEquals(KernelRef.parse("nacelle:6.12"), KernelRef.nacelle("6.12"));
+    assertEquals(KernelRef.parse("default"), KernelRef.defaultKernel());
+    assertEquals("default", KernelRef.defaultKernel().toString());
   }
 
   @ParameterizedTest
   @CsvSource(
       delimiter = '|',
       value = {
-        "''                  | does not start with file:, deb: or debian:",
-        "/boot/vmlinuz       | does not start with file:, deb: or debian:",
-        "http://host/vmlinuz | does not start with file:, deb: or debian:",
+        "''                  | does not start with file:",
+        "/boot/vmlinuz       | does not start with file:",
+        "http://host/vmlinuz | does not start with file:",
         "file:               | the path is empty",
         "deb:                | the path is empty",
+        "default:            | does not start with file:",
         "debian:             | no kernel series",
+        "nacelle:6.12.117    | no kernel series",
+        "nacelle:../6.12     | no kernel series",
+        "nacelle:6.1@latest  | the pin is not sha256: and 64",
         "debian:6            | no kernel series",
         "debian:bookworm     | no kernel series",
         "debian:6.1 6.2      | no kernel series",
@@ -68,6 +76,13 @@ class KernelRefTest {
   void aBadReferenceIsRefusedByWhatIsWrongWithIt(String text, String expected) {
     KernelException e = assertThrows(KernelException.class, () -> KernelRef.parse(text));
     assertTrue(e.getMessage().contains(expected), e.getMessage());
+  }
+
+  @Test
+  void theDefaultCannotBePinned() {
+    KernelException e =
+        assertThrows(KernelException.class, () -> KernelRef.defaultKernel().withDigest(DIGEST));
+    assertTrue(e.getMessage().contains("no particular kernel"), e.getMessage());
   }
 
   @Test

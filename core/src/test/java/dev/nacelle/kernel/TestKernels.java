@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kernel;
 
+import dev.nacelle.internal.CacheDirectory;
 import dev.nacelle.internal.FileCache;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -11,7 +12,7 @@ import java.nio.file.Path;
  */
 public final class TestKernels {
   /** A cache as that of {@link dev.nacelle.Nacelle}, apart from the user's own. */
-  public static final Path CACHE = cacheDirectory().resolve("tests");
+  public static final Path CACHE = CacheDirectory.ofThisUser().resolve("tests");
 
   private static final Path DIRECTORY = CACHE.resolve("kernels");
   private static final KernelStore STORE = new KernelStore(DIRECTORY);
@@ -46,14 +47,5 @@ public final class TestKernels {
               TestTools.run("/sbin/depmod", "-b", tree.toString(), kernel.version());
             });
     return tree;
-  }
-
-  private static Path cacheDirectory() {
-    String configured = System.getenv("XDG_CACHE_HOME");
-    Path base =
-        configured == null || configured.isEmpty()
-            ? Path.of(System.getProperty("user.home"), ".cache")
-            : Path.of(configured);
-    return base.resolve("nacelle");
   }
 }
