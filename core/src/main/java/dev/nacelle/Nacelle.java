@@ -11,6 +11,8 @@ import dev.nacelle.spi.HostCheck;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.HypervisorException;
 import dev.nacelle.spi.HypervisorProvider;
+import dev.nacelle.spi.VirtualMachine;
+import dev.nacelle.spi.VmSpec;
 import java.nio.file.Path;
 import java.security.SecureRandom;
 import java.util.ArrayList;
@@ -41,6 +43,7 @@ public final class Nacelle implements AutoCloseable {
   private final SecureRandom random = new SecureRandom();
   private final Set<SandboxStart> starting = new HashSet<>();
   private final Set<RunningSandbox> running = new HashSet<>();
+  private final Set<RunningUnikernel> unikernels = new HashSet<>();
   private final CompletableFuture<Void> closed = new CompletableFuture<>();
   private boolean closing;
 
@@ -127,7 +130,7 @@ public final class Nacelle implements AutoCloseable {
    * @throws IllegalStateException when this runtime is closed
    */
   public CompletableFuture<Sandbox> startAsync(SandboxSpec spec) {
-    String name = spec.name().orElseGet(this::madeUpName);
+    String name = spec.name().orElseGet(() -> madeUpName("sandbox-"));
     SandboxStart start =
         new SandboxStart(
             hypervisor,
@@ -197,6 +200,47 @@ public final class Nacelle implements AutoCloseable {
   }
 
   /**
+   * Starts a program that is its own operating system, and returns when its machine runs.
+   *
+   * @throws HypervisorException when no machine can be made as specified, or the image is none
+   * @throws IllegalStateException when this runtime is closed
+   */
+  public Unikernel start(UnikernelSpec spec) {
+    String name = spec.name().orElseGet(() -> madeUpName("unikernel-"));
+    synchronized (this) {
+      requireOpen();
+    }
+    VirtualMachine machine;
+    try {
+      machine =
+          hypervisor.create(
+              new VmSpec(
+                  name,
+                  new VmSpec.Bare(spec.image(), spec.commandLine()),
+                  spec.memory().bytes(),
+                  spec.cpus(),
+                  List.of(),
+                  VmSpec.DEFAULT_CONSOLE_BYTES));
+    } catch (IllegalArgumentException e) {
+      throw new HypervisorException(Stage.CREATE, String.valueOf(e.getMessage()), null, e);
+    }
+    RunningUnikernel unikernel = new RunningUnikernel(spec, name, machine, workers, this::onEnd);
+    synchronized (this) {
+      if (!closing) {
+        unikernels.add(unikernel);
+        unikernel.start(loops);
+        return unikernel;
+      }
+    }
+    machine.close();
+    throw closedMeanwhile();
+  }
+
+  private synchronized void onEnd(RunningUnikernel unikernel) {
+    unikernels.remove(unikernel);
+  }
+
+  /**
    * Removes images that nobody uses from the cache directory: what was not used for long, or what
    * there is too much of. The image of a running sandbox stays, also of another process's. Kernels
    * stay.
@@ -207,8 +251,8 @@ public final class Nacelle implements AutoCloseable {
     return sources.prune(policy);
   }
 
-  private String madeUpName() {
-    return "sandbox-" + Integer.toHexString(random.nextInt() | 0x8000_0000);
+  private String madeUpName(String prefix) {
+    return prefix + Integer.toHexString(random.nextInt() | 0x8000_0000);
   }
 
   private void requireOpen() {
@@ -225,17 +269,19 @@ public final class Nacelle implements AutoCloseable {
    */
   @Override
   public void close() {
-    List<RunningSandbox> sandboxes;
+    List<Runnable> closes;
     synchronized (this) {
       if (closing) {
-        sandboxes = null;
+        closes = null;
       } else {
         closing = true;
-        sandboxes = List.copyOf(running);
+        closes = new ArrayList<>();
+        running.forEach(sandbox -> closes.add(sandbox::close));
+        unikernels.forEach(unikernel -> closes.add(unikernel::close));
         starting.forEach(start -> start.abort(closedMeanwhile()));
       }
     }
-    if (sandboxes == null) {
+    if (closes == null) {
       if (!workers.isCurrent()) {
         closed.join();
       }
@@ -243,9 +289,7 @@ public final class Nacelle implements AutoCloseable {
     }
     // At once: each may take its grace.
     List<CompletableFuture<Void>> ends =
-        sandboxes.stream()
-            .map(sandbox -> CompletableFuture.runAsync(sandbox::close, workers))
-            .toList();
+        closes.stream().map(close -> CompletableFuture.runAsync(close, workers)).toList();
     ends.forEach(CompletableFuture::join);
     awaitStarts();
     hypervisor.close();
@@ -256,7 +300,7 @@ public final class Nacelle implements AutoCloseable {
 
   private static NacelleException closedMeanwhile() {
     return new NacelleException(
-        Stage.CLOSE, "Nacelle was closed while the sandbox was starting", null, null);
+        Stage.CLOSE, "Nacelle was closed while the machine was starting", null, null);
   }
 
   private synchronized void awaitStarts() {

@@ -193,9 +193,7 @@ final class SandboxStart {
   private VmSpec machine(BootKernel kernel, Path initramfs, List<Disk> disks) {
     return new VmSpec(
         name,
-        kernel.vmlinux(),
-        initramfs,
-        spec.kernelParameters(),
+        new VmSpec.Linux(kernel.vmlinux(), initramfs, spec.kernelParameters()),
         spec.memory().bytes(),
         spec.cpus(),
         disks,

@@ -10,6 +10,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.nacelle.agent.NettyLeaks;
 import dev.nacelle.fake.FakeHypervisor.Fault;
 import dev.nacelle.spi.VmExit;
+import dev.nacelle.spi.VmSpec;
 import java.io.IOException;
 import java.io.InputStream;
 import java.time.Duration;
@@ -480,7 +481,7 @@ class SandboxTest {
       assertEquals("mine", machine.name());
       assertEquals(300_003_328, machine.memoryBytes());
       assertEquals(3, machine.cpus());
-      assertTrue(machine.kernelParameters().contains("mitigations=off"));
+      assertTrue(((VmSpec.Linux) machine.guest()).parameters().contains("mitigations=off"));
       assertTrue(machine.disks().get(0).readOnly());
       var prepared = fake.machine().agent().prepared().get(0);
       assertEquals(machine.disks().get(0).serial(), prepared.getRoot().getDiskSerial());

@@ -11,24 +11,14 @@ import org.jspecify.annotations.Nullable;
  * The hardware of one virtual machine and what it boots.
  *
  * @param name for messages and thread names; at most 64 characters of {@code [A-Za-z0-9._-]}
- * @param kernel an uncompressed ELF64 kernel ({@code vmlinux}) for this host's architecture
- * @param initramfs an initramfs, or null for a kernel that needs none
- * @param kernelParameters the workload's part of the kernel command line; the hypervisor adds what
- *     its devices need (console, reboot method, ...)
+ * @param guest what it boots
  * @param memoryBytes size of the guest's memory in bytes; a multiple of 4096
  * @param cpus number of vCPUs, at least 1
  * @param disks block devices
  * @param consoleBytes how much of the end of the console's output is kept, in bytes
  */
 public record VmSpec(
-    String name,
-    Path kernel,
-    @Nullable Path initramfs,
-    String kernelParameters,
-    long memoryBytes,
-    int cpus,
-    List<Disk> disks,
-    int consoleBytes) {
+    String name, Guest guest, long memoryBytes, int cpus, List<Disk> disks, int consoleBytes) {
 
   /** Default of {@link #consoleBytes()}. */
   public static final int DEFAULT_CONSOLE_BYTES = 64 * 1024;
@@ -62,6 +52,29 @@ public record VmSpec(
       }
     }
   }
+
+  /** What a virtual machine boots. */
+  public sealed interface Guest permits Linux, Bare {}
+
+  /**
+   * A Linux kernel.
+   *
+   * @param kernel an uncompressed ELF64 kernel ({@code vmlinux}) for this host's architecture
+   * @param initramfs an initramfs, or null for a kernel that needs none
+   * @param parameters the workload's part of the kernel command line; the hypervisor adds what its
+   *     devices need (console, reboot method, ...)
+   */
+  public record Linux(Path kernel, @Nullable Path initramfs, String parameters) implements Guest {}
+
+  /**
+   * Any other program that runs without an operating system below it, as unikernels do. It may end
+   * its machine with a status of its own: {@link VmExit.Reason#EXITED}.
+   *
+   * @param image an ELF executable for this host's architecture; hypervisors say in which state it
+   *     starts, and with which devices
+   * @param commandLine handed to it as it is
+   */
+  public record Bare(Path image, String commandLine) implements Guest {}
 
   /**
    * A block device backed by a raw image. The hypervisor has opened the image when {@link

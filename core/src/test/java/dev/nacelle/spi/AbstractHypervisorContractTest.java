@@ -430,7 +430,14 @@ public abstract class AbstractHypervisorContractTest {
   @Test
   void specificationThatCannotBeMetIsRefusedAndLeavesNothing() throws Exception {
     Path noKernel = Files.writeString(directory.resolve("no-kernel"), "not a kernel\n");
-    VmSpec bad = new VmSpec("bad", noKernel, null, "", (long) MEBIBYTES << 20, 1, List.of(), 4096);
+    VmSpec bad =
+        new VmSpec(
+            "bad",
+            new VmSpec.Linux(noKernel, null, ""),
+            (long) MEBIBYTES << 20,
+            1,
+            List.of(),
+            4096);
     assertThrows(HypervisorException.class, () -> hypervisor.create(bad));
     VmSpec noDisk =
         ContractGuest.spec(

@@ -2,8 +2,10 @@
 package dev.nacelle.kvm;
 
 import dev.nacelle.Stage;
+import dev.nacelle.kvm.boot.BareImage;
 import dev.nacelle.kvm.boot.LinuxKernel;
 import dev.nacelle.kvm.boot.MachineLayout;
+import dev.nacelle.kvm.boot.Payload;
 import dev.nacelle.kvm.sys.Capability;
 import dev.nacelle.kvm.sys.Errno;
 import dev.nacelle.kvm.sys.ErrnoException;
@@ -62,8 +64,15 @@ final class KvmHypervisor implements Hypervisor {
             spec.memoryBytes(),
             spec.cpus(),
             spec.consoleBytes(),
-            new LinuxKernel(spec.kernel(), spec.initramfs(), spec.kernelParameters()),
+            payload(spec.guest()),
             devices));
+  }
+
+  private static Payload payload(VmSpec.Guest guest) {
+    // A switch over the types of a sealed interface comes with Java 21.
+    return guest instanceof VmSpec.Linux linux
+        ? new LinuxKernel(linux.kernel(), linux.initramfs(), linux.parameters())
+        : new BareImage(((VmSpec.Bare) guest).image(), ((VmSpec.Bare) guest).commandLine());
   }
 
   /** Builds any machine. */

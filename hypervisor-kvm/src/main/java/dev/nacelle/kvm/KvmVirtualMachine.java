@@ -7,6 +7,7 @@ import dev.nacelle.kvm.boot.Payload.Hardware;
 import dev.nacelle.kvm.device.AttachedDevice;
 import dev.nacelle.kvm.device.ConsoleRing;
 import dev.nacelle.kvm.device.EventLoop;
+import dev.nacelle.kvm.device.ExitPort;
 import dev.nacelle.kvm.device.GuestFault;
 import dev.nacelle.kvm.device.I8042;
 import dev.nacelle.kvm.device.MmioBus;
@@ -35,6 +36,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.OptionalInt;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
@@ -98,6 +100,9 @@ final class KvmVirtualMachine implements VirtualMachine {
       releases.push(this::closeLoop);
       console = new ConsoleRing(spec.consoleBytes(), loop::execute);
       addLegacyDevices();
+      if (spec.payload().hasExitPort()) {
+        ports.add(MachineLayout.EXIT_PORT, ExitPort.PORTS, new ExitPort(this::exited));
+      }
       vsock = addVsock();
       spec.devices().forEach(this::add);
       vm.createPit();
@@ -150,6 +155,14 @@ final class KvmVirtualMachine implements VirtualMachine {
         new PowerControl(MachineLayout.SOFT_OFF, MachineLayout.RESET_VALUE, onPowerOff, onReset));
     ports.add(I8042.FIRST_PORT, I8042_PORTS, new I8042(onReset));
     ports.add(Rtc.FIRST_PORT, Rtc.PORTS, new Rtc(InstantSource.system()));
+  }
+
+  private void exited(int status) {
+    end(
+        new VmExit(
+            Reason.EXITED,
+            "the guest exited with status " + Integer.toUnsignedString(status),
+            OptionalInt.of(status)));
   }
 
   private void add(DeviceFactory factory) {

@@ -48,9 +48,7 @@ class LinuxBootTest {
     return hypervisor.create(
         new VmSpec(
             "boot",
-            kernel.vmlinux(),
-            null,
-            parameters,
+            new VmSpec.Linux(kernel.vmlinux(), null, parameters),
             memory,
             cpus,
             List.of(),
@@ -68,6 +66,29 @@ class LinuxBootTest {
     assertTrue(console.contains("ACPI: Interpreter enabled"), console);
     assertTrue(console.contains("ttyS0 at I/O 0x3f8"), console);
     assertTrue(console.contains("Switched to clocksource kvm-clock"), console);
+  }
+
+  /** Linux is a PVH image as well: one that was not made here. */
+  @ParameterizedTest
+  @ValueSource(strings = {"6.1", "6.12"})
+  void bootsAsABareImage(String series) throws Exception {
+    ResolvedKernel kernel = TestKernels.store().resolve(KernelRef.debian(series));
+    VirtualMachine machine =
+        hypervisor.create(
+            new VmSpec(
+                "bare",
+                new VmSpec.Bare(
+                    kernel.vmlinux(), "console=ttyS0 panic=-1 reboot=a pci=off bare=yes"),
+                128 * MIB,
+                1,
+                List.of(),
+                VmSpec.DEFAULT_CONSOLE_BYTES));
+    machine.start();
+    assertEquals(Reason.RESET, machine.exit().get().reason());
+    String console = machine.console().tail();
+    assertTrue(console.contains("pci=off bare=yes"), console);
+    assertTrue(console.contains("Booting paravirtualized kernel on KVM"), console);
+    assertTrue(console.contains("not syncing: VFS: Unable to mount root"), console);
   }
 
   @ParameterizedTest

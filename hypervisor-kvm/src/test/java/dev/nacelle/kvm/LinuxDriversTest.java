@@ -87,9 +87,7 @@ class LinuxDriversTest {
         hypervisor.create(
             new VmSpec(
                 "linux-drivers",
-                kernel.vmlinux(),
-                initramfs,
-                "panic=-1",
+                new VmSpec.Linux(kernel.vmlinux(), initramfs, "panic=-1"),
                 256L * MEBIBYTE,
                 1,
                 List.of(

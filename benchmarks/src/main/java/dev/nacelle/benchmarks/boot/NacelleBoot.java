@@ -31,9 +31,7 @@ final class NacelleBoot implements Boot {
     VmSpec spec =
         new VmSpec(
             "bench",
-            guest.kernel(),
-            guest.initramfs(),
-            guest.parameters(),
+            new VmSpec.Linux(guest.kernel(), guest.initramfs(), guest.parameters()),
             (long) guest.memoryMib() << 20,
             1,
             List.of(),

@@ -7,6 +7,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.OptionalLong;
 
 /**
  * An ELF64 executable for x86-64, loaded at its physical addresses (System V ABI, chapters 4 and 5:
@@ -24,6 +25,15 @@ final class ElfKernel {
   private static final int ET_DYN = 3;
   private static final int EM_X86_64 = 62;
   private static final int PT_LOAD = 1;
+  private static final int PT_NOTE = 4;
+
+  /** Type of the note with a PVH entry (xen/include/public/elfnote.h), and its name. */
+  private static final int XEN_ELFNOTE_PHYS32_ENTRY = 18;
+
+  private static final int XEN = 0x6e_6558; // "Xen", with its terminating zero
+
+  /** Linux has less than 1 KiB of notes. */
+  private static final int MAX_NOTES = 64 * 1024;
 
   /** Linux has 4 or 5. */
   private static final int MAX_PROGRAM_HEADERS = 64;
@@ -37,11 +47,14 @@ final class ElfKernel {
   private final FileDescriptor file;
   private final long entry;
   private final List<Segment> segments;
+  private final OptionalLong pvhEntry;
 
-  private ElfKernel(FileDescriptor file, long entry, List<Segment> segments) {
+  private ElfKernel(
+      FileDescriptor file, long entry, List<Segment> segments, OptionalLong pvhEntry) {
     this.file = file;
     this.entry = entry;
     this.segments = segments;
+    this.pvhEntry = pvhEntry;
   }
 
   /**
@@ -79,6 +92,7 @@ final class ElfKernel {
     }
     ByteBuffer table = read(file, tableOffset, count * PROGRAM_HEADER_SIZE, "program headers");
     List<Segment> segments = new ArrayList<>();
+    OptionalLong pvhEntry = OptionalLong.empty();
     for (int i = 0; i < count; i++) {
       int at = i * PROGRAM_HEADER_SIZE;
       if (table.getInt(at) == PT_LOAD && table.getLong(at + 40) != 0) {
@@ -90,13 +104,59 @@ final class ElfKernel {
                 table.getLong(at + 40));
         check(segment, i, fileSize);
         segments.add(segment);
+      } else if (table.getInt(at) == PT_NOTE && pvhEntry.isEmpty()) {
+        pvhEntry = findPvhEntry(file, table.getLong(at + 8), table.getLong(at + 32), fileSize);
       }
     }
-    if (segments.stream().noneMatch(s -> entry >= s.address && entry < s.end())) {
-      throw new BadKernelException(
-          "no loadable segment holds its entry point 0x" + Long.toHexString(entry));
+    requireInside(segments, entry, "entry point");
+    if (pvhEntry.isPresent()) {
+      requireInside(segments, pvhEntry.getAsLong(), "PVH entry point");
     }
-    return new ElfKernel(file, entry, segments);
+    return new ElfKernel(file, entry, segments, pvhEntry);
+  }
+
+  private static void requireInside(List<Segment> segments, long address, String what)
+      throws BadKernelException {
+    if (segments.stream().noneMatch(s -> address >= s.address && address < s.end())) {
+      throw new BadKernelException(
+          "no loadable segment holds its " + what + " 0x" + Long.toHexString(address));
+    }
+  }
+
+  /**
+   * Looks through one segment of notes (System V ABI, chapter 5): sizes of name and description,
+   * the type, then both, each padded to 4 bytes.
+   */
+  private static OptionalLong findPvhEntry(
+      FileDescriptor file, long offset, long size, long fileSize) throws BadKernelException {
+    if (size < 0 || size > MAX_NOTES || offset < 0 || offset > fileSize - size) {
+      throw new BadKernelException("its notes are not inside the file, or too many");
+    }
+    ByteBuffer notes = read(file, offset, (int) size, "notes");
+    while (notes.remaining() >= 12) {
+      int nameSize = notes.getInt();
+      int descriptionSize = notes.getInt();
+      int type = notes.getInt();
+      int name = notes.position();
+      long description = name + (nameSize + 3L & ~3L);
+      long next = description + (descriptionSize + 3L & ~3L);
+      if (nameSize < 0 || descriptionSize < 0 || next > notes.limit()) {
+        // The last one may lack its padding; nothing else can be read behind the end.
+        return OptionalLong.empty();
+      }
+      if (type == XEN_ELFNOTE_PHYS32_ENTRY
+          && nameSize == 4
+          && notes.getInt(name) == XEN
+          && (descriptionSize == 4 || descriptionSize == 8)) {
+        long entry = Integer.toUnsignedLong(notes.getInt((int) description));
+        if (descriptionSize == 8 && notes.getInt((int) description + 4) != 0) {
+          throw new BadKernelException("its PVH entry point is above 4 GiB");
+        }
+        return OptionalLong.of(entry);
+      }
+      notes.position((int) next);
+    }
+    return OptionalLong.empty();
   }
 
   private static void check(Segment segment, int index, long fileSize) throws BadKernelException {
@@ -130,6 +190,11 @@ final class ElfKernel {
   /** The physical address of the first instruction. */
   long entry() {
     return entry;
+  }
+
+  /** The physical address where a PVH loader starts it, when it says so. */
+  OptionalLong pvhEntry() {
+    return pvhEntry;
   }
 
   /** The physical address behind the last segment, including what is zero at the start. */

@@ -8,6 +8,9 @@ public final class MachineLayout {
   /** GDT, as the 64-bit boot protocol wants one (Documentation/arch/x86/boot.rst, section 1.15). */
   public static final long GDT = 0x500;
 
+  /** What a PVH guest is told (struct hvm_start_info), and the map of the memory behind it. */
+  public static final long START_INFO = 0x6000;
+
   /** The zero page (struct boot_params): 4 KiB. */
   public static final long ZERO_PAGE = 0x7000;
 
@@ -66,6 +69,9 @@ public final class MachineLayout {
 
   /** SLP_TYP of the soft-off state in the sleep control register: any 3-bit value would do. */
   public static final int SOFT_OFF = 5;
+
+  /** Where a guest that is not Linux ends itself with a status; QEMU's isa-debug-exit is there. */
+  public static final int EXIT_PORT = 0xf4;
 
   /**
    * Interrupts for virtio-mmio devices. The I/O APIC has 24 inputs; 0 and 2 are the PIT's, 1 the

@@ -16,6 +16,11 @@ public interface Payload {
    */
   InitialState load(GuestMemory memory, Hardware hardware);
 
+  /** Whether it can end its machine with a status, at {@link MachineLayout#EXIT_PORT}. */
+  default boolean hasExitPort() {
+    return false;
+  }
+
   /**
    * What the guest has besides memory.
    *

@@ -2,6 +2,7 @@
 package dev.nacelle.kvm.boot;
 
 import dev.nacelle.kvm.memory.GuestMemory;
+import java.util.List;
 
 /**
  * struct boot_params, which tells Linux where things are (Documentation/arch/x86/zero-page.rst;
@@ -30,13 +31,7 @@ final class ZeroPage {
 
   private static final int E820_ENTRY_SIZE = 20;
 
-  /** Address range types (ACPI 6.5 section 15, table 15.374). */
-  private static final int RAM = 1;
-
-  private static final int RESERVED = 2;
-
   private final GuestMemory memory;
-  private int ranges;
 
   private ZeroPage(GuestMemory memory) {
     this.memory = memory;
@@ -62,21 +57,15 @@ final class ZeroPage {
     page.putInt(RAMDISK_IMAGE, (int) initramfs);
     page.putInt(RAMDISK_SIZE, (int) initramfsSize);
 
-    page.addRange(0, MachineLayout.CONVENTIONAL_END, RAM);
-    page.addRange(MachineLayout.ACPI_TABLES, MachineLayout.ACPI_TABLES_END, RESERVED);
-    page.addRange(MachineLayout.HIGH_MEMORY, memory.lowEnd(), RAM);
-    if (memory.highEnd() > GuestMemory.HOLE_END) {
-      page.addRange(GuestMemory.HOLE_END, memory.highEnd(), RAM);
+    List<MemoryRange> ranges = MemoryRange.of(memory);
+    long entry = MachineLayout.ZERO_PAGE + E820_TABLE;
+    for (MemoryRange range : ranges) {
+      memory.putLong(entry, range.start());
+      memory.putLong(entry + 8, range.size());
+      memory.putInt(entry + 16, range.type());
+      entry += E820_ENTRY_SIZE;
     }
-    memory.putByte(MachineLayout.ZERO_PAGE + E820_ENTRIES, (byte) page.ranges);
-  }
-
-  private void addRange(long start, long end, int type) {
-    long entry = MachineLayout.ZERO_PAGE + E820_TABLE + (long) ranges * E820_ENTRY_SIZE;
-    memory.putLong(entry, start);
-    memory.putLong(entry + 8, end - start);
-    memory.putInt(entry + 16, type);
-    ranges++;
+    memory.putByte(MachineLayout.ZERO_PAGE + E820_ENTRIES, (byte) ranges.size());
   }
 
   private void putShort(int offset, int value) {

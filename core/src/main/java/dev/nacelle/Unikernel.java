@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle;
+
+import dev.nacelle.spi.VmStatistics;
+import java.util.concurrent.CompletableFuture;
+
+/** A unikernel that runs, or has ended. Safe for use from several threads. */
+public interface Unikernel extends AutoCloseable {
+  /** What it was started with. */
+  UnikernelSpec spec();
+
+  /** Its name. */
+  String name();
+
+  /** The end of its console's output so far, as in {@link UnikernelExit#console()}. */
+  String console();
+
+  /** Counters since its start. */
+  VmStatistics statistics();
+
+  /**
+   * Completes when it has ended, by itself or not, and everything of it is released; on a thread
+   * where dependents may block. Never completes exceptionally.
+   */
+  CompletableFuture<UnikernelExit> onExit();
+
+  /**
+   * Waits for its end.
+   *
+   * @throws InterruptedOperationException when the thread is interrupted; it runs on
+   */
+  UnikernelExit await();
+
+  /** Ends it at once, unless it has ended, and releases everything. Idempotent; does not throw. */
+  @Override
+  void close();
+}

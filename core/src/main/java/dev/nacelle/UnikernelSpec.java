@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle;
+
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A program that is its own operating system, and the machine it runs in. Immutable.
+ *
+ * <p>The image is an ELF executable for x86-64. Where it has a PVH entry it starts there, in 32-bit
+ * mode; otherwise at its ELF entry, in 64-bit mode, as Linux would by the 64-bit boot protocol. It
+ * finds a serial port (COM1, 0x3f8), whose output can be streamed, KVM's interrupt controllers and
+ * clocks, and ACPI tables that announce virtio devices over MMIO: a socket and a source of entropy.
+ *
+ * <p>It ends by writing its status to port 0xf4, by powering off, by a reset, or by its deadline.
+ */
+public final class UnikernelSpec {
+  private final Path image;
+  private final String commandLine;
+  private final DataSize memory;
+  private final int cpus;
+  private final Duration timeout;
+  private final @Nullable String name;
+  private final Consumer<byte[]> console;
+
+  private UnikernelSpec(Builder builder, Path image) {
+    this.image = image;
+    this.commandLine = builder.commandLine;
+    this.memory = builder.memory;
+    this.cpus = builder.cpus;
+    this.timeout = builder.timeout;
+    this.name = builder.name;
+    this.console = builder.console;
+  }
+
+  /** A specification with every default; an image must be given. */
+  public static Builder builder() {
+    return new Builder();
+  }
+
+  /** The ELF file. */
+  public Path image() {
+    return image;
+  }
+
+  /** What it is told; empty unless set. */
+  public String commandLine() {
+    return commandLine;
+  }
+
+  /** Size of the machine's memory. */
+  public DataSize memory() {
+    return memory;
+  }
+
+  /** Number of vCPUs; it starts on the first. */
+  public int cpus() {
+    return cpus;
+  }
+
+  /** How long it may run. */
+  public Duration timeout() {
+    return timeout;
+  }
+
+  /** Its name, unless one is made up. */
+  public Optional<String> name() {
+    return Optional.ofNullable(name);
+  }
+
+  Consumer<byte[]> console() {
+    return console;
+  }
+
+  @Override
+  public String toString() {
+    return "unikernel " + (name == null ? "" : name + " ") + "of " + image;
+  }
+
+  /** Makes a {@link UnikernelSpec}. Not safe for use from several threads. */
+  public static final class Builder {
+    private @Nullable Path image;
+    private String commandLine = "";
+    private DataSize memory = DataSize.mebibytes(64);
+    private int cpus = 1;
+    private Duration timeout = Duration.ofMinutes(1);
+    private @Nullable String name;
+    private Consumer<byte[]> console = bytes -> {};
+
+    private Builder() {}
+
+    /** The ELF file; it is read while the machine is made, and not needed afterwards. */
+    public Builder image(Path file) {
+      this.image = Objects.requireNonNull(file);
+      return this;
+    }
+
+    /**
+     * Hands this to it: the command line of its boot protocol.
+     *
+     * @throws IllegalArgumentException when it holds a control character
+     */
+    public Builder commandLine(String line) {
+      if (line.chars().anyMatch(Character::isISOControl)) {
+        throw new IllegalArgumentException("the command line holds a control character");
+      }
+      this.commandLine = line;
+      return this;
+    }
+
+    /**
+     * Size of the machine's memory; the default is 64 MiB.
+     *
+     * @throws IllegalArgumentException when it is less than 2 MiB; images start at 1 MiB
+     */
+    public Builder memory(DataSize size) {
+      if (size.compareTo(DataSize.mebibytes(2)) < 0) {
+        throw new IllegalArgumentException(
+            "a unikernel needs at least 2 MiB of memory, not " + size);
+      }
+      this.memory = size;
+      return this;
+    }
+
+    /**
+     * Number of vCPUs; the default is 1. The others wait to be started (INIT, SIPI).
+     *
+     * @throws IllegalArgumentException when it is not positive
+     */
+    public Builder cpus(int number) {
+      if (number < 1) {
+        throw new IllegalArgumentException("a unikernel needs at least one vCPU, not " + number);
+      }
+      this.cpus = number;
+      return this;
+    }
+
+    /**
+     * How long it may run, from its first instruction on; the default is a minute.
+     *
+     * @throws IllegalArgumentException when it is not positive
+     */
+    public Builder timeout(Duration limit) {
+      if (limit.isNegative() || limit.isZero()) {
+        throw new IllegalArgumentException("a timeout is positive, not " + limit);
+      }
+      this.timeout = limit;
+      return this;
+    }
+
+    /**
+     * Names it, in messages and as its threads' names; one is made up otherwise.
+     *
+     * @param name 1 to 64 characters of {@code [A-Za-z0-9._-]}
+     * @throws IllegalArgumentException when it is no such name
+     */
+    public Builder name(String name) {
+      if (!name.matches("[A-Za-z0-9._-]{1,64}")) {
+        throw new IllegalArgumentException("not a name: " + name);
+      }
+      this.name = name;
+      return this;
+    }
+
+    /**
+     * Streams what it writes to its serial port, from the first byte on.
+     *
+     * @param listener called with each piece, whose array is its own, on a thread of the
+     *     hypervisor. It must not block: the guest waits for it
+     */
+    public Builder console(Consumer<byte[]> listener) {
+      this.console = Objects.requireNonNull(listener);
+      return this;
+    }
+
+    /**
+     * Makes the specification.
+     *
+     * @throws IllegalArgumentException when there is no image
+     */
+    public UnikernelSpec build() {
+      if (image == null) {
+        throw new IllegalArgumentException("a unikernel needs an image");
+      }
+      return new UnikernelSpec(this, image);
+    }
+  }
+}

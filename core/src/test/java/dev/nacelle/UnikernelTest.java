@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.nacelle.fake.FakeHypervisor.Fault;
+import dev.nacelle.spi.HypervisorException;
+import dev.nacelle.spi.VmExit.Reason;
+import dev.nacelle.spi.VmSpec;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.concurrent.CompletableFuture;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+/** The life of a unikernel; what one does is tested where there are real machines. */
+@Timeout(60)
+class UnikernelTest {
+  private static UnikernelSpec.Builder spec() {
+    return UnikernelSpec.builder().image(Path.of("/fake/image"));
+  }
+
+  @Test
+  void machineIsMadeAsSpecified() {
+    try (FakeNacelle fake = new FakeNacelle();
+        Unikernel unikernel =
+            fake.nacelle.start(
+                spec()
+                    .commandLine("one two")
+                    .memory(DataSize.mebibytes(3))
+                    .cpus(2)
+                    .name("uk")
+                    .build())) {
+      VmSpec machine = fake.machine().spec();
+      assertEquals(new VmSpec.Bare(Path.of("/fake/image"), "one two"), machine.guest());
+      assertEquals(3 << 20, machine.memoryBytes());
+      assertEquals(2, machine.cpus());
+      assertEquals("uk", machine.name());
+      assertEquals("uk", unikernel.name());
+    }
+  }
+
+  @Test
+  void endOfTheGuestReleasesEverything() {
+    try (FakeNacelle fake = new FakeNacelle()) {
+      Unikernel unikernel = fake.nacelle.start(spec().build());
+      fake.machine().panic();
+      UnikernelExit exit = unikernel.await();
+      assertEquals(Reason.RESET, exit.exit().reason());
+      assertFalse(exit.timedOut());
+      assertEquals(0, fake.hypervisor.openMachines());
+    }
+  }
+
+  @Test
+  void deadlineEndsIt() {
+    try (FakeNacelle fake = new FakeNacelle()) {
+      UnikernelExit exit =
+          fake.nacelle.start(spec().timeout(Duration.ofMillis(20)).build()).await();
+      assertTrue(exit.timedOut());
+      assertEquals(Reason.CLOSED, exit.exit().reason());
+    }
+  }
+
+  @Test
+  void dependentsOfItsEndMayCloseTheRuntime() throws Exception {
+    FakeNacelle fake = new FakeNacelle();
+    Unikernel unikernel = fake.nacelle.start(spec().build());
+    CompletableFuture<Void> closed = unikernel.onExit().thenRun(fake::close);
+    unikernel.close();
+    closed.get();
+    assertThrows(IllegalStateException.class, () -> fake.nacelle.start(spec().build()));
+  }
+
+  @Test
+  void waitingCanBeInterruptedAndItRunsOn() {
+    try (FakeNacelle fake = new FakeNacelle();
+        Unikernel unikernel = fake.nacelle.start(spec().build())) {
+      Thread.currentThread().interrupt();
+      assertThrows(InterruptedOperationException.class, unikernel::await);
+      assertTrue(Thread.interrupted());
+      assertFalse(unikernel.onExit().isDone());
+    }
+  }
+
+  @Test
+  void failureOfTheHypervisorReachesTheCaller() {
+    try (FakeNacelle fake = new FakeNacelle(Fault.CREATE_FAILS)) {
+      assertThrows(HypervisorException.class, () -> fake.nacelle.start(spec().build()));
+    }
+  }
+
+  @Test
+  void senselessSpecificationsAreRefused() {
+    assertThrows(IllegalArgumentException.class, () -> UnikernelSpec.builder().build());
+    assertThrows(IllegalArgumentException.class, () -> spec().commandLine("a\nb"));
+    assertThrows(IllegalArgumentException.class, () -> spec().memory(DataSize.mebibytes(1)));
+    assertThrows(IllegalArgumentException.class, () -> spec().cpus(0));
+    assertThrows(IllegalArgumentException.class, () -> spec().timeout(Duration.ZERO));
+    assertThrows(IllegalArgumentException.class, () -> spec().name("a b"));
+  }
+}
