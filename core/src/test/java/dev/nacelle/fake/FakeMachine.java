@@ -187,6 +187,8 @@ public final class FakeMachine implements VirtualMachine {
     }
     closed = true;
     end(VmExit.Reason.CLOSED, "closed");
+    // It may be about to dial.
+    CompletableFuture.runAsync(() -> {}, thread).join();
     server.close();
     thread.shutdown();
     try {
