@@ -17,7 +17,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior,
 use crate::error::{Step, StepError};
 use crate::machine::Machine;
 use crate::server::{SessionEnd, serve};
-use crate::service::{Agent, Marks};
+use crate::service::{Agent, Boot, Marks};
 use crate::{clock, log, modules, vsock};
 
 /// The modules to load, as the host wrote them into the initramfs.
@@ -41,14 +41,16 @@ pub fn run(entered: u64) -> Result<(), String> {
     // The host begins to speak while the other modules are loaded.
     let mut stream = vsock::dial(FIRST_DIAL).map_err(|errno| cannot_dial(errno, &failures))?;
     let marks = Marks { entered, modules_loaded, connected: clock::boot_nanos() };
-    for failure in failures.iter().chain(&modules.load_the_rest()) {
+    let failures = [failures, modules.load_the_rest()].concat();
+    for failure in &failures {
         log!("{failure}");
     }
     finish();
+    let broken = failures.iter().find(|failure| failure.promised).map(ToString::to_string);
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("starting the event loop: {error}"))?;
-    let agent = runtime.block_on(async { Agent::new(Machine::default(), marks) });
+    let agent = runtime.block_on(async { Agent::new(Machine::default(), Boot { marks, broken }) });
     while runtime.block_on(serve(&agent, stream)) == SessionEnd::Disconnected {
         stream = vsock::dial(REDIAL).map_err(|errno| format!("the host is gone: {}", std::io::Error::from(errno)))?;
     }

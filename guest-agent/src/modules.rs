@@ -2,78 +2,121 @@
 
 //! Kernel modules from the initramfs, in the order that the host worked out.
 
+use std::ffi::CString;
 use std::fmt;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::io::Errno;
 use rustix::system::finit_module;
 
+/// The parameters of the kernel.
+const COMMAND_LINE: &str = "/proc/cmdline";
+
 /// A module that could not be loaded.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Failure {
-    path: PathBuf,
+    module: String,
+    /// Whether the workload was promised that module.
+    pub(crate) promised: bool,
     errno: Errno,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "loading the module {}: {}", self.path.display(), std::io::Error::from(self.errno))
+        write!(f, "loading the module {}: {}", self.module, std::io::Error::from(self.errno))
     }
 }
 
 /// What the host listed: one path a line, in the order of loading. Behind an empty line are those that the dial does
-/// without.
+/// without; `!` stands before those that the workload is promised.
 #[derive(Default)]
 pub(crate) struct Modules {
     list: String,
+    command_line: String,
     unreadable: Option<Failure>,
 }
 
 /// Reads the list. None means that the kernel needs no modules.
 pub(crate) fn listed(list: &Path) -> Modules {
     match fs::read_to_string(list) {
-        Ok(list) => Modules { list, unreadable: None },
+        Ok(list) => {
+            let command_line = fs::read_to_string(COMMAND_LINE).unwrap_or_default();
+            Modules { list, command_line, unreadable: None }
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Modules::default(),
-        Err(error) => Modules { list: String::new(), unreadable: Some(failure(list, &error)) },
+        Err(error) => {
+            let failure = Failure { module: list.display().to_string(), promised: true, errno: errno(&error) };
+            Modules { unreadable: Some(failure), ..Modules::default() }
+        }
     }
 }
 
 impl Modules {
     /// Returns what failed: a module may be needless on this machine (no such device), and only what comes next can tell.
     pub(crate) fn load_for_the_dial(&self) -> Vec<Failure> {
-        self.unreadable.iter().cloned().chain(load_all(self.for_the_dial())).collect()
+        self.unreadable.iter().cloned().chain(self.load_all(self.for_the_dial())).collect()
     }
 
     /// Likewise.
     pub(crate) fn load_the_rest(&self) -> Vec<Failure> {
-        load_all(self.rest()).collect()
+        self.load_all(self.rest()).collect()
     }
 
-    fn for_the_dial(&self) -> impl Iterator<Item = &Path> {
-        self.list.lines().take_while(|line| !line.is_empty()).map(Path::new)
+    fn for_the_dial(&self) -> impl Iterator<Item = &str> {
+        self.list.lines().take_while(|line| !line.is_empty())
     }
 
-    fn rest(&self) -> impl Iterator<Item = &Path> {
-        self.list.lines().skip_while(|line| !line.is_empty()).filter(|line| !line.is_empty()).map(Path::new)
+    fn rest(&self) -> impl Iterator<Item = &str> {
+        self.list.lines().skip_while(|line| !line.is_empty()).filter(|line| !line.is_empty())
+    }
+
+    fn load_all<'a>(&self, lines: impl Iterator<Item = &'a str>) -> impl Iterator<Item = Failure> {
+        lines.filter_map(|line| {
+            let path = line.strip_prefix('!').unwrap_or(line);
+            let module = name(path);
+            let failed = load(path, &parameters(&self.command_line, module)).err()?;
+            Some(Failure { module: module.into(), promised: path != line, errno: failed })
+        })
     }
 }
 
-fn load_all<'a>(paths: impl Iterator<Item = &'a Path>) -> impl Iterator<Item = Failure> {
-    paths.filter_map(|path| load(path).err())
+/// "tun" of "/nacelle/modules.d/07-tun.ko".
+fn name(path: &str) -> &str {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    let name = file.strip_suffix(".ko").unwrap_or(file);
+    name.split_once('-').map_or(name, |(_, name)| name)
 }
 
-fn load(path: &Path) -> Result<(), Failure> {
-    let file = File::open(path).map_err(|error| failure(path, &error))?;
-    match finit_module(&file, c"", 0) {
+/// A module's parameters among those of the kernel, which hands `tun.debug=1` to what is built in and leaves it to whoever
+/// loads a module to do the same, as modprobe(8) does.
+fn parameters(command_line: &str, module: &str) -> CString {
+    let mut quoted = false;
+    // A quote keeps spaces together, within a value or around all of it (next_arg of lib/cmdline.c).
+    let words = command_line.trim_end().split(|character| {
+        quoted ^= character == '"';
+        character == ' ' && !quoted
+    });
+    let own = words.filter_map(|word| {
+        let (quote, rest) = word.strip_prefix('"').map_or(("", word), |rest| ("\"", rest));
+        let (owner, parameter) = rest.split_once('.')?;
+        (owner.replace('-', "_") == module).then(|| [quote, parameter].concat())
+    });
+    // The kernel's command line holds no NUL.
+    CString::new(own.collect::<Vec<_>>().join(" ")).unwrap_or_default()
+}
+
+fn load(path: &str, parameters: &CString) -> Result<(), Errno> {
+    let file = File::open(path).map_err(|error| errno(&error))?;
+    match finit_module(&file, parameters, 0) {
         // Loaded already, or built into this kernel.
         Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(errno) => Err(Failure { path: path.into(), errno }),
+        Err(errno) => Err(errno),
     }
 }
 
-fn failure(path: &Path, error: &std::io::Error) -> Failure {
-    Failure { path: path.into(), errno: Errno::from_io_error(error).unwrap_or(Errno::IO) }
+fn errno(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
 #[cfg(test)]
@@ -81,16 +124,20 @@ mod tests {
     use super::*;
 
     fn split(list: &str) -> (Vec<String>, Vec<String>) {
-        let modules = Modules { list: list.into(), unreadable: None };
-        let names = |paths: &mut dyn Iterator<Item = &Path>| paths.map(|path| path.display().to_string()).collect();
-        (names(&mut modules.for_the_dial()), names(&mut modules.rest()))
+        let modules = Modules { list: list.into(), ..Modules::default() };
+        let lines = |lines: &mut dyn Iterator<Item = &str>| lines.map(Into::into).collect();
+        (lines(&mut modules.for_the_dial()), lines(&mut modules.rest()))
+    }
+
+    fn given(command_line: &str, module: &str) -> String {
+        parameters(command_line, module).into_string().unwrap()
     }
 
     #[test]
     fn a_list_is_one_path_a_line_and_an_empty_line_ends_what_the_dial_needs() {
-        let (dial, rest) = split("/m/00-virtio.ko\n/m/01-vsock.ko\n\n/m/02-ext4.ko\n");
+        let (dial, rest) = split("/m/00-virtio.ko\n/m/01-vsock.ko\n\n/m/02-ext4.ko\n!/m/03-tun.ko\n");
         assert_eq!(dial, ["/m/00-virtio.ko", "/m/01-vsock.ko"]);
-        assert_eq!(rest, ["/m/02-ext4.ko"]);
+        assert_eq!(rest, ["/m/02-ext4.ko", "!/m/03-tun.ko"]);
     }
 
     #[test]
@@ -109,15 +156,30 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_names_the_module_and_the_error() {
+    fn a_failure_names_the_module_and_the_error_and_knows_what_is_promised() {
         let directory = tempfile::tempdir().unwrap();
         let list = directory.path().join("modules");
-        fs::write(&list, "/nonexistent/vsock.ko\n").unwrap();
-        let failures = listed(&list).load_for_the_dial();
-        assert_eq!(failures.len(), 1);
-        assert_eq!(
-            failures[0].to_string(),
-            "loading the module /nonexistent/vsock.ko: No such file or directory (os error 2)"
-        );
+        fs::write(&list, "/nonexistent/00-vsock.ko\n\n!/nonexistent/01-nf_tables.ko\n").unwrap();
+        let modules = listed(&list);
+        let [ref dial, ref rest] = [modules.load_for_the_dial(), modules.load_the_rest()].concat()[..] else {
+            panic!()
+        };
+        assert_eq!(dial.to_string(), "loading the module vsock: No such file or directory (os error 2)");
+        assert_eq!(rest.to_string(), "loading the module nf_tables: No such file or directory (os error 2)");
+        assert!(!dial.promised && rest.promised);
+    }
+
+    #[test]
+    fn parameters_of_a_module_are_those_that_the_kernels_parameters_give_it() {
+        let line = "console=ttyS0 nf_conntrack.hashsize=64 quiet tun.debug=1 nf-conntrack.acct\n";
+        assert_eq!(given(line, "nf_conntrack"), "hashsize=64 acct");
+        assert_eq!(given(line, "tun"), "debug=1");
+        assert_eq!(given(line, "vsock"), "");
+    }
+
+    #[test]
+    fn a_quoted_parameter_stays_one() {
+        let line = "a=\"b tun.not=1\" tun.name=\"x y\" \"tun.other=z \" tun.last=\"open tun.not=1";
+        assert_eq!(given(line, "tun"), "name=\"x y\" \"other=z \" last=\"open tun.not=1");
     }
 }

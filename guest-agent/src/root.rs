@@ -37,6 +37,19 @@ pub(crate) struct Plan {
     pub(crate) hostname: String,
     /// A directory of the agent's to mount the parts on.
     pub(crate) staging: PathBuf,
+    /// Which of [`DRIVERS`] the kernel has.
+    pub(crate) drivers: Vec<Driver>,
+}
+
+/// The device file of a driver that is there for programs: its name below /dev, and its minor number with the major
+/// number 10 (Documentation/admin-guide/devices.txt).
+pub(crate) type Driver = (&'static str, u32);
+
+const DRIVERS: [Driver; 2] = [("fuse", 229), ("net/tun", 200)];
+
+/// The drivers that the kernel has made device files for, in a devtmpfs.
+pub(crate) fn drivers(devices: &Path) -> Vec<Driver> {
+    DRIVERS.into_iter().filter(|(name, _)| devices.join(name).exists()).collect()
 }
 
 /// Names of steps and how many nanoseconds each took, in order.
@@ -149,7 +162,7 @@ pub(crate) fn pivot(staging: &Path) -> Result<(), StepError> {
 }
 
 /// Mounts /dev and /sys. /proc belongs to a process of the PID namespace, the workload's init.
-pub(crate) fn furnish() -> Result<(), StepError> {
+pub(crate) fn furnish(drivers: &[Driver]) -> Result<(), StepError> {
     for directory in ["/dev", "/proc", "/sys"] {
         make_directory(Path::new(directory))?;
     }
@@ -158,6 +171,12 @@ pub(crate) fn furnish() -> Result<(), StepError> {
     for (name, minor) in [("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9)] {
         mknodat(CWD, format!("/dev/{name}"), FileType::CharacterDevice, everyone, makedev(1, minor))
             .step(|| format!("creating /dev/{name}"))?;
+    }
+    for (name, minor) in drivers {
+        let path = Path::new("/dev").join(name);
+        path.parent().map_or(Ok(()), make_directory)?;
+        mknodat(CWD, &path, FileType::CharacterDevice, everyone, makedev(10, *minor))
+            .step(|| format!("creating {}", path.display()))?;
     }
     mknodat(CWD, "/dev/tty", FileType::CharacterDevice, everyone, makedev(5, 0)).step(|| "creating /dev/tty".into())?;
     for (name, target) in [

@@ -44,10 +44,18 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Moments of the boot, as [`crate::boot_nanos`].
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Marks {
+pub(crate) struct Marks {
     pub(crate) entered: u64,
     pub(crate) modules_loaded: u64,
     pub(crate) connected: u64,
+}
+
+/// What the boot leaves to tell.
+#[derive(Clone, Debug, Default)]
+pub struct Boot {
+    pub(crate) marks: Marks,
+    /// Why the workload cannot have what it was promised; Prepare fails with it.
+    pub(crate) broken: Option<String>,
 }
 
 /// The agent; clones are the same one.
@@ -57,7 +65,7 @@ pub struct Agent(Arc<Shared>);
 /// What the calls share.
 pub struct Shared {
     machine: Machine,
-    marks: Marks,
+    boot: Boot,
     children: Children,
     state: Mutex<State>,
     last_process_id: AtomicU64,
@@ -102,13 +110,13 @@ impl Deref for Agent {
 
 impl Agent {
     /// An agent whose workload is not prepared yet, on the current tokio runtime, where it reaps children from now on.
-    pub fn new(machine: Machine, marks: Marks) -> Self {
+    pub fn new(machine: Machine, boot: Boot) -> Self {
         let children = Children::default();
         let reaper = children.clone();
         tokio::spawn(async { log!("reaping: {}", reaper.reap().await) });
         Self(Arc::new(Shared {
             machine,
-            marks,
+            boot,
             children,
             state: Mutex::new(State::Fresh),
             last_process_id: AtomicU64::new(0),
@@ -215,6 +223,9 @@ impl Shared {
 
     /// Everything that Prepare does.
     async fn build(&self, request: PrepareRequest) -> Result<(World, PrepareResponse), String> {
+        if let Some(broken) = &self.boot.broken {
+            return Err(broken.clone());
+        }
         let text = |error: crate::error::StepError| error.to_string();
         let start = Instant::now();
         if request.realtime_nanos != 0 {
@@ -240,7 +251,9 @@ impl Shared {
 
         let filesystem = if filesystem.is_empty() { "ext4".into() } else { filesystem };
         let staging = self.machine.staging.clone();
-        let plan = root::Plan { disk, filesystem, writable_bytes, scratch, hostname: request.hostname, staging };
+        let drivers = root::drivers(&self.machine.devices);
+        let plan =
+            root::Plan { disk, filesystem, writable_bytes, scratch, hostname: request.hostname, staging, drivers };
         let prepared = Spawner::prepare(plan, workload.clone(), self.children.clone()).await;
         let (spawner, more) = prepared.map_err(text)?;
         steps.extend(more);
@@ -314,9 +327,9 @@ impl agent_server::Agent for Agent {
             memory_bytes: memory.totalram * u64::from(memory.mem_unit),
             cpus: processors,
             boot_marks: Some(BootMarks {
-                agent_entered_nanos: self.marks.entered,
-                modules_loaded_nanos: self.marks.modules_loaded,
-                connected_nanos: self.marks.connected,
+                agent_entered_nanos: self.boot.marks.entered,
+                modules_loaded_nanos: self.boot.marks.modules_loaded,
+                connected_nanos: self.boot.marks.connected,
             }),
         }))
     }
@@ -433,4 +446,20 @@ fn not_running(process_id: u64) -> Status {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::agent_server::Agent as _;
+
+    #[tokio::test]
+    async fn what_was_promised_and_is_not_there_fails_prepare() {
+        let broken = Some("loading the module tun: No such device (os error 19)".into());
+        let agent = Agent::new(Machine::default(), Boot { broken: broken.clone(), ..Boot::default() });
+        let root = RootFilesystem { disk_serial: "root".into(), ..RootFilesystem::default() };
+        let request = PrepareRequest { root: Some(root), hostname: "box".into(), ..PrepareRequest::default() };
+        let status = agent.prepare(Request::new(request)).await.unwrap_err();
+        assert_eq!((status.code(), Some(status.message().into())), (tonic::Code::FailedPrecondition, broken));
+    }
 }

@@ -147,7 +147,7 @@ impl World {
         root::assemble(&plan, &mut timeline)?;
         root::pivot(&plan.staging)?;
         timeline.mark("pivot_root");
-        root::furnish()?;
+        root::furnish(&plan.drivers)?;
         timeline.mark("devices");
         start_init(&workload, &children)?;
         // Members of the namespace see its first process as 1; this thread sees it through their /proc.

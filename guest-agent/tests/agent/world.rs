@@ -3,6 +3,7 @@
 //! What a process of the workload finds around it.
 
 use std::fs;
+use std::path::Path;
 
 use nacelle_agent::proto::{PrepareRequest, ProcessSpec, RootFilesystem};
 
@@ -95,6 +96,19 @@ async fn the_machine_cannot_be_switched_by_accident() {
             b"",
             "{refused}"
         );
+    }
+}
+
+#[tokio::test]
+async fn drivers_that_the_kernel_has_are_there_for_everybody() {
+    let guest = Guest::busybox().await;
+    for (name, number) in [("fuse", "a:e5"), ("net/tun", "a:c8")] {
+        let outcome = guest.sh(&format!("stat -c '%a %t:%T' /dev/{name}")).await;
+        if Path::new("/dev").join(name).exists() {
+            assert_eq!(outcome.text(), format!("666 {number}\n"));
+        } else {
+            assert_ne!(outcome.code(), Some(0));
+        }
     }
 }
 

@@ -7,10 +7,13 @@ import dev.nacelle.kernel.KernelRef;
 import java.time.Duration;
 import java.util.Collections;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.Set;
+import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
 /** What a sandbox consists of: an image, a kernel, and the machine they run in. Immutable. */
@@ -39,6 +42,8 @@ public final class SandboxSpec {
 
   private static final int MAX_CPUS = 255;
   private static final int MAX_KERNEL_PARAMETERS = 1024;
+  private static final int MAX_KERNEL_MODULES = 64;
+  private static final Pattern MODULE_NAME = Pattern.compile("[A-Za-z0-9_-]{1,55}");
   private static final int PAGE = 4096;
 
   private final ImageRef image;
@@ -62,6 +67,7 @@ public final class SandboxSpec {
   private final @Nullable List<String> command;
   private final @Nullable Signal stopSignal;
   private final String kernelParameters;
+  private final List<String> kernelModules;
 
   private SandboxSpec(Builder builder, ImageRef image) {
     this.image = image;
@@ -85,6 +91,7 @@ public final class SandboxSpec {
     command = builder.command;
     stopSignal = builder.stopSignal;
     kernelParameters = builder.kernelParameters;
+    kernelModules = List.copyOf(builder.kernelModules);
   }
 
   /** A specification with every default; an image must be given. */
@@ -200,6 +207,11 @@ public final class SandboxSpec {
     return kernelParameters;
   }
 
+  /** The modules that it asks for, '-' written as '_', in the order of asking. */
+  public List<String> kernelModules() {
+    return kernelModules;
+  }
+
   @Override
   public String toString() {
     return "sandbox "
@@ -238,6 +250,7 @@ public final class SandboxSpec {
     private @Nullable List<String> command;
     private @Nullable Signal stopSignal;
     private String kernelParameters = "";
+    private final Set<String> kernelModules = new LinkedHashSet<>();
 
     private Builder() {}
 
@@ -523,6 +536,39 @@ public final class SandboxSpec {
                 + " characters of printable ASCII");
       }
       this.kernelParameters = parameters;
+      return this;
+    }
+
+    /**
+     * Adds modules that the workload wants, such as {@code tun}, {@code wireguard} or {@code
+     * nf_tables}: each is there once the sandbox has started, with all that it depends on, whether
+     * the kernel has it built in or as a module. A kernel that has it neither way is refused before
+     * it boots, and a module that the kernel refuses to load fails the start.
+     *
+     * <p>They are named as {@code lsmod} shows them, '-' and '_' alike, not by aliases. Their
+     * parameters are written as for any kernel, {@code MODULE.PARAMETER=VALUE} among the
+     * {@linkplain #kernelParameters kernel parameters}, which also holds for what is built in.
+     *
+     * <p>Where the kernel has {@code tun} or {@code fuse}, processes find /dev/net/tun and
+     * /dev/fuse; other device files root can make with mknod(1).
+     *
+     * @throws IllegalArgumentException when one is not 1 to 55 characters of {@code [A-Za-z0-9_-]}
+     *     (MODULE_NAME_LEN of include/linux/module.h), or there are more than 64
+     */
+    public Builder kernelModules(String... modules) {
+      for (String module : modules) {
+        if (!MODULE_NAME.matcher(module).matches()) {
+          throw new IllegalArgumentException(
+              "a kernel module's name is 1 to 55 characters of [A-Za-z0-9_-], without .ko, not '"
+                  + module
+                  + "'");
+        }
+        kernelModules.add(module.replace('-', '_'));
+      }
+      if (kernelModules.size() > MAX_KERNEL_MODULES) {
+        throw new IllegalArgumentException(
+            "a sandbox may ask for " + MAX_KERNEL_MODULES + " kernel modules, not more");
+      }
       return this;
     }
 

@@ -139,10 +139,7 @@ final class SandboxStart {
         background(() -> clock.time(Stage.IMAGE, () -> sources.image(spec)));
     rootImage = image;
     BootKernel kernel =
-        await(
-            background(
-                () ->
-                    clock.time(Stage.KERNEL, () -> sources.kernel(spec.kernel(), spec.timeout()))));
+        await(background(() -> clock.time(Stage.KERNEL, () -> sources.kernel(spec))));
     Path initramfs = await(background(() -> clock.time(Stage.INITRAMFS, kernel.initramfs())));
     RootImage leased = await(image);
     ResolvedImage root = leased.image();

@@ -6,7 +6,6 @@ import dev.nacelle.image.PruneResult;
 import dev.nacelle.image.ResolvedImage;
 import dev.nacelle.kernel.KernelRef;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.concurrent.Callable;
 
 /** Where images and kernels come from. May block, and is interrupted when it takes too long. */
@@ -17,17 +16,13 @@ interface Sources {
   /** Removes images that nobody uses. */
   PruneResult prune(PrunePolicy policy);
 
-  /**
-   * A kernel.
-   *
-   * @param deadline how long fetching it may take
-   */
-  BootKernel kernel(KernelRef ref, Duration deadline) throws Exception;
+  /** The kernel of a sandbox. Fetching it may take as long as starting the sandbox. */
+  BootKernel kernel(SandboxSpec spec) throws Exception;
 
   /** Has everything at hand that starting this takes, so that it is not waited for later. */
   default void prepare(SandboxSpec spec) throws Exception {
     image(spec).close();
-    kernel(spec.kernel(), spec.timeout()).initramfs().call();
+    kernel(spec).initramfs().call();
   }
 
   /**
@@ -48,7 +43,7 @@ interface Sources {
    *
    * @param vmlinux the uncompressed kernel
    * @param ref what it was found to be
-   * @param initramfs makes the initramfs for it; apart, to be timed apart
+   * @param initramfs makes the initramfs for it and the sandbox; apart, to be timed apart
    */
   record BootKernel(Path vmlinux, KernelRef ref, Callable<Path> initramfs) {}
 }

@@ -11,11 +11,10 @@ import dev.nacelle.image.PruneResult;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.image.RegistryOptions;
 import dev.nacelle.kernel.GuestAgentBinary;
-import dev.nacelle.kernel.KernelRef;
+import dev.nacelle.kernel.KernelDemands;
 import dev.nacelle.kernel.KernelStore;
 import dev.nacelle.kernel.ResolvedKernel;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.function.Supplier;
 
 /** Images and kernels from the stores below a cache directory. */
@@ -44,9 +43,12 @@ final class StoredSources implements Sources {
   }
 
   @Override
-  public BootKernel kernel(KernelRef ref, Duration deadline) {
-    ResolvedKernel kernel = kernels.resolve(ref, deadline);
+  public BootKernel kernel(SandboxSpec spec) {
+    ResolvedKernel kernel = kernels.resolve(spec.kernel(), spec.timeout());
+    KernelDemands demands = new KernelDemands(spec.kernelModules());
     return new BootKernel(
-        kernel.vmlinux(), kernel.pinnedRef(), () -> kernels.initramfs(kernel, agent.get()));
+        kernel.vmlinux(),
+        kernel.pinnedRef(),
+        () -> kernels.initramfs(kernel, agent.get(), demands));
   }
 }

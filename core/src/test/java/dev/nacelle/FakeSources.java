@@ -8,9 +8,7 @@ import dev.nacelle.image.Platform;
 import dev.nacelle.image.PrunePolicy;
 import dev.nacelle.image.PruneResult;
 import dev.nacelle.image.ResolvedImage;
-import dev.nacelle.kernel.KernelRef;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -56,7 +54,8 @@ class FakeSources implements Sources {
   }
 
   @Override
-  public BootKernel kernel(KernelRef ref, Duration deadline) throws Exception {
-    return new BootKernel(Path.of("/fake/vmlinux"), ref, () -> Path.of("/fake/initramfs.cpio"));
+  public BootKernel kernel(SandboxSpec spec) throws Exception {
+    return new BootKernel(
+        Path.of("/fake/vmlinux"), spec.kernel(), () -> Path.of("/fake/initramfs.cpio"));
   }
 }

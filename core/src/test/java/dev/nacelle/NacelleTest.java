@@ -27,6 +27,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -145,11 +146,11 @@ class NacelleTest {
           }
 
           @Override
-          public BootKernel kernel(KernelRef ref, Duration deadline) {
-            taken.add(ref.toString());
+          public BootKernel kernel(SandboxSpec spec) {
+            taken.add(spec.kernel().toString());
             return new BootKernel(
                 Path.of("/fake/vmlinux"),
-                ref,
+                spec.kernel(),
                 () -> {
                   taken.add("initramfs");
                   return Path.of("/fake/initramfs.cpio");
@@ -181,15 +182,18 @@ class NacelleTest {
   void failureOfTheKernelDoesNotWaitForTheImage() throws Exception {
     KernelException failure = new KernelException("no kernel", null, null);
     CompletableFuture<Void> interrupted = new CompletableFuture<>();
+    CountDownLatch imageAskedFor = new CountDownLatch(1);
     Sources sources =
         new FakeSources() {
           @Override
           ResolvedImage image(ImageRef ref) throws Exception {
+            imageAskedFor.countDown();
             return stuck(interrupted);
           }
 
           @Override
-          public BootKernel kernel(KernelRef ref, Duration deadline) {
+          public BootKernel kernel(SandboxSpec spec) throws Exception {
+            imageAskedFor.await();
             throw failure;
           }
         };
@@ -405,6 +409,13 @@ class NacelleTest {
   }
 
   @Test
+  void kernelModulesAreNamedWithHyphensOrUnderscoresAndOnce() {
+    SandboxSpec spec =
+        FakeNacelle.spec().kernelModules("nf-tables", "tun").kernelModules("nf_tables").build();
+    assertEquals(List.of("nf_tables", "tun"), spec.kernelModules());
+  }
+
+  @Test
   void specificationsThatNoMachineCanMeetAreRefused() {
     SandboxSpec.Builder spec = SandboxSpec.builder();
     for (Throwable e :
@@ -428,6 +439,14 @@ class NacelleTest {
             assertThrows(IllegalArgumentException.class, () -> spec.pidsLimit(0)),
             assertThrows(
                 IllegalArgumentException.class, () -> spec.kernelParameters("quiet\ninit=/x")),
+            assertThrows(IllegalArgumentException.class, () -> spec.kernelModules("tun", "../tun")),
+            assertThrows(IllegalArgumentException.class, () -> spec.kernelModules("")),
+            assertThrows(IllegalArgumentException.class, () -> spec.kernelModules("m".repeat(56))),
+            assertThrows(
+                IllegalArgumentException.class,
+                () ->
+                    spec.kernelModules(
+                        IntStream.range(0, 65).mapToObj(i -> "m" + i).toArray(String[]::new))),
             assertThrows(IllegalArgumentException.class, spec::build),
             assertThrows(
                 IllegalArgumentException.class,

@@ -10,27 +10,26 @@ import java.util.List;
  * @param module the module it becomes when it is not built in, in canonical form; empty for an
  *     option that can only be built in
  * @param required whether a kernel without it is refused; otherwise it is used where it is there
+ * @param forDial whether the agent cannot dial the host without it
  * @param purpose what for, to end the sentence "needed ..."
  */
-record GuestRequirement(String option, String module, boolean required, String purpose) {
-
-  /** The module after which the agent can dial. */
-  static final String LAST_FOR_THE_DIAL = "vmw_vsock_virtio_transport";
+record GuestRequirement(
+    String option, String module, boolean required, boolean forDial, String purpose) {
 
   /**
    * For machines whose devices are virtio over MMIO, announced by ACPI. In the order of loading:
-   * what the agent's dial needs comes first, and ends with {@link #LAST_FOR_THE_DIAL}.
+   * what the agent's dial needs comes first.
    */
   static final List<GuestRequirement> VIRTIO_MMIO =
       List.of(
-          module("VIRTIO_MMIO", "virtio_mmio", "to find the machine's devices"),
-          module("VSOCKETS", "vsock", "to talk to the host"),
-          module("VIRTIO_VSOCKETS", LAST_FOR_THE_DIAL, "to talk to the host"),
+          forDial("VIRTIO_MMIO", "virtio_mmio", "to find the machine's devices"),
+          forDial("VSOCKETS", "vsock", "to talk to the host"),
+          forDial("VIRTIO_VSOCKETS", "vmw_vsock_virtio_transport", "to talk to the host"),
           module("VIRTIO_BLK", "virtio_blk", "for the image's disk"),
           module("EXT4_FS", "ext4", "for the image's filesystem"),
           module("OVERLAY_FS", "overlay", "for the writable layer"),
           // The agent gets entropy from the host as well, so a kernel can do without.
-          new GuestRequirement("HW_RANDOM_VIRTIO", "virtio_rng", false, "for entropy"),
+          new GuestRequirement("HW_RANDOM_VIRTIO", "virtio_rng", false, false, "for entropy"),
           builtIn("ACPI", "to find the machine's devices"),
           builtIn("BLK_DEV_INITRD", "to start the agent"),
           builtIn("BINFMT_ELF", "to start the agent"),
@@ -43,11 +42,15 @@ record GuestRequirement(String option, String module, boolean required, String p
           builtIn("IPC_NS", "to isolate the workload"),
           builtIn("UTS_NS", "to isolate the workload"));
 
+  private static GuestRequirement forDial(String option, String module, String purpose) {
+    return new GuestRequirement(option, module, true, true, purpose);
+  }
+
   private static GuestRequirement module(String option, String module, String purpose) {
-    return new GuestRequirement(option, module, true, purpose);
+    return new GuestRequirement(option, module, true, false, purpose);
   }
 
   private static GuestRequirement builtIn(String option, String purpose) {
-    return new GuestRequirement(option, "", true, purpose);
+    return new GuestRequirement(option, "", true, false, purpose);
   }
 }

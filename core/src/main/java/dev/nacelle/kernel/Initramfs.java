@@ -6,19 +6,19 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Map;
+import java.util.List;
 
 /**
  * The initial filesystem of the utility virtual machine: the agent as /init, a console, and the
- * modules with the list of their paths, one a line, in the order of loading, with an empty line
- * where the agent can dial. Not compressed: reading costs the host less than unpacking costs the
- * guest.
+ * modules with the list of their paths, one a line, in the order of loading. Behind an empty line
+ * are those that the agent's dial does without; '!' stands before those without which the sandbox
+ * is not to start. Not compressed: reading costs the host less than unpacking costs the guest.
  */
 final class Initramfs {
   private Initramfs() {}
 
-  /** {@code modules} uncompressed, by canonical name, in the order of loading. */
-  static void write(Path file, byte[] agent, Map<String, byte[]> modules) throws IOException {
+  /** {@code modules} in the order of loading, those for the dial first. */
+  static void write(Path file, byte[] agent, List<GuestModule> modules) throws IOException {
     try (CpioWriter cpio =
         new CpioWriter(new BufferedOutputStream(Files.newOutputStream(file), 1 << 16))) {
       cpio.directory("dev", 0755);
@@ -27,14 +27,16 @@ final class Initramfs {
       cpio.directory("nacelle", 0755);
       cpio.directory("nacelle/modules.d", 0755);
       StringBuilder list = new StringBuilder();
-      int number = 0;
-      for (Map.Entry<String, byte[]> module : modules.entrySet()) {
-        String path = String.format("nacelle/modules.d/%02d-%s.ko", number++, module.getKey());
-        cpio.file(path, 0644, module.getValue());
-        list.append('/').append(path).append('\n');
-        if (module.getKey().equals(GuestRequirement.LAST_FOR_THE_DIAL)) {
+      boolean dialled = false;
+      for (int number = 0; number < modules.size(); number++) {
+        GuestModule module = modules.get(number);
+        if (!module.forDial() && !dialled) {
+          dialled = true;
           list.append('\n');
         }
+        String path = String.format("nacelle/modules.d/%02d-%s.ko", number, module.name());
+        cpio.file(path, 0644, module.content());
+        list.append(module.promised() ? "!/" : "/").append(path).append('\n');
       }
       cpio.file("nacelle/modules", 0644, list.toString().getBytes(StandardCharsets.UTF_8));
       cpio.file("init", 0755, agent);

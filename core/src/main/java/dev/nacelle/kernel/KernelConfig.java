@@ -61,6 +61,12 @@ public final class KernelConfig {
     return text;
   }
 
+  /** Whether the configuration has a line for that option, set or not. */
+  boolean knows(String option) {
+    return value(option).isPresent()
+        || text.lines().anyMatch(("# CONFIG_" + option + " is not set")::equals);
+  }
+
   boolean isBuiltIn(String option) {
     return value(option).filter("y"::equals).isPresent();
   }

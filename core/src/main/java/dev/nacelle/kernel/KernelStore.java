@@ -12,7 +12,9 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.Function;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
  * Makes kernels ready to boot, and keeps everything that took time in a directory of its own.
@@ -27,7 +29,7 @@ public final class KernelStore {
   private static final String KERNEL_FORMAT = "1";
 
   /** Changes when the same kernel and agent would give another initramfs. */
-  private static final String INITRAMFS_FORMAT = "2";
+  private static final String INITRAMFS_FORMAT = "3";
 
   /** The default where no kernel of our own has been built. */
   private static final KernelRef FALLBACK = KernelRef.debian("6.12");
@@ -261,32 +263,33 @@ public final class KernelStore {
     new KernelFacts(found.version(), found.build(), config.map(KernelConfig::new)).write(file);
   }
 
+  /** As {@link #initramfs(ResolvedKernel, GuestAgentBinary, KernelDemands)}, without demands. */
+  public Path initramfs(ResolvedKernel kernel, GuestAgentBinary agent) {
+    return initramfs(kernel, agent, KernelDemands.NONE);
+  }
+
   /**
-   * The initial filesystem for that kernel: the agent, and the modules that the utility virtual
-   * machine needs and the kernel does not have built in.
+   * The initial filesystem for that kernel: the agent, and of what the utility virtual machine
+   * needs and the workload asks for, the modules that the kernel does not have built in.
    *
    * @return a cpio archive in the cache; not to be changed
    * @throws KernelException when the kernel lacks something that is needed, naming the option
    */
-  public Path initramfs(ResolvedKernel kernel, GuestAgentBinary agent) {
-    return initramfs(kernel, agent, GuestRequirement.VIRTIO_MMIO);
-  }
-
-  private Path initramfs(
-      ResolvedKernel kernel, GuestAgentBinary agent, List<GuestRequirement> requirements) {
+  public Path initramfs(ResolvedKernel kernel, GuestAgentBinary agent, KernelDemands demands) {
+    List<GuestRequirement> requirements = GuestRequirement.VIRTIO_MMIO;
     String inputs =
-        requirements.stream()
-            .map(GuestRequirement::option)
-            .collect(
-                Collectors.joining(
-                    "\n",
-                    INITRAMFS_FORMAT + "\n" + kernel.sha256() + "\n" + agent.sha256() + "\n",
-                    "\n"));
+        Stream.of(
+                Stream.of(INITRAMFS_FORMAT, kernel.sha256(), agent.sha256()),
+                requirements.stream().map(GuestRequirement::option),
+                demands.modules().stream().map(module -> "module " + module))
+            .flatMap(Function.identity())
+            .collect(Collectors.joining("\n"));
     try {
       return initramfs.get(
           Sha256.hex(inputs.getBytes(StandardCharsets.UTF_8)) + ".cpio",
           file ->
-              Initramfs.write(file, agent.content(), ModuleSelection.select(kernel, requirements)));
+              Initramfs.write(
+                  file, agent.content(), ModuleSelection.select(kernel, requirements, demands)));
     } catch (IOException e) {
       throw new KernelException("No initramfs can be made for " + kernel + ": " + e, null, e);
     }

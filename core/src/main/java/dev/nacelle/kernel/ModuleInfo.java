@@ -99,6 +99,12 @@ final class ModuleInfo {
    * @param version the kernel's release
    */
   void requireVersion(String version) {
+    if (all("vermagic").isEmpty()) {
+      throw new KernelException(
+          where + " does not say which kernel it is for: it has no vermagic",
+          "Use the package that the kernel came from.",
+          null);
+    }
     for (String magic : all("vermagic")) {
       int space = magic.indexOf(' ');
       String found = space < 0 ? magic : magic.substring(0, space);

@@ -10,6 +10,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -18,6 +20,9 @@ import org.junit.jupiter.params.provider.MethodSource;
 
 /** Debian's own packages, as this machine's apt has them, judged by other tools. */
 class DebianKernelTest {
+  private static final KernelDemands DRIVERS =
+      new KernelDemands(List.of("tun", "wireguard", "nf_tables"));
+
   @TempDir Path directory;
 
   static Stream<ResolvedKernel> kernels() {
@@ -79,8 +84,34 @@ class DebianKernelTest {
             .map(line -> line.replaceFirst(".*/([^/]*)\\.ko.*", "$1").replace('-', '_'))
             .distinct()
             .toList();
-    Map<String, byte[]> selected = ModuleSelection.select(kernel, GuestRequirement.VIRTIO_MMIO);
-    assertEquals(expected, List.copyOf(selected.keySet()));
+    assertEquals(expected, names(kernel, KernelDemands.NONE));
+  }
+
+  @ParameterizedTest
+  @MethodSource("kernels")
+  void modulesThatAreAskedForComeAfterAllThatDepmodSaysTheyNeed(ResolvedKernel kernel)
+      throws IOException {
+    List<String> loaded = names(kernel, DRIVERS);
+    assertTrue(loaded.containsAll(DRIVERS.modules()), loaded::toString);
+    Path tree = TestKernels.modulesTree(kernel);
+    Path dep = tree.resolve("lib/modules").resolve(kernel.version()).resolve("modules.dep");
+    for (String line : Files.readAllLines(dep)) {
+      String name = name(line.substring(0, line.indexOf(':')));
+      if (loaded.contains(name)) {
+        for (String path : line.substring(line.indexOf(':') + 1).strip().split(" +")) {
+          int needed = path.isEmpty() ? -1 : loaded.indexOf(name(path));
+          assertTrue(path.isEmpty() || needed >= 0, line + " but " + loaded);
+          assertTrue(needed < loaded.indexOf(name), line + " but " + loaded);
+        }
+      }
+    }
+  }
+
+  private static List<String> names(ResolvedKernel kernel, KernelDemands demands)
+      throws IOException {
+    return ModuleSelection.select(kernel, GuestRequirement.VIRTIO_MMIO, demands).stream()
+        .map(GuestModule::name)
+        .toList();
   }
 
   @ParameterizedTest
@@ -115,6 +146,28 @@ class DebianKernelTest {
     assertTrue(read > 30);
   }
 
+  @ParameterizedTest
+  @MethodSource("kernels")
+  void theOptionThatAModuleIsBuiltByIsFoundOrNotAtAll(ResolvedKernel kernel) {
+    KernelConfig config = kernel.config().orElseThrow();
+    int found = 0;
+    for (String module : kernel.modules()) {
+      Optional<String> option = ModuleOption.of(module, config);
+      // They have no option of their own, but one that selects them.
+      if (option.isPresent() && !Set.of("autofs4", "pvpanic").contains(module)) {
+        assertEquals(Optional.of("m"), config.value(option.get()), module);
+        found++;
+      }
+    }
+    assertTrue(found > kernel.modules().size() * 2 / 5, found + " of " + kernel.modules().size());
+    for (String module : kernel.builtInModules()) {
+      Optional<String> option = ModuleOption.of(module, config);
+      if (option.isPresent() && !module.equals("crypto_null")) {
+        assertEquals(Optional.of("y"), config.value(option.get()), module);
+      }
+    }
+  }
+
   private static String name(String path) {
     return path.replaceFirst(".*/", "").replaceFirst("\\.ko.*", "").replace('-', '_');
   }
@@ -128,7 +181,8 @@ class DebianKernelTest {
   void itBootsWithItsInitramfsAndLoadsItsModules(ResolvedKernel kernel) throws IOException {
     byte[] busybox = Files.readAllBytes(Path.of("/bin/busybox"));
     Path initramfs = directory.resolve("initramfs");
-    Map<String, byte[]> modules = ModuleSelection.select(kernel, GuestRequirement.VIRTIO_MMIO);
+    List<GuestModule> modules =
+        ModuleSelection.select(kernel, GuestRequirement.VIRTIO_MMIO, DRIVERS);
     Initramfs.write(initramfs, busybox, modules);
     Path more = directory.resolve("more");
     try (CpioWriter cpio = new CpioWriter(Files.newOutputStream(more))) {
@@ -143,6 +197,7 @@ class DebianKernelTest {
           """
           busybox() { /bin/busybox "$@"; }
           while read -r module; do
+            module=${module#!}
             busybox insmod "$module" && echo "loaded $module"
           done </nacelle/modules
           echo "release $(busybox uname -r)"
@@ -181,7 +236,8 @@ class DebianKernelTest {
             "-append",
             "console=ttyS0 quiet panic=-1 reboot=t mitigations=off");
     for (String line : Files.readAllLines(list(initramfs))) {
-      assertTrue(console.contains("loaded " + line), console);
+      String module = line.replaceFirst("^!", "");
+      assertTrue(module.isEmpty() || console.contains("loaded " + module), console);
     }
     assertTrue(console.contains("release " + kernel.version()), console);
     assertTrue(console.contains("build " + kernel.build()), console);

@@ -12,9 +12,7 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -29,11 +27,14 @@ class InitramfsTest {
   @BeforeEach
   void write() throws IOException {
     archive = directory.resolve("initramfs.cpio");
-    Map<String, byte[]> modules = new LinkedHashMap<>();
-    modules.put("virtio_ring", new byte[] {1, 2, 3});
-    modules.put("vmw_vsock_virtio_transport", new byte[4096]);
-    modules.put("ext4", new byte[] {4});
-    Initramfs.write(archive, AGENT, modules);
+    Initramfs.write(
+        archive,
+        AGENT,
+        List.of(
+            new GuestModule("virtio_ring", new byte[] {1, 2, 3}, true, false),
+            new GuestModule("vmw_vsock_virtio_transport", new byte[4096], true, false),
+            new GuestModule("ext4", new byte[] {4}, false, false),
+            new GuestModule("tun", new byte[2], false, true)));
   }
 
   private String cpio(String... arguments) throws IOException {
@@ -59,22 +60,33 @@ class InitramfsTest {
             "-rw-r--r-- 1 0 0 3 nacelle/modules.d/00-virtio_ring.ko",
             "-rw-r--r-- 1 0 0 4096 nacelle/modules.d/01-vmw_vsock_virtio_transport.ko",
             "-rw-r--r-- 1 0 0 1 nacelle/modules.d/02-ext4.ko",
-            "-rw-r--r-- 1 0 0 120 nacelle/modules",
+            "-rw-r--r-- 1 0 0 2 nacelle/modules.d/03-tun.ko",
+            "-rw-r--r-- 1 0 0 150 nacelle/modules",
             "-rwxr-xr-x 1 0 0 9 init"),
         entries);
   }
 
   @Test
-  void theListHasTheModulesInTheOrderOfLoadingAndSaysWhereTheAgentCanDial() throws IOException {
+  void theListHasTheModulesInTheOrderOfLoadingWhereTheAgentCanDialAndWhatIsPromised()
+      throws IOException {
     assertEquals(
         """
         /nacelle/modules.d/00-virtio_ring.ko
         /nacelle/modules.d/01-vmw_vsock_virtio_transport.ko
 
         /nacelle/modules.d/02-ext4.ko
+        !/nacelle/modules.d/03-tun.ko
         """,
         cpio("--extract", "--to-stdout", "--quiet", "nacelle/modules"));
     assertEquals("the agent", cpio("--extract", "--to-stdout", "--quiet", "init"));
+  }
+
+  @Test
+  void theDialMayNeedNoModule() throws IOException {
+    Initramfs.write(archive, AGENT, List.of(new GuestModule("ext4", new byte[1], false, false)));
+    assertEquals(
+        "\n/nacelle/modules.d/00-ext4.ko\n",
+        cpio("--extract", "--to-stdout", "--quiet", "nacelle/modules"));
   }
 
   @Test

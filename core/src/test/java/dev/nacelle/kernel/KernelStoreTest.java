@@ -212,15 +212,8 @@ class KernelStoreTest {
 
   @Test
   void theConfigurationInABareKernelIsUsed() throws IOException {
-    ByteArrayOutputStream embedded = new ByteArrayOutputStream();
-    embedded.writeBytes("IKCFG_ST".getBytes(StandardCharsets.US_ASCII));
-    try (GZIPOutputStream gzip = new GZIPOutputStream(embedded)) {
-      gzip.write(
-          "CONFIG_VIRTIO_MMIO=y\n# CONFIG_VSOCKETS is not set\n"
-              .getBytes(StandardCharsets.US_ASCII));
-    }
-    Path file =
-        file("vmlinux", TestElf.kernel(RELEASE).section(".c", embedded.toByteArray()).build());
+    byte[] config = embedded("CONFIG_VIRTIO_MMIO=y\n# CONFIG_VSOCKETS is not set\n");
+    Path file = file("vmlinux", TestElf.kernel(RELEASE).section(".c", config).build());
     ResolvedKernel kernel = store.resolve(KernelRef.file(file));
     assertEquals(Optional.of("y"), kernel.config().orElseThrow().value("CONFIG_VIRTIO_MMIO"));
     KernelException e =
@@ -238,6 +231,24 @@ class KernelStoreTest {
     assertNotEquals(first, store.initramfs(one, agent("2")));
     assertEquals(
         "init", TestTools.run("sh", "-c", "cpio -it --quiet <'" + first + "' | tail -n 1").strip());
+  }
+
+  @Test
+  void theInitramfsIsOneForEachSetOfModulesThatAreAskedFor() throws IOException {
+    StringBuilder config = new StringBuilder("CONFIG_TUN=y\nCONFIG_VETH=y\n");
+    GuestRequirement.VIRTIO_MMIO.forEach(
+        requirement -> config.append("CONFIG_" + requirement.option() + "=y\n"));
+    byte[] vmlinux = TestElf.kernel(RELEASE).section(".c", embedded(config.toString())).build();
+    ResolvedKernel kernel = store.resolve(KernelRef.file(file("vmlinux", vmlinux)));
+    Set<Path> different = new java.util.HashSet<>();
+    for (List<String> modules :
+        List.of(List.<String>of(), List.of("tun"), List.of("veth"), List.of("tun", "veth"))) {
+      Path path = store.initramfs(kernel, agent("1"), new KernelDemands(modules));
+      assertEquals(path, store.initramfs(kernel, agent("1"), new KernelDemands(modules)));
+      different.add(path);
+    }
+    assertEquals(4, different.size());
+    assertTrue(different.contains(store.initramfs(kernel, agent("1"))));
   }
 
   @Test
@@ -263,6 +274,16 @@ class KernelStoreTest {
     }
     endings.remove(".sha256");
     assertEquals(Map.of(".zip", 1L, ".vmlinux", 1L, ".facts", 1L), endings);
+  }
+
+  /** A configuration as CONFIG_IKCONFIG embeds it. */
+  private static byte[] embedded(String config) throws IOException {
+    ByteArrayOutputStream embedded = new ByteArrayOutputStream();
+    embedded.writeBytes("IKCFG_ST".getBytes(StandardCharsets.US_ASCII));
+    try (GZIPOutputStream gzip = new GZIPOutputStream(embedded)) {
+      gzip.write(config.getBytes(StandardCharsets.US_ASCII));
+    }
+    return embedded.toByteArray();
   }
 
   private static GuestAgentBinary agent(String content) {

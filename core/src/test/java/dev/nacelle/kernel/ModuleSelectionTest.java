@@ -24,8 +24,8 @@ class ModuleSelectionTest {
   private static final String RELEASE = "6.1.0-test";
   private static final String MAGIC = "vermagic=" + RELEASE + " SMP preempt mod_unload ";
 
-  private static final GuestRequirement A = new GuestRequirement("A", "a", true, "for the test");
-  private static final GuestRequirement B = new GuestRequirement("B", "b", true, "for the test");
+  private static final GuestRequirement A = requirement("A", "a", true);
+  private static final GuestRequirement B = requirement("B", "b", true);
 
   @TempDir Path directory;
 
@@ -68,9 +68,27 @@ class ModuleSelectionTest {
         archive);
   }
 
+  private static GuestRequirement requirement(String option, String module, boolean required) {
+    return new GuestRequirement(option, module, required, false, "for the test");
+  }
+
   private static List<String> select(ResolvedKernel kernel, GuestRequirement... requirements)
       throws IOException {
-    return List.copyOf(ModuleSelection.select(kernel, List.of(requirements)).keySet());
+    return names(ModuleSelection.select(kernel, List.of(requirements), KernelDemands.NONE));
+  }
+
+  private static List<String> names(List<GuestModule> modules) {
+    return modules.stream().map(GuestModule::name).toList();
+  }
+
+  private static List<GuestModule> demand(ResolvedKernel kernel, String... modules)
+      throws IOException {
+    return ModuleSelection.select(kernel, List.of(A), new KernelDemands(List.of(modules)));
+  }
+
+  private static String refusedDemand(ResolvedKernel kernel, String... modules) {
+    KernelException e = assertThrows(KernelException.class, () -> demand(kernel, modules));
+    return e.getMessage();
   }
 
   private static String refusal(ResolvedKernel kernel, GuestRequirement... requirements) {
@@ -132,8 +150,7 @@ class ModuleSelectionTest {
 
   @Test
   void anOptionalRequirementMayBeMissing() throws IOException {
-    assertEquals(
-        List.of(), select(packaged(), new GuestRequirement("A", "a", false, "for the test")));
+    assertEquals(List.of(), select(packaged(), requirement("A", "a", false)));
   }
 
   @Test
@@ -219,7 +236,7 @@ class ModuleSelectionTest {
     int sectionHeaders = module.length - 3 * 64;
     module[sectionHeaders + 64 + 24 + 7] = (byte) 0x80;
     modules.put("kernel/a.ko", module);
-    assertEquals(List.of("a"), select(packaged(), A));
+    assertTrue(refusal(packaged(), A).contains("does not say which kernel it is for"));
   }
 
   @Test
@@ -237,6 +254,103 @@ class ModuleSelectionTest {
     module("kernel/a\n.ko", "depends=");
     module("kernel/a b.ko", "depends=");
     assertEquals(List.of(), List.copyOf(packaged().modules()));
+  }
+
+  @Test
+  void aModuleThatIsAskedForComesLastWithWhatItDependsOnAndIsPromised() throws IOException {
+    module("kernel/a.ko", "depends=b");
+    module("kernel/b.ko", "depends=");
+    module("kernel/c-d.ko", "depends=b,e");
+    module("kernel/e.ko", "depends=");
+    List<GuestModule> modules = demand(packaged(), "c_d", "b");
+    assertEquals(List.of("b", "a", "e", "c_d"), names(modules));
+    assertEquals(
+        List.of("b", "c_d"), names(modules.stream().filter(GuestModule::promised).toList()));
+  }
+
+  @Test
+  void onlyWhatTheDialNeedsComesBeforeIt() throws IOException {
+    module("kernel/a.ko", "depends=b");
+    module("kernel/b.ko", "depends=");
+    module("kernel/c.ko", "depends=");
+    GuestRequirement dial = new GuestRequirement("C", "c", true, true, "for the test");
+    List<GuestModule> modules =
+        ModuleSelection.select(packaged(), List.of(dial, A), new KernelDemands(List.of("b")));
+    assertEquals(List.of("c", "b", "a"), names(modules));
+    assertEquals(List.of("c"), names(modules.stream().filter(GuestModule::forDial).toList()));
+  }
+
+  @Test
+  void aModuleThatIsAskedForMayBeBuiltIn() throws IOException {
+    builtIn = "kernel/drivers/net/tun.ko\nkernel/a.ko\n";
+    assertEquals(List.of(), demand(packaged(), "tun"));
+    config = Optional.of("CONFIG_A=y\nCONFIG_TUN=y\nCONFIG_XFS_FS=y\nCONFIG_NET_SCH_FQ=y\n");
+    assertEquals(List.of(), demand(bare(), "tun", "xfs", "sch_fq"));
+  }
+
+  @Test
+  void aModuleThatIsAskedForAndMissingIsNamedWithItsOption() throws IOException {
+    builtIn = "kernel/a.ko\n";
+    config = Optional.of("CONFIG_A=y\n# CONFIG_WIREGUARD is not set\nCONFIG_TUN=m\nCONFIG_NET=y\n");
+    for (ResolvedKernel kernel : List.of(packaged(), bare())) {
+      String message = refusedDemand(kernel, "wireguard");
+      assertTrue(message.contains("it has no module wireguard, which is asked for: "), message);
+      assertTrue(message.contains("CONFIG_WIREGUARD is not set in it"), message);
+      assertTrue(
+          refusedDemand(kernel, "tun")
+              .contains("it was built (CONFIG_TUN=m), but did not come with it"));
+    }
+    String message = refusedDemand(packaged(), "fs_xfs");
+    assertTrue(message.contains("no module fs_xfs"), message);
+    assertTrue(message.contains("neither built in nor among its 0 modules"), message);
+    assertTrue(message.contains("not by an alias"), message);
+    assertTrue(
+        refusedDemand(packaged(), "net").contains("neither built in"),
+        "an option that is no module's");
+  }
+
+  @Test
+  void whatCannotBeToldOfAModuleThatIsAskedForIsRefused() {
+    config = Optional.of("CONFIG_A=y\n");
+    String message = refusedDemand(bare(), "odd");
+    assertTrue(
+        message.contains("does not know CONFIG_ODD or CONFIG_ODD_FS or CONFIG_BLK_DEV_ODD"),
+        message);
+    config = Optional.empty();
+    message = refusedDemand(bare(), "tun");
+    assertTrue(message.contains("it came without modules, and without a configuration"), message);
+  }
+
+  @Test
+  void aDependencyOfBottomlessDepthIsRefused() throws IOException {
+    for (int i = 0; i < 10_000; i++) {
+      module("kernel/m" + i + ".ko", "depends=m" + (i + 1));
+    }
+    module("kernel/a.ko", "depends=m0");
+    assertTrue(refusal(packaged(), A).contains("more than 64 deep: a -> m0 -> m1 "));
+  }
+
+  @Test
+  void aModuleForAnotherArchitectureIsRefused() throws IOException {
+    byte[] module = TestElf.module("depends=", MAGIC);
+    module[TestElf.MACHINE_OFFSET] = (byte) 183;
+    modules.put("kernel/a.ko", module);
+    assertTrue(refusal(packaged(), A).contains("AArch64"), refusal(packaged(), A));
+  }
+
+  @Test
+  void aModuleThatDoesNotSayWhatKernelItIsForIsRefused() throws IOException {
+    modules.put("kernel/a.ko", TestElf.module("depends="));
+    assertTrue(refusal(packaged(), A).contains("kernel/a.ko does not say which kernel it is for"));
+  }
+
+  @Test
+  void aModuleTruncatedAnywhereIsRefused() throws IOException {
+    byte[] module = TestElf.module("depends=", MAGIC);
+    for (int length = 0; length < module.length; length += 13) {
+      modules.put("kernel/a.ko", java.util.Arrays.copyOf(module, length));
+      refusal(packaged(), A);
+    }
   }
 
   @ParameterizedTest
