@@ -4,6 +4,7 @@ package dev.nacelle;
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.kernel.KernelRef;
+import dev.nacelle.spi.VmSpec;
 import java.time.Duration;
 import java.util.Collections;
 import java.util.LinkedHashMap;
@@ -41,7 +42,6 @@ public final class SandboxSpec {
   public static final DataSize MAXIMUM_DISK = DataSize.gibibytes(16 * 1024);
 
   private static final int MAX_CPUS = 255;
-  private static final int MAX_KERNEL_PARAMETERS = 1024;
   private static final int MAX_KERNEL_MODULES = 64;
   private static final Pattern MODULE_NAME = Pattern.compile("[A-Za-z0-9_-]{1,55}");
   private static final int PAGE = 4096;
@@ -523,19 +523,21 @@ public final class SandboxSpec {
     }
 
     /**
-     * Adds to the kernel's command line.
+     * Adds to the kernel's command line, after the parameters that the machine needs: of two
+     * settings of one parameter the kernel takes the later. Values with spaces are written {@code
+     * name="a b"}. Calling it again replaces what was given.
      *
-     * @throws IllegalArgumentException when it is longer than 1024 characters, or not printable
-     *     ASCII
+     * <p>The parameters of a module are given in the same way, {@code MODULE.PARAMETER=VALUE},
+     * whether it is built in or loaded.
+     *
+     * @throws IllegalArgumentException when they have more than {@link VmSpec.Linux#MAX_PARAMETERS}
+     *     characters, or others than printable ASCII; when a quotation mark is not closed; and when
+     *     they hold what keeps the machine from starting or from being heard: {@code init}, {@code
+     *     rdinit}, {@code initrd}, {@code initrdmem}, {@code noinitrd}, {@code console}, {@code
+     *     panic}, {@code reboot}, {@code acpi} and {@code --}
      */
     public Builder kernelParameters(String parameters) {
-      if (!parameters.matches("[\\x20-\\x7e]{0," + MAX_KERNEL_PARAMETERS + "}")) {
-        throw new IllegalArgumentException(
-            "kernel parameters are at most "
-                + MAX_KERNEL_PARAMETERS
-                + " characters of printable ASCII");
-      }
-      this.kernelParameters = parameters;
+      this.kernelParameters = KernelParameters.check(parameters);
       return this;
     }
 

@@ -11,7 +11,7 @@ import java.nio.file.Path;
 import java.util.List;
 
 /** Images that tests run. */
-final class TestImages {
+public final class TestImages {
   private static final Path BUSYBOX = Path.of("/bin/busybox");
 
   private TestImages() {}
@@ -20,7 +20,7 @@ final class TestImages {
    * A root filesystem of Debian's static BusyBox, with an image configuration that says something
    * else than the default everywhere.
    */
-  static ImageRef busybox(Path directory) throws IOException {
+  public static ImageRef busybox(Path directory) throws IOException {
     byte[] busybox = Files.readAllBytes(BUSYBOX);
     TarMaker tar =
         new TarMaker()

@@ -61,10 +61,17 @@ public record VmSpec(
    *
    * @param kernel an uncompressed ELF64 kernel ({@code vmlinux}) for this host's architecture
    * @param initramfs an initramfs, or null for a kernel that needs none
-   * @param parameters the workload's part of the kernel command line; the hypervisor adds what its
-   *     devices need (console, reboot method, ...)
+   * @param parameters the workload's part of the kernel command line, at most {@value
+   *     #MAX_PARAMETERS} bytes; the hypervisor adds what its devices need (console, reboot method,
+   *     ...)
    */
-  public record Linux(Path kernel, @Nullable Path initramfs, String parameters) implements Guest {}
+  public record Linux(Path kernel, @Nullable Path initramfs, String parameters) implements Guest {
+    /**
+     * How many bytes of parameters every hypervisor takes: of the 2047 that the kernel takes on
+     * x86-64 (COMMAND_LINE_SIZE), what is left to the workload.
+     */
+    public static final int MAX_PARAMETERS = 1536;
+  }
 
   /**
    * Any other program that runs without an operating system below it, as unikernels do. It may end

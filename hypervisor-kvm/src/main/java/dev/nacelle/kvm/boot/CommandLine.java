@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm.boot;
 
+import dev.nacelle.spi.VmSpec;
+
 /**
  * The parameters that the machine needs (Documentation/admin-guide/kernel-parameters.txt), before
  * the caller's: of two settings of one parameter the kernel takes the later.
  */
 final class CommandLine {
-  private static final String MACHINE =
+  /** The machine's own part; leaves room for {@link VmSpec.Linux#MAX_PARAMETERS}. */
+  static final String MACHINE =
       String.join(
           " ",
           // The only console there is.

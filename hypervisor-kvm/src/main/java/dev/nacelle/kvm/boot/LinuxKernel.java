@@ -43,7 +43,9 @@ public final class LinuxKernel implements Payload {
           Stage.CREATE,
           "the kernel command line has "
               + line.length
-              + " bytes, and the kernel takes "
+              + " bytes, of which the machine's own parameters are "
+              + CommandLine.MACHINE.length()
+              + ", and the kernel takes "
               + (COMMAND_LINE_SIZE - 1),
           "Give fewer or shorter kernel parameters.",
           null);

@@ -13,6 +13,7 @@ import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.kvm.sys.KvmRegs;
 import dev.nacelle.kvm.sys.KvmSregs;
 import dev.nacelle.spi.HypervisorException;
+import dev.nacelle.spi.VmSpec;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -233,6 +234,8 @@ class LinuxKernelTest {
     HypervisorException e =
         assertThrows(HypervisorException.class, () -> load(kernel, null, "x".repeat(2047)));
     assertContains(e, "and the kernel takes 2047");
+    assertContains(e, "the machine's own parameters are " + CommandLine.MACHINE.length());
+    load(kernel, null, "x".repeat(VmSpec.Linux.MAX_PARAMETERS));
   }
 
   @Test

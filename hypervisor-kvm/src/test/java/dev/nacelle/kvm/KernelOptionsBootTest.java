@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kvm;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.nacelle.DataSize;
+import dev.nacelle.ExecResult;
+import dev.nacelle.Nacelle;
+import dev.nacelle.ProcessSpec;
+import dev.nacelle.Sandbox;
+import dev.nacelle.SandboxSpec;
+import dev.nacelle.TestImages;
+import dev.nacelle.kernel.TestKernels;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** What is asked of a kernel beyond booting holds where the workload runs. */
+@Tag("boot")
+@Timeout(900)
+class KernelOptionsBootTest {
+  @TempDir Path temp;
+
+  @ParameterizedTest
+  @ValueSource(strings = {"debian:6.1", "debian:6.12"})
+  void modulesAndParametersAreThoseThatAreAskedFor(String kernel) throws IOException {
+    SandboxSpec spec =
+        SandboxSpec.builder()
+            .image(TestImages.busybox(temp.resolve("image")))
+            .kernel(kernel)
+            .kernelModules("tun", "wireguard", "nf-tables", "nf_conntrack")
+            .kernelParameters("nf_conntrack.expect_hashsize=600 nacelle_test=\"a b\"")
+            .user("0")
+            .memory(DataSize.mebibytes(192))
+            .timeout(Duration.ofMinutes(10))
+            .build();
+    try (Nacelle nacelle = Nacelle.builder().cacheDirectory(TestKernels.CACHE).build();
+        Sandbox sandbox = nacelle.start(spec)) {
+      List<String> loaded =
+          output(sandbox, "cat /proc/modules").lines().map(line -> line.split(" ")[0]).toList();
+      for (String module : spec.kernelModules()) {
+        assertTrue(loaded.contains(module), module + " of " + loaded);
+      }
+      // In namespaces of its own, where the workload has the right to make interfaces.
+      assertEquals(
+          "tun7\nwg0\n",
+          output(
+              sandbox,
+              """
+              busybox unshare -Urn sh -c '
+                busybox tunctl -t tun7 >/dev/null
+                busybox ip link add wg0 type wireguard
+                busybox grep -o "tun7\\\\|wg0" /proc/net/dev
+              '"""));
+      assertTrue(output(sandbox, "cat /proc/cmdline").contains(" nacelle_test=\"a b\""));
+      // Rounded up to whole pages of pointers; without the parameter it is 512.
+      assertEquals(
+          "1024\n", output(sandbox, "cat /sys/module/nf_conntrack/parameters/expect_hashsize"));
+    }
+  }
+
+  private static String output(Sandbox sandbox, String script) {
+    ExecResult result =
+        sandbox.exec(
+            ProcessSpec.builder("sh", "-euc", script).timeout(Duration.ofMinutes(5)).build());
+    assertEquals(0, result.exitCode(), result::toString);
+    return result.stdout().text();
+  }
+}
