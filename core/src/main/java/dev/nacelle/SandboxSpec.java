@@ -182,7 +182,10 @@ public final class SandboxSpec {
     return Optional.ofNullable(workingDirectory);
   }
 
-  /** When the image's registry is asked, where that is not as {@link Nacelle} has it. */
+  /**
+   * When the registry of the image, or of a kernel which is an image, is asked, where that is not
+   * as {@link Nacelle} has it.
+   */
   public Optional<PullPolicy> pullPolicy() {
     return Optional.ofNullable(pullPolicy);
   }
@@ -269,7 +272,10 @@ public final class SandboxSpec {
       return this;
     }
 
-    /** When the image's registry is asked; the default is {@link Nacelle.Builder#pullPolicy}. */
+    /**
+     * When the registry of the image is asked, and that of a kernel which is an image; the default
+     * is {@link Nacelle.Builder#pullPolicy}.
+     */
     public Builder pullPolicy(PullPolicy policy) {
       this.pullPolicy = Objects.requireNonNull(policy);
       return this;

@@ -27,14 +27,17 @@ final class StoredSources implements Sources {
   StoredSources(Path directory, RegistryOptions registries, PullPolicy defaultPolicy) {
     this.defaultPolicy = defaultPolicy;
     images = new ImageStore(directory.resolve("images"), ImageLimits.DEFAULT, registries);
-    kernels = new KernelStore(directory.resolve("kernels"));
+    kernels = new KernelStore(directory.resolve("kernels"), images);
   }
 
   @Override
   public RootImage image(SandboxSpec spec) {
-    PullPolicy policy = spec.pullPolicy().orElse(defaultPolicy);
-    ImageLease lease = images.lease(spec.image(), Platform.LINUX_AMD64, policy);
+    ImageLease lease = images.lease(spec.image(), Platform.LINUX_AMD64, pullPolicy(spec));
     return new RootImage(lease.image(), lease::close);
+  }
+
+  private PullPolicy pullPolicy(SandboxSpec spec) {
+    return spec.pullPolicy().orElse(defaultPolicy);
   }
 
   @Override
@@ -44,7 +47,7 @@ final class StoredSources implements Sources {
 
   @Override
   public BootKernel kernel(SandboxSpec spec) {
-    ResolvedKernel kernel = kernels.resolve(spec.kernel(), spec.timeout());
+    ResolvedKernel kernel = kernels.resolve(spec.kernel(), spec.timeout(), pullPolicy(spec));
     KernelDemands demands = new KernelDemands(spec.kernelModules());
     return new BootKernel(
         kernel.vmlinux(),

@@ -96,18 +96,8 @@ public final class ImageStore {
    * @throws ImageException when it cannot be found, verified or unpacked, or is not to be pulled
    */
   public ImageLease lease(ImageRef ref, Platform platform, PullPolicy policy) {
-    boolean remote = ref.transport() == ImageRef.Transport.REGISTRY;
-    try (DirectoryLocks.Held inUse = remote ? blobs.use() : null;
-        ImageOrigin origin = open(ref, policy)) {
-      while (true) {
-        try {
-          return resolve(ref, platform, origin);
-        } catch (DamagedBlobException e) {
-          if (!origin.discard(e.blob())) {
-            throw e;
-          }
-        }
-      }
+    try {
+      return read(ref, platform, policy, this::resolve);
     } catch (IOException e) {
       throw new ImageException(
           "The image " + ref + " cannot be made ready: " + e,
@@ -116,6 +106,45 @@ public final class ImageStore {
               + " can be written to and has space (pruning makes some), and that the image can be"
               + " read.",
           e);
+    }
+  }
+
+  /** Reads an image that was found. */
+  @FunctionalInterface
+  public interface Reader<T> {
+    /**
+     * Reads what it wants. It may be called again, from the beginning, where a blob of the store
+     * turned out to be damaged.
+     *
+     * @param image valid until this returns
+     */
+    T read(OpenImage image) throws IOException;
+  }
+
+  /**
+   * Finds an image, and has some of it read, without a filesystem being made of it: for images that
+   * are but parcels of files.
+   *
+   * @return what the reader returns
+   * @throws ImageException when it cannot be found or verified, or is not to be pulled
+   * @throws IOException when the store or the image cannot be read, and as the reader throws
+   */
+  public <T> T read(ImageRef ref, Platform platform, PullPolicy policy, Reader<T> reader)
+      throws IOException {
+    boolean remote = ref.transport() == ImageRef.Transport.REGISTRY;
+    try (DirectoryLocks.Held inUse = remote ? blobs.use() : null;
+        ImageOrigin origin = open(ref, policy)) {
+      while (true) {
+        try {
+          ImageResolver resolver = new ImageResolver(origin, platform, limits, ref.toString());
+          Manifest manifest = resolver.resolve(origin.roots(resolver));
+          return reader.read(new OpenImage(ref, origin, manifest, limits));
+        } catch (DamagedBlobException e) {
+          if (!origin.discard(e.blob())) {
+            throw e;
+          }
+        }
+      }
     }
   }
 
@@ -159,14 +188,12 @@ public final class ImageStore {
     };
   }
 
-  private ImageLease resolve(ImageRef ref, Platform platform, ImageOrigin origin)
-      throws IOException {
-    ImageResolver resolver = new ImageResolver(origin, platform, limits, ref.toString());
-    Manifest image = resolver.resolve(origin.roots(resolver));
+  private ImageLease resolve(OpenImage open) throws IOException {
+    Manifest image = open.manifest();
     FileCache.Lease filesystem =
-        filesystems.lease(key(image.chainId()), file -> build(image, origin, file));
+        filesystems.lease(key(image.chainId()), file -> build(image, open.origin(), file));
     return new ImageLease(
-        new ResolvedImage(ref, image.descriptor().digest(), image.config(), filesystem.file()),
+        new ResolvedImage(open.ref(), open.digest(), image.config(), filesystem.file()),
         filesystem);
   }
 

@@ -27,7 +27,7 @@ import java.util.Set;
  * the OCI image specification). Where the specification is silent it does as containerd and umoci
  * do, but for names: an absolute one, and one with "..", is an error.
  */
-final class LayerApplier {
+final class LayerApplier implements LayerReader.Sink {
   private static final String WHITEOUT = ".wh.";
   private static final FileName OPAQUE = FileName.of(".wh..wh..opq");
 
@@ -71,8 +71,8 @@ final class LayerApplier {
     this.paths = new TreePaths(writer.root(), this::makeImplicitDirectory);
   }
 
-  /** All entries of a layer were applied. */
-  void endLayer() {
+  @Override
+  public void endLayer() {
     firstLayer = false;
     upperDirectories.clear();
     upperFiles.clear();
@@ -85,7 +85,8 @@ final class LayerApplier {
    * @throws IllegalArgumentException when the entry cannot be, saying why
    * @throws dev.nacelle.image.ext4.Ext4LimitException when it is more than ext4 can hold
    */
-  void apply(TarEntry entry, InputStream content) throws IOException {
+  @Override
+  public void apply(TarEntry entry, InputStream content) throws IOException {
     requireWithinLimits(entry);
     if (entry.path()[0] == '/') {
       throw new IllegalArgumentException("its name is absolute");

@@ -2,9 +2,11 @@
 package dev.nacelle.kernel;
 
 import io.airlift.compress.zstd.ZstdInputStream;
+import java.io.BufferedInputStream;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.util.HexFormat;
 import java.util.zip.GZIPInputStream;
 import org.tukaani.xz.XZInputStream;
 
@@ -15,6 +17,8 @@ import org.tukaani.xz.XZInputStream;
 final class Compressed {
   /** What the XZ decoder may use, in KiB; the largest preset, -9, needs 65 MiB. */
   private static final int XZ_MEMORY_LIMIT = 160 << 10;
+
+  private static final int MAGIC = 4;
 
   private Compressed() {}
 
@@ -38,6 +42,19 @@ final class Compressed {
               null,
               null);
     };
+  }
+
+  /** The unpacked content of a tar archive, told by its first bytes how it is compressed. */
+  static InputStream openTar(InputStream file) throws IOException {
+    BufferedInputStream in = new BufferedInputStream(file, 1 << 16);
+    in.mark(MAGIC);
+    String magic = HexFormat.of().formatHex(in.readNBytes(MAGIC));
+    in.reset();
+    String ending =
+        magic.startsWith("1f8b")
+            ? ".gz"
+            : magic.startsWith("fd377a58") ? ".xz" : magic.startsWith("28b52ffd") ? ".zst" : "";
+    return open(".tar" + ending, ".tar", in);
   }
 
   /**

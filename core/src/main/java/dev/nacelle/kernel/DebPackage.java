@@ -3,7 +3,6 @@ package dev.nacelle.kernel;
 
 import java.io.BufferedInputStream;
 import java.io.EOFException;
-import java.io.FilterInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
@@ -27,12 +26,8 @@ import org.apache.commons.compress.archivers.tar.TarUtils;
 final class DebPackage {
   private static final Pattern KERNEL = Pattern.compile("boot/vmlinu[zx]-([^/]{1,64})");
   private static final Pattern CONFIG = Pattern.compile("boot/config-([^/]{1,64})");
-  private static final Pattern MODULES =
-      Pattern.compile(
-          "(?:usr/)?lib/modules/([^/]{1,64})/(modules\\.builtin|.{1,400}\\.ko(?:\\.[a-z0-9]{1,5})?)");
-
   private static final int MAX_CONTROL = 1 << 20;
-  private static final int MAX_FILE = 256 << 20;
+  private static final int MAX_NAME = 300;
 
   /** Largest content of one member, in bytes: twice Debian's full kernel with its debug symbols. */
   private static final long MAX_MEMBER = 8L << 30;
@@ -99,6 +94,10 @@ final class DebPackage {
           kernel.find() ? "It only points to the package " + kernel.group() + ": use that." : null,
           null);
     }
+    if (control.containsKey("Package")) {
+      writer.putPackageName(
+          printable(control.get("Package") + " " + control.getOrDefault("Version", "")));
+    }
   }
 
   private void readControl(Tar tar) throws IOException {
@@ -134,7 +133,7 @@ final class DebPackage {
   private void keep(String path, long size, InputStream content) throws IOException {
     Matcher kernel = KERNEL.matcher(path);
     Matcher config = CONFIG.matcher(path);
-    Matcher module = MODULES.matcher(path);
+    Matcher module = KernelArchive.MODULE_FILE.matcher(path);
     if (kernel.matches()) {
       if (!version.isEmpty()) {
         throw new KernelException(
@@ -150,9 +149,16 @@ final class DebPackage {
   }
 
   private byte[] read(String path, long size, InputStream content) throws IOException {
-    if (size > MAX_FILE) {
+    if (size > KernelArchive.MAX_FILE) {
       throw new KernelException(
-          name + ": /" + path + " has " + size + " bytes; at most " + MAX_FILE + " are taken",
+          name
+              + ": /"
+              + path
+              + " has "
+              + size
+              + " bytes; at most "
+              + KernelArchive.MAX_FILE
+              + " are taken",
           null,
           null);
     }
@@ -161,6 +167,12 @@ final class DebPackage {
       throw new EOFException();
     }
     return bytes;
+  }
+
+  /** It goes into reports and lock files. */
+  private static String printable(String text) {
+    String line = text.strip().replaceAll("[^ -~]", "?");
+    return line.substring(0, Math.min(MAX_NAME, line.length()));
   }
 
   private static String normalize(String name) {
@@ -179,7 +191,7 @@ final class DebPackage {
     private final InputStream unpacked;
 
     Tar(ArArchiveEntry member, InputStream ar) throws IOException {
-      this(new Bounded(Compressed.open(member.getName(), ".tar", ar)));
+      this(new BoundedInputStream(Compressed.open(member.getName(), ".tar", ar), MAX_MEMBER));
     }
 
     private Tar(InputStream unpacked) {
@@ -202,42 +214,6 @@ final class DebPackage {
     /** Reads past the archive's end: only there does a decompressor see that nothing is missing. */
     void drain() throws IOException {
       unpacked.transferTo(java.io.OutputStream.nullOutputStream());
-    }
-  }
-
-  private static final class Bounded extends FilterInputStream {
-    private long left = MAX_MEMBER;
-
-    Bounded(InputStream in) {
-      super(in);
-    }
-
-    @Override
-    public int read() throws IOException {
-      int b = super.read();
-      count(b < 0 ? 0 : 1);
-      return b;
-    }
-
-    @Override
-    public int read(byte[] buffer, int offset, int length) throws IOException {
-      int n = super.read(buffer, offset, length);
-      count(Math.max(0, n));
-      return n;
-    }
-
-    @Override
-    public long skip(long wanted) throws IOException {
-      long n = super.skip(wanted);
-      count(n);
-      return n;
-    }
-
-    private void count(long n) throws IOException {
-      left -= n;
-      if (left < 0) {
-        throw new IOException("it unpacks to more than " + MAX_MEMBER + " bytes");
-      }
     }
   }
 }

@@ -26,15 +26,24 @@ import java.util.zip.ZipOutputStream;
 
 /**
  * A kernel package as Nacelle keeps it: a zip file, which unlike the package gives any module
- * without unpacking the others. Holds {@code kernel} (the bzImage), {@code config}, and {@code
- * modules/VERSION/...} as in the package's /lib/modules. Modules that the package has compressed
- * stay so.
+ * without unpacking the others. Holds {@code kernel} (the bzImage), {@code config}, {@code package}
+ * (its name and version) and {@code modules/VERSION/...} as in the package's /lib/modules. Modules
+ * that the package has compressed stay so.
  */
 final class KernelArchive implements Closeable {
   private static final String KERNEL = "kernel";
   private static final String CONFIG = "config/";
+  private static final String PACKAGE = "package";
   private static final String MODULES = "modules/";
   private static final int MAX_MODULE = 256 << 20;
+
+  /** Paths of what is kept of a package's modules: the release, and the path below it. */
+  static final Pattern MODULE_FILE =
+      Pattern.compile(
+          "(?:usr/)?lib/modules/([^/]{1,64})/(modules\\.builtin|.{1,400}\\.ko(?:\\.[a-z0-9]{1,5})?)");
+
+  /** Largest file that is kept, in bytes. */
+  static final int MAX_FILE = 256 << 20;
 
   /**
    * Names become paths in the guest and words in lists; the kernel's own have no other characters.
@@ -61,6 +70,13 @@ final class KernelArchive implements Closeable {
     return zip.getEntry(entry) == null
         ? Optional.empty()
         : Optional.of(new String(read(entry), StandardCharsets.UTF_8));
+  }
+
+  /** Name and version of the package, when it says them. */
+  Optional<String> packageName() throws IOException {
+    return zip.getEntry(PACKAGE) == null
+        ? Optional.empty()
+        : Optional.of(new String(read(PACKAGE), StandardCharsets.UTF_8));
   }
 
   /** The releases that the package has modules, or a list of what is built in, for. */
@@ -150,6 +166,10 @@ final class KernelArchive implements Closeable {
 
     void putConfig(String version, byte[] content) throws IOException {
       put(CONFIG + version, content, true);
+    }
+
+    void putPackageName(String name) throws IOException {
+      put(PACKAGE, name.getBytes(StandardCharsets.UTF_8), true);
     }
 
     /** Adds modules.builtin, or a module. */

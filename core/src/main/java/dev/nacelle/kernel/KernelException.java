@@ -19,4 +19,14 @@ public class KernelException extends NacelleException {
   public KernelException(String message, @Nullable String remedy, @Nullable Throwable cause) {
     super(Stage.KERNEL, message, remedy, cause);
   }
+
+  /** A failure of something else that a kernel needed; its remedy is this one's. */
+  static KernelException of(String what, NacelleException cause) {
+    String remedy = cause.remedy();
+    String message = String.valueOf(cause.getMessage());
+    if (remedy != null && message.endsWith(". " + remedy)) {
+      message = message.substring(0, message.length() - remedy.length() - 2);
+    }
+    return new KernelException(what + ": " + message, remedy, cause);
+  }
 }

@@ -8,30 +8,32 @@ import java.util.Optional;
 
 /**
  * What is known of a kernel and took time to find out, as a small text file in the cache: release,
- * build, and, after an empty line, the configuration.
+ * build, package, and, after an empty line, the configuration.
  *
  * @param version the release, as {@code uname -r} prints it
  * @param build the build, as {@code uname -v} prints it
+ * @param packageName name and version of the package it came in; empty where there is none
  */
-record KernelFacts(String version, String build, Optional<KernelConfig> config) {
+record KernelFacts(
+    String version, String build, String packageName, Optional<KernelConfig> config) {
 
   void write(Path file) throws IOException {
     Files.writeString(
-        file, version + "\n" + build + "\n\n" + config.map(KernelConfig::text).orElse(""));
+        file,
+        String.join("\n", version, build, packageName, "")
+            + "\n"
+            + config.map(KernelConfig::text).orElse(""));
   }
 
   static KernelFacts read(Path file) throws IOException {
-    String text = Files.readString(file);
-    int build = text.indexOf('\n') + 1;
-    int config = text.indexOf("\n\n", build) + 2;
-    if (build < 1 || config < 2) {
+    String[] parts = Files.readString(file).split("\n", 5);
+    if (parts.length != 5 || !parts[3].isEmpty()) {
       throw new IOException(file + " is damaged; delete it");
     }
     return new KernelFacts(
-        text.substring(0, build - 1),
-        text.substring(build, config - 2),
-        config == text.length()
-            ? Optional.empty()
-            : Optional.of(new KernelConfig(text.substring(config))));
+        parts[0],
+        parts[1],
+        parts[2],
+        parts[4].isEmpty() ? Optional.empty() : Optional.of(new KernelConfig(parts[4])));
   }
 }

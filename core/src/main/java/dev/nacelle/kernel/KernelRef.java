@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kernel;
 
+import dev.nacelle.image.Digest;
+import dev.nacelle.image.ImageException;
+import dev.nacelle.image.ImageRef;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.Locale;
@@ -18,6 +21,11 @@ import org.jspecify.annotations.Nullable;
  *   <tr><td>{@code deb:PATH}<td>a Debian package file with a kernel and its modules in it
  *   <tr><td>{@code debian:SERIES}<td>the newest cloud kernel of that series that this machine's apt
  *       offers, such as {@code debian:6.1} or {@code debian:6.12}
+ *   <tr><td>{@code image:IMAGE}<td>an OCI image that is laid out as LinuxKit's kernel images are, in
+ *       a registry, a layout or an archive: {@code /kernel} is a vmlinux or bzImage, {@code
+ *       /kernel.tar} has its modules below {@code lib/modules}. IMAGE is whatever {@link
+ *       ImageRef#parse} takes, such as {@code image:linuxkit/kernel:6.6.13} or {@code
+ *       image:oci:/srv/kernels:6.6}
  *   <tr><td>{@code nacelle:SERIES}<td>Nacelle's own kernel of that series, such as {@code
  *       nacelle:6.12}, as {@code guest-agent/kernel/build SERIES} last built it for this user
  *   <tr><td>{@code default}<td>the newest of Nacelle's own kernels that has been built, else {@code
@@ -26,7 +34,8 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Each but {@code default} may end in {@code @sha256:} and 64 hexadecimal digits: a pin, which
  * refuses every other content. The digest is that of the file that is named, as {@code sha256sum}
- * prints it; for {@code debian:} that is the package file, for {@code nacelle:} the vmlinux.
+ * prints it; for {@code debian:} that is the package file, for {@code nacelle:} the vmlinux, and
+ * for {@code image:} the image's manifest or index, as for any image.
  */
 public final class KernelRef {
   private static final String PIN = "@sha256:";
@@ -44,6 +53,7 @@ public final class KernelRef {
     FILE,
     DEB,
     DEBIAN,
+    IMAGE,
     NACELLE,
     /** Without a name, and not to be pinned: it stands for another reference. */
     DEFAULT;
@@ -87,10 +97,14 @@ public final class KernelRef {
     if (scheme == null || scheme == Scheme.DEFAULT) {
       throw bad(
           text,
-          "it does not start with file:, deb:, debian: or nacelle:, and is not default",
-          "Write file:PATH, deb:PATH, debian:SERIES or nacelle:SERIES, such as debian:6.12.");
+          "it does not start with file:, deb:, debian:, image: or nacelle:, and is not default",
+          "Write file:PATH, deb:PATH, debian:SERIES, image:IMAGE or nacelle:SERIES, such as"
+              + " debian:6.12.");
     }
     String name = text.substring(colon + 1);
+    if (scheme == Scheme.IMAGE) {
+      return image(parseImage(text, name));
+    }
     int pin = name.lastIndexOf('@');
     boolean pinned = pin >= 0 && (name.startsWith(PIN, pin) || !scheme.namesPath());
     KernelRef ref =
@@ -98,10 +112,19 @@ public final class KernelRef {
           case FILE -> file(path(text, pinned ? name.substring(0, pin) : name));
           case DEB -> deb(path(text, pinned ? name.substring(0, pin) : name));
           case DEBIAN -> debian(pinned ? name.substring(0, pin) : name);
+          case IMAGE -> throw new AssertionError(text); // returned above
           case NACELLE -> nacelle(pinned ? name.substring(0, pin) : name);
           case DEFAULT -> throw new AssertionError(text); // refused above
         };
     return pinned ? ref.withDigest(name.substring(pin + 1)) : ref;
+  }
+
+  private static ImageRef parseImage(String text, String name) {
+    try {
+      return ImageRef.parse(name);
+    } catch (ImageException e) {
+      throw KernelException.of("Bad kernel reference \"" + text + "\"", e);
+    }
   }
 
   private static Path path(String text, String name) {
@@ -137,6 +160,25 @@ public final class KernelRef {
           "Write the first two numbers of a kernel's version, such as debian:6.12.");
     }
     return new KernelRef(Scheme.DEBIAN, series, null);
+  }
+
+  /**
+   * The kernel in an OCI image that is laid out as LinuxKit's kernel images are. A digest of the
+   * image's reference is the kernel's pin.
+   *
+   * @throws KernelException when that digest is no sha256
+   */
+  public static KernelRef image(ImageRef image) {
+    Optional<Digest> digest = image.digest();
+    if (digest.isEmpty()) {
+      return new KernelRef(Scheme.IMAGE, image.toString(), null);
+    }
+    if (digest.get().algorithm() != Digest.Algorithm.SHA256) {
+      throw bad("image:" + image, "kernels are pinned by sha256 digests only", null);
+    }
+    String text = image.toString();
+    return new KernelRef(
+        Scheme.IMAGE, text.substring(0, text.lastIndexOf('@')), digest.get().hex());
   }
 
   /**
@@ -186,7 +228,9 @@ public final class KernelRef {
           "the pin is not sha256: and 64 lower-case hexadecimal digits",
           "Compute it with sha256sum.");
     }
-    return new KernelRef(scheme, name, digest.substring(7));
+    return scheme == Scheme.IMAGE
+        ? image(imageRef().withDigest(Digest.parse(digest)))
+        : new KernelRef(scheme, name, digest.substring(7));
   }
 
   private static String notEmpty(Scheme scheme, Path path) {
@@ -210,7 +254,12 @@ public final class KernelRef {
     return scheme;
   }
 
-  /** The path or the series; empty for the default. */
+  /** The image of an {@code image:}. */
+  ImageRef imageRef() {
+    return ImageRef.parse(toString().substring(scheme.text().length() + 1));
+  }
+
+  /** The path, the series, or the image without its digest; empty for the default. */
   String name() {
     return name;
   }

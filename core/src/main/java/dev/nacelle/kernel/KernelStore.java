@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kernel;
 
+import dev.nacelle.image.Digest;
+import dev.nacelle.image.ImageException;
+import dev.nacelle.image.ImageStore;
+import dev.nacelle.image.Platform;
+import dev.nacelle.image.PullPolicy;
 import dev.nacelle.internal.FileCache;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
@@ -26,7 +31,7 @@ import java.util.stream.Stream;
  */
 public final class KernelStore {
   /** Changes when what is unpacked from the same kernel would be written differently. */
-  private static final String KERNEL_FORMAT = "1";
+  private static final String KERNEL_FORMAT = "2";
 
   /** Changes when the same kernel and agent would give another initramfs. */
   private static final String INITRAMFS_FORMAT = "3";
@@ -38,6 +43,7 @@ public final class KernelStore {
 
   private final AptKernels apt;
   private final BuiltKernels built;
+  private final ImageStore images;
   private final FileCache packages;
   private final FileCache kernels;
   private final FileCache initramfs;
@@ -47,14 +53,21 @@ public final class KernelStore {
   /** A file in hand, and what its bytes are. */
   private record Source(Path file, String sha256) {}
 
-  /**
-   * @param directory where to keep things; created when absent. A kernel takes 50 to 150 MB.
-   */
+  /** As {@link #KernelStore(Path, ImageStore)}, with a store of images in the same directory. */
   public KernelStore(Path directory) {
-    this(directory, AptKernels.ofThisMachine(), BuiltKernels.ofThisUser());
+    this(directory, new ImageStore(directory.resolve("images")));
   }
 
-  KernelStore(Path directory, AptKernels apt, BuiltKernels built) {
+  /**
+   * @param directory where to keep things; created when absent. A kernel takes 50 to 150 MB.
+   * @param images pulls and reads the images that kernels are in
+   */
+  public KernelStore(Path directory, ImageStore images) {
+    this(directory, images, AptKernels.ofThisMachine(), BuiltKernels.ofThisUser());
+  }
+
+  KernelStore(Path directory, ImageStore images, AptKernels apt, BuiltKernels built) {
+    this.images = images;
     this.apt = apt;
     this.built = built;
     packages = new FileCache(directory.resolve("packages"));
@@ -64,30 +77,38 @@ public final class KernelStore {
     digests = new FileDigests(names);
   }
 
-  /** As {@link #resolve(KernelRef, Duration)}, with ten minutes to fetch a package. */
+  /**
+   * As {@link #resolve(KernelRef, Duration, PullPolicy)}, with ten minutes to fetch a package, and
+   * pulling images that are missing.
+   */
   public ResolvedKernel resolve(KernelRef ref) {
-    return resolve(ref, FETCH_DEADLINE);
+    return resolve(ref, FETCH_DEADLINE, PullPolicy.MISSING);
   }
 
   /**
    * Finds a kernel, unpacks and checks it.
    *
    * <p>A {@code debian:} reference without a pin means what apt's lists say now: the same kernel
-   * until the next {@code apt-get update} that knows a newer one.
+   * until the next {@code apt-get update} that knows a newer one. An {@code image:} in a registry
+   * without a pin means what it meant when it was first pulled, unless the policy says otherwise.
    *
-   * @param fetchDeadline how long looking up a package, and fetching it, may take, each; nothing
-   *     else waits for anything
+   * @param fetchDeadline how long looking up a package, and fetching it, may take, each; pulling
+   *     images has the timeouts of the image store's registry options
+   * @param policy when the registry of an image is asked
    * @throws KernelException when it cannot be found or used, or is not what it is pinned to
    */
-  public ResolvedKernel resolve(KernelRef ref, Duration fetchDeadline) {
+  public ResolvedKernel resolve(KernelRef ref, Duration fetchDeadline, PullPolicy policy) {
     try {
       return switch (ref.scheme()) {
         case FILE -> resolveFile(ref, local(ref, Path.of(ref.name())));
         case DEB -> resolvePackage(ref, local(ref, Path.of(ref.name())));
         case NACELLE -> resolveFile(ref, local(ref, built.vmlinux(ref)));
-        case DEFAULT -> resolve(built.newest().orElse(FALLBACK), fetchDeadline);
+        case DEFAULT -> resolve(built.newest().orElse(FALLBACK), fetchDeadline, policy);
         case DEBIAN -> requireSeries(resolvePackage(ref, fetch(ref, fetchDeadline)));
+        case IMAGE -> resolveImage(ref, policy);
       };
+    } catch (ImageException e) {
+      throw KernelException.of("The kernel " + ref + " cannot be had", e);
     } catch (IOException e) {
       throw new KernelException("The kernel " + ref + " cannot be made ready: " + e, null, e);
     }
@@ -174,22 +195,49 @@ public final class KernelStore {
   }
 
   private ResolvedKernel resolvePackage(KernelRef ref, Source source) throws IOException {
+    return resolveArchive(
+        ref,
+        source.sha256(),
+        "file " + source.file(),
+        archive -> {
+          Path deb = verified(ref, source, archive);
+          try (KernelArchive.Writer writer =
+              new KernelArchive.Writer(Files.newOutputStream(archive))) {
+            DebPackage.extract(ref.toString(), deb, writer);
+          } finally {
+            Files.delete(deb);
+          }
+        });
+  }
+
+  private ResolvedKernel resolveImage(KernelRef ref, PullPolicy policy) throws IOException {
+    return images.read(
+        ref.imageRef(),
+        Platform.LINUX_AMD64,
+        policy,
+        image -> {
+          if (image.digest().algorithm() != Digest.Algorithm.SHA256) {
+            throw new KernelException(
+                ref + " is an image with the digest " + image.digest() + ", which is no sha256",
+                "Copy it with a tool that names manifests by sha256, such as skopeo.",
+                null);
+          }
+          return resolveArchive(
+              ref,
+              image.digest().hex(),
+              "image " + image.ref().withDigest(image.digest()),
+              archive -> LinuxKitImage.extract(ref.toString(), image, archive));
+        });
+  }
+
+  /** A kernel that comes with its modules; {@code extractor} writes a {@link KernelArchive}. */
+  private ResolvedKernel resolveArchive(
+      KernelRef ref, String sha256, String source, FileCache.Maker extractor) throws IOException {
     String name = ref.toString();
-    Path archive =
-        kernels.get(
-            key(source, "zip"),
-            file -> {
-              Path deb = verified(ref, source, file);
-              try (KernelArchive.Writer writer =
-                  new KernelArchive.Writer(Files.newOutputStream(file))) {
-                DebPackage.extract(name, deb, writer);
-              } finally {
-                Files.delete(deb);
-              }
-            });
+    Path archive = kernels.get(key(sha256, "zip"), extractor);
     Path vmlinux =
         kernels.get(
-            key(source, "vmlinux"),
+            key(sha256, "vmlinux"),
             file -> {
               try (KernelArchive open = new KernelArchive(name, archive)) {
                 KernelImage.unpack(name, Bytes.of(open.kernel()), file);
@@ -197,7 +245,7 @@ public final class KernelStore {
             });
     Path facts =
         kernels.get(
-            key(source, "facts"),
+            key(sha256, "facts"),
             file -> {
               Vmlinux found = Vmlinux.inspect(name, vmlinux);
               try (KernelArchive open = new KernelArchive(name, archive)) {
@@ -208,17 +256,28 @@ public final class KernelStore {
                       "Use a package whose modules are those of its kernel.",
                       null);
                 }
-                write(found, open.config(found.version()).or(found::config), file);
+                write(
+                    found,
+                    open.packageName().orElse(""),
+                    open.config(found.version()).or(found::config),
+                    file);
               }
             });
-    return new ResolvedKernel(ref, source.sha256(), KernelFacts.read(facts), vmlinux, archive);
+    KernelFacts known = KernelFacts.read(facts);
+    return new ResolvedKernel(
+        ref,
+        sha256,
+        known.packageName().isEmpty() ? source : "package " + known.packageName(),
+        known,
+        vmlinux,
+        archive);
   }
 
   private ResolvedKernel resolveFile(KernelRef ref, Source source) throws IOException {
     String name = ref.toString();
     Path vmlinux =
         kernels.get(
-            key(source, "vmlinux"),
+            key(source.sha256(), "vmlinux"),
             file -> {
               Path image = verified(ref, source, file);
               try (FileChannel channel = FileChannel.open(image)) {
@@ -229,12 +288,13 @@ public final class KernelStore {
             });
     Path facts =
         kernels.get(
-            key(source, "facts"),
+            key(source.sha256(), "facts"),
             file -> {
               Vmlinux found = Vmlinux.inspect(name, vmlinux);
-              write(found, found.config(), file);
+              write(found, "", found.config(), file);
             });
-    return new ResolvedKernel(ref, source.sha256(), KernelFacts.read(facts), vmlinux, null);
+    return new ResolvedKernel(
+        ref, source.sha256(), "file " + source.file(), KernelFacts.read(facts), vmlinux, null);
   }
 
   /**
@@ -255,12 +315,14 @@ public final class KernelStore {
     }
   }
 
-  private static String key(Source source, String ending) {
-    return source.sha256() + "." + KERNEL_FORMAT + "." + ending;
+  private static String key(String sha256, String ending) {
+    return sha256 + "." + KERNEL_FORMAT + "." + ending;
   }
 
-  private static void write(Vmlinux found, Optional<String> config, Path file) throws IOException {
-    new KernelFacts(found.version(), found.build(), config.map(KernelConfig::new)).write(file);
+  private static void write(Vmlinux found, String packageName, Optional<String> config, Path file)
+      throws IOException {
+    new KernelFacts(found.version(), found.build(), packageName, config.map(KernelConfig::new))
+        .write(file);
   }
 
   /** As {@link #initramfs(ResolvedKernel, GuestAgentBinary, KernelDemands)}, without demands. */

@@ -15,14 +15,21 @@ import org.jspecify.annotations.Nullable;
 public final class ResolvedKernel {
   private final KernelRef ref;
   private final String sha256;
+  private final String source;
   private final KernelFacts facts;
   private final Path vmlinux;
   private final @Nullable Path archive;
 
   ResolvedKernel(
-      KernelRef ref, String sha256, KernelFacts facts, Path vmlinux, @Nullable Path archive) {
+      KernelRef ref,
+      String sha256,
+      String source,
+      KernelFacts facts,
+      Path vmlinux,
+      @Nullable Path archive) {
     this.ref = ref;
     this.sha256 = sha256;
+    this.source = source;
     this.facts = facts;
     this.vmlinux = vmlinux;
     this.archive = archive;
@@ -53,7 +60,18 @@ public final class ResolvedKernel {
     return "x86_64";
   }
 
-  /** {@code sha256:} and 64 hexadecimal digits: the digest of the file that the reference names. */
+  /**
+   * Where it came from, for people: {@code package NAME VERSION}, {@code image REFERENCE} with its
+   * digest, or {@code file PATH}.
+   */
+  public String source() {
+    return source;
+  }
+
+  /**
+   * {@code sha256:} and 64 hexadecimal digits: the digest of the file that the reference names, or
+   * of the manifest of the image.
+   */
   public String digest() {
     return "sha256:" + sha256;
   }

@@ -6,6 +6,8 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.image.ImageStore;
+import dev.nacelle.image.PullPolicy;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -84,13 +86,16 @@ class AptKernelsTest {
   private KernelStore store() {
     return new KernelStore(
         directory.resolve("store"),
+        new ImageStore(directory.resolve("images")),
         new AptKernels(aptCache, aptGet, List.of(lists)),
         new BuiltKernels(directory.resolve("built")));
   }
 
   private String refusal(String ref, Duration deadline) {
     KernelException e =
-        assertThrows(KernelException.class, () -> store().resolve(KernelRef.parse(ref), deadline));
+        assertThrows(
+            KernelException.class,
+            () -> store().resolve(KernelRef.parse(ref), deadline, PullPolicy.MISSING));
     return e.getMessage();
   }
 

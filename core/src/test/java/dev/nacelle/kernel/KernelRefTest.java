@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.image.ImageRef;
 import java.nio.file.Path;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
@@ -28,6 +29,11 @@ class KernelRefTest {
         "debian:6.12.117+deb12",
         "debian:6.1.0-56",
         "nacelle:6.12",
+        "image:docker.io/linuxkit/kernel:6.6.13",
+        "image:localhost:5000/kernel:latest",
+        "image:oci:/srv/kernels",
+        "image:oci-archive:/srv/kernel.tar",
+        "image:docker-archive:/srv/kernel.tar",
       })
   void aReferenceAndItsPinnedFormReadAsTheyAreWritten(String text) {
     assertEquals(text, KernelRef.parse(text).toString());
@@ -72,6 +78,11 @@ class KernelRefTest {
         "debian:6.1@sha256:1 | the pin is not sha256: and 64",
         "debian:6.1@latest   | the pin is not sha256: and 64",
         "file:/k@sha256:XYZ  | the pin is not sha256: and 64",
+        "image:              | the name is missing",
+        "image:Kernel        | 'K': names are lower-case",
+        "image:kernel@sha256:1 | a sha256 digest has 64",
+        "image:oci:          | the directory is missing",
+        "image:file:/vmlinuz | is no port",
       })
   void aBadReferenceIsRefusedByWhatIsWrongWithIt(String text, String expected) {
     KernelException e = assertThrows(KernelException.class, () -> KernelRef.parse(text));
@@ -83,6 +94,31 @@ class KernelRefTest {
     KernelException e =
         assertThrows(KernelException.class, () -> KernelRef.defaultKernel().withDigest(DIGEST));
     assertTrue(e.getMessage().contains("no particular kernel"), e.getMessage());
+  }
+
+  @Test
+  void anImageHasTheDefaultsOfImages() {
+    KernelRef ref = KernelRef.parse("image:linuxkit/kernel");
+    assertEquals("image:docker.io/linuxkit/kernel:latest", ref.toString());
+    assertEquals(KernelRef.image(ImageRef.parse("linuxkit/kernel:latest")), ref);
+  }
+
+  @Test
+  void thePinOfAnImageIsThatOfItsReference() {
+    KernelRef byTag = KernelRef.parse("image:oci:/srv/kernels:6.6");
+    // As in references of images: a layout is asked for a tag or a digest.
+    assertEquals("image:oci:/srv/kernels@" + DIGEST, byTag.withDigest(DIGEST).toString());
+    KernelRef untagged = KernelRef.parse("image:ghcr.io/kernel@" + DIGEST);
+    assertEquals(Optional.of(DIGEST), untagged.digest());
+    assertEquals(untagged, KernelRef.parse(untagged.toString()));
+    String other = DIGEST.replace('0', '1');
+    assertEquals("image:ghcr.io/kernel@" + other, untagged.withDigest(other).toString());
+
+    KernelException e =
+        assertThrows(
+            KernelException.class,
+            () -> KernelRef.parse("image:kernel@sha512:" + "0123456789abcdef".repeat(8)));
+    assertTrue(e.getMessage().contains("sha256 digests only"), e.getMessage());
   }
 
   @Test

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.Stage;
+import dev.nacelle.image.ImageStore;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -104,6 +105,7 @@ class KernelStoreTest {
   private KernelStore storeWithBuilds() {
     return new KernelStore(
         directory.resolve("store"),
+        new ImageStore(directory.resolve("images")),
         AptKernels.ofThisMachine(),
         new BuiltKernels(directory.resolve("built")));
   }

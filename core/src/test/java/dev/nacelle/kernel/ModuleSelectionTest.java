@@ -63,7 +63,8 @@ class ModuleSelectionTest {
     return new ResolvedKernel(
         KernelRef.parse("file:/test"),
         "0".repeat(64),
-        new KernelFacts(RELEASE, "#1", config.map(KernelConfig::new)),
+        "file /test",
+        new KernelFacts(RELEASE, "#1", "", config.map(KernelConfig::new)),
         directory.resolve("vmlinux"),
         archive);
   }

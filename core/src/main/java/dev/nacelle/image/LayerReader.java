@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.image;
+
+import dev.nacelle.image.ext4.Ext4LimitException;
+import dev.nacelle.image.tar.TarEntry;
+import dev.nacelle.image.tar.TarException;
+import dev.nacelle.image.tar.TarReader;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Reads the layers of one image, the lowest first: from the blob through decompression and tar to
+ * whoever takes the entries, with both digests taken and verified on the way.
+ */
+final class LayerReader {
+  private final BlobSource source;
+  private final Manifest manifest;
+  private final ImageLimits limits;
+  private final UnpackedInputStream.Budget budget;
+
+  /** Takes the entries of layers. What it was given holds only once the reader has returned. */
+  interface Sink {
+    /**
+     * Takes an entry.
+     *
+     * @param content of a regular file; not valid later
+     * @throws IllegalArgumentException when the entry cannot be, saying why
+     */
+    void apply(TarEntry entry, InputStream content) throws IOException;
+
+    /** All entries of a layer were given. */
+    void endLayer();
+  }
+
+  LayerReader(BlobSource source, Manifest manifest, ImageLimits limits) {
+    this.source = source;
+    this.manifest = manifest;
+    this.limits = limits;
+    this.budget = new UnpackedInputStream.Budget(limits.unpackedSize());
+  }
+
+  /**
+   * Reads all layers from that one on, counted from 0.
+   *
+   * @throws ImageException when a layer is damaged, or not what it should be
+   */
+  void read(int from, Sink sink) throws IOException {
+    for (int i = from; i < manifest.layers().size(); i++) {
+      unpack(manifest.layers().get(i), manifest.diffIds().get(i), i + 1, sink);
+    }
+  }
+
+  private void unpack(Descriptor layer, Digest diffId, int number, Sink sink) throws IOException {
+    try (VerifyingInputStream blob =
+        new VerifyingInputStream(source.open(layer), layer, source.toString())) {
+      try {
+        apply(blob, layer.mediaType(), diffId, sink);
+      } catch (LayerException e) {
+        try {
+          // A damaged blob can look like anything; that it is damaged is what helps.
+          blob.verify();
+        } catch (ImageException damaged) {
+          damaged.addSuppressed(e);
+          throw damaged;
+        }
+        throw new ImageException(
+            "Layer "
+                + number
+                + " of "
+                + manifest.layers().size()
+                + " ("
+                + layer.digest()
+                + ")"
+                + e.getMessage(),
+            null,
+            e);
+      }
+      blob.verify();
+    }
+  }
+
+  /** Something is wrong with what a layer holds; the message continues the name of the layer. */
+  private static final class LayerException extends Exception {
+    private static final long serialVersionUID = 1L;
+
+    LayerException(String message, @Nullable Throwable cause) {
+      super(message, cause);
+    }
+  }
+
+  private void apply(VerifyingInputStream blob, String mediaType, Digest diffId, Sink sink)
+      throws IOException, LayerException {
+    @Nullable TarReader tar = null;
+    String position = "";
+    try {
+      UnpackedInputStream unpacked =
+          new UnpackedInputStream(Decompression.open(blob, mediaType), diffId.algorithm(), budget);
+      tar = new TarReader(unpacked, (int) limits.headerSize().bytes());
+      for (TarEntry entry; (entry = tar.next()) != null; ) {
+        position = ", entry '" + entry + "'";
+        sink.apply(entry, tar.content());
+        position = ", behind entry '" + entry + "'";
+      }
+      tar = null;
+      sink.endLayer();
+      position = "";
+      unpacked.transferTo(OutputStream.nullOutputStream());
+      Digest actual = unpacked.digest();
+      if (!actual.equals(diffId)) {
+        throw new LayerException(
+            ": unpacked it has the digest " + actual + ", its diff_id is " + diffId, null);
+      }
+    } catch (TarException
+        | Decompression.CorruptException
+        | Ext4LimitException
+        | IllegalArgumentException e) {
+      String offset = tar == null ? "" : ", at byte " + tar.offset() + " of the archive";
+      throw new LayerException(position + offset + ": " + e.getMessage(), e);
+    }
+  }
+}
