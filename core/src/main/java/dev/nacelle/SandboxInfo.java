@@ -8,7 +8,8 @@ import java.util.Map;
 
 /**
  * What a sandbox is made of. What the guest says of itself is bounded and cleaned, but not
- * verified.
+ * verified: that its kernel is the one that was booted is a sign that all went well, and no proof,
+ * for whoever controls the guest controls what it says.
  *
  * @param name its name
  * @param labels the caller's own marks
@@ -18,6 +19,10 @@ import java.util.Map;
  *     volumes and so on; what the specification says instead is in {@link Sandbox#spec()}
  * @param kernel what it booted, pinned to the digest it was found to have; never the default, but
  *     what that was
+ * @param bootedRelease the release that the kernel's file has in it: what {@code uname -r} should
+ *     print
+ * @param bootedVersion the build that the kernel's file has in it: what {@code uname -v} should
+ *     print
  * @param kernelRelease as {@code uname -r} in the guest
  * @param kernelVersion as {@code uname -v} in the guest
  * @param machine as {@code uname -m} in the guest
@@ -32,6 +37,8 @@ public record SandboxInfo(
     String imageDigest,
     ImageConfig imageConfig,
     KernelRef kernel,
+    String bootedRelease,
+    String bootedVersion,
     String kernelRelease,
     String kernelVersion,
     String machine,
@@ -41,5 +48,14 @@ public record SandboxInfo(
   /** Copies the map. */
   public SandboxInfo {
     labels = Map.copyOf(labels);
+  }
+
+  /**
+   * Whether the kernel that the guest says it runs is the one that was booted, by release and
+   * build, asked when the sandbox became ready and before any of the workload ran. A difference is
+   * reported here and is no failure: which kernel was booted is known without the guest.
+   */
+  public boolean runsBootedKernel() {
+    return kernelRelease.equals(bootedRelease) && kernelVersion.equals(bootedVersion);
   }
 }

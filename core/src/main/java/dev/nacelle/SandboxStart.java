@@ -232,6 +232,8 @@ final class SandboxStart {
         root.digest().toString(),
         root.config(),
         kernel.ref(),
+        kernel.release(),
+        kernel.version(),
         agent.kernelRelease(),
         agent.kernelVersion(),
         agent.kernelMachine(),

@@ -43,7 +43,10 @@ interface Sources {
    *
    * @param vmlinux the uncompressed kernel
    * @param ref what it was found to be
+   * @param release as {@code uname -r} is to print it
+   * @param version as {@code uname -v} is to print it
    * @param initramfs makes the initramfs for it and the sandbox; apart, to be timed apart
    */
-  record BootKernel(Path vmlinux, KernelRef ref, Callable<Path> initramfs) {}
+  record BootKernel(
+      Path vmlinux, KernelRef ref, String release, String version, Callable<Path> initramfs) {}
 }

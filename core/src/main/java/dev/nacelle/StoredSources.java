@@ -52,6 +52,8 @@ final class StoredSources implements Sources {
     return new BootKernel(
         kernel.vmlinux(),
         kernel.pinnedRef(),
+        kernel.version(),
+        kernel.build(),
         () -> kernels.initramfs(kernel, agent.get(), demands));
   }
 }

@@ -97,6 +97,9 @@ public abstract class AbstractSandboxContractTest {
     String release = output("uname", "-r").strip();
     assertTrue(release.startsWith(kernel.substring("debian:".length()) + "."), release);
     assertEquals(release, sandbox.info().kernelRelease());
+    assertEquals(release, sandbox.info().bootedRelease());
+    assertEquals(sandbox.info().bootedVersion() + "\n", output("uname", "-v"));
+    assertTrue(sandbox.info().runsBootedKernel());
   }
 
   @Test

@@ -56,6 +56,10 @@ class FakeSources implements Sources {
   @Override
   public BootKernel kernel(SandboxSpec spec) throws Exception {
     return new BootKernel(
-        Path.of("/fake/vmlinux"), spec.kernel(), () -> Path.of("/fake/initramfs.cpio"));
+        Path.of("/fake/vmlinux"),
+        spec.kernel(),
+        "6.1.0-fake",
+        "#1 SMP fake",
+        () -> Path.of("/fake/initramfs.cpio"));
   }
 }

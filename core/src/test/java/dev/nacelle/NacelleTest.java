@@ -151,6 +151,8 @@ class NacelleTest {
             return new BootKernel(
                 Path.of("/fake/vmlinux"),
                 spec.kernel(),
+                "6.1.0-fake",
+                "#1 SMP fake",
                 () -> {
                   taken.add("initramfs");
                   return Path.of("/fake/initramfs.cpio");

@@ -421,6 +421,7 @@ class SandboxTest {
   void infoAndTimelineSayWhatItIsMadeOf() {
     SandboxInfo info = sandbox.info();
     assertEquals("6.1.0-fake", info.kernelRelease());
+    assertTrue(info.runsBootedKernel());
     assertEquals("x86_64", info.machine());
     assertEquals("1.2.3", info.agentVersion());
     assertEquals(DataSize.mebibytes(200), info.memory());
@@ -434,6 +435,30 @@ class SandboxTest {
     assertTrue(timeline.toString().contains("\n  kernel "), timeline::toString);
     assertTrue(timeline.toString().contains("\n  root "), timeline::toString);
     assertTrue(timeline.total().compareTo(timeline.duration(Stage.BOOT).orElseThrow()) > 0);
+  }
+
+  @Test
+  void guestThatSaysItRunsAnotherKernelIsReported() {
+    for (String[] booted :
+        List.of(
+            new String[] {"6.1.1-fake", "#1 SMP fake"}, new String[] {"6.1.0-fake", "#2 SMP"})) {
+      Sources sources =
+          new FakeSources() {
+            @Override
+            public BootKernel kernel(SandboxSpec spec) throws Exception {
+              BootKernel kernel = super.kernel(spec);
+              return new BootKernel(
+                  kernel.vmlinux(), kernel.ref(), booted[0], booted[1], kernel.initramfs());
+            }
+          };
+      try (FakeNacelle other = new FakeNacelle(Fault.NONE, sources, new SandboxListener() {});
+          Sandbox own = other.start()) {
+        assertFalse(own.info().runsBootedKernel());
+        assertEquals(booted[0], own.info().bootedRelease());
+        assertEquals(booted[1], own.info().bootedVersion());
+        assertEquals("6.1.0-fake", own.info().kernelRelease());
+      }
+    }
   }
 
   @Test
