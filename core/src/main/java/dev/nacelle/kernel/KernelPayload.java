@@ -8,6 +8,7 @@ import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
+import java.nio.BufferUnderflowException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
@@ -82,7 +83,7 @@ final class KernelPayload {
 
     DamagedException(Exception cause) {
       super(
-          cause instanceof EOFException
+          cause instanceof EOFException || cause instanceof BufferUnderflowException
               ? "it ends too early"
               : cause.getMessage() == null ? cause.toString() : cause.getMessage(),
           cause);
@@ -96,8 +97,8 @@ final class KernelPayload {
    *
    * @param name what to call the bzImage in errors
    * @param payload may be changed
-   * @throws KernelException when the payload is damaged, in a format that cannot be unpacked, or
-   *     not of the size it claims
+   * @throws KernelException when the payload is damaged, in an unknown format, or not of the size
+   *     it claims
    */
   static void unpack(String name, byte[] payload, Path file) throws IOException {
     Format format = Format.of(payload);
@@ -130,11 +131,7 @@ final class KernelPayload {
             copy(in -> new SingleXZInputStream(in, MEMORY_LIMIT), payload, length, file, size);
         case LZ4 -> unpackLz4(payload, length, file, size);
         case ZSTD -> unpackZstd(payload, length, file, (int) size);
-        case LZO ->
-            throw new KernelException(
-                name + ": the kernel is compressed with LZO, which cannot be unpacked here",
-                "Use a kernel with another compression, or its uncompressed vmlinux.",
-                null);
+        case LZO -> unpackLzo(payload, length, file, size);
       }
     } catch (DamagedException e) {
       throw new KernelException(
@@ -206,6 +203,35 @@ final class KernelPayload {
       }
     }
     requireExactly(total, size);
+  }
+
+  private static void unpackLzo(byte[] payload, int length, Path file, long size)
+      throws IOException {
+    long total = 0;
+    try (OutputStream out = Files.newOutputStream(file)) {
+      LzopReader lzop = lzop(payload, length);
+      for (byte[] block; (block = next(lzop, size - total)) != null; ) {
+        total += block.length;
+        out.write(block);
+      }
+    }
+    requireExactly(total, size);
+  }
+
+  private static LzopReader lzop(byte[] payload, int length) throws DamagedException {
+    try {
+      return new LzopReader(ByteBuffer.wrap(payload, 0, length));
+    } catch (IOException | RuntimeException e) {
+      throw new DamagedException(e);
+    }
+  }
+
+  private static byte @Nullable [] next(LzopReader lzop, long max) throws DamagedException {
+    try {
+      return lzop.next(max);
+    } catch (IOException | RuntimeException e) {
+      throw new DamagedException(e);
+    }
   }
 
   /**

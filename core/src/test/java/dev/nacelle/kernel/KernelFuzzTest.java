@@ -28,6 +28,8 @@ class KernelFuzzTest {
         TestBzImage.of(
             TestTools.pipe(vmlinux, "xz", "--check=crc32", "--x86", "--lzma2"), vmlinux.length),
         TestBzImage.of(TestTools.pipe(vmlinux, "lz4", "-l", "-", "-"), vmlinux.length),
+        TestBzImage.of(TestTools.pipe(vmlinux, "lzop"), vmlinux.length),
+        TestBzImage.of(TestTools.pipe(vmlinux, "lzop", "--crc32"), vmlinux.length),
         TestBzImage.of(TestTools.pipe(vmlinux, "zstd", "--ultra", "-22"), vmlinux.length));
   }
 
