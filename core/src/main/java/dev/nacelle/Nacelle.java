@@ -7,6 +7,7 @@ import dev.nacelle.image.PruneResult;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.image.RegistryOptions;
 import dev.nacelle.internal.CacheDirectory;
+import dev.nacelle.kernel.KernelLock;
 import dev.nacelle.spi.HostCheck;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.HypervisorException;
@@ -326,6 +327,7 @@ public final class Nacelle implements AutoCloseable {
     private @Nullable Sources sources;
     private RegistryOptions registries = RegistryOptions.defaults();
     private PullPolicy pullPolicy = PullPolicy.MISSING;
+    private @Nullable KernelLock kernelLock;
     private SandboxListener listener = new SandboxListener() {};
     private int ioThreads = Math.min(2, Runtime.getRuntime().availableProcessors());
 
@@ -375,6 +377,25 @@ public final class Nacelle implements AutoCloseable {
     /** When registries are asked, where a sandbox does not say; the default is MISSING. */
     public Builder pullPolicy(PullPolicy policy) {
       this.pullPolicy = Objects.requireNonNull(policy);
+      return this;
+    }
+
+    /**
+     * Has a lock file say which kernels names such as {@code debian:6.12} stand for, so that all
+     * machines with that file boot the same bytes. Names it does not know are resolved and added;
+     * as {@link #kernelLock(Path, KernelLock.Mode)} with {@link KernelLock.Mode#ADD}.
+     */
+    public Builder kernelLock(Path file) {
+      return kernelLock(file, KernelLock.Mode.ADD);
+    }
+
+    /**
+     * Has a lock file say which kernels names stand for; {@link KernelLock} describes it. The
+     * default is none: a name stands for whatever it does at the moment. With {@link #prepare} and
+     * {@link KernelLock.Mode#UPDATE} a name in the file is brought up to date.
+     */
+    public Builder kernelLock(Path file, KernelLock.Mode mode) {
+      this.kernelLock = new KernelLock(file, mode);
       return this;
     }
 
@@ -445,7 +466,7 @@ public final class Nacelle implements AutoCloseable {
     private Sources sources() {
       return sources != null
           ? sources
-          : new StoredSources(cacheDirectory(), registries, pullPolicy);
+          : new StoredSources(cacheDirectory(), registries, pullPolicy, kernelLock);
     }
 
     private Path scratchDirectory() {

@@ -12,20 +12,31 @@ import dev.nacelle.image.PullPolicy;
 import dev.nacelle.image.RegistryOptions;
 import dev.nacelle.kernel.GuestAgentBinary;
 import dev.nacelle.kernel.KernelDemands;
+import dev.nacelle.kernel.KernelLock;
 import dev.nacelle.kernel.KernelStore;
 import dev.nacelle.kernel.ResolvedKernel;
 import java.nio.file.Path;
 import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
 
 /** Images and kernels from the stores below a cache directory. */
 final class StoredSources implements Sources {
   private final PullPolicy defaultPolicy;
+  private final @Nullable KernelLock lock;
   private final ImageStore images;
   private final KernelStore kernels;
   private final Supplier<GuestAgentBinary> agent = Suppliers.memoize(GuestAgentBinary::load);
 
-  StoredSources(Path directory, RegistryOptions registries, PullPolicy defaultPolicy) {
+  /**
+   * @param lock what decides which kernels names stand for, or null
+   */
+  StoredSources(
+      Path directory,
+      RegistryOptions registries,
+      PullPolicy defaultPolicy,
+      @Nullable KernelLock lock) {
     this.defaultPolicy = defaultPolicy;
+    this.lock = lock;
     images = new ImageStore(directory.resolve("images"), ImageLimits.DEFAULT, registries);
     kernels = new KernelStore(directory.resolve("kernels"), images);
   }
@@ -47,7 +58,11 @@ final class StoredSources implements Sources {
 
   @Override
   public BootKernel kernel(SandboxSpec spec) {
-    ResolvedKernel kernel = kernels.resolve(spec.kernel(), spec.timeout(), pullPolicy(spec));
+    PullPolicy policy = pullPolicy(spec);
+    ResolvedKernel kernel =
+        lock == null
+            ? kernels.resolve(spec.kernel(), spec.timeout(), policy)
+            : lock.resolve(spec.kernel(), kernels, spec.timeout(), policy);
     KernelDemands demands = new KernelDemands(spec.kernelModules());
     return new BootKernel(
         kernel.vmlinux(),

@@ -15,9 +15,11 @@ import dev.nacelle.image.PrunePolicy;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.image.ResolvedImage;
 import dev.nacelle.kernel.KernelException;
+import dev.nacelle.kernel.KernelLock;
 import dev.nacelle.kernel.KernelRef;
 import dev.nacelle.spi.HypervisorException;
 import dev.nacelle.spi.VmExit;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -367,6 +369,25 @@ class NacelleTest {
       assertTrue(e.getMessage().contains("not to be pulled"), e::getMessage);
     }
     assertEquals(List.of(), nacelle.pruneImages(PrunePolicy.everything()).removed());
+  }
+
+  @Test
+  void aFrozenLockRefusesAKernelItDoesNotKnow(@TempDir Path directory) throws Exception {
+    Path lock = directory.resolve("kernels.lock.json");
+    SandboxSpec spec =
+        FakeNacelle.spec()
+            .image(TestImages.busybox(directory.resolve("image")))
+            .kernel("debian:6.12")
+            .build();
+    Nacelle.Builder nacelle =
+        Nacelle.builder()
+            .cacheDirectory(directory.resolve("cache"))
+            .kernelLock(lock, KernelLock.Mode.FROZEN);
+    KernelException absent = assertThrows(KernelException.class, () -> nacelle.prepare(spec));
+    assertTrue(absent.getMessage().contains(lock + " does not exist"), absent::getMessage);
+    Files.writeString(lock, "{\"version\": 1, \"kernels\": {}}");
+    KernelException unknown = assertThrows(KernelException.class, () -> nacelle.prepare(spec));
+    assertTrue(unknown.getMessage().contains("debian:6.12 is not in"), unknown::getMessage);
   }
 
   @Test

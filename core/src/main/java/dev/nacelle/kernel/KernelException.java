@@ -22,11 +22,20 @@ public class KernelException extends NacelleException {
 
   /** A failure of something else that a kernel needed; its remedy is this one's. */
   static KernelException of(String what, NacelleException cause) {
-    String remedy = cause.remedy();
-    String message = String.valueOf(cause.getMessage());
-    if (remedy != null && message.endsWith(". " + remedy)) {
-      message = message.substring(0, message.length() - remedy.length() - 2);
-    }
-    return new KernelException(what + ": " + message, remedy, cause);
+    return new KernelException(
+        what + ": " + withoutRemedy(String.valueOf(cause.getMessage()), cause.remedy()),
+        cause.remedy(),
+        cause);
+  }
+
+  /** What was wrong, to be told with another remedy. */
+  String messageWithoutRemedy() {
+    return withoutRemedy(String.valueOf(getMessage()), remedy());
+  }
+
+  private static String withoutRemedy(String message, @Nullable String remedy) {
+    return remedy != null && message.endsWith(". " + remedy)
+        ? message.substring(0, message.length() - remedy.length() - 2)
+        : message;
   }
 }
