@@ -26,6 +26,7 @@ mod root;
 mod server;
 mod service;
 mod spawn;
+mod sysctl;
 mod user;
 mod vsock;
 

@@ -22,6 +22,7 @@ use rustix::process::{chdir, chroot, pivot_root};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::error::{Step, StepError};
+use crate::proto::Sysctl;
 
 /// What the root is made of.
 #[derive(Debug)]
@@ -39,6 +40,7 @@ pub(crate) struct Plan {
     pub(crate) staging: PathBuf,
     /// Which of [`DRIVERS`] the kernel has.
     pub(crate) drivers: Vec<Driver>,
+    pub(crate) sysctls: Vec<Sysctl>,
 }
 
 /// The device file of a driver that is there for programs: its name below /dev, and its minor number with the major

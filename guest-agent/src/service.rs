@@ -31,7 +31,7 @@ use crate::proto::{
 };
 use crate::reaper::Children;
 use crate::spawn::Spawner;
-use crate::{clock, disk, entropy, log, process, root};
+use crate::{clock, disk, entropy, log, process, root, sysctl};
 
 /// Messages that wait for the connection: one for each output of a process, and room for the next.
 const QUEUED_RESPONSES: usize = 4;
@@ -252,8 +252,16 @@ impl Shared {
         let filesystem = if filesystem.is_empty() { "ext4".into() } else { filesystem };
         let staging = self.machine.staging.clone();
         let drivers = root::drivers(&self.machine.devices);
-        let plan =
-            root::Plan { disk, filesystem, writable_bytes, scratch, hostname: request.hostname, staging, drivers };
+        let plan = root::Plan {
+            disk,
+            filesystem,
+            writable_bytes,
+            scratch,
+            hostname: request.hostname,
+            staging,
+            drivers,
+            sysctls: request.sysctls,
+        };
         let prepared = Spawner::prepare(plan, workload.clone(), self.children.clone()).await;
         let (spawner, more) = prepared.map_err(text)?;
         steps.extend(more);
@@ -426,7 +434,7 @@ fn check_prepare(request: &PrepareRequest) -> Result<(), Status> {
     if request.entropy.len() > entropy::MAX_BYTES {
         return invalid("entropy must have at most 512 bytes");
     }
-    Ok(())
+    sysctl::check(&request.sysctls).map_err(Status::invalid_argument)
 }
 
 /// A terminal's size; 80 by 24 where it is not given.

@@ -28,7 +28,7 @@ use crate::cgroup::{Cgroup, Workload};
 use crate::error::{Step, StepError};
 use crate::reaper::{Children, Exit};
 use crate::user::{self, Identity};
-use crate::{exec, init, root};
+use crate::{exec, init, root, sysctl};
 
 /// Where commands are looked up when the environment has no PATH: Docker's default.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -153,6 +153,10 @@ impl World {
         // Members of the namespace see its first process as 1; this thread sees it through their /proc.
         let cgroup_namespace = open_read("/proc/1/ns/cgroup")?;
         timeline.mark("init");
+        if !plan.sysctls.is_empty() {
+            sysctl::set(&plan.sysctls)?;
+            timeline.mark("sysctls");
+        }
         root::mask()?;
         root::write_names(&plan.hostname);
         timeline.mark("masks");

@@ -5,7 +5,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use nacelle_agent::proto::{GetInfoRequest, PrepareRequest, RootFilesystem, ShutdownRequest};
+use nacelle_agent::proto::{GetInfoRequest, PrepareRequest, RootFilesystem, ShutdownRequest, Sysctl};
 use tonic::Code;
 
 use crate::image::Image;
@@ -130,4 +130,38 @@ async fn a_link_in_place_of_etc_is_left_alone() {
     });
     let guest = Guest::prepared(image).await;
     assert_eq!(guest.sh("ls -A /etc/; id -u app").await.text(), "group\npasswd\n1000\n");
+}
+
+#[tokio::test]
+async fn sysctls_hold_in_the_workload_s_namespaces() {
+    let sysctl = |name: &str, value: &str| Sysctl { name: name.into(), value: value.into() };
+    let shmmni = || fs::read_to_string("/proc/sys/kernel/shmmni").unwrap();
+    let before = shmmni();
+    let mut guest = Guest::fresh(Image::busybox()).await;
+    let sysctls = vec![
+        sysctl("kernel.shmmni", "123"),
+        sysctl("kernel.sem", "250\t32000 32 64"),
+        sysctl("kernel.domainname", "example.com"),
+    ];
+    guest.client.prepare(PrepareRequest { sysctls, ..prepare_request() }).await.unwrap();
+    let text = guest.sh("cd /proc/sys/kernel; cat shmmni sem domainname").await.text();
+    assert_eq!(text, "123\n250\t32000\t32\t64\nexample.com\n");
+    assert_eq!(shmmni(), before);
+}
+
+#[tokio::test]
+async fn a_sysctl_that_the_kernel_refuses_fails_prepare_with_its_name_and_error() {
+    for (name, value, message) in [
+        ("kernel.shmmni", "many", "setting the sysctl kernel.shmmni to 'many': Invalid argument (os error 22)"),
+        (
+            "kernel.nope",
+            "1",
+            "setting the sysctl kernel.nope, which this kernel does not have: No such file or directory (os error 2)",
+        ),
+    ] {
+        let mut guest = Guest::fresh(Image::busybox()).await;
+        let sysctls = vec![Sysctl { name: name.into(), value: value.into() }];
+        let status = guest.client.prepare(PrepareRequest { sysctls, ..prepare_request() }).await.unwrap_err();
+        assert_eq!((status.code(), status.message()), (Code::FailedPrecondition, message));
+    }
 }

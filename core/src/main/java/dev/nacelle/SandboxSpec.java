@@ -68,6 +68,7 @@ public final class SandboxSpec {
   private final @Nullable Signal stopSignal;
   private final String kernelParameters;
   private final List<String> kernelModules;
+  private final Map<String, String> sysctls;
 
   private SandboxSpec(Builder builder, ImageRef image) {
     this.image = image;
@@ -92,6 +93,7 @@ public final class SandboxSpec {
     stopSignal = builder.stopSignal;
     kernelParameters = builder.kernelParameters;
     kernelModules = List.copyOf(builder.kernelModules);
+    sysctls = Collections.unmodifiableMap(new LinkedHashMap<>(builder.sysctls));
   }
 
   /** A specification with every default; an image must be given. */
@@ -215,6 +217,11 @@ public final class SandboxSpec {
     return kernelModules;
   }
 
+  /** Values of the sysctls that it sets, by their names with dots, in the order of setting. */
+  public Map<String, String> sysctls() {
+    return sysctls;
+  }
+
   @Override
   public String toString() {
     return "sandbox "
@@ -254,6 +261,7 @@ public final class SandboxSpec {
     private @Nullable Signal stopSignal;
     private String kernelParameters = "";
     private final Set<String> kernelModules = new LinkedHashSet<>();
+    private final Map<String, String> sysctls = new LinkedHashMap<>();
 
     private Builder() {}
 
@@ -576,6 +584,29 @@ public final class SandboxSpec {
       if (kernelModules.size() > MAX_KERNEL_MODULES) {
         throw new IllegalArgumentException(
             "a sandbox may ask for " + MAX_KERNEL_MODULES + " kernel modules, not more");
+      }
+      return this;
+    }
+
+    /**
+     * Sets a sysctl before the first process starts, where processes see it: also those that belong
+     * to an IPC namespace ({@code kernel.shmmax}, {@code fs.mqueue.msg_max}). They are set in the
+     * order in which they were given first; the last value of each counts. One that the kernel does
+     * not have, or whose value it refuses, fails the start, by name and with the kernel's error;
+     * where an option is known to be missing for it, the kernel is refused before it boots.
+     *
+     * @param name as {@code net.core.somaxconn} or {@code net/core/somaxconn}; of two separators
+     *     the first to come separates (sysctl.d(5))
+     * @throws IllegalArgumentException when it is no sysctl's name, or {@code kernel.hostname};
+     *     when the value has more than 1024 characters, or others than printable ASCII and tabs;
+     *     and when there are more than 256
+     */
+    public Builder sysctl(String name, String value) {
+      String dotted = Sysctls.name(name);
+      sysctls.put(dotted, Sysctls.value(dotted, value));
+      if (sysctls.size() > Sysctls.MAX) {
+        throw new IllegalArgumentException(
+            "a sandbox may set " + Sysctls.MAX + " sysctls, not more");
       }
       return this;
     }

@@ -210,7 +210,8 @@ final class SandboxStart {
         spec.disk().isPresent() ? SCRATCH_DISK : "",
         spec.writableSpace().map(DataSize::bytes).orElse(0L),
         spec.hostname().orElse(name),
-        spec.pidsLimit().orElse(0L));
+        spec.pidsLimit().orElse(0L),
+        spec.sysctls());
   }
 
   private static long realtime() {

@@ -63,7 +63,9 @@ final class StoredSources implements Sources {
         lock == null
             ? kernels.resolve(spec.kernel(), spec.timeout(), policy)
             : lock.resolve(spec.kernel(), kernels, spec.timeout(), policy);
-    KernelDemands demands = new KernelDemands(spec.kernelModules());
+    KernelDemands demands =
+        new KernelDemands(
+            spec.kernelModules(), spec.sysctls().keySet(), spec.pidsLimit().isPresent());
     return new BootKernel(
         kernel.vmlinux(),
         kernel.pinnedRef(),

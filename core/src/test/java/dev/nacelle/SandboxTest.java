@@ -497,6 +497,8 @@ class SandboxTest {
             .memory(DataSize.parse("300MB"))
             .cpus(3)
             .kernelParameters("mitigations=off")
+            .sysctl("net/core/somaxconn", "128")
+            .sysctl("kernel.sem", "250 32000\t32 128")
             .writableSpace(DataSize.mebibytes(10))
             .pidsLimit(99)
             .label("team", "a")
@@ -513,6 +515,9 @@ class SandboxTest {
       assertEquals(10 << 20, prepared.getRoot().getWritableBytes());
       assertEquals("mine", prepared.getHostname());
       assertEquals(99, prepared.getLimits().getPids());
+      assertEquals(
+          List.of("net.core.somaxconn=128", "kernel.sem=250 32000\t32 128"),
+          prepared.getSysctlsList().stream().map(s -> s.getName() + "=" + s.getValue()).toList());
       assertEquals(64, prepared.getEntropy().size());
       assertTrue(prepared.getRealtimeNanos() > 0);
       assertEquals("a", own.info().labels().get("team"));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kernel;
 
+import java.util.ArrayList;
 import java.util.List;
 
 /**
@@ -40,7 +41,24 @@ record GuestRequirement(
           builtIn("CGROUPS", "to limit the workload"),
           builtIn("PID_NS", "to isolate the workload"),
           builtIn("IPC_NS", "to isolate the workload"),
-          builtIn("UTS_NS", "to isolate the workload"));
+          builtIn("UTS_NS", "to isolate the workload"),
+          builtIn("MULTIUSER", "to run processes as the image's users"),
+          builtIn("UNIX98_PTYS", "for /dev/pts"),
+          // What the agent's event loop is made of: mio's epoll and eventfd, tokio's signals.
+          builtIn("EPOLL", "by the guest agent"),
+          builtIn("EVENTFD", "by the guest agent"),
+          builtIn("FUTEX", "by the guest agent"),
+          module("UNIX", "unix", "by the guest agent"));
+
+  /** What such a machine and a workload need, in the order of loading. */
+  static List<GuestRequirement> of(KernelDemands demands) {
+    List<GuestRequirement> all = new ArrayList<>(VIRTIO_MMIO);
+    if (demands.processLimit()) {
+      all.add(builtIn("CGROUP_PIDS", "to limit its processes, which is asked for"));
+    }
+    demands.sysctls().stream().sorted().flatMap(SysctlOption::requirements).forEach(all::add);
+    return all;
+  }
 
   private static GuestRequirement forDial(String option, String module, String purpose) {
     return new GuestRequirement(option, module, true, true, purpose);

@@ -2,19 +2,23 @@
 package dev.nacelle.kernel;
 
 import java.util.List;
+import java.util.Set;
 
 /**
  * What a workload asks of its kernel beyond what every utility virtual machine needs.
  *
  * @param modules names of modules, '-' written as '_', in the order of loading; what is built in is
  *     as good
+ * @param sysctls names of the sysctls that will be set, with dots
+ * @param processLimit whether the number of its processes is limited to what it says
  */
-public record KernelDemands(List<String> modules) {
+public record KernelDemands(List<String> modules, Set<String> sysctls, boolean processLimit) {
   /** Nothing. */
-  public static final KernelDemands NONE = new KernelDemands(List.of());
+  public static final KernelDemands NONE = new KernelDemands(List.of(), Set.of(), false);
 
-  /** Copies the list. */
+  /** Copies the collections. */
   public KernelDemands {
     modules = List.copyOf(modules);
+    sysctls = Set.copyOf(sysctls);
   }
 }

@@ -338,7 +338,7 @@ public final class KernelStore {
    * @throws KernelException when the kernel lacks something that is needed, naming the option
    */
   public Path initramfs(ResolvedKernel kernel, GuestAgentBinary agent, KernelDemands demands) {
-    List<GuestRequirement> requirements = GuestRequirement.VIRTIO_MMIO;
+    List<GuestRequirement> requirements = GuestRequirement.of(demands);
     String inputs =
         Stream.of(
                 Stream.of(INITRAMFS_FORMAT, kernel.sha256(), agent.sha256()),

@@ -21,7 +21,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 /** Debian's own packages, as this machine's apt has them, judged by other tools. */
 class DebianKernelTest {
   private static final KernelDemands DRIVERS =
-      new KernelDemands(List.of("tun", "wireguard", "nf_tables"));
+      new KernelDemands(List.of("tun", "wireguard", "nf_tables"), Set.of(), false);
 
   @TempDir Path directory;
 

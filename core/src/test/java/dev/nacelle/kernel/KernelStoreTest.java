@@ -245,8 +245,9 @@ class KernelStoreTest {
     Set<Path> different = new java.util.HashSet<>();
     for (List<String> modules :
         List.of(List.<String>of(), List.of("tun"), List.of("veth"), List.of("tun", "veth"))) {
-      Path path = store.initramfs(kernel, agent("1"), new KernelDemands(modules));
-      assertEquals(path, store.initramfs(kernel, agent("1"), new KernelDemands(modules)));
+      Path path = store.initramfs(kernel, agent("1"), new KernelDemands(modules, Set.of(), false));
+      assertEquals(
+          path, store.initramfs(kernel, agent("1"), new KernelDemands(modules, Set.of(), false)));
       different.add(path);
     }
     assertEquals(4, different.size());

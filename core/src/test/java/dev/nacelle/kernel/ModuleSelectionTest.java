@@ -14,6 +14,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -82,9 +83,13 @@ class ModuleSelectionTest {
     return modules.stream().map(GuestModule::name).toList();
   }
 
+  private static KernelDemands demands(String... modules) {
+    return new KernelDemands(List.of(modules), Set.of(), false);
+  }
+
   private static List<GuestModule> demand(ResolvedKernel kernel, String... modules)
       throws IOException {
-    return ModuleSelection.select(kernel, List.of(A), new KernelDemands(List.of(modules)));
+    return ModuleSelection.select(kernel, List.of(A), demands(modules));
   }
 
   private static String refusedDemand(ResolvedKernel kernel, String... modules) {
@@ -275,8 +280,7 @@ class ModuleSelectionTest {
     module("kernel/b.ko", "depends=");
     module("kernel/c.ko", "depends=");
     GuestRequirement dial = new GuestRequirement("C", "c", true, true, "for the test");
-    List<GuestModule> modules =
-        ModuleSelection.select(packaged(), List.of(dial, A), new KernelDemands(List.of("b")));
+    List<GuestModule> modules = ModuleSelection.select(packaged(), List.of(dial, A), demands("b"));
     assertEquals(List.of("c", "b", "a"), names(modules));
     assertEquals(List.of("c"), names(modules.stream().filter(GuestModule::forDial).toList()));
   }
@@ -366,17 +370,67 @@ class ModuleSelectionTest {
     "TMPFS, -",
     "CGROUPS, -",
     "BLK_DEV_INITRD, -",
+    "EPOLL, -",
+    "UNIX, unix",
+    "UNIX98_PTYS, -",
+    "MULTIUSER, -",
   })
   void aKernelWithoutWhatTheVirtualMachineNeedsIsRefused(String option, String module) {
+    String message = refusalWithout(option, KernelDemands.NONE);
+    assertTrue(message.contains("it lacks CONFIG_" + option + ", needed "), message);
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "net.core.somaxconn, NET",
+    "net.core.somaxconn, PROC_SYSCTL",
+    "net.ipv4.ip_forward, INET",
+    "net.ipv6.conf.all.forwarding, IPV6",
+    "fs.mqueue.msg_max, POSIX_MQUEUE",
+    "kernel.shmmax, SYSVIPC",
+    "kernel.msgmax, SYSVIPC",
+    "net.netfilter.nf_conntrack_max, NF_CONNTRACK",
+  })
+  void aKernelWithoutTheOptionOfASysctlIsRefused(String sysctl, String option) {
+    KernelDemands demands = new KernelDemands(List.of(), Set.of(sysctl), false);
+    String message = refusalWithout(option, demands);
+    assertTrue(
+        message.contains(
+            "it lacks CONFIG_" + option + ", needed for the sysctl " + sysctl + ", which is asked"),
+        message);
+  }
+
+  @Test
+  void aKernelThatCannotLimitProcessesIsRefusedWhereThatIsAskedFor() throws IOException {
+    KernelDemands demands = new KernelDemands(List.of(), Set.of(), true);
+    String message = refusalWithout("CGROUP_PIDS", demands);
+    assertTrue(message.contains("it lacks CONFIG_CGROUP_PIDS, needed to limit"), message);
+    assertEquals(
+        List.of(),
+        ModuleSelection.select(
+            bare(), GuestRequirement.of(KernelDemands.NONE), KernelDemands.NONE));
+  }
+
+  @Test
+  void theModuleThatBringsASysctlIsLoaded() throws IOException {
+    module("kernel/nf_conntrack.ko", "depends=");
+    GuestRequirement sysctl =
+        SysctlOption.requirements("net.netfilter.nf_conntrack_max")
+            .filter(requirement -> !requirement.module().isEmpty())
+            .findFirst()
+            .orElseThrow();
+    assertEquals(List.of("nf_conntrack"), select(packaged(), sysctl));
+  }
+
+  /** What a kernel is told that has all that is needed but one option. */
+  private String refusalWithout(String option, KernelDemands demands) {
     StringBuilder all = new StringBuilder();
-    for (GuestRequirement requirement : GuestRequirement.VIRTIO_MMIO) {
+    for (GuestRequirement requirement : GuestRequirement.of(demands)) {
       if (!requirement.option().equals(option)) {
         all.append("CONFIG_").append(requirement.option()).append("=y\n");
       }
     }
     config = Optional.of(all.toString());
-    GuestRequirement[] requirements = GuestRequirement.VIRTIO_MMIO.toArray(GuestRequirement[]::new);
-    String message = refusal(bare(), requirements);
-    assertTrue(message.contains("it lacks CONFIG_" + option + ", needed "), message);
+    return refusal(bare(), GuestRequirement.of(demands).toArray(GuestRequirement[]::new));
   }
 }

@@ -2,8 +2,10 @@
 package dev.nacelle.kvm;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.BootException;
 import dev.nacelle.DataSize;
 import dev.nacelle.ExecResult;
 import dev.nacelle.Nacelle;
@@ -30,13 +32,18 @@ class KernelOptionsBootTest {
 
   @ParameterizedTest
   @ValueSource(strings = {"debian:6.1", "debian:6.12"})
-  void modulesAndParametersAreThoseThatAreAskedFor(String kernel) throws IOException {
+  void modulesParametersAndSysctlsAreThoseThatAreAskedFor(String kernel) throws IOException {
     SandboxSpec spec =
         SandboxSpec.builder()
             .image(TestImages.busybox(temp.resolve("image")))
             .kernel(kernel)
             .kernelModules("tun", "wireguard", "nf-tables", "nf_conntrack")
             .kernelParameters("nf_conntrack.expect_hashsize=600 nacelle_test=\"a b\"")
+            .sysctl("net.core.somaxconn", "777")
+            .sysctl("net.netfilter.nf_conntrack_max", "5000")
+            .sysctl("kernel/shmmni", "123")
+            .sysctl("fs.mqueue.msg_max", "17")
+            .sysctl("net.ipv4.ip_local_port_range", "20000 30000")
             .user("0")
             .memory(DataSize.mebibytes(192))
             .timeout(Duration.ofMinutes(10))
@@ -63,6 +70,33 @@ class KernelOptionsBootTest {
       // Rounded up to whole pages of pointers; without the parameter it is 512.
       assertEquals(
           "1024\n", output(sandbox, "cat /sys/module/nf_conntrack/parameters/expect_hashsize"));
+      assertEquals(
+          "777 5000 123 17 20000\t30000",
+          output(
+                  sandbox,
+                  """
+                  cd /proc/sys; cat net/core/somaxconn net/netfilter/nf_conntrack_max \
+                    kernel/shmmni fs/mqueue/msg_max net/ipv4/ip_local_port_range""")
+              .strip()
+              .replace('\n', ' '));
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"debian:6.1"})
+  void aSysctlThatTheKernelRefusesFailsTheStart(String kernel) throws IOException {
+    SandboxSpec spec =
+        SandboxSpec.builder()
+            .image(TestImages.busybox(temp.resolve("image")))
+            .kernel(kernel)
+            .sysctl("vm.swappiness", "many")
+            .timeout(Duration.ofMinutes(10))
+            .build();
+    try (Nacelle nacelle = Nacelle.builder().cacheDirectory(TestKernels.CACHE).build()) {
+      BootException e = assertThrows(BootException.class, () -> nacelle.start(spec));
+      assertTrue(
+          e.getMessage().contains("setting the sysctl vm.swappiness to 'many': Invalid argument"),
+          e::getMessage);
     }
   }
 
