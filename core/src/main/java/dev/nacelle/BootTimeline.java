@@ -7,8 +7,25 @@ import java.util.Locale;
 import java.util.Optional;
 
 /**
- * Where the time went between the call and the sandbox being ready. Stages overlap: the image and
- * the kernel are resolved at once.
+ * Where the time went between the call and the sandbox being ready, on one clock: the host's
+ * monotonic one, counted from the call. Stages overlap: the image and the kernel are resolved at
+ * once.
+ *
+ * <p>{@link Stage#BOOT} has these parts, whose ends are the guest's own marks:
+ *
+ * <ul>
+ *   <li>{@code kernel}: from kernel entry, when the first vCPU first enters the guest as the host
+ *       sees it, to init entry, the agent's first act;
+ *   <li>{@code modules}: loading what the agent needs to dial;
+ *   <li>{@code connect}: until the agent has dialled the host;
+ *   <li>{@code answer}: until it has answered the first call, which it does once the other modules
+ *       are loaded. Then the guest is ready, and {@link Stage#PREPARE} follows.
+ * </ul>
+ *
+ * <p>The guest times them by its own clock (CLOCK_BOOTTIME). The dial, which both see, puts that
+ * onto the host's clock, to within what a packet takes from host to guest. Parts of PREPARE are
+ * durations of the guest's, one after the other. Marks of a guest that do not fit into their stage
+ * are left out.
  *
  * @param entries by their start
  */
@@ -17,8 +34,7 @@ public record BootTimeline(List<Entry> entries) {
    * A stage, or a part of one.
    *
    * @param stage the stage
-   * @param part what part of it, in a word or two; empty for the stage as a whole. Parts of {@link
-   *     Stage#BOOT} and {@link Stage#PREPARE} are timed by the guest's own clock.
+   * @param part what part of it, in a word or two; empty for the stage as a whole
    * @param start since the call
    * @param duration how long it took
    */
@@ -31,9 +47,13 @@ public record BootTimeline(List<Entry> entries) {
 
   /** How long a stage took as a whole; nothing when it was not entered. */
   public Optional<Duration> duration(Stage stage) {
+    return part(stage, "").map(Entry::duration);
+  }
+
+  /** A part of a stage; nothing when there is none of that name. */
+  public Optional<Entry> part(Stage stage, String part) {
     return entries.stream()
-        .filter(entry -> entry.stage() == stage && entry.part().isEmpty())
-        .map(Entry::duration)
+        .filter(entry -> entry.stage() == stage && entry.part().equals(part))
         .findFirst();
   }
 

@@ -19,7 +19,6 @@ import dev.nacelle.spi.VmSpec;
 import dev.nacelle.spi.VmSpec.Disk;
 import java.nio.file.Path;
 import java.security.SecureRandom;
-import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
@@ -61,6 +60,7 @@ final class SandboxStart {
   private final List<Future<?>> tasks = new ArrayList<>();
   private CompletableFuture<RootImage> rootImage = new CompletableFuture<>();
   private volatile @Nullable VirtualMachine vm;
+  private volatile long dialledAt;
 
   /** A client, and the call whose answer says that the guest is ready. */
   private record FirstCall(AgentClient client, CompletableFuture<AgentInfo> answer) {}
@@ -199,6 +199,10 @@ final class SandboxStart {
 
   /** The first connection is the agent's; there is no second. */
   private void accept(GuestConnection connection) {
+    // Before the agent is spoken to, so before it answers.
+    if (!dialled.isDone()) {
+      dialledAt = System.nanoTime();
+    }
     if (!dialled.complete(connection)) {
       connection.close();
     }
@@ -243,32 +247,13 @@ final class SandboxStart {
         agent.cpus());
   }
 
-  /** What the guest timed, set on the host's clock: the guest's begins at about its first run. */
   private void noteParts(VirtualMachine machine, AgentInfo agent, List<AgentClient.Step> steps) {
-    Duration start = clock.sinceCall(machine.statistics().firstRunNanoTime());
-    long[] marks = {
-      0, agent.agentEnteredNanos(), agent.modulesLoadedNanos(), agent.connectedNanos()
-    };
-    String[] parts = {"kernel", "modules", "connect"};
-    for (int i = 0; i < parts.length; i++) {
-      if (marks[i + 1] >= marks[i]) {
-        part(Stage.BOOT, parts[i], start.plusNanos(marks[i]), marks[i + 1] - marks[i]);
-      }
-    }
-    Duration at =
-        clock.timeline().entries().stream()
-            .filter(entry -> entry.stage() == Stage.PREPARE)
-            .map(Entry::start)
-            .findFirst()
-            .orElse(start);
-    for (AgentClient.Step step : steps) {
-      part(Stage.PREPARE, step.name(), at, step.nanos());
-      at = at.plusNanos(step.nanos());
-    }
-  }
-
-  private void part(Stage stage, String part, Duration start, long nanos) {
-    clock.add(new Entry(stage, part, start, Duration.ofNanos(nanos)));
+    Entry boot = clock.stage(Stage.BOOT);
+    long call = clock.call();
+    long answered = call + boot.start().plus(boot.duration()).toNanos();
+    long entry = machine.statistics().firstRunNanoTime();
+    GuestMarks.boot(call, entry, dialledAt, answered, agent).forEach(clock::add);
+    GuestMarks.prepare(clock.stage(Stage.PREPARE), steps).forEach(clock::add);
   }
 
   /** Runs something on another thread, where {@link #abort} interrupts it. */

@@ -49,8 +49,14 @@ final class StageClock {
     entries.add(entry);
   }
 
-  Duration sinceCall(long nanoTime) {
-    return Duration.ofNanos(nanoTime - call);
+  /** When the start was called for, as {@link System#nanoTime}. */
+  long call() {
+    return call;
+  }
+
+  /** A stage that has ended, as a whole. */
+  Entry stage(Stage stage) {
+    return timeline().part(stage, "").orElseThrow();
   }
 
   /** Entries by their start; a stage before its parts. */

@@ -432,6 +432,9 @@ class SandboxTest {
             Stage.IMAGE, Stage.KERNEL, Stage.INITRAMFS, Stage.CREATE, Stage.BOOT, Stage.PREPARE)) {
       assertTrue(timeline.duration(stage).isPresent(), stage::toString);
     }
+    assertEquals(
+        Duration.ofMillis(5),
+        timeline.part(Stage.BOOT, "modules").map(BootTimeline.Entry::duration).orElseThrow());
     assertTrue(timeline.toString().contains("\n  kernel "), timeline::toString);
     assertTrue(timeline.toString().contains("\n  root "), timeline::toString);
     assertTrue(timeline.total().compareTo(timeline.duration(Stage.BOOT).orElseThrow()) > 0);

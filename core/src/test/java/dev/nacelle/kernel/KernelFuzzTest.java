@@ -64,6 +64,27 @@ class KernelFuzzTest {
     }
   }
 
+  static Stream<byte[]> builtInLists() {
+    return Stream.of(
+        "kernel/fs/ext4/ext4.ko\nkernel/drivers/net/x-y.ko\n".getBytes(StandardCharsets.UTF_8),
+        "\n.ko\na.ko.ko\n/.ko\nkernel/a.ko.xz".getBytes(StandardCharsets.UTF_8));
+  }
+
+  @MethodSource("builtInLists")
+  @FuzzTest
+  void builtInLists(byte[] list) throws IOException {
+    Path zip = directory.resolve("list.zip");
+    try (KernelArchive.Writer writer = new KernelArchive.Writer(Files.newOutputStream(zip))) {
+      writer.putModuleFile("6.1.0", "modules.builtin", list);
+    }
+    try (KernelArchive archive = new KernelArchive("it", zip)) {
+      archive.builtIn("6.1.0");
+      if (!archive.modules("6.1.0").isEmpty()) {
+        throw new AssertionError("a list is no module");
+      }
+    }
+  }
+
   static Stream<byte[]> packages() throws IOException {
     Path deb = TestTools.kernelPackage(directory, "6.1.0");
     Path other =

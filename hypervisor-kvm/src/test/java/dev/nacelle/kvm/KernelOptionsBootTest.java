@@ -6,12 +6,14 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.BootException;
+import dev.nacelle.BootTimeline;
 import dev.nacelle.DataSize;
 import dev.nacelle.ExecResult;
 import dev.nacelle.Nacelle;
 import dev.nacelle.ProcessSpec;
 import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxSpec;
+import dev.nacelle.Stage;
 import dev.nacelle.TestImages;
 import dev.nacelle.kernel.TestKernels;
 import java.io.IOException;
@@ -79,6 +81,7 @@ class KernelOptionsBootTest {
                     kernel/shmmni fs/mqueue/msg_max net/ipv4/ip_local_port_range""")
               .strip()
               .replace('\n', ' '));
+      assertGuestMarks(sandbox.timeline());
     }
   }
 
@@ -98,6 +101,17 @@ class KernelOptionsBootTest {
           e.getMessage().contains("setting the sysctl vm.swappiness to 'many': Invalid argument"),
           e::getMessage);
     }
+  }
+
+  private static void assertGuestMarks(BootTimeline timeline) {
+    BootTimeline.Entry boot = timeline.part(Stage.BOOT, "").orElseThrow();
+    Duration end = boot.start();
+    for (String name : List.of("kernel", "modules", "connect", "answer")) {
+      BootTimeline.Entry part = timeline.part(Stage.BOOT, name).orElseThrow();
+      assertTrue(part.start().compareTo(end) >= 0, timeline::toString);
+      end = part.start().plus(part.duration());
+    }
+    assertEquals(boot.start().plus(boot.duration()), end);
   }
 
   private static String output(Sandbox sandbox, String script) {
