@@ -1,24 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.image;
 
+import dev.nacelle.image.ext4.Checkpoint;
 import dev.nacelle.image.ext4.Ext4LimitException;
 import dev.nacelle.image.ext4.Ext4Options;
 import dev.nacelle.image.ext4.Ext4Writer;
+import dev.nacelle.image.tar.TarEntry;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.UUID;
 import org.jspecify.annotations.Nullable;
 
 /** Unpacks the layers of one image into one ext4 filesystem, in one pass. */
 final class ImageBuilder {
   /** Changes when the same layers would give another filesystem. */
-  static final int FORMAT = 1;
+  static final int FORMAT = 2;
 
   private final BlobSource source;
   private final Manifest manifest;
   private final ImageLimits limits;
+  private final List<Part> parts = new ArrayList<>();
+
+  /**
+   * A part of the image that other images may have in common with it.
+   *
+   * @param layers how many of the first layers it is
+   * @param checkpoint where it is in the filesystem
+   */
+  record Part(int layers, Checkpoint checkpoint) {}
+
+  /** What another image's filesystem can be built on. */
+  @FunctionalInterface
+  interface Base {
+    Ext4Writer extend(Path file, Ext4Options options) throws IOException;
+  }
 
   ImageBuilder(BlobSource source, Manifest manifest, ImageLimits limits) {
     this.source = source;
@@ -29,22 +49,48 @@ final class ImageBuilder {
   /**
    * Writes the filesystem.
    *
-   * @param base the filesystem of the first layers, or null
+   * @param base what has the first layers, or null
    * @param done how many layers that is
+   * @return the parts that others can be built on, except for the whole
    * @throws ImageException when a layer is damaged, or not what it should be
    * @throws dev.nacelle.image.ext4.Ext4ImageException when base is damaged
    */
-  void build(Path file, @Nullable Path base, int done) throws IOException {
+  List<Part> build(Path file, @Nullable Base base, int done) throws IOException {
     Ext4Options options = Ext4Options.of(uuid());
     try (Ext4Writer writer =
-        base == null ? Ext4Writer.create(file, options) : Ext4Writer.extend(base, file, options)) {
-      new LayerReader(source, manifest, limits).read(done, new LayerApplier(writer, limits));
+        base == null ? Ext4Writer.create(file, options) : base.extend(file, options)) {
+      if (base != null) {
+        parts.add(new Part(done, writer.checkpoint()));
+      }
+      new LayerReader(source, manifest, limits).read(done, layers(writer, done));
       try {
         writer.finish();
       } catch (Ext4LimitException e) {
         throw new ImageException("The image is too large: " + e.getMessage(), null, e);
       }
     }
+    return parts;
+  }
+
+  /** Applies layers, with a checkpoint between each two. */
+  private LayerReader.Sink layers(Ext4Writer writer, int done) {
+    LayerApplier applier = new LayerApplier(writer, limits);
+    return new LayerReader.Sink() {
+      private int layers = done;
+
+      @Override
+      public void apply(TarEntry entry, InputStream content) throws IOException {
+        applier.apply(entry, content);
+      }
+
+      @Override
+      public void endLayer() throws IOException {
+        applier.endLayer();
+        if (++layers < manifest.layers().size()) {
+          parts.add(new Part(layers, writer.checkpoint()));
+        }
+      }
+    };
   }
 
   /** The same layers have the same UUID, of version 8 of RFC 9562: bits of our own choice. */

@@ -3,6 +3,7 @@ package dev.nacelle.image;
 
 import dev.nacelle.DataSize;
 import dev.nacelle.image.ext4.Ext4ImageException;
+import dev.nacelle.image.ext4.Ext4Writer;
 import dev.nacelle.image.registry.Pause;
 import dev.nacelle.internal.DirectoryLocks;
 import dev.nacelle.internal.FileCache;
@@ -13,17 +14,19 @@ import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Makes images ready to run, and keeps what that took in a directory of its own.
  *
  * <p>The first use of an image unpacks all its layers into one ext4 filesystem, and verifies the
  * digest of each blob and of each unpacked layer; where its first layers are a filesystem already,
- * that is copied and only the others are unpacked. Every later use of the same layers, under
- * whatever name, in this process and in others that share the directory, reads the manifest and the
- * configuration only. What comes from a registry is kept by digest and downloaded once; a tag that
- * was pulled once means the same from then on, unless the {@link PullPolicy} says to ask again. A
- * crash leaves nothing that is later believed. {@link #prune} gets space back.
+ * or the first ones of another image's, they are copied and only the others are unpacked. Every
+ * later use of the same layers, under whatever name, in this process and in others that share the
+ * directory, reads the manifest and the configuration only. What comes from a registry is kept by
+ * digest and downloaded once; a tag that was pulled once means the same from then on, unless the
+ * {@link PullPolicy} says to ask again. A crash leaves nothing that is later believed. {@link
+ * #prune} gets space back.
  *
  * <p>Safe for use from several threads and processes. An interrupt ends the work with an
  * ImageException and leaves the thread interrupted.
@@ -34,6 +37,7 @@ public final class ImageStore {
   private final Pause pause;
   private final Path directory;
   private final FileCache filesystems;
+  private final SharedParts parts;
   private final BlobStore blobs;
 
   /** A store with the default limits. */
@@ -70,6 +74,7 @@ public final class ImageStore {
     this.pause = pause;
     this.directory = directory;
     this.filesystems = new FileCache(directory.resolve("filesystems"));
+    this.parts = new SharedParts(new FileCache(directory.resolve("parts")), filesystems);
     this.blobs = new BlobStore(directory);
   }
 
@@ -164,13 +169,15 @@ public final class ImageStore {
         return new PruneResult(List.of(), DataSize.bytes(0), DataSize.bytes(0));
       }
       try (DirectoryLocks.Held blobsUnused = blobs.tryPrune()) {
-        List<StorePruner.Part> parts = new ArrayList<>();
-        parts.add(new StorePruner.Part(PruneResult.Kind.FILESYSTEM, filesystems));
-        parts.add(blobs.namePart());
+        List<StorePruner.Part> kinds = new ArrayList<>();
+        kinds.add(new StorePruner.Part(PruneResult.Kind.FILESYSTEM, filesystems));
+        kinds.add(blobs.namePart());
         if (blobsUnused != null) {
-          parts.addAll(blobs.blobParts());
+          kinds.addAll(blobs.blobParts());
         }
-        return new StorePruner(parts, policy, Instant.now()).prune();
+        PruneResult result = new StorePruner(kinds, policy, Instant.now()).prune();
+        parts.prune();
+        return result;
       }
     } catch (IOException e) {
       throw new ImageException(
@@ -190,34 +197,69 @@ public final class ImageStore {
 
   private ImageLease resolve(OpenImage open) throws IOException {
     Manifest image = open.manifest();
+    List<ImageBuilder.Part> built = new ArrayList<>();
     FileCache.Lease filesystem =
-        filesystems.lease(key(image.chainId()), file -> build(image, open.origin(), file));
+        filesystems.lease(
+            key(image.chainId()), file -> built.addAll(build(image, open.origin(), file)));
+    try {
+      for (ImageBuilder.Part part : built) {
+        parts.add(image.chainId(part.layers()), image.chainId(), part);
+      }
+    } catch (IOException | RuntimeException e) {
+      filesystem.close();
+      throw e;
+    }
     return new ImageLease(
         new ResolvedImage(open.ref(), open.digest(), image.config(), filesystem.file()),
         filesystem);
   }
 
   private static String key(Digest chainId) {
-    return "v" + ImageBuilder.FORMAT + "-" + chainId.hex() + ".ext4";
+    return SharedParts.filesystem(chainId.hex());
   }
 
-  /** Unpacks what comes on top of the most layers that are a filesystem already. */
-  private void build(Manifest image, ImageOrigin origin, Path file) throws IOException {
-    ImageBuilder builder = new ImageBuilder(origin, image, limits);
+  /** Unpacks what comes on top of the most layers that are in some filesystem already. */
+  private List<ImageBuilder.Part> build(Manifest image, ImageOrigin origin, Path file)
+      throws IOException {
     int layers = image.layers().size();
     for (int done = layers - 1; done > 0; done--) {
-      Optional<FileCache.Lease> base = filesystems.find(key(image.chainId(done)));
-      if (base.isPresent()) {
-        try (FileCache.Lease lease = base.get()) {
+      try (Base base = findBase(image.chainId(done))) {
+        if (base != null) {
           origin.prefetch(image.layers().subList(done, layers));
-          builder.build(file, lease.file(), done);
-          return;
-        } catch (Ext4ImageException damaged) {
-          break;
+          return new ImageBuilder(origin, image, limits).build(file, base.content(), done);
         }
+      } catch (Ext4ImageException damaged) {
+        break;
       }
     }
     origin.prefetch(image.layers());
-    builder.build(file, null, 0);
+    return new ImageBuilder(origin, image, limits).build(file, null, 0);
+  }
+
+  /** Something that holds the layers that are wanted, kept from being removed. */
+  private record Base(ImageBuilder.Base content, FileCache.Lease filesystem)
+      implements AutoCloseable {
+    @Override
+    public void close() {
+      filesystem.close();
+    }
+  }
+
+  private @Nullable Base findBase(Digest chainId) throws IOException {
+    Optional<FileCache.Lease> whole = filesystems.find(key(chainId));
+    if (whole.isPresent()) {
+      Path base = whole.get().file();
+      return new Base((file, options) -> Ext4Writer.extend(base, file, options), whole.get());
+    }
+    return parts
+        .find(chainId)
+        .map(
+            part ->
+                new Base(
+                    (file, options) ->
+                        Ext4Writer.extend(
+                            part.filesystem().file(), part.checkpoint(), file, options),
+                    part.filesystem()))
+        .orElse(null);
   }
 }

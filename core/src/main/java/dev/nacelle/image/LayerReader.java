@@ -31,7 +31,7 @@ final class LayerReader {
     void apply(TarEntry entry, InputStream content) throws IOException;
 
     /** All entries of a layer were given. */
-    void endLayer();
+    void endLayer() throws IOException;
   }
 
   LayerReader(BlobSource source, Manifest manifest, ImageLimits limits) {

@@ -99,6 +99,11 @@ public final class FileCache {
     return lease(key, (file, partial) -> make(file, partial, maker));
   }
 
+  /** Whether the entry is there; it may be removed at any time. */
+  public boolean contains(String key) {
+    return Files.exists(file(key));
+  }
+
   /** As {@link #lease} where the entry is there; empty where it is not. */
   public Optional<Lease> find(String key) throws IOException {
     if (!Files.exists(file(key))) {

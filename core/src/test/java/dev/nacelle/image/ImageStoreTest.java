@@ -31,6 +31,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.CompletableFuture;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -154,6 +155,99 @@ class ImageStoreTest {
       assertEquals("", tree.differences(TreeListing.of(other.root())));
       assertTrue(tree.paths().contains("x"));
     }
+  }
+
+  private ImageRef tagged(String tag) {
+    return ImageRef.parse("oci:" + layout.directory() + ":" + tag);
+  }
+
+  /** An image's tree, in a store of its own, so that nothing was there before. */
+  private TreeListing expected(String tag) throws IOException {
+    return tree(new ImageStore(temp.resolve("other-" + tag)).resolve(tagged(tag)));
+  }
+
+  private static TreeListing tree(ResolvedImage image) throws IOException {
+    MountedImage.check(image.filesystem());
+    try (MountedImage mounted = MountedImage.mount(image.filesystem(), "ro")) {
+      return TreeListing.of(mounted.root());
+    }
+  }
+
+  /**
+   * Three images with one or two layers in common, of which each replaces, removes and adds what
+   * the others do not. Returns the trees that they should have, and deletes the layers in common.
+   */
+  private List<TreeListing> siblings() throws IOException {
+    byte[] first = new TarMaker().file("a", "1").file("d/b", "1").file("d/c", "1").finish();
+    byte[] second = new TarMaker().file("e", "2").file("d/.wh.c", "").file("d/b", "2").finish();
+    Layer bottom = layout.layer(TAR, first, first);
+    Layer middle = layout.layer(TAR, second, second);
+    Layer x = layout.gzipLayer(new TarMaker().file(".wh.a", "").file("e", "much more").finish());
+    Layer y = layout.gzipLayer(new TarMaker().file("d/.wh..wh..opq", "").file("d/y", "").finish());
+    Layer z = layout.gzipLayer(new TarMaker().file("z", "3").file("a", "3").finish());
+    layout.tag(layout.image(AMD64, bottom, middle, x), "x");
+    layout.tag(layout.image(AMD64, bottom, middle, y), "y");
+    layout.tag(layout.image(AMD64, bottom, z), "z");
+    List<TreeListing> trees = List.of(expected("x"), expected("y"), expected("z"));
+    store.resolve(tagged("x"));
+    Files.delete(layout.blobFile(digest(first)));
+    Files.delete(layout.blobFile(digest(second)));
+    return trees;
+  }
+
+  @Test
+  void layersInCommonWithAnotherImageAreNotReadAgain() throws IOException {
+    List<TreeListing> expected = siblings();
+    assertEquals("", expected.get(1).differences(tree(store.resolve(tagged("y")))));
+    assertEquals("", expected.get(2).differences(tree(store.resolve(tagged("z")))));
+    assertEquals("", expected.get(0).differences(tree(store.resolve(tagged("x")))));
+  }
+
+  @Test
+  void layersInCommonOutliveTheImageThatHadThemFirst() throws IOException {
+    List<TreeListing> expected = siblings();
+    store.resolve(tagged("y"));
+    Path x = store.resolve(tagged("x")).filesystem();
+    try (ImageLease kept = store.lease(tagged("y"), Platform.LINUX_AMD64, PullPolicy.MISSING)) {
+      assertEquals(1, store.prune(PrunePolicy.everything()).removed().size());
+      assertTrue(Files.exists(kept.image().filesystem()));
+    }
+    assertFalse(Files.exists(x));
+    assertEquals("", expected.get(0).differences(tree(store.resolve(tagged("x")))));
+  }
+
+  @Test
+  void siblingsCanBeBuiltAtTheSameTime() throws Exception {
+    List<TreeListing> expected = siblings();
+    CompletableFuture<ResolvedImage> y =
+        CompletableFuture.supplyAsync(() -> store.resolve(tagged("y")));
+    CompletableFuture<ResolvedImage> z =
+        CompletableFuture.supplyAsync(
+            () -> new ImageStore(temp.resolve("store")).resolve(tagged("z")));
+    assertEquals("", expected.get(1).differences(tree(y.get())));
+    assertEquals("", expected.get(2).differences(tree(z.get())));
+  }
+
+  @Test
+  void damagedPartsArePassedOver() throws IOException {
+    byte[] first = tar("a", "1");
+    layout.tag(
+        layout.image(AMD64, layout.gzipLayer(first), layout.gzipLayer(tar("b", "2"))), "one");
+    layout.tag(
+        layout.image(AMD64, layout.gzipLayer(first), layout.gzipLayer(tar("c", "3"))), "other");
+    Path whole = store.resolve(tagged("one")).filesystem();
+    try (Stream<Path> parts = Files.list(temp.resolve("store/parts"))) {
+      Path part = parts.filter(file -> file.toString().contains("/v")).findFirst().orElseThrow();
+      Tool.run(temp, "chmod", "u+w", part.toString());
+      for (String content : List.of("", "1", "4294967296 11\n", "4000000000 11\n", "0 11\n")) {
+        Files.writeString(part, content);
+        Path built = store.resolve(tagged("other")).filesystem();
+        assertEquals(Set.of("", "a", "c"), paths(store.resolve(tagged("other"))));
+        Files.delete(built);
+      }
+    }
+    Files.delete(whole);
+    assertEquals(Set.of("", "a", "c"), paths(store.resolve(tagged("other"))));
   }
 
   @Test

@@ -6,7 +6,10 @@ import static dev.nacelle.image.ext4.Ext4Format.MAX_BLOCKS;
 
 import dev.nacelle.image.ext4.FreeRuns.Run;
 import java.io.IOException;
+import java.util.ArrayList;
 import java.util.BitSet;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Hands out blocks in rising order, reusing freed ones, while nobody knows yet how large the
@@ -22,6 +25,15 @@ final class BlockAllocator {
 
   /** Free blocks below {@link #next} that were never written. */
   private final FreeRuns clean = new FreeRuns();
+
+  /** Free blocks that keep what they hold, for checkpoints. */
+  private final FreeRuns kept = new FreeRuns();
+
+  /** Below it, blocks that are freed are kept: the end of the last checkpoint. */
+  private long keptEnd;
+
+  /** What was handed out since a checkpoint began. */
+  private @Nullable List<Run> checkpoint;
 
   private int descriptorBlocks = Ext4Format.MAX_DESCRIPTOR_BLOCKS;
 
@@ -47,19 +59,40 @@ final class BlockAllocator {
     if (run == null) {
       run = clean.take(max);
     }
-    return run != null ? run : bump(Math.min(max, roomAtNext()));
+    return handOut(run != null ? run : bump(Math.min(max, roomAtNext())));
+  }
+
+  private Run handOut(Run run) {
+    if (checkpoint != null) {
+      checkpoint.add(run);
+    }
+    return run;
   }
 
   /** One run of exactly that length, of blocks that were never written: they read as zeros. */
   Run allocateClean(long length) throws Ext4LimitException {
     Run run = clean.take(length);
     if (run != null) {
-      return run;
+      return handOut(run);
     }
     while (roomAtNext() > 0 && roomAtNext() < length) {
       clean.add(bump(roomAtNext()));
     }
-    return bump(length);
+    return handOut(bump(length));
+  }
+
+  /** What is handed out from here on is the checkpoint's. */
+  void beginCheckpoint() {
+    checkpoint = new ArrayList<>();
+  }
+
+  /** Keeps the checkpoint, and all that is in use besides: free or not, it is not used again. */
+  void endCheckpoint() {
+    if (checkpoint != null) {
+      checkpoint.forEach(kept::add);
+      checkpoint = null;
+    }
+    keptEnd = next;
   }
 
   /**
@@ -78,7 +111,9 @@ final class BlockAllocator {
   }
 
   void free(Run run) {
-    recycled.add(run);
+    long end = Math.max(run.start(), Math.min(run.end(), keptEnd));
+    kept.add(new Run(run.start(), end - run.start()));
+    recycled.add(new Run(end, run.end() - end));
   }
 
   /** Says how many blocks of descriptors there really are, which frees the rest of their room. */
@@ -132,6 +167,7 @@ final class BlockAllocator {
     used.set(0, (int) Math.max(0, Math.min(next, end) - first));
     clear(used, recycled, first, end);
     clear(used, clean, first, end);
+    clear(used, kept, first, end);
     if (Ext4Format.hasSuperblock(group)) {
       used.set(0, 1 + descriptorBlocks);
     }

@@ -67,8 +67,29 @@ public final class Ext4Writer implements Closeable {
    * @throws Ext4ImageException when it is none, or damaged in what had to be read
    */
   public static Ext4Writer extend(Path base, Path path, Ext4Options options) throws IOException {
+    return extend(base, TreeReader::read, path, options);
+  }
+
+  /**
+   * As {@link #extend(Path, Path, Ext4Options)}, with what the other one held at a checkpoint.
+   *
+   * @param base the finished image in which the checkpoint was made
+   */
+  public static Ext4Writer extend(Path base, Checkpoint checkpoint, Path path, Ext4Options options)
+      throws IOException {
+    return extend(base, from -> TreeReader.read(from, checkpoint), path, options);
+  }
+
+  /** Finds a tree in an image. */
+  @FunctionalInterface
+  private interface Reading {
+    TreeReader.Tree read(FileChannel from) throws IOException;
+  }
+
+  private static Ext4Writer extend(Path base, Reading reading, Path path, Ext4Options options)
+      throws IOException {
     try (FileChannel from = FileChannel.open(base)) {
-      TreeReader.Tree tree = TreeReader.read(from);
+      TreeReader.Tree tree = reading.read(from);
       Ext4Writer writer = new Ext4Writer(path, options);
       try {
         for (Run run : tree.content()) {
@@ -251,6 +272,23 @@ public final class Ext4Writer implements Closeable {
       }
     }
     return true;
+  }
+
+  /**
+   * Writes the tree as it is now into free blocks, where it stays when the tree goes on to change,
+   * and with it all content that there is: blocks of files that are removed later are not used
+   * again. The finished image does not show that: these blocks are free in it.
+   *
+   * <p>This takes 256 bytes of the image for each inode and a block or more for each directory.
+   *
+   * @return for other images to start from, once this one is finished
+   */
+  public Checkpoint checkpoint() throws IOException {
+    requireUnfinished();
+    allocator.beginCheckpoint();
+    Checkpoint checkpoint = new MetadataWriter(options, allocator, file).writeCheckpoint(root);
+    allocator.endCheckpoint();
+    return checkpoint;
   }
 
   /** Writes the rest; nothing can be changed afterwards. The caller forces it to the disk. */

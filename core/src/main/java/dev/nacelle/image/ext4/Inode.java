@@ -53,6 +53,17 @@ public abstract sealed class Inode permits Directory, RegularFile, SpecialFile, 
   /** {@code i_size}, in bytes. */
   abstract long size();
 
+  /** Forgets where the tree was written, so that it can be written again. */
+  final void forgetPlaces() {
+    number = 0;
+    extentRoot = null;
+    extentTreeBlocks = 0;
+    attributeBlock = 0;
+    if (this instanceof Directory) {
+      extents = NO_EXTENTS;
+    }
+  }
+
   final long extentBlocks() {
     long blocks = 0;
     for (int i = 0; i < extents.length; i += 3) {

@@ -95,9 +95,4 @@ record Layout(long blocks, int groups, int inodesPerGroup) {
   int groupOf(int inode) {
     return (inode - 1) / inodesPerGroup;
   }
-
-  /** The position of an inode number in its group. */
-  int indexOf(int inode) {
-    return (inode - 1) % inodesPerGroup;
-  }
 }

@@ -3,6 +3,7 @@ package dev.nacelle.image.ext4;
 
 import static dev.nacelle.image.ext4.Ext4Format.BLOCKS_PER_GROUP;
 import static dev.nacelle.image.ext4.Ext4Format.BLOCK_SIZE;
+import static dev.nacelle.image.ext4.Ext4Format.INODES_PER_BLOCK;
 
 import dev.nacelle.image.ext4.FreeRuns.Run;
 import java.io.IOException;
@@ -36,7 +37,34 @@ final class MetadataWriter {
     this.file = file;
   }
 
+  /** Writes all of it. */
   void write(Directory root) throws IOException {
+    int lastInode = writeTree(root);
+    Layout layout = Layout.plan(allocator.next(), lastInode, options);
+    allocator.settle(layout.descriptorBlocks());
+    long[] tables = new long[layout.groups()];
+    for (int group = 0; group < layout.groups(); group++) {
+      tables[group] = allocator.allocateClean(layout.tableBlocks()).start();
+    }
+    long[] bitmaps = allocateEach(2 * layout.groups());
+    writeTables(layout.inodesPerGroup(), tables);
+    writeGroups(layout, tables, bitmaps);
+    file.finish(layout.blocks() * BLOCK_SIZE);
+  }
+
+  /**
+   * Writes the tree with one table of inodes, for {@link TreeReader}; the tree forgets it again.
+   */
+  Checkpoint writeCheckpoint(Directory root) throws IOException {
+    int lastInode = writeTree(root);
+    long table = allocator.allocateClean(Ext4Format.ceilDiv(lastInode, INODES_PER_BLOCK)).start();
+    writeTables(lastInode, new long[] {table});
+    inodes.forEach(Inode::forgetPlaces);
+    return new Checkpoint(table, lastInode);
+  }
+
+  /** Returns the last inode's number. */
+  private int writeTree(Directory root) throws IOException {
     number(root);
     DirectoryHash hash = new DirectoryHash(Superblock.uuidBytes(options));
     DirectoryWriter directories = new DirectoryWriter(hash, allocator, file);
@@ -47,18 +75,7 @@ final class MetadataWriter {
       ExtentTree.writeBlocks(inode, allocator, file);
     }
     writeAttributeBlocks();
-
-    long lastInode = Math.max(inodes.get(inodes.size() - 1).number, Ext4Format.FIRST_INODE - 1);
-    Layout layout = Layout.plan(allocator.next(), lastInode, options);
-    allocator.settle(layout.descriptorBlocks());
-    long[] tables = new long[layout.groups()];
-    for (int group = 0; group < layout.groups(); group++) {
-      tables[group] = allocator.allocateClean(layout.tableBlocks()).start();
-    }
-    long[] bitmaps = allocateEach(2 * layout.groups());
-    writeTables(layout, tables);
-    writeGroups(layout, tables, bitmaps);
-    file.finish(layout.blocks() * BLOCK_SIZE);
+    return Math.max(inodes.get(inodes.size() - 1).number, Ext4Format.FIRST_INODE - 1);
   }
 
   /** Breadth first and by name: the inodes of a directory's files are next to each other. */
@@ -124,12 +141,14 @@ final class MetadataWriter {
     return blocks;
   }
 
-  private void writeTables(Layout layout, long[] tables) throws IOException {
+  private void writeTables(int inodesPerTable, long[] tables) throws IOException {
     for (Inode inode : inodes) {
       ByteBuffer out = Ext4Format.littleEndian(new byte[Ext4Format.INODE_SIZE]);
       InodeEncoder.encode(inode, out);
-      long table = tables[layout.groupOf(inode.number)];
-      file.seek(table * BLOCK_SIZE + (long) layout.indexOf(inode.number) * Ext4Format.INODE_SIZE);
+      int index = inode.number - 1;
+      file.seek(
+          tables[index / inodesPerTable] * BLOCK_SIZE
+              + (long) (index % inodesPerTable) * Ext4Format.INODE_SIZE);
       file.write(out.rewind());
     }
   }

@@ -22,10 +22,14 @@ import org.jspecify.annotations.Nullable;
  */
 final class TreeReader {
   private final FileChannel channel;
-  private final Superblock.Geometry geometry;
 
-  /** The first block of each group's inode table. */
+  /** How many blocks the image has. */
+  private final long end;
+
+  /** The first block of each inode table, and how many inodes each holds. */
   private final long[] tables;
+
+  private final int inodesPerTable;
 
   /** By number, those that were met. */
   private final @Nullable Inode[] inodes;
@@ -56,12 +60,15 @@ final class TreeReader {
    */
   record Tree(Directory root, List<Run> content) {}
 
+  /** Of the tree that the superblock and the group descriptors lead to. */
   private TreeReader(FileChannel channel) throws IOException {
     this.channel = channel;
-    ByteBuffer superblock = read(Ext4Format.SUPERBLOCK_OFFSET, Ext4Format.SUPERBLOCK_SIZE);
-    this.geometry = Superblock.decode(superblock);
+    Superblock.Geometry geometry =
+        Superblock.decode(read(channel, Ext4Format.SUPERBLOCK_OFFSET, Ext4Format.SUPERBLOCK_SIZE));
+    this.end = geometry.layout().blocks();
     this.tables = new long[geometry.layout().groups()];
-    ByteBuffer descriptors = read(BLOCK_SIZE, tables.length * Ext4Format.DESCRIPTOR_SIZE);
+    this.inodesPerTable = geometry.layout().inodesPerGroup();
+    ByteBuffer descriptors = read(channel, BLOCK_SIZE, tables.length * Ext4Format.DESCRIPTOR_SIZE);
     for (int group = 0; group < tables.length; group++) {
       // bg_inode_table_lo
       tables[group] =
@@ -70,14 +77,41 @@ final class TreeReader {
     this.inodes = new @Nullable Inode[geometry.usedInodes() + Ext4Format.FIRST_INODE];
   }
 
+  /** Of the tree of a checkpoint. */
+  private TreeReader(FileChannel channel, Checkpoint checkpoint) throws IOException {
+    this.channel = channel;
+    this.end = channel.size() / BLOCK_SIZE;
+    this.tables = new long[] {checkpoint.tableBlock()};
+    this.inodesPerTable = checkpoint.inodes();
+    if (checkpoint.tableBlock() + checkpoint.inodes() / Ext4Format.INODES_PER_BLOCK > end) {
+      throw new Ext4ImageException("the image has no such checkpoint");
+    }
+    this.inodes = new @Nullable Inode[checkpoint.inodes() + 1];
+  }
+
   /**
    * Reads an image.
    *
    * @throws Ext4ImageException when it is none of the writer's
    */
   static Tree read(FileChannel channel) throws IOException {
+    return guarded(() -> new TreeReader(channel).readTree());
+  }
+
+  /** Reads what an image held at a checkpoint; likewise. */
+  static Tree read(FileChannel channel, Checkpoint checkpoint) throws IOException {
+    return guarded(() -> new TreeReader(channel, checkpoint).readTree());
+  }
+
+  /** Reads a tree. */
+  @FunctionalInterface
+  private interface Reading {
+    Tree run() throws IOException;
+  }
+
+  private static Tree guarded(Reading reading) throws IOException {
     try {
-      return new TreeReader(channel).readTree();
+      return reading.run();
     } catch (IllegalArgumentException | IndexOutOfBoundsException | BufferUnderflowException e) {
       throw new Ext4ImageException("the image is damaged: " + e);
     }
@@ -132,9 +166,8 @@ final class TreeReader {
   }
 
   private ByteBuffer rawInode(int number) throws IOException {
-    Layout layout = geometry.layout();
-    int index = layout.indexOf(number);
-    long block = tables[layout.groupOf(number)] + index / Ext4Format.INODES_PER_BLOCK;
+    int index = (number - 1) % inodesPerTable;
+    long block = tables[(number - 1) / inodesPerTable] + index / Ext4Format.INODES_PER_BLOCK;
     if (block != tableBlock) {
       table = block(block);
       tableBlock = block;
@@ -190,7 +223,7 @@ final class TreeReader {
   }
 
   private int[] extents(InodeDecoder inode) throws IOException {
-    return ExtentTree.read(inode.blockField(), geometry.layout().blocks(), this::block);
+    return ExtentTree.read(inode.blockField(), end, this::block);
   }
 
   private List<ByteBuffer> blocks(int[] extents) throws IOException {
@@ -219,10 +252,11 @@ final class TreeReader {
   }
 
   private ByteBuffer block(long number) throws IOException {
-    return read(number * BLOCK_SIZE, BLOCK_SIZE);
+    return read(channel, number * BLOCK_SIZE, BLOCK_SIZE);
   }
 
-  private ByteBuffer read(long position, int length) throws IOException {
+  private static ByteBuffer read(FileChannel channel, long position, int length)
+      throws IOException {
     ByteBuffer bytes = Ext4Format.littleEndian(new byte[length]);
     while (bytes.hasRemaining()) {
       if (channel.read(bytes, position + bytes.position()) < 0) {

@@ -114,6 +114,44 @@ class ExtendedImageTest {
     assertEquals(-1, Files.mismatch(copy, again));
   }
 
+  @ParameterizedTest
+  @ValueSource(ints = {1, 2, 3, 4, 5, 6, 7, 8})
+  void startsFromWhatAnImageOnceHeld(int seed) throws IOException {
+    Path base = temp.resolve("base");
+    List<Checkpoint> checkpoints = RandomTree.writeWithCheckpoints(base, new Random(seed), 3);
+    Path expected = temp.resolve("expected");
+    Path copy = temp.resolve("copy");
+    for (int i = 0; i < checkpoints.size(); i++) {
+      try (Ext4Writer writer = Ext4Writer.extend(base, checkpoints.get(i), copy, OPTIONS)) {
+        writer.finish();
+      }
+      RandomTree.write(expected, new Random(seed), i);
+      assertEquals("", list(expected).differences(list(copy)), "checkpoint " + i);
+    }
+    RandomTree.write(expected, new Random(seed), checkpoints.size());
+    assertEquals("", list(expected).differences(list(base)), "the image itself");
+  }
+
+  @Test
+  void aCheckpointThatIsNotThereIsRefused() throws IOException {
+    Path base = temp.resolve("base");
+    RandomTree.write(base, new Random(1));
+    long blocks = Files.size(base) / 4096;
+    for (Checkpoint checkpoint :
+        List.of(
+            new Checkpoint(blocks, 100),
+            new Checkpoint(blocks - 1, Integer.MAX_VALUE),
+            new Checkpoint(0, 100),
+            new Checkpoint(0xFFFF_0000L, 10))) {
+      assertThrows(
+          Ext4ImageException.class,
+          () -> Ext4Writer.extend(base, checkpoint, temp.resolve("copy"), OPTIONS).close());
+    }
+    assertThrows(IllegalArgumentException.class, () -> new Checkpoint(-1, 100));
+    assertThrows(IllegalArgumentException.class, () -> new Checkpoint(1L << 32, 100));
+    assertThrows(IllegalArgumentException.class, () -> new Checkpoint(1, 9));
+  }
+
   @Test
   void whatIsNoImageOfTheWritersIsRefused() throws IOException {
     Path image = temp.resolve("image");

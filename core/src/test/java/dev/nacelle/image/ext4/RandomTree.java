@@ -33,10 +33,46 @@ final class RandomTree {
     }
   }
 
+  /** Goes on from what another image once held. */
+  static void extend(Path base, Checkpoint checkpoint, Path image, Random random)
+      throws IOException {
+    try (Ext4Writer writer = Ext4Writer.extend(base, checkpoint, image, options(random))) {
+      new RandomTree(writer, random).grow();
+      writer.finish();
+    }
+  }
+
   /** Writes an image, complete. */
   static void write(Path image, Random random) throws IOException {
     try (Ext4Writer writer = Ext4Writer.create(image, options(random))) {
       new RandomTree(writer, random).grow();
+      writer.finish();
+    }
+  }
+
+  /** Writes an image that changes after each of its checkpoints, which are returned. */
+  static List<Checkpoint> writeWithCheckpoints(Path image, Random random, int count)
+      throws IOException {
+    List<Checkpoint> checkpoints = new ArrayList<>();
+    try (Ext4Writer writer = Ext4Writer.create(image, options(random))) {
+      RandomTree tree = new RandomTree(writer, random);
+      tree.grow();
+      for (int i = 0; i < count; i++) {
+        checkpoints.add(writer.checkpoint());
+        tree.grow();
+      }
+      writer.finish();
+    }
+    return checkpoints;
+  }
+
+  /** Writes the same image as it was after having changed that many times. */
+  static void write(Path image, Random random, int changes) throws IOException {
+    try (Ext4Writer writer = Ext4Writer.create(image, options(random))) {
+      RandomTree tree = new RandomTree(writer, random);
+      for (int i = 0; i <= changes; i++) {
+        tree.grow();
+      }
       writer.finish();
     }
   }
