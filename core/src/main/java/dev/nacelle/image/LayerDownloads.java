@@ -10,10 +10,10 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
-import java.util.concurrent.atomic.AtomicInteger;
 
 /**
  * The layers of one image, downloaded ahead of who reads them, some at once. The first that fails
@@ -22,6 +22,7 @@ import java.util.concurrent.atomic.AtomicInteger;
 final class LayerDownloads implements Closeable {
   private final Map<Digest, CompletableFuture<Path>> files = new HashMap<>();
   private final CompletableFuture<Path> failure = new CompletableFuture<>();
+  private final List<Thread> threads = new CopyOnWriteArrayList<>();
   private final ExecutorService executor;
 
   /** Gets a layer. */
@@ -35,13 +36,13 @@ final class LayerDownloads implements Closeable {
 
   /** Starts them, in this order. */
   LayerDownloads(List<Descriptor> layers, int parallel, Download download) {
-    AtomicInteger threads = new AtomicInteger();
     executor =
         Executors.newFixedThreadPool(
             parallel,
             task -> {
-              Thread thread = new Thread(task, "nacelle-pull-" + threads.incrementAndGet());
+              Thread thread = new Thread(task, "nacelle-pull-" + (threads.size() + 1));
               thread.setDaemon(true);
+              threads.add(thread);
               return thread;
             });
     for (int i = 0; i < layers.size(); i++) {
@@ -99,5 +100,7 @@ final class LayerDownloads implements Closeable {
   public void close() {
     executor.shutdownNow();
     Uninterruptibles.awaitTerminationUninterruptibly(executor);
+    // The executor's end is a moment before that of its last thread.
+    threads.forEach(Uninterruptibles::joinUninterruptibly);
   }
 }

@@ -64,8 +64,14 @@ class UnikernelTest {
   }
 
   @AfterEach
-  void close() {
+  void close() throws InterruptedException {
     nacelle.close();
+    // Threads have done all they do a moment before they are gone.
+    for (Thread thread : Thread.getAllStackTraces().keySet()) {
+      if (thread.getName().startsWith("nacelle-")) {
+        thread.join(10_000);
+      }
+    }
     assertEquals(new Resources(0, 0, 0), Resources.now());
   }
 
