@@ -101,14 +101,14 @@ impl Guest {
     /// Runs a process to its end, or to why the call was refused.
     pub async fn try_run(&self, specification: ProcessSpec) -> Result<Outcome, Status> {
         let (requests, stream) = mpsc::unbounded_channel();
-        Self::send(&requests, Request::Start(specification)).unwrap();
+        assert!(Self::send(&requests, Request::Start(specification)));
         self.call(requests, stream).await?.try_finish().await
     }
 
     /// Starts a process.
     pub async fn start(&self, specification: ProcessSpec) -> Running {
         let (requests, stream) = mpsc::unbounded_channel();
-        Self::send(&requests, Request::Start(specification)).unwrap();
+        assert!(Self::send(&requests, Request::Start(specification)));
         self.call(requests, stream).await.unwrap()
     }
 
@@ -122,11 +122,9 @@ impl Guest {
         Ok(Running { requests, responses: Mutex::new(responses).into_inner().unwrap() })
     }
 
-    fn send(
-        requests: &mpsc::UnboundedSender<RunProcessRequest>,
-        request: Request,
-    ) -> Result<(), mpsc::error::SendError<RunProcessRequest>> {
-        requests.send(RunProcessRequest { request: Some(request) })
+    /// Tells whether the call still takes requests.
+    fn send(requests: &mpsc::UnboundedSender<RunProcessRequest>, request: Request) -> bool {
+        requests.send(RunProcessRequest { request: Some(request) }).is_ok()
     }
 
     pub fn agent_pid(&self) -> u32 {
@@ -263,7 +261,7 @@ pub struct Running {
 
 impl Running {
     pub fn stdin(&self, bytes: impl Into<Vec<u8>>) {
-        // An error means that the call has ended, which its responses tell.
+        // That the call has ended, its responses tell.
         let _ = Guest::send(&self.requests, Request::Stdin(bytes.into().into()));
     }
 

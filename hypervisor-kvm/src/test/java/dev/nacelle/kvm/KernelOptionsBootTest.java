@@ -21,6 +21,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -36,8 +37,7 @@ class KernelOptionsBootTest {
   @ValueSource(strings = {"debian:6.1", "debian:6.12"})
   void modulesParametersAndSysctlsAreThoseThatAreAskedFor(String kernel) throws IOException {
     SandboxSpec spec =
-        SandboxSpec.builder()
-            .image(TestImages.busybox(temp.resolve("image")))
+        spec()
             .kernel(kernel)
             .kernelModules("tun", "wireguard", "nf-tables", "nf_conntrack")
             .kernelParameters("nf_conntrack.expect_hashsize=600 nacelle_test=\"a b\"")
@@ -48,7 +48,6 @@ class KernelOptionsBootTest {
             .sysctl("net.ipv4.ip_local_port_range", "20000 30000")
             .user("0")
             .memory(DataSize.mebibytes(192))
-            .timeout(Duration.ofMinutes(10))
             .build();
     try (Nacelle nacelle = Nacelle.builder().cacheDirectory(TestKernels.CACHE).build();
         Sandbox sandbox = nacelle.start(spec)) {
@@ -85,21 +84,30 @@ class KernelOptionsBootTest {
     }
   }
 
-  @ParameterizedTest
-  @ValueSource(strings = {"debian:6.1"})
-  void aSysctlThatTheKernelRefusesFailsTheStart(String kernel) throws IOException {
-    SandboxSpec spec =
-        SandboxSpec.builder()
-            .image(TestImages.busybox(temp.resolve("image")))
-            .kernel(kernel)
-            .sysctl("vm.swappiness", "many")
-            .timeout(Duration.ofMinutes(10))
-            .build();
+  @Test
+  void aSysctlThatTheKernelRefusesFailsTheStart() throws IOException {
+    assertFails(
+        spec().sysctl("vm.swappiness", "many"),
+        "setting the sysctl vm.swappiness to 'many': Invalid argument");
+  }
+
+  @Test
+  void aModuleThatTheKernelRefusesFailsTheStart() throws IOException {
+    assertFails(
+        spec().kernelModules("xen-netfront"), "loading the module xen_netfront: No such device");
+  }
+
+  private SandboxSpec.Builder spec() throws IOException {
+    return SandboxSpec.builder()
+        .image(TestImages.busybox(temp.resolve("image")))
+        .kernel("debian:6.1")
+        .timeout(Duration.ofMinutes(10));
+  }
+
+  private static void assertFails(SandboxSpec.Builder spec, String message) {
     try (Nacelle nacelle = Nacelle.builder().cacheDirectory(TestKernels.CACHE).build()) {
-      BootException e = assertThrows(BootException.class, () -> nacelle.start(spec));
-      assertTrue(
-          e.getMessage().contains("setting the sysctl vm.swappiness to 'many': Invalid argument"),
-          e::getMessage);
+      BootException e = assertThrows(BootException.class, () -> nacelle.start(spec.build()));
+      assertTrue(e.getMessage().contains(message), e::getMessage);
     }
   }
 
