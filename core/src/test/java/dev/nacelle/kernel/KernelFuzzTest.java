@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kernel;
 
+import static java.nio.charset.StandardCharsets.US_ASCII;
+
 import com.code_intelligence.jazzer.junit.FuzzTest;
+import dev.nacelle.image.testing.TarMaker;
+import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.Map;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.io.TempDir;
@@ -42,6 +48,41 @@ class KernelFuzzTest {
       KernelImage.unpack("it", Bytes.of(image), file);
     } catch (KernelException expected) {
       // That is what it is for.
+    }
+  }
+
+  /** What CONFIG_IKCONFIG embeds, put into a kernel by the test: its marker and a gzip member. */
+  static Stream<byte[]> configurations() throws IOException {
+    byte[] text = "CONFIG_VSOCKETS=y\nCONFIG_A=\"=\"\n# CONFIG_B is not set\n".getBytes(US_ASCII);
+    byte[] gzip = TestTools.pipe(text, "gzip", "-n");
+    return Stream.of(embedded(gzip), embedded(new byte[0]), embedded(embedded(gzip)));
+  }
+
+  private static byte[] embedded(byte[] gzip) {
+    ByteArrayOutputStream out = new ByteArrayOutputStream();
+    out.writeBytes("IKCFG_ST".getBytes(US_ASCII));
+    out.writeBytes(gzip);
+    out.writeBytes("IKCFG_ED".getBytes(US_ASCII));
+    return out.toByteArray();
+  }
+
+  @MethodSource("configurations")
+  @FuzzTest
+  void configurations(byte[] section) throws IOException {
+    Path file = directory.resolve("configured");
+    Files.write(file, TestElf.kernel("6.1.0").section(".rodata", section).build());
+    Vmlinux vmlinux = Vmlinux.inspect("it", file);
+    vmlinux.config().ifPresent(text -> new KernelConfig(text).value("VSOCKETS"));
+    Path facts = directory.resolve("facts");
+    KernelFacts found =
+        new KernelFacts(
+            vmlinux.version(), vmlinux.build(), "", vmlinux.config().map(KernelConfig::new));
+    found.write(facts);
+    KernelFacts read = KernelFacts.read(facts);
+    String text = vmlinux.config().orElse("");
+    if (!read.version().equals("6.1.0")
+        || !read.config().map(KernelConfig::text).orElse("").equals(text)) {
+      throw new AssertionError("what is known of a kernel does not read as it is written");
     }
   }
 
@@ -111,9 +152,79 @@ class KernelFuzzTest {
     }
   }
 
+  static Stream<byte[]> modulesOfImages() throws IOException {
+    byte[] module = TestElf.module("depends=", "vermagic=6.1.0 SMP");
+    byte[] tar =
+        new TarMaker()
+            .directory("./lib/modules/6.1.0/")
+            .file("./lib/modules/6.1.0/modules.builtin", "kernel/a.ko\n")
+            .add(TarMaker.header('0', "./lib/modules/6.1.0/kernel/b.ko"), module)
+            .file("usr/src/linux-headers-6.1.0/.config", "CONFIG_A=y\n")
+            .finish();
+    return Stream.of(
+        tar,
+        TestTools.pipe(tar, "gzip", "-n"),
+        TestTools.pipe(tar, "xz", "-0"),
+        TestTools.pipe(tar, "zstd", "-1"));
+  }
+
+  @MethodSource("modulesOfImages")
+  @FuzzTest
+  void modulesOfImages(byte[] tar) throws IOException {
+    Path zip = directory.resolve("image.zip");
+    try (KernelArchive.Writer writer = new KernelArchive.Writer(Files.newOutputStream(zip))) {
+      writer.putKernel(new byte[1]);
+      LinuxKitImage.readTar("it", "kernel.tar", new ByteArrayInputStream(tar), writer);
+      LinuxKitImage.readTar("it", "kernel-dev.tar", new ByteArrayInputStream(tar), writer);
+    } catch (KernelException expected) {
+      return;
+    }
+    try (KernelArchive archive = new KernelArchive("it", zip)) {
+      for (String version : archive.moduleVersions()) {
+        archive.modules(version);
+        archive.builtIn(version);
+        archive.config(version);
+      }
+    }
+  }
+
+  static Stream<byte[]> lockFiles() {
+    String pin = "@sha256:" + "0".repeat(64);
+    String entry =
+        "\"%1$s\": {\"kernel\": \"%1$s%2$s\", \"release\": \"6.1\", \"architecture\": \"x86_64\", \"source\": \"here\"}";
+    return Stream.of(
+            "{\"version\": 1, \"kernels\": {}}",
+            "{\"version\": 1, \"kernels\": {%s, %s}}"
+                .formatted(entry.formatted("debian:6.1", pin), entry.formatted("file:/k", pin)),
+            "{\"version\": 1, \"kernels\": {%s}}"
+                .formatted(
+                    entry
+                        .formatted("default", "")
+                        .replace("\"kernel\": \"default", "\"kernel\": \"debian:6.1" + pin)))
+        .map(text -> text.getBytes(StandardCharsets.UTF_8));
+  }
+
+  @MethodSource("lockFiles")
+  @FuzzTest
+  void lockFiles(byte[] text) throws IOException {
+    KernelLockFile file = new KernelLockFile(Path.of("/kernels.lock.json"));
+    KernelLockFile.Content content;
+    try {
+      content = file.parse(text);
+    } catch (KernelException expected) {
+      return;
+    }
+    byte[] written = KernelLockFile.format(content);
+    if (!Arrays.equals(written, KernelLockFile.format(file.parse(written)))) {
+      throw new AssertionError("a lock file does not read as it is written");
+    }
+  }
+
   static Stream<byte[]> references() {
     return Stream.of(
         "file:/boot/vmlinuz".getBytes(StandardCharsets.UTF_8),
+        "image:localhost:5000/linuxkit/kernel:6.6".getBytes(StandardCharsets.UTF_8),
+        ("image:oci:/srv/kernels@sha256:" + "0".repeat(64)).getBytes(StandardCharsets.UTF_8),
         ("debian:6.1@sha256:" + "0".repeat(64)).getBytes(StandardCharsets.UTF_8));
   }
 

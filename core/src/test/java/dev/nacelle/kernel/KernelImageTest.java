@@ -132,6 +132,16 @@ class KernelImageTest {
   }
 
   @Test
+  void aGzipPayloadThatGoesOnBehindTheSizeItClaimsIsRefused() throws IOException {
+    // Its own trailer is the claim, which gzip checks only at the end of what it unpacks.
+    byte[] packed = TestTools.pipe(new byte[64 << 20], "gzip", "-n");
+    byte[] claim = TestTools.pipe(new byte[1000], "gzip", "-n");
+    System.arraycopy(claim, claim.length - 4, packed, packed.length - 4, 4);
+    String message = refusal(TestBzImage.of(packed, -1));
+    assertTrue(message.contains("unpacks to more than the 1000 bytes it claims"), message);
+  }
+
+  @Test
   void aClaimOfMoreThanAnyKernelHasIsRefused() throws IOException {
     byte[] packed = TestTools.pipe(VMLINUX, "lz4", "-l", "-", "-");
     for (int claimed : new int[] {0, KernelPayload.MAX_UNPACKED + 1, -16}) {

@@ -63,6 +63,7 @@ class KernelStoreTest {
     assertEquals("x86_64", kernel.architecture());
     assertEquals("sha256:" + Sha256.hex(content), kernel.digest());
     assertEquals("file:" + file + "@" + kernel.digest(), kernel.pinnedRef().toString());
+    assertEquals("file " + file, kernel.source());
     assertArrayEquals(content, Files.readAllBytes(kernel.vmlinux()));
     assertEquals(Optional.empty(), kernel.config());
     assertEquals(Set.of(), kernel.modules());
@@ -85,6 +86,7 @@ class KernelStoreTest {
     ResolvedKernel kernel = store.resolve(KernelRef.deb(deb));
     assertEquals(RELEASE, kernel.version());
     assertEquals("sha256:" + Sha256.hex(deb), kernel.digest());
+    assertEquals("package linux-image-test 1", kernel.source());
     assertEquals(Set.of("overlay"), kernel.modules());
     assertEquals(Set.of("ext4"), kernel.builtInModules());
     assertEquals(Optional.of("m"), kernel.config().orElseThrow().value("CONFIG_OVERLAY_FS"));
