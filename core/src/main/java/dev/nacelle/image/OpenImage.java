@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.image;
 
+import dev.nacelle.DataSize;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Map;
@@ -35,14 +36,15 @@ public final class OpenImage {
    * layers are read and verified for that.
    *
    * @param files where each goes, by its name in the image; what is there is overwritten
+   * @param maxSize how large each may be
    * @return the names that are in the image; no file is at the places of the others
-   * @throws ImageException when a layer is damaged or beyond a limit, or something of such a name
-   *     is no regular file
+   * @throws ImageException when a layer is damaged or beyond a limit, a file is too large, or
+   *     something of such a name is no regular file
    * @throws IOException when the image cannot be read, or a file not be written
    */
-  public Set<String> copyFiles(Map<String, Path> files) throws IOException {
+  public Set<String> copyFiles(Map<String, Path> files, DataSize maxSize) throws IOException {
     origin.prefetch(manifest.layers());
-    RootFiles copies = new RootFiles(files, limits);
+    RootFiles copies = new RootFiles(files, maxSize, limits.entries());
     new LayerReader(origin, manifest, limits).read(0, copies);
     return copies.finish(ref.toString());
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.image;
 
+import dev.nacelle.DataSize;
 import dev.nacelle.image.ext4.DataRange;
 import dev.nacelle.image.ext4.FileName;
 import dev.nacelle.image.tar.TarEntry;
@@ -30,7 +31,8 @@ final class RootFiles implements LayerReader.Sink {
   private static final int COPY = 1 << 16;
 
   private final Map<String, Path> files;
-  private final ImageLimits limits;
+  private final DataSize maxSize;
+  private final int maxEntries;
 
   /** What is there of the wanted names, after the layers so far. */
   private final Map<String, TarEntry.Type> found = new HashMap<>();
@@ -42,17 +44,20 @@ final class RootFiles implements LayerReader.Sink {
 
   /**
    * @param files where each goes, by name
+   * @param maxSize of each
+   * @param maxEntries in all layers
    */
-  RootFiles(Map<String, Path> files, ImageLimits limits) {
+  RootFiles(Map<String, Path> files, DataSize maxSize, int maxEntries) {
     this.files = files;
-    this.limits = limits;
+    this.maxSize = maxSize;
+    this.maxEntries = maxEntries;
   }
 
   @Override
   public void apply(TarEntry entry, InputStream content) throws IOException {
-    if (++entries > limits.entries()) {
+    if (++entries > maxEntries) {
       throw new ImageException(
-          "The image has more entries than the limit of " + limits.entries(), null, null);
+          "The image has more entries than the limit of " + maxEntries, null, null);
     }
     List<FileName> path = TreePaths.split(entry.path());
     if (path.size() != 1) {
@@ -76,9 +81,9 @@ final class RootFiles implements LayerReader.Sink {
   }
 
   private void copy(TarEntry entry, InputStream content, Path file) throws IOException {
-    if (entry.size() > limits.unpackedSize().bytes()) {
+    if (entry.size() > maxSize.bytes()) {
       throw new IllegalArgumentException(
-          "it has " + entry.size() + " bytes, more than the limit of " + limits.unpackedSize());
+          "it has " + entry.size() + " bytes, more than the limit of " + maxSize);
     }
     try (FileChannel out =
         FileChannel.open(

@@ -11,6 +11,7 @@ import java.io.IOException;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.time.Duration;
@@ -211,6 +212,22 @@ public final class KernelStore {
   }
 
   private ResolvedKernel resolveImage(KernelRef ref, PullPolicy policy) throws IOException {
+    String pin = ref.sha256();
+    if (pin != null) {
+      // Unpacked before: then it needs no registry, also when the image was pruned.
+      Optional<FileCache.Lease> unpacked = kernels.find(key(pin, "zip"));
+      if (unpacked.isPresent()) {
+        try (FileCache.Lease lease = unpacked.get()) {
+          return resolveArchive(
+              ref,
+              pin,
+              "image " + ref.imageRef(),
+              gone -> {
+                throw new NoSuchFileException(gone.toString());
+              });
+        }
+      }
+    }
     return images.read(
         ref.imageRef(),
         Platform.LINUX_AMD64,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kernel;
 
+import dev.nacelle.DataSize;
 import dev.nacelle.image.OpenImage;
 import dev.nacelle.image.tar.TarEntry;
 import dev.nacelle.image.tar.TarReader;
@@ -39,8 +40,8 @@ final class LinuxKitImage {
   private static final Pattern CONFIG_FILE =
       Pattern.compile("usr/src/linux-headers-([^/]{1,64})/\\.config");
 
-  /** Largest content of one tar archive, in bytes. */
-  private static final long MAX_TAR = 8L << 30;
+  /** Largest tar archive, and what it may unpack to. */
+  private static final DataSize MAX_TAR = DataSize.gibibytes(8);
 
   /** Of a tar archive's extended headers, which hold little more than a path. */
   private static final int MAX_TAR_HEADER = 64 << 10;
@@ -66,7 +67,7 @@ final class LinuxKitImage {
       for (String file : List.of(KERNEL, MODULES, DEVELOPMENT)) {
         files.put(file, Files.createTempFile(archive.getParent(), ".", ".source"));
       }
-      Set<String> found = image.copyFiles(files);
+      Set<String> found = image.copyFiles(files, MAX_TAR);
       if (!found.contains(KERNEL)) {
         throw new KernelException(
             name + " has no kernel in it: no /kernel",
@@ -121,7 +122,7 @@ final class LinuxKitImage {
 
   private static void read(String where, InputStream file, Pattern wanted, FileTaker taker)
       throws IOException {
-    InputStream unpacked = new BoundedInputStream(Compressed.openTar(file), MAX_TAR);
+    InputStream unpacked = new BoundedInputStream(Compressed.openTar(file), MAX_TAR.bytes());
     TarReader tar = new TarReader(unpacked, MAX_TAR_HEADER);
     for (TarEntry entry; (entry = tar.next()) != null; ) {
       String path = new String(entry.path(), StandardCharsets.UTF_8).replaceFirst("^(\\./|/)+", "");

@@ -146,6 +146,9 @@ class KernelInImageTest {
     layout = new LayoutMaker(layout.directory());
     image(layer("kernel", kernel("6.6.2")));
     assertEquals("6.6.2", store.resolve(ref()).version());
+    // Unpacked once, and not asked for again.
+    assertEquals("6.6.1", store.resolve(first.pinnedRef()).version());
+    store = new KernelStore(directory.resolve("store/another"));
     String message = refusal(first.pinnedRef());
     assertTrue(message.contains("there is no image of that digest"), message);
   }
@@ -261,7 +264,7 @@ class KernelInImageTest {
         "GNU.sparse.major", "1",
         "GNU.sparse.minor", "0",
         "GNU.sparse.name", "kernel",
-        "GNU.sparse.realsize", Long.toString(1L << 50));
+        "GNU.sparse.realsize", Long.toString((8L << 30) + 1));
     byte[] map = Arrays.copyOf("1\n0\n1\n".getBytes(StandardCharsets.US_ASCII), 513);
     String message = refusal(layer(tar.add(TarMaker.header('0', "GNUSparseFile.0/kernel"), map)));
     assertTrue(message.contains("more than the limit of"), message);
@@ -309,7 +312,12 @@ class KernelInImageTest {
       assertEquals(kernel.vmlinux(), pinned.vmlinux());
       registry.close();
       assertEquals(kernel.vmlinux(), pulling.resolve(tag).vmlinux());
-      assertEquals(kernel.vmlinux(), pulling.resolve(kernel.pinnedRef()).vmlinux());
+      Tool.run(directory, "rm", "-r", "images");
+      ResolvedKernel unpacked = pulling.resolve(kernel.pinnedRef());
+      assertEquals(kernel.vmlinux(), unpacked.vmlinux());
+      assertEquals("image " + kernel.pinnedRef().imageRef(), unpacked.source());
+      KernelException gone = assertThrows(KernelException.class, () -> pulling.resolve(tag));
+      assertTrue(gone.getMessage().contains(registry.host()), gone.getMessage());
     }
   }
 }
