@@ -2,6 +2,7 @@
 package dev.nacelle.kvm;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.DataSize;
 import dev.nacelle.Nacelle;
@@ -46,6 +47,7 @@ class KernelInImageBootTest {
           Sandbox sandbox = nacelle.start(spec)) {
         assertEquals(debian.version() + "\n", sandbox.exec("uname", "-r").stdout().text());
         assertEquals(debian.build() + "\n", sandbox.exec("uname", "-v").stdout().text());
+        assertTrue(sandbox.info().runsBootedKernel(), () -> sandbox.info().toString());
         assertEquals(
             spec.kernel().withDigest(sandbox.info().kernel().digest().orElseThrow()),
             sandbox.info().kernel());
