@@ -154,6 +154,22 @@ class KernelInImageTest {
   }
 
   @Test
+  void aPinToAnIndexFindsTheManifestForThisArchitecture() throws IOException {
+    String foreign = layout.image("linux/arm64", layer("kernel", new byte[100]));
+    String own = layout.image(AMD64, layer("kernel", kernel(RELEASE)));
+    String index =
+        layout.index(
+            LayoutMaker.with(foreign, "\"platform\":{\"os\":\"linux\",\"architecture\":\"arm64\"}"),
+            LayoutMaker.with(own, "\"platform\":{\"os\":\"linux\",\"architecture\":\"amd64\"}"));
+    layout.add(index);
+    String digest = index.replaceAll(".*(sha256:[0-9a-f]{64}).*", "$1");
+    ResolvedKernel kernel = store.resolve(ref().withDigest(digest));
+    assertEquals(RELEASE, kernel.version());
+    assertTrue(own.contains(kernel.digest()), kernel.digest());
+    assertEquals(kernel.vmlinux(), store.resolve(kernel.pinnedRef()).vmlinux());
+  }
+
+  @Test
   void aKernelWithoutModulesIsTaken() throws IOException {
     image(layer("kernel", kernel(RELEASE)));
     assertEquals(Set.of(), store.resolve(ref()).modules());
