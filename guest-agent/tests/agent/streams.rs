@@ -215,9 +215,9 @@ async fn nothing_is_left_of_processes_that_ended() {
             .then_some(())
     })
     .await;
-    eventually("every descriptor is closed", || (guest.descriptors() <= before).then_some(())).await;
     assert_eq!(guest.zombies(), 0);
-    // An emptied cgroup is removed with the next one at the latest.
+    // An emptied cgroup is removed, and its descriptor closed, with the next one at the latest.
     assert_eq!(guest.sh("true").await.code(), Some(0));
+    eventually("every descriptor is closed", || (guest.descriptors() <= before).then_some(())).await;
     assert_eq!(guest.process_cgroups(), Vec::<std::path::PathBuf>::new());
 }
