@@ -64,6 +64,14 @@ public final class Directory extends Inode {
   }
 
   @Override
+  void forgetPlaces() {
+    super.forgetPlaces();
+    extents = NO_EXTENTS;
+    blocks = 0;
+    indexed = false;
+  }
+
+  @Override
   int typeBits() {
     return Ext4Format.S_IFDIR;
   }

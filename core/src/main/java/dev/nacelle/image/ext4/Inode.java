@@ -8,7 +8,7 @@ import org.jspecify.annotations.Nullable;
  * made it, which alone changes it.
  */
 public abstract sealed class Inode permits Directory, RegularFile, SpecialFile, SymbolicLink {
-  private static final int[] NO_EXTENTS = {};
+  static final int[] NO_EXTENTS = {};
 
   private InodeAttributes attributes;
   int links;
@@ -54,14 +54,11 @@ public abstract sealed class Inode permits Directory, RegularFile, SpecialFile, 
   abstract long size();
 
   /** Forgets where the tree was written, so that it can be written again. */
-  final void forgetPlaces() {
+  void forgetPlaces() {
     number = 0;
     extentRoot = null;
     extentTreeBlocks = 0;
     attributeBlock = 0;
-    if (this instanceof Directory) {
-      extents = NO_EXTENTS;
-    }
   }
 
   final long extentBlocks() {

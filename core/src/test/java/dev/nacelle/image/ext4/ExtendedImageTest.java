@@ -19,6 +19,7 @@ import java.time.Instant;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.Set;
 import java.util.UUID;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
@@ -130,6 +131,29 @@ class ExtendedImageTest {
     }
     RandomTree.write(expected, new Random(seed), checkpoints.size());
     assertEquals("", list(expected).differences(list(base)), "the image itself");
+  }
+
+  @Test
+  void aDirectoryCanLoseItsIndexAndItsExtentsAfterACheckpoint() throws IOException {
+    Path base = temp.resolve("base");
+    Checkpoint checkpoint;
+    try (Ext4Writer writer = Ext4Writer.create(base, OPTIONS)) {
+      Directory many = writer.createDirectory(writer.root(), FileName.of("many"), PLAIN);
+      for (int i = 0; i < 5_000; i++) {
+        writer.createSpecialFile(many, FileName.of("e" + i), PLAIN, SpecialFile.Type.FIFO, 0, 0);
+      }
+      checkpoint = writer.checkpoint();
+      for (int i = 1; i < 5_000; i++) {
+        writer.remove(many, FileName.of("e" + i));
+      }
+      writer.finish();
+    }
+    assertEquals(Set.of("", "many", "many/e0"), list(base).paths());
+    Path copy = temp.resolve("copy");
+    try (Ext4Writer writer = Ext4Writer.extend(base, checkpoint, copy, OPTIONS)) {
+      writer.finish();
+    }
+    assertEquals(5_002, list(copy).paths().size());
   }
 
   @Test
