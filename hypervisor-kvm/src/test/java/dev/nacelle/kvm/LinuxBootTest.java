@@ -28,8 +28,8 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /**
- * Unmodified Linux kernels from their first instruction to their end. They get no initramfs, so
- * what they boot to is a panic, with all of their drivers initialised.
+ * Linux kernels, Debian's and our own, from their first instruction to their end. They get no
+ * initramfs, so what they boot to is a panic, with all of their drivers initialised.
  */
 @Tag("boot")
 @Timeout(value = 10, unit = TimeUnit.MINUTES)
@@ -43,8 +43,8 @@ class LinuxBootTest {
     hypervisor.close();
   }
 
-  private VirtualMachine create(String series, long memory, int cpus, String parameters) {
-    ResolvedKernel kernel = TestKernels.store().resolve(KernelRef.debian(series));
+  private VirtualMachine create(String ref, long memory, int cpus, String parameters) {
+    ResolvedKernel kernel = TestKernels.store().resolve(KernelRef.parse(ref));
     return hypervisor.create(
         new VmSpec(
             "boot",
@@ -56,9 +56,16 @@ class LinuxBootTest {
   }
 
   @ParameterizedTest
-  @CsvSource({"6.1, 1", "6.1, 2", "6.12, 1", "6.12, 2"})
-  void findsItsDevicesAndBringsUpEveryProcessor(String series, int cpus) throws Exception {
-    VirtualMachine machine = create(series, 256 * MIB, cpus, "ignore_loglevel");
+  @CsvSource({
+    "debian:6.1, 1",
+    "debian:6.1, 2",
+    "debian:6.12, 1",
+    "debian:6.12, 2",
+    "nacelle:6.1, 2",
+    "nacelle:6.12, 2"
+  })
+  void findsItsDevicesAndBringsUpEveryProcessor(String kernel, int cpus) throws Exception {
+    VirtualMachine machine = create(kernel, 256 * MIB, cpus, "ignore_loglevel");
     machine.start();
     assertEquals(new VmExit(Reason.RESET, "the guest reset the machine"), machine.exit().get());
     String console = machine.console().tail();
@@ -92,9 +99,9 @@ class LinuxBootTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"6.1", "6.12"})
-  void tellsItsPanicAndLooksForNothingInVain(String series) throws Exception {
-    VirtualMachine machine = create(series, 128 * MIB, 1, "");
+  @ValueSource(strings = {"debian:6.1", "debian:6.12", "nacelle:6.1", "nacelle:6.12"})
+  void tellsItsPanicAndLooksForNothingInVain(String kernel) throws Exception {
+    VirtualMachine machine = create(kernel, 128 * MIB, 1, "");
     machine.start();
     assertEquals(Reason.RESET, machine.exit().get().reason());
     String console = machine.console().tail();
@@ -112,15 +119,15 @@ class LinuxBootTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"6.1", "6.12"})
-  void bootsWithTheLeastMemoryThatIsAccepted(String series) throws Exception {
+  @ValueSource(strings = {"debian:6.1", "debian:6.12", "nacelle:6.1", "nacelle:6.12"})
+  void bootsWithTheLeastMemoryThatIsAccepted(String kernel) throws Exception {
     HypervisorException e =
-        assertThrows(HypervisorException.class, () -> create(series, 32 * MIB, 1, ""));
+        assertThrows(HypervisorException.class, () -> create(kernel, 32 * MIB, 1, ""));
     String remedy = e.remedy();
     assertNotNull(remedy);
     Matcher least = Pattern.compile("at least (\\d+) MiB").matcher(remedy);
     assertTrue(least.find(), remedy);
-    VirtualMachine machine = create(series, Long.parseLong(least.group(1)) * MIB, 1, "");
+    VirtualMachine machine = create(kernel, Long.parseLong(least.group(1)) * MIB, 1, "");
     machine.start();
     assertEquals(Reason.RESET, machine.exit().get().reason());
     String console = machine.console().tail();
@@ -128,9 +135,9 @@ class LinuxBootTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"6.1", "6.12"})
-  void canBeClosedWhileItBoots(String series) throws Exception {
-    VirtualMachine machine = create(series, 128 * MIB, 2, "ignore_loglevel");
+  @ValueSource(strings = {"debian:6.1", "debian:6.12"})
+  void canBeClosedWhileItBoots(String kernel) throws Exception {
+    VirtualMachine machine = create(kernel, 128 * MIB, 2, "ignore_loglevel");
     CompletableFuture<Void> booting = new CompletableFuture<>();
     machine.console().stream(bytes -> booting.complete(null));
     machine.start();

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kvm;
+
+import dev.nacelle.AbstractSandboxContractTest;
+import org.junit.jupiter.api.Tag;
+
+@Tag("boot")
+class SandboxOnOwn612Test extends AbstractSandboxContractTest {
+  SandboxOnOwn612Test() {
+    super("nacelle:6.12", 1);
+  }
+}
