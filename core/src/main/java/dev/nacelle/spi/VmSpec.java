@@ -59,7 +59,9 @@ public record VmSpec(
   /**
    * A Linux kernel.
    *
-   * @param kernel an uncompressed ELF64 kernel ({@code vmlinux}) for this host's architecture
+   * @param kernel an uncompressed ELF64 kernel ({@code vmlinux}) for this host's architecture. The
+   *     file must not change while machines run it, which may have pages of it for memory; it may
+   *     be deleted or replaced by another.
    * @param initramfs an initramfs, or null for a kernel that needs none
    * @param parameters the workload's part of the kernel command line, at most {@value
    *     #MAX_PARAMETERS} bytes; the hypervisor adds what its devices need (console, reboot method,

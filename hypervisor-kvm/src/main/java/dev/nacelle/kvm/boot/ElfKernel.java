@@ -8,6 +8,7 @@ import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalLong;
+import org.jspecify.annotations.Nullable;
 
 /**
  * An ELF64 executable for x86-64, loaded at its physical addresses (System V ABI, chapters 4 and 5:
@@ -26,6 +27,9 @@ final class ElfKernel {
   private static final int EM_X86_64 = 62;
   private static final int PT_LOAD = 1;
   private static final int PT_NOTE = 4;
+  private static final int PF_W = 2;
+  private static final int SECTION_HEADER_SIZE = 64;
+  private static final int SHF_EXECINSTR = 4;
 
   /** Type of the note with a PVH entry (xen/include/public/elfnote.h), and its name. */
   private static final int XEN_ELFNOTE_PHYS32_ENTRY = 18;
@@ -38,7 +42,14 @@ final class ElfKernel {
   /** Linux has 4 or 5. */
   private static final int MAX_PROGRAM_HEADERS = 64;
 
-  private record Segment(long fileOffset, long address, long fileSize, long memorySize) {
+  /** Linux has about 50. */
+  private static final int MAX_SECTIONS = 1024;
+
+  private static final long PAGE = 4096;
+  private static final long HUGE_PAGE = 2 << 20;
+
+  private record Segment(
+      long fileOffset, long address, long fileSize, long memorySize, boolean writable) {
     long end() {
       return address + memorySize;
     }
@@ -48,13 +59,19 @@ final class ElfKernel {
   private final long entry;
   private final List<Segment> segments;
   private final OptionalLong pvhEntry;
+  private final @Nullable ByteBuffer sections;
 
   private ElfKernel(
-      FileDescriptor file, long entry, List<Segment> segments, OptionalLong pvhEntry) {
+      FileDescriptor file,
+      long entry,
+      List<Segment> segments,
+      OptionalLong pvhEntry,
+      @Nullable ByteBuffer sections) {
     this.file = file;
     this.entry = entry;
     this.segments = segments;
     this.pvhEntry = pvhEntry;
+    this.sections = sections;
   }
 
   /**
@@ -101,7 +118,8 @@ final class ElfKernel {
                 table.getLong(at + 8),
                 table.getLong(at + 24),
                 table.getLong(at + 32),
-                table.getLong(at + 40));
+                table.getLong(at + 40),
+                (table.getInt(at + 4) & PF_W) != 0);
         check(segment, i, fileSize);
         segments.add(segment);
       } else if (table.getInt(at) == PT_NOTE && pvhEntry.isEmpty()) {
@@ -112,7 +130,23 @@ final class ElfKernel {
     if (pvhEntry.isPresent()) {
       requireInside(segments, pvhEntry.getAsLong(), "PVH entry point");
     }
-    return new ElfKernel(file, entry, segments, pvhEntry);
+    return new ElfKernel(file, entry, segments, pvhEntry, sectionHeaders(file, header, fileSize));
+  }
+
+  /** Null where there are none that can be read: loading does without. */
+  private static @Nullable ByteBuffer sectionHeaders(
+      FileDescriptor file, ByteBuffer header, long fileSize) throws BadKernelException {
+    long offset = header.getLong(40);
+    int entrySize = Short.toUnsignedInt(header.getShort(58));
+    int count = Short.toUnsignedInt(header.getShort(60));
+    int size = count * SECTION_HEADER_SIZE;
+    return entrySize == SECTION_HEADER_SIZE
+            && count > 0
+            && count <= MAX_SECTIONS
+            && offset >= HEADER_SIZE
+            && offset <= fileSize - size
+        ? read(file, offset, size, "section headers")
+        : null;
   }
 
   private static void requireInside(List<Segment> segments, long address, String what)
@@ -209,10 +243,65 @@ final class ElfKernel {
    */
   void load(GuestMemory memory) throws BadKernelException {
     for (Segment segment : segments) {
-      long read = memory.readFrom(file, segment.fileOffset, segment.address, segment.fileSize);
-      if (read < segment.fileSize) {
-        throw new BadKernelException("it became shorter while it was read");
+      read(memory, segment, 0, segment.fileSize);
+    }
+  }
+
+  /**
+   * As {@link #load}, for a Linux whose file never changes: its constants are the file's own pages,
+   * mapped copy-on-write, and all guests that boot it share them. Code and data are read into huge
+   * pages all the same. Linux patches its code as it boots, in every page of it (calls, returns,
+   * alternatives), and each page that was mapped would be copied then, after a fault of its own:
+   * that takes twice as long as reading them.
+   *
+   * @throws BadKernelException as load does
+   */
+  void loadSharingConstants(GuestMemory memory) throws BadKernelException {
+    for (Segment segment : segments) {
+      long constants = startOfConstants(segment);
+      long end = segment.fileSize & -PAGE;
+      if (constants < end) {
+        read(memory, segment, 0, constants);
+        memory.mapCopyOnWrite(
+            file, segment.fileOffset + constants, segment.address + constants, end - constants);
+        read(memory, segment, end, segment.fileSize - end);
+      } else {
+        read(memory, segment, 0, segment.fileSize);
       }
+    }
+  }
+
+  /**
+   * Where in a segment its constants start, or its end where it has none that can be told. They
+   * follow the code, from the next huge page on, so that Linux can protect both apart
+   * (arch/x86/kernel/vmlinux.lds.S); what is between them it frees and uses.
+   */
+  private long startOfConstants(Segment segment) {
+    if (segment.writable
+        || sections == null
+        || (segment.fileOffset | segment.address) % PAGE != 0) {
+      return segment.fileSize;
+    }
+    long endOfCode = 0;
+    for (int at = 0; at < sections.limit(); at += SECTION_HEADER_SIZE) {
+      long start = sections.getLong(at + 24) - segment.fileOffset;
+      boolean code = (sections.getLong(at + 8) & SHF_EXECINSTR) != 0;
+      if (code && start >= 0 && start < segment.fileSize) {
+        long size = sections.getLong(at + 32);
+        endOfCode =
+            size < 0
+                ? segment.fileSize
+                : Math.max(endOfCode, start + Math.min(size, segment.fileSize));
+      }
+    }
+    long address = segment.address + endOfCode;
+    return (address + HUGE_PAGE - 1 & -HUGE_PAGE) - segment.address;
+  }
+
+  private void read(GuestMemory memory, Segment segment, long from, long length)
+      throws BadKernelException {
+    if (memory.readFrom(file, segment.fileOffset + from, segment.address + from, length) < length) {
+      throw new BadKernelException("it became shorter while it was read");
     }
   }
 

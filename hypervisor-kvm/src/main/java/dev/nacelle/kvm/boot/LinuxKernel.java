@@ -61,7 +61,7 @@ public final class LinuxKernel implements Payload {
         }
         checkFit(memory, elf.end(), initramfsSize);
         memory.preferHugePages();
-        elf.load(memory);
+        elf.loadSharingConstants(memory);
         if (image != null
             && memory.readFrom(image, 0, initramfsAddress, initramfsSize) < initramfsSize) {
           throw new HypervisorException(

@@ -294,6 +294,16 @@ public final class GuestMemory implements AutoCloseable {
   }
 
   /**
+   * Has pages of a file, which must not change any more, stand in place of RAM, copied when the
+   * guest or the host writes to them.
+   *
+   * @param position in the file, a multiple of 4096, as are the other two
+   */
+  public void mapCopyOnWrite(FileDescriptor file, long position, long gpa, long length) {
+    mapping.mapCopyOnWrite(check(gpa, length), file, position, length);
+  }
+
+  /**
    * For a guest that will use most of its memory: it then faults once where it would 512 times, and
    * takes memory of the host in pieces of 2 MiB.
    */

@@ -3,6 +3,7 @@ package dev.nacelle.kvm.sys;
 
 import com.sun.jna.Pointer;
 import java.nio.ByteBuffer;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Owns one range of mapped memory. Whoever closes it guarantees that no buffer of {@link #buffer}
@@ -14,6 +15,7 @@ public final class Mapping implements AutoCloseable {
   private static final int PROT_WRITE = 2;
   private static final int MAP_SHARED = 1;
   private static final int MAP_PRIVATE = 2;
+  private static final int MAP_FIXED = 0x10;
   private static final int MAP_ANONYMOUS = 0x20;
   private static final int MAP_NORESERVE = 0x4000;
   private static final long MAP_FAILED = -1;
@@ -41,7 +43,8 @@ public final class Mapping implements AutoCloseable {
    * @throws ErrnoException when the host refuses
    */
   public static Mapping anonymous(long length) {
-    return map(length, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, "anonymous memory");
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    return new Mapping(map(0, length, flags, null, 0), length);
   }
 
   /**
@@ -69,15 +72,18 @@ public final class Mapping implements AutoCloseable {
 
   /** Maps the start of a file, shared with the kernel and with everybody else. */
   public static Mapping shared(FileDescriptor file, long length) {
-    return map(length, MAP_SHARED, file.fd(), file.name());
+    return new Mapping(map(0, length, MAP_SHARED, file, 0), length);
   }
 
-  private static Mapping map(long length, int flags, int fd, String what) {
-    long address = Libc.mmap(0, length, PROT_READ | PROT_WRITE, flags, fd, 0);
+  private static long map(
+      long wanted, long length, int flags, @Nullable FileDescriptor file, long position) {
+    int fd = file == null ? -1 : file.fd();
+    long address = Libc.mmap(wanted, length, PROT_READ | PROT_WRITE, flags, fd, position);
     if (address == MAP_FAILED) {
+      String what = file == null ? "anonymous memory" : file.name();
       throw new ErrnoException("mmap of " + length + " bytes, " + what, Libc.errno());
     }
-    return new Mapping(address, length);
+    return address;
   }
 
   /** The size in bytes. */
@@ -106,6 +112,19 @@ public final class Mapping implements AutoCloseable {
   public void preferHugePages() {
     // Only a wish: an error means that this host has none.
     int ignored = Libc.madvise(address(0, length), length, MADV_HUGEPAGE);
+  }
+
+  /**
+   * Puts pages of a file in place of a part: shared with all who map them until they are written
+   * to, and then copied. The file must not become shorter: what is missing would be a fault.
+   *
+   * @param offset of the part, a multiple of 4096, as are the other two
+   * @param position in the file
+   * @throws ErrnoException when the host refuses; the part may then be unmapped
+   */
+  public void mapCopyOnWrite(long offset, FileDescriptor file, long position, long size) {
+    // Safe: the address is that of a range which is ours, and stays mapped until all of it goes.
+    map(address(offset, size), size, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file, position);
   }
 
   /** A part as a buffer, big endian as all new buffers are. */

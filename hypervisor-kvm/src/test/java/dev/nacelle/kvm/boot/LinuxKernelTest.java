@@ -107,6 +107,93 @@ class LinuxKernelTest {
     assertEquals(0x500, sregs.get(KvmSregs.EFER));
   }
 
+  // A kernel as Linux links it: code, and constants from the next 2 MiB on, in one segment that is
+  // not writable; what follows is in the last page of the file's content.
+  private static final int CODE_SIZE = 0x3000;
+  private static final int WHOLE_SIZE = 5 * MIB + 123;
+  private static final int SECTIONS = 0x1000 + WHOLE_SIZE;
+
+  private static ByteBuffer elfWithConstants() {
+    ByteBuffer file = ByteBuffer.allocate(SECTIONS + 128).order(ByteOrder.LITTLE_ENDIAN);
+    file.put(elf().array(), 0, 0x1000).rewind();
+    file.putInt(64 + 4, 5).putLong(SEGMENT_FILE_SIZE, WHOLE_SIZE);
+    file.putLong(SEGMENT_MEMORY_SIZE, WHOLE_SIZE);
+    file.putLong(40, SECTIONS).putShort(58, (short) 64).putShort(60, (short) 2);
+    file.putLong(SECTIONS + 64 + 8, 6).putLong(SECTIONS + 64 + 24, 0x1000);
+    file.putLong(SECTIONS + 64 + 32, CODE_SIZE);
+    for (int i = 0; i < WHOLE_SIZE; i += 8) {
+      file.put(0x1000 + i, (byte) (i * 31 >>> 7));
+    }
+    return file;
+  }
+
+  private static byte[] content(GuestMemory memory) {
+    byte[] loaded = new byte[WHOLE_SIZE + 1];
+    memory.getBytes(ADDRESS, loaded, 0, loaded.length);
+    return loaded;
+  }
+
+  @Test
+  void guestsShareTheConstantsOfAKernelUntilTheyWriteToThem() throws Exception {
+    byte[] file = elfWithConstants().array();
+    byte[] expected = Arrays.copyOf(Arrays.copyOfRange(file, 0x1000, SECTIONS), WHOLE_SIZE + 1);
+    Path kernel = Files.write(directory.resolve("vmlinux"), file);
+    assertEquals(0, pagesOf(kernel));
+    load(kernel, null, "");
+    assertEquals(3 * MIB / 4096, pagesOf(kernel), "from 2 MiB on, whole pages");
+    assertArrayEquals(expected, content(memory));
+    try (GuestMemory other = GuestMemory.allocate(64 * MIB)) {
+      new LinuxKernel(kernel, null, "").load(other, new Hardware(1, 1));
+      memory.putLong(ADDRESS + 3 * MIB, 42);
+      assertEquals(42, memory.getLong(ADDRESS + 3 * MIB));
+      assertArrayEquals(expected, content(other));
+    }
+    assertArrayEquals(file, Files.readAllBytes(kernel));
+    Files.delete(kernel);
+    assertEquals(expected[4 * MIB], memory.getByte(ADDRESS + 4 * MIB), "deleted, but in use");
+  }
+
+  /** How many pages of a file this process has mapped (proc_pid_maps(5)). */
+  private static long pagesOf(Path file) throws IOException {
+    try (var maps = Files.lines(Path.of("/proc/self/maps"))) {
+      return maps.filter(line -> line.endsWith(" " + file))
+              .map(line -> line.split("[- ]"))
+              .mapToLong(part -> Long.parseLong(part[1], 16) - Long.parseLong(part[0], 16))
+              .sum()
+          / 4096;
+    }
+  }
+
+  @Test
+  void whatSectionsSayNeverChangesWhatIsLoaded() throws Exception {
+    byte[] file = elfWithConstants().array();
+    byte[] expected = Arrays.copyOf(Arrays.copyOfRange(file, 0x1000, SECTIONS), WHOLE_SIZE + 1);
+    long[] values = {0, 1, 0xfff, 0x1000, 0x1001, MIB, 3 * MIB, SECTIONS, 1L << 62, -1, -0x2000};
+    for (int field : new int[] {40, SECTIONS + 64 + 24, SECTIONS + 64 + 32}) {
+      for (long value : values) {
+        byte[] changed = file.clone();
+        ByteBuffer.wrap(changed).order(ByteOrder.LITTLE_ENDIAN).putLong(field, value);
+        try (GuestMemory other = GuestMemory.allocate(64 * MIB)) {
+          Path kernel = Files.write(directory.resolve("vmlinux"), changed);
+          new LinuxKernel(kernel, null, "").load(other, new Hardware(1, 1));
+          assertArrayEquals(expected, content(other), field + " is " + value);
+        }
+      }
+    }
+  }
+
+  @Test
+  void writableSegmentsAndFilesWithoutSectionsAreNotShared() throws Exception {
+    for (int[] change : new int[][] {{64 + 4, 7}, {60, 0}}) {
+      ByteBuffer file = elfWithConstants();
+      file.put(change[0], (byte) change[1]);
+      Path kernel = Files.write(directory.resolve("vmlinux" + change[0]), file.array());
+      load(kernel, null, "");
+      assertEquals(0, pagesOf(kernel));
+      assertEquals(file.get(0x1000 + 4 * MIB), memory.getByte(ADDRESS + 4 * MIB));
+    }
+  }
+
   @Test
   void mapsTheFirstFourGibibytesOneToOne() throws Exception {
     KvmSregs sregs = new KvmSregs();
