@@ -10,12 +10,15 @@ final class Checks {
   /** Fits 63 bits of nanoseconds, which Duration alone does not promise. */
   private static final Duration LONGEST = Duration.ofDays(36_525);
 
+  private static final int PAGE = 4096;
+
   private Checks() {}
 
+  /** The text itself may be a secret. */
   static String noNul(String what, String text) {
-    if (text.indexOf('\0') >= 0) {
-      throw new IllegalArgumentException(
-          "the " + what + " holds a NUL: " + text.replace('\0', '?'));
+    int at = text.indexOf('\0');
+    if (at >= 0) {
+      throw new IllegalArgumentException("the " + what + " holds a NUL, at index " + at);
     }
     return text;
   }
@@ -39,6 +42,13 @@ final class Checks {
       throw new IllegalArgumentException("the working directory is not absolute: '" + path + "'");
     }
     return noNul("working directory", path);
+  }
+
+  static DataSize wholePages(DataSize memory) {
+    if (memory.bytes() > Long.MAX_VALUE - PAGE) {
+      throw new IllegalArgumentException("no machine has " + memory + " of memory");
+    }
+    return DataSize.bytes((memory.bytes() + PAGE - 1) / PAGE * PAGE);
   }
 
   static Duration duration(String what, Duration duration) {

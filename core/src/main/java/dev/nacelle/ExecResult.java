@@ -24,4 +24,17 @@ public record ExecResult(ExitStatus status, Output stdout, Output stderr, Durati
   public boolean succeeded() {
     return status.succeeded();
   }
+
+  /** How it ended, and how much it wrote: its outputs may be long, and not for a log. */
+  @Override
+  public String toString() {
+    return status
+        + " after "
+        + duration
+        + ", "
+        + stdout.length()
+        + " bytes on stdout and "
+        + stderr.length()
+        + " on stderr";
+  }
 }

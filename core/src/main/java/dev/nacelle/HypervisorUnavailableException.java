@@ -10,7 +10,8 @@ import org.jspecify.annotations.Nullable;
 public class HypervisorUnavailableException extends NacelleException {
   private static final long serialVersionUID = 1L;
 
-  private final transient List<HostCheck> checks;
+  @SuppressWarnings("serial") // List.copyOf's is serializable
+  private final List<HostCheck> checks;
 
   HypervisorUnavailableException(
       String message, @Nullable String remedy, List<HostCheck> checks, @Nullable Throwable cause) {

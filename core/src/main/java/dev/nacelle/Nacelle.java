@@ -36,6 +36,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class Nacelle implements AutoCloseable {
   private final Hypervisor hypervisor;
+  private final LinuxSupport linux;
   private final Sources sources;
   private final Path scratchDirectory;
   private final SandboxListener listener;
@@ -48,8 +49,9 @@ public final class Nacelle implements AutoCloseable {
   private final CompletableFuture<Void> closed = new CompletableFuture<>();
   private boolean closing;
 
-  private Nacelle(Builder builder, Hypervisor hypervisor) {
+  private Nacelle(Builder builder, HypervisorProvider provider, Hypervisor hypervisor) {
     this.hypervisor = hypervisor;
+    this.linux = new LinuxSupport(provider);
     this.sources = builder.sources();
     this.scratchDirectory = builder.scratchDirectory();
     this.listener = builder.listener;
@@ -89,12 +91,16 @@ public final class Nacelle implements AutoCloseable {
   /**
    * Starts a sandbox and returns when it is ready.
    *
+   * @throws HypervisorUnavailableException when this host's hypervisor cannot run Linux kernels as
+   *     they are, with what it is that it cannot do; found out with the first sandbox
    * @throws dev.nacelle.image.ImageException when the image cannot be had
    * @throws dev.nacelle.kernel.KernelException when the kernel cannot be had, or cannot be used
    * @throws HypervisorException when no machine can be made as specified
    * @throws BootException when the guest died, or was not ready in {@linkplain
    *     SandboxSpec#timeout() time}
-   * @throws InterruptedOperationException when the thread is interrupted; nothing is left
+   * @throws InterruptedOperationException when the thread is interrupted; what there is of it is
+   *     being released then
+   * @throws NacelleException when this runtime is closed meanwhile
    * @throws IllegalStateException when this runtime is closed
    */
   public Sandbox start(SandboxSpec spec) {
@@ -135,6 +141,7 @@ public final class Nacelle implements AutoCloseable {
     SandboxStart start =
         new SandboxStart(
             hypervisor,
+            linux,
             sources,
             scratchDirectory,
             loops,
@@ -431,7 +438,7 @@ public final class Nacelle implements AutoCloseable {
      *     is wrong and how to mend it
      */
     public Nacelle build() {
-      return new Nacelle(this, open());
+      return open();
     }
 
     /**
@@ -477,13 +484,13 @@ public final class Nacelle implements AutoCloseable {
       return cacheDirectory != null ? cacheDirectory : CacheDirectory.ofThisUser();
     }
 
-    private Hypervisor open() {
+    private Nacelle open() {
       List<HypervisorProvider> candidates = candidates();
       List<HostCheck> checks = new ArrayList<>();
       HypervisorException first = null;
       for (HypervisorProvider candidate : candidates) {
         try {
-          return candidate.open();
+          return new Nacelle(this, candidate, candidate.open());
         } catch (HypervisorException e) {
           checks.add(candidate.check());
           first = first == null ? e : first;

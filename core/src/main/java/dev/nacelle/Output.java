@@ -15,6 +15,11 @@ public final class Output {
     this.truncated = truncated;
   }
 
+  /** What a process is said to have written as UTF-8, whole; for tests of code that reads it. */
+  public static Output of(String text) {
+    return new Output(text.getBytes(StandardCharsets.UTF_8), false);
+  }
+
   /** A copy of the bytes. */
   public byte[] bytes() {
     return bytes.clone();

@@ -44,7 +44,6 @@ public final class SandboxSpec {
   private static final int MAX_CPUS = 255;
   private static final int MAX_KERNEL_MODULES = 64;
   private static final Pattern MODULE_NAME = Pattern.compile("[A-Za-z0-9_-]{1,55}");
-  private static final int PAGE = 4096;
 
   private final ImageRef image;
   private final KernelRef kernel;
@@ -99,6 +98,11 @@ public final class SandboxSpec {
   /** A specification with every default; an image must be given. */
   public static Builder builder() {
     return new Builder();
+  }
+
+  /** To make another that differs, such as one for each of several kernels. */
+  public Builder toBuilder() {
+    return new Builder(this);
   }
 
   /** What runs in it. */
@@ -265,6 +269,32 @@ public final class SandboxSpec {
 
     private Builder() {}
 
+    private Builder(SandboxSpec spec) {
+      image = spec.image;
+      kernel = spec.kernel;
+      name = spec.name;
+      labels.putAll(spec.labels);
+      memory = spec.memory;
+      cpus = spec.cpus;
+      writableSpace = spec.writableSpace;
+      disk = spec.disk;
+      pidsLimit = spec.pidsLimit;
+      timeout = spec.timeout;
+      maxLifetime = spec.maxLifetime;
+      stopGrace = spec.stopGrace;
+      hostname = spec.hostname;
+      environment.putAll(spec.environment);
+      user = spec.user;
+      workingDirectory = spec.workingDirectory;
+      pullPolicy = spec.pullPolicy;
+      entrypoint = spec.entrypoint;
+      command = spec.command;
+      stopSignal = spec.stopSignal;
+      kernelParameters = spec.kernelParameters;
+      kernelModules.addAll(spec.kernelModules);
+      sysctls.putAll(spec.sysctls);
+    }
+
     /**
      * What runs in it; must be given.
      *
@@ -325,6 +355,12 @@ public final class SandboxSpec {
       return this;
     }
 
+    /** Marks of the caller's own. */
+    public Builder labels(Map<String, String> marks) {
+      marks.forEach(this::label);
+      return this;
+    }
+
     /**
      * Size of the machine's memory, for the guest's kernel and the workload together; the default
      * is {@link #DEFAULT_MEMORY}.
@@ -337,10 +373,7 @@ public final class SandboxSpec {
         throw new IllegalArgumentException(
             "a sandbox needs at least " + MINIMUM_MEMORY + " of memory, not " + memory);
       }
-      if (memory.bytes() > Long.MAX_VALUE - PAGE) {
-        throw new IllegalArgumentException("no machine has " + memory + " of memory");
-      }
-      this.memory = DataSize.bytes((memory.bytes() + PAGE - 1) / PAGE * PAGE);
+      this.memory = Checks.wholePages(memory);
       return this;
     }
 
@@ -608,6 +641,12 @@ public final class SandboxSpec {
         throw new IllegalArgumentException(
             "a sandbox may set " + Sysctls.MAX + " sysctls, not more");
       }
+      return this;
+    }
+
+    /** Sets several sysctls; as {@link #sysctl} for each. */
+    public Builder sysctls(Map<String, String> values) {
+      values.forEach(this::sysctl);
       return this;
     }
 

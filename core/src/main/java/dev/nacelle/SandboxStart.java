@@ -26,6 +26,7 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
@@ -45,6 +46,7 @@ final class SandboxStart {
   private static final long LAST_WORDS_SECONDS = 2;
 
   private final Hypervisor hypervisor;
+  private final LinuxSupport linux;
   private final Sources sources;
   private final Path scratchDirectory;
   private final AgentLoops loops;
@@ -67,6 +69,7 @@ final class SandboxStart {
 
   SandboxStart(
       Hypervisor hypervisor,
+      LinuxSupport linux,
       Sources sources,
       Path scratchDirectory,
       AgentLoops loops,
@@ -77,6 +80,7 @@ final class SandboxStart {
       SandboxListener listener,
       Consumer<RunningSandbox> onEnd) {
     this.hypervisor = hypervisor;
+    this.linux = linux;
     this.sources = sources;
     this.scratchDirectory = scratchDirectory;
     this.loops = loops;
@@ -106,13 +110,17 @@ final class SandboxStart {
   RunningSandbox run() {
     Future<?> deadline = loops.schedule(() -> abort(tooLate()), spec.timeout());
     // The client is made, and its first call waits for the guest, while the machine is being set
-    // up:
-    // loading gRPC's classes takes longer than that.
+    // up: loading gRPC's classes takes longer than that.
     CompletableFuture<FirstCall> firstCall =
         CompletableFuture.supplyAsync(
             () -> {
               AgentClient client = loops.client(dialled);
-              return new FirstCall(client, client.getInfo());
+              try {
+                return new FirstCall(client, client.getInfo());
+              } catch (Throwable e) {
+                client.close();
+                throw e;
+              }
             },
             workers);
     try {
@@ -120,17 +128,23 @@ final class SandboxStart {
     } catch (Throwable e) {
       // What still runs on other threads is of no use any more.
       abort(e);
-      firstCall.thenAccept(call -> call.client().close()).join();
-      if (dialled.isDone() && !dialled.isCompletedExceptionally()) {
-        dialled.join().close();
-      }
-      close(vm);
-      // Also when it is found later than that.
-      var unused = rootImage.thenAccept(RootImage::close);
-      throw explain(e);
+      RuntimeException explained = explain(e);
+      releaseAll(firstCall);
+      throw explained;
     } finally {
       deadline.cancel(false);
       dialled.cancel(false);
+    }
+  }
+
+  /** Each, whatever became of the others. */
+  private void releaseAll(CompletableFuture<FirstCall> firstCall) {
+    FirstCall call = firstCall.exceptionally(failure -> null).join();
+    try (VirtualMachine machine = vm;
+        GuestConnection connection = dialled.exceptionally(gone -> null).getNow(null);
+        AgentClient client = call == null ? null : call.client()) {
+      // Also when it is found later than that.
+      var unused = rootImage.thenAccept(RootImage::close);
     }
   }
 
@@ -138,8 +152,10 @@ final class SandboxStart {
     CompletableFuture<RootImage> image =
         background(() -> clock.time(Stage.IMAGE, () -> sources.image(spec)));
     rootImage = image;
-    BootKernel kernel =
-        await(background(() -> clock.time(Stage.KERNEL, () -> sources.kernel(spec))));
+    CompletableFuture<BootKernel> found =
+        background(() -> clock.time(Stage.KERNEL, () -> sources.kernel(spec)));
+    await(background(Executors.callable(linux::require)));
+    BootKernel kernel = await(found);
     Path initramfs = await(background(() -> clock.time(Stage.INITRAMFS, kernel.initramfs())));
     RootImage leased = await(image);
     ResolvedImage root = leased.image();
@@ -179,22 +195,27 @@ final class SandboxStart {
   private VirtualMachine create(BootKernel kernel, Path initramfs, ResolvedImage root) {
     Disk rootDisk = new Disk(ROOT_DISK, root.filesystem(), true);
     if (spec.disk().isEmpty()) {
-      return hypervisor.create(machine(kernel, initramfs, List.of(rootDisk)));
+      return create(kernel, initramfs, List.of(rootDisk));
     }
     try (ScratchDisk scratch = ScratchDisk.create(scratchDirectory, spec.disk().get())) {
       Disk scratchDisk = new Disk(SCRATCH_DISK, scratch.file(), false);
-      return hypervisor.create(machine(kernel, initramfs, List.of(rootDisk, scratchDisk)));
+      return create(kernel, initramfs, List.of(rootDisk, scratchDisk));
     }
   }
 
-  private VmSpec machine(BootKernel kernel, Path initramfs, List<Disk> disks) {
-    return new VmSpec(
-        name,
-        new VmSpec.Linux(kernel.vmlinux(), initramfs, spec.kernelParameters()),
-        spec.memory().bytes(),
-        spec.cpus(),
-        disks,
-        VmSpec.DEFAULT_CONSOLE_BYTES);
+  private VirtualMachine create(BootKernel kernel, Path initramfs, List<Disk> disks) {
+    try {
+      return hypervisor.create(
+          new VmSpec(
+              name,
+              new VmSpec.Linux(kernel.vmlinux(), initramfs, spec.kernelParameters()),
+              spec.memory().bytes(),
+              spec.cpus(),
+              disks,
+              VmSpec.DEFAULT_CONSOLE_BYTES));
+    } catch (IllegalArgumentException e) {
+      throw new HypervisorException(Stage.CREATE, String.valueOf(e.getMessage()), null, e);
+    }
   }
 
   /** The first connection is the agent's; there is no second. */
@@ -286,12 +307,6 @@ final class SandboxStart {
     }
   }
 
-  private static void close(@Nullable VirtualMachine machine) {
-    if (machine != null) {
-      machine.close();
-    }
-  }
-
   private BootException tooLate() {
     VirtualMachine machine = vm;
     String console = machine == null ? "" : machine.console().tail();
@@ -343,9 +358,6 @@ final class SandboxStart {
     }
     if (cause instanceof InterruptedException e) {
       return new InterruptedOperationException(clock.current(), "interrupted while starting", e);
-    }
-    if (cause instanceof IllegalArgumentException e) {
-      return new HypervisorException(Stage.CREATE, String.valueOf(e.getMessage()), null, e);
     }
     return new NacelleException(
         clock.current(), "The sandbox " + name + " could not be started: " + cause, null, cause);

@@ -6,6 +6,7 @@ import dev.nacelle.image.ext4.Ext4Writer;
 import dev.nacelle.internal.DirectoryLocks;
 import dev.nacelle.internal.PrivateFile;
 import java.io.IOException;
+import java.nio.file.DirectoryIteratorException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -45,17 +46,19 @@ final class ScratchDisk implements AutoCloseable {
       removeLeftovers(directory, locks);
       ScratchDisk disk = new ScratchDisk(directory.resolve(name), lock);
       disk.write(id, size);
+      lock = null;
       return disk;
     } catch (IOException e) {
-      if (lock != null) {
-        lock.close();
-      }
       throw new NacelleException(
           Stage.CREATE,
           "A disk of " + size + " cannot be made in " + directory + ": " + e,
           "See that there is space and that it can be written to, or choose another directory with"
               + " Nacelle.builder().scratchDirectory(...).",
           e);
+    } finally {
+      if (lock != null) {
+        lock.close();
+      }
     }
   }
 
@@ -65,7 +68,7 @@ final class ScratchDisk implements AutoCloseable {
       try (Ext4Writer writer = Ext4Writer.create(file, Ext4Options.scratch(id, size.bytes()))) {
         writer.finish();
       }
-    } catch (IOException e) {
+    } catch (Throwable e) {
       Files.deleteIfExists(file);
       throw e;
     }
@@ -74,13 +77,16 @@ final class ScratchDisk implements AutoCloseable {
   private static void removeLeftovers(Path directory, DirectoryLocks locks) throws IOException {
     try (DirectoryStream<Path> files = Files.newDirectoryStream(directory, PREFIX + "*")) {
       for (Path file : files) {
-        DirectoryLocks.Held held = locks.tryExclusive(file.getFileName().toString());
-        if (held != null) {
-          try (held) {
+        try (DirectoryLocks.Held held = locks.tryExclusive(file.getFileName().toString())) {
+          if (held != null) {
             Files.deleteIfExists(file);
           }
+        } catch (IOException e) {
+          // Then it is in nobody's way but that of the disk's space.
         }
       }
+    } catch (DirectoryIteratorException e) {
+      throw e.getCause();
     }
   }
 

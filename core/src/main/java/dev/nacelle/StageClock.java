@@ -5,6 +5,7 @@ import dev.nacelle.BootTimeline.Entry;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.concurrent.Callable;
 
@@ -16,7 +17,9 @@ final class StageClock {
   private final String sandbox;
   private final SandboxListener listener;
   private final List<Entry> entries = new ArrayList<>();
-  private volatile Stage current = Stage.IMAGE;
+  private final EnumSet<Stage> running = EnumSet.noneOf(Stage.class); // guarded by this
+  private Stage current = Stage.IMAGE; // guarded by this
+  private boolean failed; // guarded by this
 
   StageClock(String sandbox, SandboxListener listener) {
     this.sandbox = sandbox;
@@ -24,13 +27,18 @@ final class StageClock {
   }
 
   <T> T time(Stage stage, Callable<T> work) throws Exception {
-    current = stage;
+    enter(stage);
     StageEvent event = new StageEvent(sandbox, stage);
     event.begin();
     long start = System.nanoTime();
     tell(() -> listener.stageStarted(sandbox, stage));
     try {
-      return work.call();
+      T result = work.call();
+      leave(stage, false);
+      return result;
+    } catch (Throwable e) {
+      leave(stage, true);
+      throw e;
     } finally {
       Duration duration = Duration.ofNanos(System.nanoTime() - start);
       event.commit();
@@ -39,9 +47,27 @@ final class StageClock {
     }
   }
 
-  /** The stage that was entered last. */
-  Stage current() {
-    return current;
+  private synchronized void enter(Stage stage) {
+    running.add(stage);
+    if (!failed) {
+      current = stage;
+    }
+  }
+
+  private synchronized void leave(Stage stage, boolean failure) {
+    running.remove(stage);
+    if (failure && !failed) {
+      failed = true;
+      current = stage;
+    }
+  }
+
+  /**
+   * The stage that failed first; while none has, the first of those that are not over, for some
+   * overlap, or the last that was.
+   */
+  synchronized Stage current() {
+    return failed || running.isEmpty() ? current : running.iterator().next();
   }
 
   /** Adds what is timed by others. */

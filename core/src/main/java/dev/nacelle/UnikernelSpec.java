@@ -52,7 +52,7 @@ public final class UnikernelSpec {
     return commandLine;
   }
 
-  /** Size of the machine's memory. */
+  /** Size of the machine's memory, rounded up to whole pages of 4096 bytes. */
   public DataSize memory() {
     return memory;
   }
@@ -115,14 +115,15 @@ public final class UnikernelSpec {
     /**
      * Size of the machine's memory; the default is 64 MiB.
      *
-     * @throws IllegalArgumentException when it is less than 2 MiB; images start at 1 MiB
+     * @throws IllegalArgumentException when it is less than 2 MiB, for images start at 1 MiB; when
+     *     it does not fit 63 bits in whole pages
      */
     public Builder memory(DataSize size) {
       if (size.compareTo(DataSize.mebibytes(2)) < 0) {
         throw new IllegalArgumentException(
             "a unikernel needs at least 2 MiB of memory, not " + size);
       }
-      this.memory = size;
+      this.memory = Checks.wholePages(size);
       return this;
     }
 
@@ -142,13 +143,10 @@ public final class UnikernelSpec {
     /**
      * How long it may run, from its first instruction on; the default is a minute.
      *
-     * @throws IllegalArgumentException when it is not positive
+     * @throws IllegalArgumentException when it is not positive, or more than 100 years
      */
     public Builder timeout(Duration limit) {
-      if (limit.isNegative() || limit.isZero()) {
-        throw new IllegalArgumentException("a timeout is positive, not " + limit);
-      }
-      this.timeout = limit;
+      this.timeout = Checks.duration("timeout", limit);
       return this;
     }
 

@@ -17,6 +17,7 @@ import dev.nacelle.image.ResolvedImage;
 import dev.nacelle.kernel.KernelException;
 import dev.nacelle.kernel.KernelLock;
 import dev.nacelle.kernel.KernelRef;
+import dev.nacelle.spi.HostCheck;
 import dev.nacelle.spi.HypervisorException;
 import dev.nacelle.spi.VmExit;
 import java.nio.file.Files;
@@ -254,6 +255,68 @@ class NacelleTest {
       thread.interrupt();
       assertInstanceOf(InterruptedOperationException.class, outcome.get());
       thread.join();
+    }
+  }
+
+  @Test
+  void aHostThatEmulatesKernelsIsToldBeforeAMachineIsMadeAndStillRunsUnikernels() {
+    try (FakeNacelle fake = new FakeNacelle(Fault.EMULATES_KERNELS)) {
+      HypervisorUnavailableException e =
+          assertThrows(HypervisorUnavailableException.class, fake::start);
+      assertEquals(Stage.HOST, e.stage());
+      assertTrue(e.getMessage().contains(HostCheck.RUNS_UNMODIFIED_KERNELS), e::getMessage);
+      assertEquals("Use another host.", e.remedy());
+      assertEquals(List.of(), fake.hypervisor.machines());
+      fake.nacelle.start(UnikernelSpec.builder().image(Path.of("/fake/image")).build()).close();
+    }
+  }
+
+  @Test
+  void theStageOfATimeoutIsTheFirstThatIsNotOver() {
+    CompletableFuture<Void> packed = new CompletableFuture<>();
+    SandboxListener listener =
+        new SandboxListener() {
+          @Override
+          public void stageEnded(String sandbox, Stage stage, Duration duration) {
+            if (stage == Stage.INITRAMFS) {
+              packed.complete(null);
+            }
+          }
+        };
+    FakeSources sources =
+        new FakeSources() {
+          @Override
+          ResolvedImage image(ImageRef ref) throws Exception {
+            packed.get();
+            return new CompletableFuture<ResolvedImage>().get();
+          }
+        };
+    try (FakeNacelle fake = new FakeNacelle(Fault.NONE, sources, listener)) {
+      SandboxSpec spec = FakeNacelle.spec().timeout(Duration.ofMillis(300)).build();
+      BootException e = assertThrows(BootException.class, () -> fake.nacelle.start(spec));
+      assertEquals(Stage.IMAGE, e.stage());
+      assertTrue(e.getMessage().contains("as far as IMAGE"), e::getMessage);
+    }
+  }
+
+  @Test
+  void aFailureIsOfTheStageWhoseWorkFailed() {
+    FakeSources sources =
+        new FakeSources() {
+          @Override
+          public BootKernel kernel(SandboxSpec spec) {
+            throw new IllegalArgumentException("a bad path");
+          }
+
+          @Override
+          ResolvedImage image(ImageRef ref) throws Exception {
+            return new CompletableFuture<ResolvedImage>().get();
+          }
+        };
+    try (FakeNacelle fake = new FakeNacelle(Fault.NONE, sources, new SandboxListener() {})) {
+      NacelleException e = assertThrows(NacelleException.class, fake::start);
+      assertEquals(Stage.KERNEL, e.stage());
+      assertTrue(e.getMessage().contains("a bad path"), e::getMessage);
     }
   }
 

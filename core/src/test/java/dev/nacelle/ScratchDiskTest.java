@@ -66,6 +66,14 @@ class ScratchDiskTest {
   }
 
   @Test
+  void aLeftoverThatCannotBeRemovedIsInNobodysWay() throws IOException {
+    Files.createDirectories(directory.resolve("scratch-of-another/not-empty"));
+    try (ScratchDisk disk = ScratchDisk.create(directory, SIZE)) {
+      assertTrue(Files.exists(disk.file()));
+    }
+  }
+
+  @Test
   void aDirectoryThatCannotBeUsedIsNamedWithTheRemedy() throws IOException {
     Path file = Files.createFile(directory.resolve("file"));
     NacelleException e = assertThrows(NacelleException.class, () -> ScratchDisk.create(file, SIZE));

@@ -30,7 +30,7 @@ class UnikernelTest {
             fake.nacelle.start(
                 spec()
                     .commandLine("one two")
-                    .memory(DataSize.mebibytes(3))
+                    .memory(DataSize.bytes((3 << 20) - 4000))
                     .cpus(2)
                     .name("uk")
                     .build())) {
@@ -40,6 +40,14 @@ class UnikernelTest {
       assertEquals(2, machine.cpus());
       assertEquals("uk", machine.name());
       assertEquals("uk", unikernel.name());
+    }
+  }
+
+  @Test
+  void timesThatCannotBeKeptAreRefused() {
+    for (Duration time :
+        new Duration[] {Duration.ofSeconds(Long.MAX_VALUE), Duration.ZERO, Duration.ofNanos(-1)}) {
+      assertThrows(IllegalArgumentException.class, () -> spec().timeout(time));
     }
   }
 

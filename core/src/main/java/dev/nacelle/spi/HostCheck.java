@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.spi;
 
+import java.io.Serializable;
 import java.util.List;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
@@ -12,7 +13,7 @@ import org.jspecify.annotations.Nullable;
  * @param findings every question asked, in order; after a failure the questions that depend on it
  *     are absent
  */
-public record HostCheck(String hypervisor, List<Finding> findings) {
+public record HostCheck(String hypervisor, List<Finding> findings) implements Serializable {
 
   /**
    * The finding whether the processor runs a guest's kernel code itself. Where it failed, the
@@ -53,5 +54,6 @@ public record HostCheck(String hypervisor, List<Finding> findings) {
    * @param detail what was seen, for people: the path, the version, the missing capability's name
    * @param remedy what to do about it, as a full sentence; null where nothing is wrong
    */
-  public record Finding(String name, Status status, String detail, @Nullable String remedy) {}
+  public record Finding(String name, Status status, String detail, @Nullable String remedy)
+      implements Serializable {}
 }

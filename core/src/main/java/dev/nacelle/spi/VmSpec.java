@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.spi;
 
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.HashSet;
 import java.util.List;
@@ -73,6 +74,19 @@ public record VmSpec(
      * x86-64 (COMMAND_LINE_SIZE), what is left to the workload.
      */
     public static final int MAX_PARAMETERS = 1536;
+
+    /**
+     * Checks the length of the parameters.
+     *
+     * @throws IllegalArgumentException when they have more than {@value #MAX_PARAMETERS} bytes
+     */
+    public Linux {
+      int bytes = parameters.getBytes(StandardCharsets.UTF_8).length;
+      if (bytes > MAX_PARAMETERS) {
+        throw new IllegalArgumentException(
+            "the kernel parameters have " + bytes + " bytes, more than " + MAX_PARAMETERS);
+      }
+    }
   }
 
   /**

@@ -22,6 +22,8 @@ public final class FakeHypervisor implements HypervisorProvider, Hypervisor {
     NONE,
     /** The host cannot run virtual machines. */
     UNUSABLE_HOST,
+    /** The host runs virtual machines, but no kernels that were not written for it. */
+    EMULATES_KERNELS,
     CREATE_FAILS,
     /** The guest panics before it dials. */
     PANICS_BEFORE_DIALLING,
@@ -81,7 +83,12 @@ public final class FakeHypervisor implements HypervisorProvider, Hypervisor {
                 "device-node",
                 usable ? HostCheck.Status.PASSED : HostCheck.Status.FAILED,
                 usable ? "/dev/fake" : "/dev/fake does not exist",
-                usable ? null : "Load the fake module.")));
+                usable ? null : "Load the fake module."),
+            new HostCheck.Finding(
+                HostCheck.RUNS_UNMODIFIED_KERNELS,
+                fault == Fault.EMULATES_KERNELS ? HostCheck.Status.FAILED : HostCheck.Status.PASSED,
+                "what a kernel does",
+                fault == Fault.EMULATES_KERNELS ? "Use another host." : null)));
   }
 
   @Override
