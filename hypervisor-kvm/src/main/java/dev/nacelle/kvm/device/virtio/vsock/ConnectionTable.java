@@ -12,10 +12,6 @@ final class ConnectionTable {
   private @Nullable VsockConnection[] slots = new VsockConnection[64];
   private int size;
 
-  int size() {
-    return size;
-  }
-
   @Nullable VsockConnection get(int hostPort, int guestPort) {
     for (int i = slot(hostPort, guestPort); ; i = next(i)) {
       VsockConnection candidate = slots[i];

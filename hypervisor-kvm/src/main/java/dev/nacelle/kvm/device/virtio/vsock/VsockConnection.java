@@ -51,7 +51,7 @@ final class VsockConnection implements GuestConnection {
   private State state;
   private int owed;
 
-  /** It is in the device's queue of that name. */
+  /** It is in the device's queue of that name, which it leaves when it is gone at the latest. */
   boolean inOutput;
 
   boolean inEvents;

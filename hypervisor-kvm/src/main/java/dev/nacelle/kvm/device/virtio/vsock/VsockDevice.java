@@ -28,10 +28,14 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>A malformed packet (shorter than its header, longer than its buffer) ends the machine; one
  * that breaks the protocol resets its connection; one with another source than the guest is dropped
- * (section 5.10.6.4). What a guest can make the host hold is bounded: {@link #MAXIMUM_CONNECTIONS},
- * each with at most {@link ReceiveWindow#INITIAL_BYTES} of unread data, and {@link #GROWTH_BYTES}
- * more for all together, so 64 MiB; a guest that takes no packets from the device is not listened
- * to beyond that.
+ * (section 5.10.6.4).
+ *
+ * <p>What a guest can make the host hold is bounded. There are at most {@link
+ * #MAXIMUM_CONNECTIONS}; each holds at most {@link ReceiveWindow#INITIAL_BYTES} that its user has
+ * not read, and {@link #GROWTH_BYTES} more all together: 64 MiB. Besides, each holds at most {@link
+ * VsockConnection#SEND_BYTES} that its user has written and the guest has not taken, closed ones
+ * included: 128 MiB where a service writes that much to each of so many. Resets for packets of no
+ * connection are {@link OwedResets bounded} by not taking further packets.
  */
 public final class VsockDevice extends VirtioDevice {
   /** Connections at a time, including those whose last bytes the user has not read. */
@@ -257,9 +261,28 @@ public final class VsockDevice extends VirtioDevice {
     return true;
   }
 
-  /** The connection's ports may be used again. */
+  /** The connection has nothing more to say, and its ports may be used again. */
   void forget(VsockConnection connection) {
     connections.remove(connection);
+    if (connection.inOutput) {
+      // At once, and not in its turn, which a guest that takes no packets would never let come.
+      connection.inOutput = false;
+      boolean ignored = output.remove(connection);
+    }
+  }
+
+  /** How many connections count, for tests of the bounds. */
+  int countedConnections() {
+    synchronized (lock) {
+      return counted;
+    }
+  }
+
+  /** How many connections wait for their turn to speak, for tests of the bounds. */
+  int waitingConnections() {
+    synchronized (lock) {
+      return output.size();
+    }
   }
 
   /** The connection holds nothing any more. */

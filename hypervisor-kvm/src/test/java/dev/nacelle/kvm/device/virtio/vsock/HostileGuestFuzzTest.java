@@ -76,9 +76,17 @@ class HostileGuestFuzzTest {
       Play play = new Play(guest, choices);
       for (int i = 0; choices.left() && i < MOST_OPERATIONS && !play.faulted; i++) {
         play.operation();
+        assertBounded(guest.device);
       }
       play.hostGoesOn();
     }
+  }
+
+  private static void assertBounded(VsockDevice device) {
+    int counted = device.countedConnections();
+    assertTrue(counted <= VsockDevice.MAXIMUM_CONNECTIONS, () -> counted + " connections");
+    int waiting = device.waitingConnections();
+    assertTrue(waiting <= counted, () -> waiting + " of " + counted + " connections wait");
   }
 
   @ParameterizedTest

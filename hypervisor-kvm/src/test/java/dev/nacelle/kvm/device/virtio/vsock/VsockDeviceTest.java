@@ -493,6 +493,32 @@ class VsockDeviceTest {
   }
 
   @Test
+  void keepsNothingOfConnectionsThatAGuestWithoutBuffersMakesAndBreaks() {
+    try (VsockGuest starved = new VsockGuest(1L << 32 | 1L << 29)) {
+      starved.device.listen(HOST_PORT, connection -> {});
+      // One that stays, behind which the others would wait.
+      starved.send(Packet.of(REQUEST, GUEST_PORT + 1, HOST_PORT));
+      for (int i = 0; i < 100_000; i++) {
+        starved.post(packet(REQUEST));
+        starved.send(packet(RST));
+      }
+      assertEquals(0, starved.untaken());
+      assertEquals(1, starved.device.countedConnections());
+      assertEquals(1, starved.device.waitingConnections());
+    }
+  }
+
+  @Test
+  void keepsNothingOfConnectsThatAreCancelledBeforeTheDriverStarts() {
+    guest.driver.write(0x70, 0);
+    for (int i = 0; i < 100_000; i++) {
+      device.connect(GUEST_PORT).cancel(false);
+    }
+    assertEquals(0, device.countedConnections());
+    assertEquals(0, device.waitingConnections());
+  }
+
+  @Test
   void givesEachConnectionItsTurn() throws Exception {
     try (VsockGuest starved = new VsockGuest(1L << 32)) {
       starved.device.listen(HOST_PORT, accepted::add);
