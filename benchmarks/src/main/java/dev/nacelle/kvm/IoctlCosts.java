@@ -10,7 +10,6 @@ import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.kvm.sys.Capability;
 import dev.nacelle.kvm.sys.EventFd;
 import dev.nacelle.kvm.sys.Kvm;
-import dev.nacelle.kvm.sys.KvmMsrs;
 import dev.nacelle.kvm.sys.KvmRegs;
 import dev.nacelle.kvm.sys.KvmSregs;
 import dev.nacelle.kvm.sys.KvmVcpu;
@@ -209,7 +208,9 @@ final class IoctlCosts {
     }
     switch (step) {
       case CPUID -> processor.set(cpuid.forVcpu(0, 1));
-      case MSRS -> processor.set(new KvmMsrs(1).add(MTRR_DEF_TYPE, MTRR_ENABLED_WRITE_BACK));
+      case MSRS -> {
+        boolean ignored = processor.setMsr(MTRR_DEF_TYPE, MTRR_ENABLED_WRITE_BACK);
+      }
       case REGISTERS -> {
         KvmRegs regs = new KvmRegs();
         KvmSregs sregs = new KvmSregs();

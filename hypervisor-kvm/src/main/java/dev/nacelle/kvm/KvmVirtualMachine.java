@@ -18,6 +18,7 @@ import dev.nacelle.kvm.device.Serial;
 import dev.nacelle.kvm.device.virtio.vsock.VsockDevice;
 import dev.nacelle.kvm.memory.GuestAddressException;
 import dev.nacelle.kvm.memory.GuestMemory;
+import dev.nacelle.kvm.sys.Capability;
 import dev.nacelle.kvm.sys.Kvm;
 import dev.nacelle.kvm.sys.KvmVm;
 import dev.nacelle.kvm.vcpu.CpuidPolicy;
@@ -95,6 +96,9 @@ final class KvmVirtualMachine implements VirtualMachine {
       memory = acquire(GuestMemory.allocate(spec.memoryBytes()));
       vm = acquire(kvm.createVm());
       connectMemory();
+      if (kvm.check(Capability.KVM_CAP_PMU_CAPABILITY) != 0) {
+        vm.disablePerformanceCounters();
+      }
       vm.createIrqchip();
       loop = new EventLoop("nacelle-" + name + "-io", this::fail);
       releases.push(this::closeLoop);
@@ -194,7 +198,8 @@ final class KvmVirtualMachine implements VirtualMachine {
               id,
               "nacelle-" + name + "-vcpu" + id,
               vm,
-              cpuid.forVcpu(id, count),
+              count,
+              cpuid,
               ports,
               mmio,
               new Vcpu.Listener() {

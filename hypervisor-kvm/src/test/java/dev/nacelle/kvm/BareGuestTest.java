@@ -39,6 +39,24 @@ class BareGuestTest {
   }
 
   @Test
+  void findsFastStringsOnAndNothingToSampleWith() throws Exception {
+    KvmVirtualMachine machine =
+        machines.start(
+            BareGuest.realMode(
+                "66 b9 a0 01 00 00", // mov $IA32_MISC_ENABLE, %ecx
+                "0f 32", // rdmsr
+                "ba f8 03", // mov $0x3f8, %dx
+                "24 41 0c 40", // and $0x41, %al; or $0x40, %al: 'A' where bit 0 is set
+                "ee", // out %al, (%dx)
+                "88 e0", // mov %ah, %al
+                "24 18 0c 40", // and $0x18, %al; or $0x40, %al: 'X' where bits 11 and 12 are set
+                "ee", // out %al, (%dx)
+                BareGuest.REAL_MODE_POWER_OFF));
+    machine.exit().get();
+    assertEquals("AX", machine.console().tail());
+  }
+
+  @Test
   void readsAllOnesFromAbsentPorts() throws Exception {
     KvmVirtualMachine machine =
         machines.start(

@@ -12,7 +12,8 @@ public enum Capability {
   KVM_CAP_IOEVENTFD(36, true),
   KVM_CAP_SET_IDENTITY_MAP_ADDR(37, true),
   KVM_CAP_MAX_VCPUS(66, false),
-  KVM_CAP_TSC_DEADLINE_TIMER(72, false);
+  KVM_CAP_TSC_DEADLINE_TIMER(72, false),
+  KVM_CAP_PMU_CAPABILITY(212, false);
 
   private final int number;
   private final boolean required;

@@ -9,6 +9,11 @@ import java.nio.ByteOrder;
  * created it.
  */
 public final class KvmVcpu implements AutoCloseable {
+  /** struct kvm_msrs (section 4.18), without its entries. */
+  static final int MSRS_SIZE = 8;
+
+  private static final int MSR_ENTRY_SIZE = 16;
+
   private final FileDescriptor descriptor;
   private final Mapping mapping;
   private final ByteBuffer run;
@@ -65,12 +70,14 @@ public final class KvmVcpu implements AutoCloseable {
   }
 
   /**
-   * KVM_SET_MSRS (section 4.19).
+   * KVM_SET_MSRS (section 4.19), of one register.
    *
-   * @return how many were set; the first that was not is the next one
+   * @return false when this KVM has no such register, or not with this value
    */
-  public int set(KvmMsrs msrs) {
-    return Ioctl.KVM_SET_MSRS.call(descriptor, msrs);
+  public boolean setMsr(int index, long value) {
+    NativeStruct msrs = new NativeStruct(MSRS_SIZE + MSR_ENTRY_SIZE);
+    msrs.bytes().putInt(0, 1).putInt(MSRS_SIZE, index).putLong(MSRS_SIZE + 8, value);
+    return Ioctl.KVM_SET_MSRS.call(descriptor, msrs) == 1;
   }
 
   /**

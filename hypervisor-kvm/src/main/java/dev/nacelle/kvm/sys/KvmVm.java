@@ -25,6 +25,11 @@ public final class KvmVm implements AutoCloseable {
 
   private static final int KVM_IOEVENTFD_FLAG_DATAMATCH = 1;
 
+  /** struct kvm_enable_cap (section 4.37). */
+  static final int ENABLE_CAP_SIZE = 104;
+
+  private static final int KVM_PMU_CAP_DISABLE = 1;
+
   /** struct kvm_irq_level (section 4.25). */
   static final int IRQ_LEVEL_SIZE = 8;
 
@@ -62,6 +67,19 @@ public final class KvmVm implements AutoCloseable {
     NativeStruct address = new NativeStruct(Long.BYTES);
     address.bytes().putLong(0, gpa);
     Ioctl.KVM_SET_IDENTITY_MAP_ADDR.call(descriptor, address);
+  }
+
+  /**
+   * KVM_CAP_PMU_CAPABILITY (section 8.35), for a KVM that has it: the guest gets no performance
+   * counters, which CPUID alone does not keep from it on AMD processors. Before the first vCPU.
+   */
+  public void disablePerformanceCounters() {
+    NativeStruct enableCap = new NativeStruct(ENABLE_CAP_SIZE);
+    enableCap
+        .bytes()
+        .putInt(0, Capability.KVM_CAP_PMU_CAPABILITY.number())
+        .putLong(8, KVM_PMU_CAP_DISABLE);
+    Ioctl.KVM_ENABLE_CAP.call(descriptor, enableCap);
   }
 
   /** KVM_CREATE_IRQCHIP (section 4.24): PICs, I/O APIC and a local APIC for each later vCPU. */

@@ -7,18 +7,57 @@ import static dev.nacelle.kvm.sys.KvmCpuid.ECX;
 import static dev.nacelle.kvm.sys.KvmCpuid.EDX;
 
 import dev.nacelle.kvm.sys.KvmCpuid;
+import java.util.List;
+import java.util.Set;
 
 /**
- * What CPUID tells the guest: all that KVM supports on this host, a topology of one package with a
- * core per vCPU, and no performance counters. Leaves are those of Intel SDM volume 2, CPUID, and
- * AMD APM volume 3, appendix E.
+ * What CPUID tells the guest: what KVM supports on this host without {@link #HIDDEN_FEATURES} and
+ * {@link #HIDDEN_LEAVES}, and a topology of one package with a core per vCPU. Leaves are those of
+ * Intel SDM volume 2, CPUID, and AMD APM volume 3, appendix E.
  */
 public final class CpuidPolicy {
+  /** A feature bit. */
+  private record Feature(int leaf, int register, int bit) {}
+
+  /**
+   * Features that KVM offers and no guest gets; KVM enforces the virtualisation ones, since it lets
+   * a guest set CR4.VMXE and EFER.SVME only where its CPUID has them.
+   */
+  private static final List<Feature> HIDDEN_FEATURES =
+      List.of(
+          // Nested virtualisation: the part of KVM that guests have escaped through most
+          // (CVE-2021-29657, CVE-2021-3653, CVE-2021-3656), and nothing that a container needs.
+          new Feature(1, ECX, 5), // VMX
+          new Feature(0x8000_0001, ECX, 2), // SVM
+          // Performance counters, which tell a guest of its neighbours on the processor; see also
+          // KvmVm.disablePerformanceCounters.
+          new Feature(1, ECX, 2), // DTES64
+          new Feature(1, ECX, 15), // PDCM
+          new Feature(1, EDX, 21), // DS
+          new Feature(0x8000_0001, ECX, 23), // PERFCTR_CORE
+          // The host's IA32_ENERGY_PERF_BIAS, which no guest has.
+          new Feature(6, ECX, 3));
+
+  /** Leaves in which CPUID answers zeros. */
+  private static final Set<Integer> HIDDEN_LEAVES =
+      Set.of(
+          // Nested virtualisation: SVM's features.
+          0x8000_000a,
+          // Performance counters, Intel's and AMD's.
+          0xa,
+          0x8000_0022,
+          // Topology that KVM takes from this host: 0xb is written anew, and then neither 0x1f nor
+          // AMD's 0x80000026 is needed.
+          0xb,
+          0x1f,
+          0x8000_0026);
+
   private static final int LEAF_1_TSC_DEADLINE = 1 << 24; // ECX
   private static final int LEAF_1_HYPERVISOR = 1 << 31; // ECX
   private static final int LEAF_1_HTT = 1 << 28; // EDX
 
-  private static final int LEAF_6_ENERGY_BIAS = 1 << 3; // ECX
+  /** Cores in the package, less one: 6 bits of leaf 4. A larger package says as many as that. */
+  private static final int LEAF_4_MOST_CORES = 0x3f;
 
   /** Types of a level of leaf 0xb, in ECX bits 8 to 15. */
   private static final int LEVEL_SMT = 1 << 8;
@@ -46,17 +85,13 @@ public final class CpuidPolicy {
   public KvmCpuid forVcpu(int id, int cpus) {
     KvmCpuid cpuid = supported.copy();
     int maxLeaf = maxLeaf(cpuid);
-    // Topology leaves that KVM fills with this host's: 0xb is written anew, 0x1f is then not
-    // needed,
-    // nor is AMD's 0x80000026. 0xa are the performance counters, 0x80000022 AMD's.
-    cpuid.removeLeaves(
-        leaf ->
-            leaf == 0xa
-                || leaf == 0xb
-                || leaf == 0x1f
-                || leaf == 0x8000_0022
-                || leaf == 0x8000_0026);
+    cpuid.removeLeaves(HIDDEN_LEAVES::contains);
     for (int n = 0; n < cpuid.count(); n++) {
+      for (Feature hidden : HIDDEN_FEATURES) {
+        if (hidden.leaf == cpuid.leaf(n)) {
+          set(cpuid, n, hidden.register, 1 << hidden.bit, 0);
+        }
+      }
       switch (cpuid.leaf(n)) {
         case 1 -> {
           // EBX: initial APIC identifier, logical processors in the package.
@@ -69,10 +104,10 @@ public final class CpuidPolicy {
           // Caches: those of level 3 are the package's, the others a core's.
           if ((cpuid.get(n, EAX) & 0x1f) != 0) {
             int level = cpuid.get(n, EAX) >>> 5 & 7;
-            set(cpuid, n, EAX, 0xffff_c000, cpus - 1 << 26 | (level >= 3 ? cpus - 1 : 0) << 14);
+            int cores = Math.min(cpus - 1, LEAF_4_MOST_CORES);
+            set(cpuid, n, EAX, 0xffff_c000, cores << 26 | (level >= 3 ? cpus - 1 : 0) << 14);
           }
         }
-        case 6 -> set(cpuid, n, ECX, LEAF_6_ENERGY_BIAS, 0);
         // ECX: APIC identifier size, processors in the package less one.
         case 0x8000_0008 -> set(cpuid, n, ECX, 0xf0ff, shift(cpus) << 12 | cpus - 1);
         case 0x8000_001d -> {

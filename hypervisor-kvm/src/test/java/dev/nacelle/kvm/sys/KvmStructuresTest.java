@@ -2,8 +2,10 @@
 package dev.nacelle.kvm.sys;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -19,6 +21,7 @@ class KvmStructuresTest {
     "KVM_CREATE_PIT2, " + KvmVm.PIT_CONFIG_SIZE,
     "KVM_IRQFD, " + KvmVm.IRQFD_SIZE,
     "KVM_IOEVENTFD, " + KvmVm.IOEVENTFD_SIZE,
+    "KVM_ENABLE_CAP, " + KvmVm.ENABLE_CAP_SIZE,
     "KVM_IRQ_LINE, " + KvmVm.IRQ_LEVEL_SIZE,
     "KVM_SET_IDENTITY_MAP_ADDR, " + Long.BYTES,
     "KVM_GET_REGS, " + KvmRegs.SIZE,
@@ -26,7 +29,7 @@ class KvmStructuresTest {
     "KVM_GET_SREGS, " + KvmSregs.SIZE,
     "KVM_SET_SREGS, " + KvmSregs.SIZE,
     // Of these the number tells the size without the entries.
-    "KVM_SET_MSRS, " + KvmMsrs.HEADER_SIZE,
+    "KVM_SET_MSRS, " + KvmVcpu.MSRS_SIZE,
     "KVM_GET_SUPPORTED_CPUID, " + KvmCpuid.HEADER_SIZE,
     "KVM_SET_CPUID2, " + KvmCpuid.HEADER_SIZE,
     "KVM_SET_SIGNAL_MASK, " + Integer.BYTES
@@ -93,13 +96,12 @@ class KvmStructuresTest {
   }
 
   @Test
-  void msrsAreSetUntilOneIsRefused() {
+  void aRegisterThatKvmDoesNotHaveIsRefused() {
     try (Kvm kvm = Kvm.open();
         KvmVm vm = kvm.createVm();
         KvmVcpu vcpu = vm.createVcpu(0)) {
-      KvmMsrs msrs = new KvmMsrs(2).add(0x2ff, 0x806).add(0xdead_beef, 1);
-      assertEquals(1, vcpu.set(msrs));
-      assertEquals(0xdead_beef, msrs.index(1));
+      assertTrue(vcpu.setMsr(0x2ff, 0x806));
+      assertFalse(vcpu.setMsr(0xdead_beef, 1));
     }
   }
 
@@ -128,6 +130,17 @@ class KvmStructuresTest {
       KvmCpuid cpuid = kvm.supportedCpuid();
       assertTrue(cpuid.count() > 10);
       vcpu.set(cpuid.copy());
+    }
+  }
+
+  @Test
+  void performanceCountersAreTakenAwayBeforeTheFirstProcessorOnly() {
+    try (Kvm kvm = Kvm.open();
+        KvmVm vm = kvm.createVm()) {
+      assumeTrue(kvm.check(Capability.KVM_CAP_PMU_CAPABILITY) != 0, "this KVM gives none");
+      vm.disablePerformanceCounters();
+      vm.createVcpu(0).close();
+      assertThrows(ErrnoException.class, vm::disablePerformanceCounters);
     }
   }
 

@@ -22,7 +22,7 @@ class CpuidPolicyTest {
   private static KvmCpuid supported() {
     KvmCpuid cpuid = KvmCpuid.empty();
     cpuid.add(0, 0, 0x10, 0, 0, 0);
-    cpuid.add(1, 0, 0x8_0f12, 0x5504_0800, 0, -1);
+    cpuid.add(1, 0, 0x8_0f12, 0x5504_0800, 0x0000_8025, -1);
     cpuid.add(4, 0, 0xfc00_4121, 0, 0, 0);
     cpuid.add(4, 3, 0x0004_0163, 0, 0, 0);
     cpuid.add(6, 0, 4, 0, 9, 0);
@@ -30,7 +30,9 @@ class CpuidPolicyTest {
     cpuid.add(0xb, 0, 1, 2, 0x100, 0x55);
     cpuid.add(0xb, 1, 6, 64, 0x201, 0x55);
     cpuid.add(0x1f, 0, 1, 2, 0x100, 0x55);
+    cpuid.add(0x8000_0001, 0, 0, 0, 0x0080_0027, 0);
     cpuid.add(0x8000_0008, 0, 0x3028, 0, 0x703f, 0);
+    cpuid.add(0x8000_000a, 0, 1, 0x8000, 0, -1);
     cpuid.add(0x8000_001e, 0, 0x55, 0x102, 3, 0);
     return cpuid;
   }
@@ -63,7 +65,7 @@ class CpuidPolicyTest {
   }
 
   @ParameterizedTest
-  @CsvSource({"1, 0", "2, 1", "3, 2", "4, 2", "5, 3", "254, 8"})
+  @CsvSource({"1, 0", "2, 1", "3, 2", "4, 2", "5, 3", "65, 7", "254, 8"})
   void tellsOnePackageOfCores(int cpus, int bits) {
     KvmCpuid cpuid = new CpuidPolicy(supported, true).forVcpu(0, cpus);
     assertEquals(0, get(cpuid, 0xb, 0, EAX), "one thread in a core");
@@ -78,20 +80,39 @@ class CpuidPolicyTest {
     assertEquals(0x121, get(cpuid, 4, 0, EAX) & 0x3fff, "the rest is kept");
     assertEquals(0, get(cpuid, 4, 0, EAX) >>> 14 & 0xfff, "a level 1 cache is one core's");
     assertEquals(cpus - 1, get(cpuid, 4, 3, EAX) >>> 14 & 0xfff, "level 3 is everybody's");
+    assertEquals(Math.min(cpus - 1, 63), get(cpuid, 4, 3, EAX) >>> 26, "as many as it can say");
   }
 
   @Test
   void saysThatThereIsAHypervisorWithADeadlineTimer() {
-    assertEquals(0x8100_0000, get(new CpuidPolicy(supported, true).forVcpu(0, 1), 1, 0, ECX));
-    assertEquals(0x8000_0000, get(new CpuidPolicy(supported, false).forVcpu(0, 1), 1, 0, ECX));
+    assertEquals(0x8100_0001, get(new CpuidPolicy(supported, true).forVcpu(0, 1), 1, 0, ECX));
+    assertEquals(0x8000_0001, get(new CpuidPolicy(supported, false).forVcpu(0, 1), 1, 0, ECX));
+  }
+
+  @Test
+  void hidesNestedVirtualization() {
+    KvmCpuid cpuid = new CpuidPolicy(supported, true).forVcpu(0, 1);
+    assertEquals(0, get(cpuid, 1, 0, ECX) & 1 << 5, "VMX");
+    assertEquals(0, get(cpuid, 0x8000_0001, 0, ECX) & 1 << 2, "SVM");
+    assertEquals(ABSENT, find(cpuid, 0x8000_000a, 0));
   }
 
   @Test
   void hidesPerformanceCountersAndThisHostsTopology() {
     KvmCpuid cpuid = new CpuidPolicy(supported, true).forVcpu(0, 1);
     assertEquals(ABSENT, find(cpuid, 0xa, 0));
+    assertEquals(0, get(cpuid, 1, 0, ECX) & (1 << 15 | 1 << 2), "PDCM, DTES64");
+    assertEquals(0, get(cpuid, 1, 0, EDX) & 1 << 21, "DS");
+    assertEquals(0, get(cpuid, 0x8000_0001, 0, ECX) & 1 << 23, "PERFCTR_CORE");
     assertEquals(ABSENT, find(cpuid, 0x1f, 0));
     assertEquals(1, get(cpuid, 6, 0, ECX));
+  }
+
+  @Test
+  void keepsTheOtherFeatures() {
+    KvmCpuid cpuid = new CpuidPolicy(supported, true).forVcpu(0, 2);
+    assertEquals(-1 & ~(1 << 21), get(cpuid, 1, 0, EDX));
+    assertEquals(0x23, get(cpuid, 0x8000_0001, 0, ECX));
   }
 
   @Test
