@@ -31,6 +31,12 @@ public final class BlockDevice extends VirtioDevice {
 
   private static final int QUEUE_SIZE = 256;
 
+  /**
+   * Bytes of a transfer after which it is looked whether the device shall stop: a request can have
+   * 2 GiB.
+   */
+  private static final int SLICE_BYTES = 1 << 20;
+
   // Feature bits, section 5.2.3
   private static final long F_SEG_MAX = 1 << 2;
   private static final long F_READ_ONLY = 1 << 5;
@@ -118,7 +124,8 @@ public final class BlockDevice extends VirtioDevice {
 
   @Override
   protected void process(int index) {
-    // The lock is given up after each request, so that a reset waits for one at most.
+    // The lock is given up after each request. A reset or the end of the machine waits for one
+    // slice or one flush at most; the request that is not finished then fails.
     while (processOne(index)) {}
   }
 
@@ -150,7 +157,7 @@ public final class BlockDevice extends VirtioDevice {
     }
     chain.read(0, headerBytes, 0, HEADER_BYTES);
     written = 0;
-    status[0] = execute(header.getInt(0), header.getLong(HEADER_SECTOR));
+    status[0] = execute(queue, header.getInt(0), header.getLong(HEADER_SECTOR));
     long room = chain.writableBytes() - 1;
     chain.write(room, status, 0, 1);
     if (written == room) {
@@ -158,11 +165,11 @@ public final class BlockDevice extends VirtioDevice {
     }
   }
 
-  private byte execute(int type, long sector) {
+  private byte execute(VirtQueue queue, int type, long sector) {
     try {
       return switch (type) {
-        case IN -> read(sector);
-        case OUT -> write(sector);
+        case IN -> read(queue, sector);
+        case OUT -> write(queue, sector);
         case FLUSH -> flush();
         case GET_ID -> getId();
         default -> UNSUPPORTED;
@@ -180,7 +187,7 @@ public final class BlockDevice extends VirtioDevice {
         && bytes / SECTOR_BYTES <= sectors - sector;
   }
 
-  private byte read(long sector) {
+  private byte read(VirtQueue queue, long sector) {
     long length = chain.writableBytes() - 1;
     if (!valid(sector, length)) {
       return IO_ERROR;
@@ -188,17 +195,24 @@ public final class BlockDevice extends VirtioDevice {
     long position = sector * SECTOR_BYTES;
     for (int i = chain.readableSegments(); written < length; i++) {
       // The last byte is the status', wherever the driver put it.
-      long wanted = Math.min(chain.length(i), length - written);
-      long n = memory.readFrom(image, position + written, chain.address(i), wanted);
-      written += (int) n;
-      if (n < wanted) {
-        return IO_ERROR;
+      long end = Math.min(chain.length(i), length - written);
+      for (long done = 0; done < end; ) {
+        long wanted = Math.min(end - done, SLICE_BYTES);
+        if (queue.isStopped()) {
+          return IO_ERROR;
+        }
+        long n = memory.readFrom(image, position + written, chain.address(i) + done, wanted);
+        written += (int) n;
+        if (n < wanted) {
+          return IO_ERROR;
+        }
+        done += n;
       }
     }
     return OK;
   }
 
-  private byte write(long sector) {
+  private byte write(VirtQueue queue, long sector) {
     long length = chain.readableBytes() - HEADER_BYTES;
     if (readOnly || !valid(sector, length)) {
       return IO_ERROR;
@@ -206,14 +220,16 @@ public final class BlockDevice extends VirtioDevice {
     long position = sector * SECTOR_BYTES;
     long skip = HEADER_BYTES;
     for (int i = 0; i < chain.readableSegments(); i++) {
-      long n = chain.length(i) - skip;
-      if (n <= 0) {
-        skip = -n;
-        continue;
+      while (skip < chain.length(i)) {
+        long n = Math.min(chain.length(i) - skip, SLICE_BYTES);
+        if (queue.isStopped()) {
+          return IO_ERROR;
+        }
+        memory.writeTo(image, position, chain.address(i) + skip, n);
+        position += n;
+        skip += n;
       }
-      memory.writeTo(image, position, chain.address(i) + skip, n);
-      position += n;
-      skip = 0;
+      skip -= chain.length(i);
     }
     if (writeThrough) {
       image.sync();

@@ -27,7 +27,7 @@ import java.lang.invoke.VarHandle;
  *       sleep forever (sections 2.7.7 and 2.7.10).
  * </ul>
  *
- * <p>Not safe for use from several threads; its device locks.
+ * <p>Not safe for use from several threads, except for {@link #stop}; its device locks.
  */
 public final class VirtQueue {
   /** The largest queue size there is (virtio 1.2 section 2.7). */
@@ -59,6 +59,8 @@ public final class VirtQueue {
   private final long used;
   private final boolean eventIndex;
   private final boolean indirect;
+
+  private volatile boolean stopped;
 
   /** Free-running, as in the rings: 16 bits. */
   private int nextAvailable;
@@ -111,6 +113,19 @@ public final class VirtQueue {
   }
 
   /**
+   * Has no more buffers from now on: whoever works on them comes to an end soon, without knowing
+   * that somebody waits for that. From any thread.
+   */
+  void stop() {
+    stopped = true;
+  }
+
+  /** Whether {@link #stop} was called; what takes long looks now and then. */
+  boolean isStopped() {
+    return stopped;
+  }
+
+  /**
    * How many buffers wait to be taken.
    *
    * @throws GuestFault when the driver claims more buffers than the queue can hold
@@ -139,11 +154,11 @@ public final class VirtQueue {
   /**
    * Takes the next buffer.
    *
-   * @return false when there is none; the chain is then undefined
+   * @return false when there is none, or the queue is stopped; the chain is then undefined
    * @throws GuestFault when the driver broke a rule
    */
   public boolean pop(DescriptorChain chain) {
-    if (waiting() == 0) {
+    if (stopped || waiting() == 0) {
       return false;
     }
     long entry = available + AVAIL_RING + 2L * (nextAvailable & mask);
@@ -282,7 +297,7 @@ public final class VirtQueue {
    * Asks the driver to ring for the next new buffer.
    *
    * @return true when buffers came before it could see that, so that it may not ring for them: look
-   *     again
+   *     again; false when the queue is stopped
    */
   public boolean requestNotifications() {
     return requestNotificationsBeyond(0);
@@ -302,7 +317,7 @@ public final class VirtQueue {
       memory.putShort(used, (short) 0);
     }
     VarHandle.fullFence();
-    return waiting() > waiting;
+    return !stopped && waiting() > waiting;
   }
 
   /**

@@ -13,8 +13,10 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Queues are processed on the event loop of {@link DeviceResources}; activation and reset come
  * on vCPU threads. Everything that touches a queue holds {@link #lock}, so that when {@link #reset}
- * or {@link #close} returns, nothing is in flight and guest memory is not touched any more. Nothing
- * that could wait for another machine's or the user's code is called with the lock held.
+ * or {@link #close} returns, nothing is in flight and guest memory is not touched any more. Both
+ * stop the queues before they wait for the lock, so a guest cannot make that long by the work it
+ * gives. Nothing that could wait for another machine's or the user's code is called with the lock
+ * held.
  */
 public abstract class VirtioDevice implements AutoCloseable {
   /** Guards the queues and whatever the device keeps with them. */
@@ -31,8 +33,11 @@ public abstract class VirtioDevice implements AutoCloseable {
   private final byte[] configuration;
   private final int[] queueSizes;
 
-  /** Null unless the driver has activated the device; an element is null where it has no queue. */
-  private @Nullable VirtQueue @Nullable [] queues;
+  /**
+   * Null unless the driver has activated the device; an element is null where it has no queue.
+   * Changed with the lock.
+   */
+  private volatile @Nullable VirtQueue @Nullable [] queues;
 
   /**
    * @param name as Linux calls its driver, for messages
@@ -134,10 +139,19 @@ public abstract class VirtioDevice implements AutoCloseable {
 
   /** The driver takes one queue away (QueueReady = 0). */
   final void stopQueue(int index) {
+    @Nullable VirtQueue[] active = queues;
+    if (active == null) {
+      return;
+    }
+    stop(active[index]);
     synchronized (lock) {
-      if (queues != null) {
-        queues[index] = null;
-      }
+      active[index] = null;
+    }
+  }
+
+  private static void stop(@Nullable VirtQueue queue) {
+    if (queue != null) {
+      queue.stop();
     }
   }
 
@@ -149,6 +163,12 @@ public abstract class VirtioDevice implements AutoCloseable {
   }
 
   protected final void deactivate() {
+    @Nullable VirtQueue[] active = queues;
+    if (active != null) {
+      for (VirtQueue queue : active) {
+        stop(queue);
+      }
+    }
     synchronized (lock) {
       queues = null;
       onReset();
@@ -185,7 +205,7 @@ public abstract class VirtioDevice implements AutoCloseable {
     }
   }
 
-  /** Has process called for the queue again, after whatever else waits on the event loop. */
+  /** Runs a task on the event loop, after whatever waits there; false when the loop has ended. */
   protected final boolean execute(Runnable task) {
     return resources.execute(task);
   }
