@@ -12,6 +12,9 @@ import org.jspecify.annotations.Nullable;
 /**
  * The thread on which a virtual machine's devices work: it waits for doorbells and runs tasks, one
  * after the other. What a handler or task throws goes to {@code onFailure}, and the loop goes on.
+ *
+ * <p>Handlers and tasks take turns: all doorbells that were rung, then the tasks that wait by then.
+ * A task that gives itself again keeps no doorbell waiting for longer than it takes once.
  */
 public final class EventLoop implements AutoCloseable {
   private static final int WAKE_UP = 0;
@@ -32,7 +35,8 @@ public final class EventLoop implements AutoCloseable {
    * Starts the thread, a daemon.
    *
    * @param name of the thread
-   * @param onFailure called on the loop with whatever a handler or task throws
+   * @param onFailure called on the loop with whatever a handler or task throws; what it throws
+   *     itself is dropped
    * @throws dev.nacelle.kvm.sys.ErrnoException when the host has no descriptor left
    */
   public EventLoop(String name, Consumer<? super Throwable> onFailure) {
@@ -93,8 +97,10 @@ public final class EventLoop implements AutoCloseable {
   }
 
   private void run() {
-    while (true) {
-      int events = epoll.await();
+    boolean idle = true;
+    boolean ended;
+    do {
+      int events = epoll.await(idle);
       synchronized (tasks) {
         awake = true;
       }
@@ -108,22 +114,25 @@ public final class EventLoop implements AutoCloseable {
           attempt(handler);
         }
       }
-      if (!runTasks()) {
-        return;
+      runWaitingTasks();
+      synchronized (tasks) {
+        idle = tasks.isEmpty();
+        awake = !idle;
+        ended = idle && closing;
       }
-    }
+    } while (!ended);
   }
 
-  /** Runs what waits; false when the loop shall end. */
-  private boolean runTasks() {
-    while (true) {
+  /** Without those that they add. */
+  private void runWaitingTasks() {
+    int count;
+    synchronized (tasks) {
+      count = tasks.size();
+    }
+    for (int i = 0; i < count; i++) {
       Runnable task;
       synchronized (tasks) {
         task = tasks.poll();
-        if (task == null) {
-          awake = false;
-          return !closing;
-        }
       }
       attempt(task);
     }
@@ -136,7 +145,15 @@ public final class EventLoop implements AutoCloseable {
     try {
       work.run();
     } catch (Throwable e) {
-      onFailure.accept(e);
+      report(e);
+    }
+  }
+
+  private void report(Throwable failure) {
+    try {
+      onFailure.accept(failure);
+    } catch (Throwable e) {
+      // Out of memory, for one. The loop must go on: the machine's end comes over it, too.
     }
   }
 

@@ -5,13 +5,13 @@ import java.lang.ref.Reference;
 
 /**
  * An epoll(7) set of eventfds, edge triggered: each signal is one event, and the counter is never
- * read, which saves a system call per event. One thread waits; any thread adds and removes.
+ * read, which saves a system call per event. One thread waits; any thread adds. What is closed is
+ * gone.
  */
 public final class Epoll implements AutoCloseable {
   // include/uapi/linux/eventpoll.h; struct epoll_event is packed on x86-64
   private static final int EPOLL_CLOEXEC = 0x80000;
   private static final int EPOLL_CTL_ADD = 1;
-  private static final int EPOLL_CTL_DEL = 2;
   private static final int EPOLLIN = 1;
   private static final int EPOLLET = 1 << 31;
   private static final int EVENT_SIZE = 12;
@@ -19,6 +19,7 @@ public final class Epoll implements AutoCloseable {
 
   private static final int CAPACITY = 64;
   private static final int FOREVER = -1;
+  private static final int NOT_AT_ALL = 0;
 
   private final FileDescriptor descriptor;
   private final NativeStruct ready = new NativeStruct(EVENT_SIZE * CAPACITY);
@@ -39,33 +40,27 @@ public final class Epoll implements AutoCloseable {
     NativeStruct event = new NativeStruct(EVENT_SIZE);
     event.bytes().putInt(0, EPOLLIN | EPOLLET).putLong(EVENT_DATA, key);
     try {
-      control(EPOLL_CTL_ADD, eventFd, event.address());
+      int fd = eventFd.descriptor().fd();
+      if (Libc.epoll_ctl(descriptor.fd(), EPOLL_CTL_ADD, fd, event.address()) < 0) {
+        throw new ErrnoException("epoll_ctl", Libc.errno());
+      }
     } finally {
       Reference.reachabilityFence(event);
     }
   }
 
-  /** Removes an eventfd, before it is closed. */
-  public void remove(EventFd eventFd) {
-    control(EPOLL_CTL_DEL, eventFd, 0);
-  }
-
-  private void control(int operation, EventFd eventFd, long event) {
-    if (Libc.epoll_ctl(descriptor.fd(), operation, eventFd.descriptor().fd(), event) < 0) {
-      throw new ErrnoException("epoll_ctl", Libc.errno());
-    }
-  }
-
   /**
-   * Waits for events, without a time limit.
+   * Waits for events, without a time limit, or looks whether there are any.
    *
-   * @return how many there are, at least 1
+   * @return how many there are; at least 1 when it waits
    */
-  public int await() {
+  public int await(boolean wait) {
     try {
       while (true) {
-        int n = Libc.epoll_wait(descriptor.fd(), ready.address(), CAPACITY, FOREVER);
-        if (n > 0) {
+        int n =
+            Libc.epoll_wait(
+                descriptor.fd(), ready.address(), CAPACITY, wait ? FOREVER : NOT_AT_ALL);
+        if (n > 0 || (n == 0 && !wait)) {
           return n;
         }
         int errno = Libc.errno();

@@ -76,6 +76,44 @@ class EventLoopTest {
   }
 
   @Test
+  void servesDoorbellsBesideATaskThatGivesItselfAgain() throws Exception {
+    CompletableFuture<Boolean> served = new CompletableFuture<>();
+    try (EventFd eventFd = new EventFd()) {
+      loop.register(eventFd, () -> served.complete(true));
+      loop.execute(
+          new Runnable() {
+            @Override
+            public void run() {
+              eventFd.signal();
+              if (!served.isDone()) {
+                loop.execute(this);
+              }
+            }
+          });
+      assertTrue(served.get());
+      loop.close();
+    }
+  }
+
+  @Test
+  void goesOnWhereTheReportOfAFailureFails() throws Exception {
+    try (EventLoop unlucky =
+        new EventLoop(
+            "test-unlucky-loop",
+            failure -> {
+              throw new OutOfMemoryError("expected");
+            })) {
+      unlucky.execute(
+          () -> {
+            throw new RuntimeException("expected");
+          });
+      CompletableFuture<Boolean> next = new CompletableFuture<>();
+      unlucky.execute(() -> next.complete(true));
+      assertTrue(next.get());
+    }
+  }
+
+  @Test
   void reportsWhatATaskThrowsAndGoesOn() throws Exception {
     RuntimeException thrown = new RuntimeException("expected");
     loop.execute(
