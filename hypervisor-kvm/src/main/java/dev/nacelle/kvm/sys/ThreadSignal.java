@@ -9,14 +9,19 @@ import java.lang.ref.Reference;
  * <p>The thread blocks it always, and KVM_SET_SIGNAL_MASK unblocks it just while the guest runs: a
  * signal that comes at any other moment waits and ends the next KVM_RUN at its start, so no kick is
  * lost. It is never delivered, so no handler is installed and nothing of the process changes,
- * whatever the process, the JVM or another library does with signals. The price is that it must
- * never meet a thread that does not block it: that would end the process. So {@link #send} is
- * called only while the target is known to be alive, under a lock, and the target takes what was
- * sent ({@link #drain}) before it ends, because the JVM restores the mask of a thread that ends.
+ * whatever the process, the JVM or another library does with signals. So {@link #send} is called
+ * only while the target is known to be alive, under a lock, and the target takes what was sent
+ * ({@link #drain}) before it ends, because the JVM restores the mask of a thread that ends.
+ *
+ * <p>KVM_RUN is interrupted although no handler is there since Linux 4.15 (commit 20b7035c66ba).
  */
 public final class ThreadSignal {
-  /** A real-time signal far from those that C libraries keep for themselves (32 to 34). */
-  private static final int SIGNAL = 50;
+  /**
+   * SIGURG: what a process that does not ask for it ignores, and the JVM has no use for. A
+   * real-time signal would have to be queued, which fails where the user's limit of those is
+   * reached (RLIMIT_SIGPENDING); a standard one is pending or not (signal(7)).
+   */
+  private static final int SIGNAL = 23;
 
   /** The kernel's sigset_t, in bytes; signal n is bit n - 1. */
   static final int MASK_SIZE = 8;
@@ -33,6 +38,13 @@ public final class ThreadSignal {
 
   /** struct timespec, in bytes. */
   private static final int TIMESPEC_SIZE = 16;
+
+  /** The set for rt_sigtimedwait, then no time: never written to, so any thread can use it. */
+  private static final NativeStruct DRAIN = new NativeStruct(MASK_SIZE + TIMESPEC_SIZE);
+
+  static {
+    DRAIN.bytes().putLong(0, MASK);
+  }
 
   private ThreadSignal() {}
 
@@ -63,27 +75,20 @@ public final class ThreadSignal {
   }
 
   /**
-   * Takes the signals that were sent to the calling thread, once no more can come.
+   * Takes the signal where it was sent to the calling thread, once no more can come. Allocates
+   * nothing: a thread that ends because memory ran out must not fail here.
    *
    * @throws ErrnoException never, as far as signal(7) tells
    */
   public static void drain() {
-    NativeStruct arguments = new NativeStruct(MASK_SIZE + TIMESPEC_SIZE);
-    arguments.bytes().putLong(0, MASK);
-    long set = arguments.address();
+    long set = DRAIN.address();
     long noTime = set + MASK_SIZE;
     int errno;
-    try {
-      while (Libc.syscall(SYS_RT_SIGTIMEDWAIT, set, 0, noTime, MASK_SIZE) >= 0) {
-        // One of those that were queued.
-      }
-      errno = Libc.errno();
-    } finally {
-      Reference.reachabilityFence(arguments);
-    }
-    if (errno == Errno.EINTR) {
-      drain();
-    } else if (errno != Errno.EAGAIN) {
+    do {
+      long signal = Libc.syscall(SYS_RT_SIGTIMEDWAIT, set, 0, noTime, MASK_SIZE);
+      errno = signal < 0 ? Libc.errno() : 0;
+    } while (errno == 0 || errno == Errno.EINTR);
+    if (errno != Errno.EAGAIN) {
       throw new ErrnoException("rt_sigtimedwait", errno);
     }
   }

@@ -3,13 +3,18 @@ package dev.nacelle.kvm.sys;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
+import java.lang.ref.Reference;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
 @Timeout(60)
 class ThreadSignalTest {
+  private static final long SYS_PRLIMIT64 = 302;
+  private static final long RLIMIT_SIGPENDING = 11;
+
   /** A jump to itself at the reset vector. */
   private static void spinAtReset(KvmVm vm, Mapping mapping) {
     // 0xfffffff0 is where the first instruction is (Intel SDM volume 3, section 10.1.4).
@@ -50,6 +55,29 @@ class ThreadSignalTest {
     CompletableFuture<Integer> result = enter(thread, new CountDownLatch(0));
     ThreadSignal.send(thread.get());
     assertEquals(Errno.EINTR, result.get());
+  }
+
+  /** Where the user's limit of queued signals is reached. */
+  @Test
+  void arrivesWhereNoSignalCanBeQueued() throws Exception {
+    NativeStruct limit = new NativeStruct(2 * Long.BYTES);
+    NativeStruct none = new NativeStruct(2 * Long.BYTES);
+    limitSignals(null, limit);
+    none.bytes().putLong(0, 0).putLong(Long.BYTES, limit.bytes().getLong(Long.BYTES));
+    limitSignals(none, null);
+    try {
+      endsTheRunThatItMeets();
+    } finally {
+      limitSignals(limit, null);
+    }
+  }
+
+  private static void limitSignals(@Nullable NativeStruct toSet, @Nullable NativeStruct old) {
+    long set = toSet == null ? 0 : toSet.address();
+    long get = old == null ? 0 : old.address();
+    assertEquals(0, Libc.syscall(SYS_PRLIMIT64, 0, RLIMIT_SIGPENDING, set, get));
+    Reference.reachabilityFence(toSet);
+    Reference.reachabilityFence(old);
   }
 
   @Test
