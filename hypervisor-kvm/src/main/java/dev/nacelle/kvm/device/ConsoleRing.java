@@ -3,6 +3,7 @@ package dev.nacelle.kvm.device;
 
 import dev.nacelle.spi.Console;
 import dev.nacelle.spi.VirtualMachine;
+import java.lang.System.Logger.Level;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.List;
@@ -14,7 +15,8 @@ import java.util.function.Consumer;
  * The end of what the guest wrote to its serial port, in a fixed amount of memory.
  *
  * <p>While somebody listens, output is gathered and handed over on {@code executor}; when more
- * comes than the gathering buffer holds, the guest waits for the listener.
+ * comes than the gathering buffer holds, the guest waits for the listener. One that throws is
+ * dropped: it is no failure of the guest's, nor of another listener's.
  */
 public final class ConsoleRing implements Console {
   private static final int GATHERED = 4096;
@@ -73,8 +75,18 @@ public final class ConsoleRing implements Console {
         gatheredCount = 0;
       }
       for (Consumer<byte[]> listener : listeners) {
-        listener.accept(bytes.clone());
+        tell(listener, bytes.clone());
       }
+    }
+  }
+
+  private void tell(Consumer<byte[]> listener, byte[] output) {
+    try {
+      listener.accept(output);
+    } catch (RuntimeException | Error e) {
+      listeners.remove(listener);
+      System.getLogger(ConsoleRing.class.getName())
+          .log(Level.WARNING, "a listener of a console failed, and hears no more", e);
     }
   }
 

@@ -94,6 +94,27 @@ class ConsoleRingTest {
   }
 
   @Test
+  void dropsAListenerThatThrowsAndNoOther() {
+    List<byte[]> calls = new ArrayList<>();
+    List<byte[]> seen = new ArrayList<>();
+    Listener failing =
+        console.stream(
+            bytes -> {
+              calls.add(bytes);
+              throw new IllegalStateException("expected");
+            });
+    Listener other = console.stream(seen::add);
+    write("x");
+    runTasks();
+    write("y");
+    runTasks();
+    assertEquals(1, calls.size());
+    assertEquals(2, seen.size());
+    failing.close();
+    other.close();
+  }
+
+  @Test
   void servesSeveralListenersApart() {
     List<byte[]> first = new ArrayList<>();
     List<byte[]> second = new ArrayList<>();
