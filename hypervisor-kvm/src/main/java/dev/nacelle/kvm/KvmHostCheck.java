@@ -8,6 +8,7 @@ import dev.nacelle.kvm.sys.Kvm;
 import dev.nacelle.spi.HostCheck;
 import dev.nacelle.spi.HostCheck.Finding;
 import dev.nacelle.spi.HostCheck.Status;
+import dev.nacelle.spi.HypervisorException;
 import dev.nacelle.spi.VmExit;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -16,6 +17,7 @@ import java.nio.file.attribute.PosixFileAttributes;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.TimeoutException;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -23,6 +25,7 @@ import org.jspecify.annotations.Nullable;
 /** Finds out, question by question, whether and why not this host can run virtual machines. */
 final class KvmHostCheck {
   private static final Path CPUINFO = Path.of("/proc/cpuinfo");
+  private static final String SEE_MESSAGES = "Look at what the host's messages (dmesg) say of KVM.";
 
   private final String operatingSystem;
   private final String architecture;
@@ -53,9 +56,7 @@ final class KvmHostCheck {
   HostCheck run() {
     Kvm kvm = openUsable();
     if (kvm != null) {
-      try (KvmHypervisor hypervisor = new KvmHypervisor(kvm)) {
-        runKernelCode(hypervisor, kvm);
-      }
+      runKernelCode(kvm);
     }
     return result();
   }
@@ -70,11 +71,18 @@ final class KvmHostCheck {
       return null;
     }
     Kvm kvm = open();
-    if (kvm != null && !(hasApiVersion(kvm) && hasCapabilities(kvm))) {
-      kvm.close();
+    if (kvm == null) {
       return null;
     }
-    return kvm;
+    boolean usable = false;
+    try {
+      usable = hasApiVersion(kvm) && hasCapabilities(kvm);
+      return usable ? kvm : null;
+    } finally {
+      if (!usable) {
+        kvm.close();
+      }
+    }
   }
 
   /** What was found so far. */
@@ -138,11 +146,14 @@ final class KvmHostCheck {
                 + ") and log in again; in a container, pass the device in (--device /dev/kvm) and"
                 + " add its group.");
       } else {
+        String remedy = KvmHypervisor.remedy(e);
         failed(
             "device-permission",
             "cannot open it: " + e.getMessage(),
-            "Load the KVM module of this processor (modprobe kvm_intel or modprobe kvm_amd); its"
-                + " messages (dmesg) say why it does not work.");
+            remedy != null
+                ? remedy
+                : "Load the KVM module of this processor (modprobe kvm_intel or modprobe kvm_amd);"
+                    + " its messages (dmesg) say why it does not work.");
       }
     } catch (LinkageError e) {
       failed(
@@ -176,7 +187,7 @@ final class KvmHostCheck {
     int version;
     try {
       version = kvm.apiVersion();
-    } catch (ErrnoException e) {
+    } catch (RuntimeException e) {
       return failed(
           "api-version",
           device + " does not answer as KVM does: " + e.getMessage(),
@@ -192,11 +203,17 @@ final class KvmHostCheck {
   }
 
   private boolean hasCapabilities(Kvm kvm) {
-    List<Capability> missing =
-        Stream.of(Capability.values())
-            .filter(Capability::required)
-            .filter(capability -> kvm.check(capability) == 0)
-            .toList();
+    List<Capability> missing;
+    try {
+      missing =
+          Stream.of(Capability.values())
+              .filter(Capability::required)
+              .filter(capability -> kvm.check(capability) == 0)
+              .toList();
+    } catch (ErrnoException e) {
+      return failed(
+          "capabilities", device + " does not say what it can do: " + e.getMessage(), SEE_MESSAGES);
+    }
     if (missing.isEmpty()) {
       return passed("capabilities", "all that are needed are there");
     }
@@ -206,27 +223,45 @@ final class KvmHostCheck {
         "Use a Linux kernel whose KVM has them; all Debian kernels since 9 do.");
   }
 
-  private void runKernelCode(KvmHypervisor hypervisor, Kvm kvm) {
+  private void runKernelCode(Kvm kvm) {
     VmExit exit;
-    try {
+    try (KvmHypervisor hypervisor = new KvmHypervisor(kvm)) {
       exit = KernelModeProbe.run(hypervisor, kvm.supportedCpuid());
-    } catch (RuntimeException e) {
+    } catch (TimeoutException e) {
       failed(
           "virtual-machine",
-          String.valueOf(e.getMessage()),
-          "If another hypervisor (VirtualBox, VMware) is running on this host, end it.");
+          "a guest did not come to the end of a few instructions",
+          "Look whether this host is overloaded, and what its messages (dmesg) say of KVM.");
+      return;
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      failed("virtual-machine", "the check was interrupted", "Run it again, and let it end.");
+      return;
+    } catch (RuntimeException e) {
+      // A HypervisorException's own message has the remedy in it.
+      Throwable cause = e.getCause() == null ? e : e.getCause();
+      String remedy = e instanceof HypervisorException refusal ? refusal.remedy() : null;
+      failed(
+          "virtual-machine",
+          "no virtual machine can be made: " + cause.getMessage(),
+          remedy != null ? remedy : SEE_MESSAGES);
       return;
     }
-    passed("virtual-machine", "a virtual machine can be made");
-    if (exit.reason() == VmExit.Reason.POWER_OFF) {
-      passed(
-          HostCheck.RUNS_UNMODIFIED_KERNELS, "the processor runs the guest's kernel code itself");
-    } else {
-      failed(
-          HostCheck.RUNS_UNMODIFIED_KERNELS,
-          "this KVM emulates the guest's kernel code, and cannot: " + exit.detail(),
-          "Use a host with hardware virtualisation (Intel VT-x or AMD-V); in a cloud, a bare-metal"
-              + " instance or one with nested virtualisation.");
+    switch (exit.reason()) {
+      case POWER_OFF -> {
+        passed("virtual-machine", "a virtual machine can be made");
+        passed(
+            HostCheck.RUNS_UNMODIFIED_KERNELS, "the processor runs the guest's kernel code itself");
+      }
+      case CRASHED -> {
+        passed("virtual-machine", "a virtual machine can be made");
+        failed(
+            HostCheck.RUNS_UNMODIFIED_KERNELS,
+            "this KVM emulates the guest's kernel code, and cannot: " + exit.detail(),
+            "Use a host with hardware virtualisation (Intel VT-x or AMD-V); in a cloud, a bare-metal"
+                + " instance or one with nested virtualisation.");
+      }
+      default -> failed("virtual-machine", exit.detail(), SEE_MESSAGES);
     }
   }
 

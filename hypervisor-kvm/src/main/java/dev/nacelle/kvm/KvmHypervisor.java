@@ -21,6 +21,7 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.locks.ReadWriteLock;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
+import org.jspecify.annotations.Nullable;
 
 /** KVM, opened: what is the same for all of its virtual machines. */
 final class KvmHypervisor implements Hypervisor {
@@ -32,18 +33,23 @@ final class KvmHypervisor implements Hypervisor {
   private final int maxCpus;
   private final Set<KvmVirtualMachine> machines = ConcurrentHashMap.newKeySet();
 
-  /** Read: the device is in use. Write: it is being closed. */
+  /** Read: a machine is being built. Write: no other will be. */
   private final ReadWriteLock opened = new ReentrantReadWriteLock();
 
   private boolean closed; // guarded by opened
 
-  /** Takes the device over; it is closed with this. */
+  /** Takes the device over; it is closed with this, or when this fails. */
   KvmHypervisor(Kvm kvm) {
     this.kvm = kvm;
-    cpuid =
-        new CpuidPolicy(
-            kvm.supportedCpuid(), kvm.check(Capability.KVM_CAP_TSC_DEADLINE_TIMER) != 0);
-    maxCpus = Math.min(kvm.check(Capability.KVM_CAP_MAX_VCPUS), MachineLayout.MAX_CPUS);
+    try {
+      cpuid =
+          new CpuidPolicy(
+              kvm.supportedCpuid(), kvm.check(Capability.KVM_CAP_TSC_DEADLINE_TIMER) != 0);
+      maxCpus = Math.min(kvm.check(Capability.KVM_CAP_MAX_VCPUS), MachineLayout.MAX_CPUS);
+    } catch (RuntimeException | Error e) {
+      kvm.close();
+      throw e;
+    }
   }
 
   @Override
@@ -104,13 +110,34 @@ final class KvmHypervisor implements Hypervisor {
       throw new HypervisorException(
           Stage.CREATE,
           "cannot create the virtual machine " + spec.name() + ": " + e.getMessage(),
-          switch (e.errno()) {
-            case Errno.EMFILE -> "Raise this process's limit of open files (ulimit -n).";
-            case Errno.ENOMEM -> "Give it less memory, or free some of the host's.";
-            default -> null;
-          },
+          remedy(e),
+          e);
+    } catch (OutOfMemoryError e) {
+      // What the JVM throws where the host gives no thread, however much memory there is.
+      if (!String.valueOf(e.getMessage()).contains("native thread")) {
+        throw e;
+      }
+      throw new HypervisorException(
+          Stage.CREATE,
+          "cannot create the virtual machine " + spec.name() + ": " + e.getMessage(),
+          "Raise the limit of threads (ulimit -u, TasksMax of the systemd unit, the container's"
+              + " limit of processes): it needs "
+              + (spec.cpus() + 1 + spec.devices().stream().filter(DeviceFactory::waits).count())
+              + ".",
           e);
     }
+  }
+
+  /** What helps where the host refuses something; null where that is not known. */
+  static @Nullable String remedy(ErrnoException refusal) {
+    return switch (refusal.errno()) {
+      case Errno.EMFILE -> "Raise this process's limit of open files (ulimit -n).";
+      case Errno.ENFILE -> "Raise this host's limit of open files (sysctl fs.file-max).";
+      case Errno.ENOMEM -> "Free some of the host's memory, or give the virtual machine less.";
+      case Errno.EBUSY ->
+          "If another hypervisor (VirtualBox, VMware) is running on this host, end it.";
+      default -> null;
+    };
   }
 
   @Override
@@ -118,10 +145,11 @@ final class KvmHypervisor implements Hypervisor {
     opened.writeLock().lock();
     try {
       closed = true;
-      machines.forEach(KvmVirtualMachine::close);
-      kvm.close();
     } finally {
       opened.writeLock().unlock();
     }
+    // No other can come now. Without the lock: a callback of theirs may be asking for one.
+    machines.forEach(KvmVirtualMachine::close);
+    kvm.close();
   }
 }

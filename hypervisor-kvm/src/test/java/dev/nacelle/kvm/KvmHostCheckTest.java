@@ -89,6 +89,38 @@ class KvmHostCheckTest {
   }
 
   @Test
+  void saysThatTheDeviceDoesNotAnswerAsKvmDoes() {
+    HostCheck check =
+        checkOpening(
+            () -> {
+              Kvm kvm = Kvm.open();
+              kvm.close();
+              return kvm;
+            });
+    assertEquals("api-version", onlyFailure(check).name());
+  }
+
+  @Test
+  void saysThatThisProcessHasTooManyFilesOpen() {
+    HostCheck check =
+        checkOpening(
+            () -> {
+              throw new ErrnoException("open /dev/kvm", Errno.EMFILE);
+            });
+    assertTrue(String.valueOf(onlyFailure(check).remedy()).contains("ulimit -n"));
+  }
+
+  @Test
+  void doesNotTakeAnInterruptForAnAnswer() {
+    Thread.currentThread().interrupt();
+    HostCheck check = new KvmHypervisorProvider().check();
+    assertTrue(Thread.interrupted(), "the interrupt is kept");
+    Finding failure = onlyFailure(check);
+    assertEquals("virtual-machine", failure.name());
+    assertEquals("the check was interrupted", failure.detail());
+  }
+
+  @Test
   void findsOutWhetherThisHostRunsKernels() {
     HostCheck check = new KvmHypervisorProvider().check();
     assertEquals("kvm", check.hypervisor());

@@ -54,8 +54,9 @@ public final class Kvm implements AutoCloseable {
 
   /** KVM_CREATE_VM (section 4.2): a virtual machine without memory and vCPUs. */
   public KvmVm createVm() {
+    int vcpuMappingSize = vcpuMappingSize();
     int fd = Ioctl.KVM_CREATE_VM.call(descriptor, 0);
-    return new KvmVm(new FileDescriptor(fd, "KVM virtual machine"), vcpuMappingSize());
+    return new KvmVm(new FileDescriptor(fd, "KVM virtual machine"), vcpuMappingSize);
   }
 
   @Override
