@@ -56,7 +56,7 @@ final class DeviceSlot implements DeviceResources, AutoCloseable {
     return loop.execute(task);
   }
 
-  /** Once the event loop has ended. */
+  /** A signal of the device that comes later is dropped; doorbells leave the event loop. */
   @Override
   public void close() {
     doorbells.forEach(EventFd::close);

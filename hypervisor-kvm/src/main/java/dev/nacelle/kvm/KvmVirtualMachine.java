@@ -29,6 +29,7 @@ import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmExit;
 import dev.nacelle.spi.VmExit.Reason;
 import dev.nacelle.spi.VmStatistics;
+import java.lang.System.Logger.Level;
 import java.time.InstantSource;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -39,6 +40,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.OptionalInt;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
@@ -50,12 +52,17 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>It ends once: the first reason counts. The vCPUs then leave the guest; the last one has the
  * event loop close the devices and complete {@link #exit()}. {@link #close} waits for these threads
- * before it releases what they use, in this order: vCPUs, event loop, eventfds, the KVM machine,
- * memory.
+ * before it releases what they use, the last acquired first: vCPUs, each device's eventfds and, if
+ * it has one, its own event loop, the event loop of all others, the KVM machine, memory.
  */
 final class KvmVirtualMachine implements VirtualMachine {
-  /** Of the real-time clock and the keyboard controller, which the ACPI tables do not announce. */
+  private static final System.Logger LOGGER = System.getLogger(KvmVirtualMachine.class.getName());
+
   private static final int I8042_PORTS = I8042.COMMAND_OFFSET + 1;
+
+  /** Made ahead, for when there is no memory to say more. */
+  private static final VmExit UNDESCRIBED =
+      new VmExit(Reason.HOST_ERROR, "a failure that could not be described, memory ran out");
 
   private final Consumer<KvmVirtualMachine> onClosed;
   private final String name;
@@ -78,7 +85,8 @@ final class KvmVirtualMachine implements VirtualMachine {
   private final Deque<Runnable> releases = new ArrayDeque<>();
 
   private boolean started; // guarded by vcpus
-  private boolean finished; // on the event loop
+  private final AtomicBoolean finished = new AtomicBoolean();
+  private final Runnable finish = this::finish;
 
   /**
    * Builds it.
@@ -216,7 +224,7 @@ final class KvmVirtualMachine implements VirtualMachine {
                 @Override
                 public void left() {
                   if (vcpusInside.decrementAndGet() == 0) {
-                    loop.execute(KvmVirtualMachine.this::finish);
+                    finishOnLoop();
                   }
                 }
               });
@@ -256,38 +264,60 @@ final class KvmVirtualMachine implements VirtualMachine {
 
   /** Ends the guest because of what a device, a vCPU or the event loop threw. Any thread. */
   private void fail(Throwable cause) {
+    VmExit reason = UNDESCRIBED;
+    try {
+      reason = describe(cause);
+    } catch (RuntimeException | Error e) {
+      // It ends all the same.
+    }
+    end(reason);
+  }
+
+  private static VmExit describe(Throwable cause) {
     if (cause instanceof GuestFault || cause instanceof GuestAddressException) {
-      end(new VmExit(Reason.GUEST_FAULT, String.valueOf(cause.getMessage())));
-    } else {
-      StackTraceElement[] trace = cause.getStackTrace();
-      end(new VmExit(Reason.HOST_ERROR, cause + (trace.length == 0 ? "" : " at " + trace[0])));
+      return new VmExit(Reason.GUEST_FAULT, String.valueOf(cause.getMessage()));
+    }
+    StackTraceElement[] trace = cause.getStackTrace();
+    return new VmExit(Reason.HOST_ERROR, cause + (trace.length == 0 ? "" : " at " + trace[0]));
+  }
+
+  /** After the last vCPU has left the guest. */
+  private void finishOnLoop() {
+    boolean accepted = false;
+    try {
+      accepted = loop.execute(finish);
+    } finally {
+      if (!accepted) {
+        finish();
+      }
     }
   }
 
-  /** On the event loop, after the last vCPU has left the guest. */
   private void finish() {
-    if (finished) {
+    if (!finished.compareAndSet(false, true)) {
       return;
     }
-    finished = true;
-    for (AttachedDevice device : devices) {
-      try {
-        device.close();
-      } catch (RuntimeException e) {
-        // The others must be closed all the same, and the guest has ended for its own reason.
+    try {
+      for (AttachedDevice device : devices) {
+        try {
+          device.close();
+        } catch (RuntimeException | Error e) {
+          // The others must be closed all the same, and the guest has ended for its own reason.
+        }
       }
-    }
-    console.deliver();
-    VmExit reason = outcome.get();
-    if (reason != null) {
-      exit.complete(reason);
+      console.deliver();
+    } finally {
+      VmExit reason = outcome.get();
+      if (reason != null) {
+        exit.complete(reason);
+      }
     }
   }
 
   private void closeLoop() {
-    // Has run already, unless the machine could not be built.
-    loop.execute(this::finish);
     loop.close();
+    // Has run already, unless the machine could not be built.
+    finish();
   }
 
   @Override
@@ -332,10 +362,22 @@ final class KvmVirtualMachine implements VirtualMachine {
     if (releases.isEmpty()) {
       return;
     }
+    Throwable failure = null;
     while (!releases.isEmpty()) {
-      releases.pop().run();
+      try {
+        releases.pop().run();
+      } catch (RuntimeException | Error e) {
+        if (failure == null) {
+          failure = e;
+        } else {
+          failure.addSuppressed(e);
+        }
+      }
     }
     onClosed.accept(this);
+    if (failure != null) {
+      LOGGER.log(Level.WARNING, "not all of " + this + " could be released", failure);
+    }
   }
 
   @Override

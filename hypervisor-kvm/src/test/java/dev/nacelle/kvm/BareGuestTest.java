@@ -326,4 +326,41 @@ class BareGuestTest {
     assertTrue(
         exit.detail().startsWith("java.lang.IllegalArgumentException: expected at "), exit::detail);
   }
+
+  /** As the memory for the words may be lacking. */
+  private static final class Indescribable extends RuntimeException {
+    private static final long serialVersionUID = 1L;
+
+    @Override
+    public String getMessage() {
+      throw new OutOfMemoryError("expected");
+    }
+  }
+
+  @Test
+  void endsByAFailureThatCannotBeDescribed() throws Exception {
+    KvmVirtualMachine onVcpu =
+        machines.start(
+            BareGuest.longMode("bf 00 10 00 d0 c6 07 11", BareGuest.SPIN),
+            resources ->
+                new RecordingDevice() {
+                  @Override
+                  public void write(long offset, int size, long value) {
+                    throw new Indescribable();
+                  }
+                });
+    assertEquals(Reason.HOST_ERROR, onVcpu.exit().get().reason());
+    KvmVirtualMachine onLoop =
+        machines.create(
+            BareGuest.realMode(BareGuest.SPIN),
+            resources -> {
+              boolean ignored =
+                  resources.execute(
+                      () -> {
+                        throw new Indescribable();
+                      });
+              return new RecordingDevice();
+            });
+    assertEquals(Reason.HOST_ERROR, onLoop.exit().get().reason());
+  }
 }

@@ -159,6 +159,62 @@ class VirtualMachineLifeTest {
   }
 
   @Test
+  void closesWithTheHypervisorWhileACallbackAsksForAMachine() throws Exception {
+    CountDownLatch asking = new CountDownLatch(1);
+    CompletableFuture<Void> refused =
+        machines
+            .start(poweringOff)
+            .exit()
+            .thenAccept(
+                exit ->
+                    assertThrows(
+                        IllegalStateException.class,
+                        () -> {
+                          while (true) {
+                            asking.countDown();
+                            machines.create(spinning).close();
+                          }
+                        }));
+    asking.await();
+    machines.hypervisor().close();
+    refused.get();
+  }
+
+  @Test
+  void saysWhatToDoWhereTheHostGivesNoThread() throws Exception {
+    HypervisorException e =
+        assertThrows(
+            HypervisorException.class,
+            () ->
+                machines.create(
+                    (memory, hardware) -> {
+                      throw new OutOfMemoryError(
+                          "unable to create native thread: possibly out of memory or"
+                              + " process/resource limits reached");
+                    }));
+    assertEquals(Stage.CREATE, e.stage());
+    assertTrue(String.valueOf(e.remedy()).contains("ulimit -u"), e::remedy);
+  }
+
+  @Test
+  void endsAlthoughADeviceCannotBeClosed() throws Exception {
+    RecordingDevice other = new RecordingDevice();
+    KvmVirtualMachine machine =
+        machines.start(
+            poweringOff,
+            resources ->
+                new RecordingDevice() {
+                  @Override
+                  public void close() {
+                    throw new OutOfMemoryError("expected");
+                  }
+                },
+            resources -> other);
+    assertEquals(Reason.POWER_OFF, machine.exit().get().reason());
+    assertEquals("close", other.next());
+  }
+
+  @Test
   void refusesMoreProcessorsThanThereCanBe() throws Exception {
     HypervisorException e =
         assertThrows(HypervisorException.class, () -> machines.create(100_000, spinning));

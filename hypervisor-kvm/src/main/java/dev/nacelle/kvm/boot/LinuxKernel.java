@@ -19,6 +19,10 @@ public final class LinuxKernel implements Payload {
   private static final int COMMAND_LINE_SIZE = 2048;
 
   private static final int PAGE = 4096;
+  private static final long MIB = 1 << 20;
+
+  /** Measured with Debian's 6.1 and 6.12: page structures, per-CPU areas, caches. */
+  private static final long WORKING_MEMORY = 16 * MIB;
 
   private final Path kernel;
   private final @Nullable Path initramfs;
@@ -117,11 +121,6 @@ public final class LinuxKernel implements Payload {
           null);
     }
   }
-
-  private static final long MIB = 1 << 20;
-
-  /** Measured with Debian's 6.1 and 6.12: page structures, per-CPU areas, caches. */
-  private static final long WORKING_MEMORY = 16 * MIB;
 
   private static long roundUpToMib(long bytes) {
     return (bytes + MIB - 1) / MIB;

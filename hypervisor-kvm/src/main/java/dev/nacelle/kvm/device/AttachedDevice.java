@@ -4,9 +4,10 @@ package dev.nacelle.kvm.device;
 /** A memory-mapped device with a life of its own: connections, files. */
 public interface AttachedDevice extends MmioDevice, AutoCloseable {
   /**
-   * The guest has ended: resets what depends on it and releases what the device holds. Called once,
-   * on the event loop, after the last vCPU has left the guest, or where the machine could not be
-   * built; guest memory is still there. Doorbells and tasks that come later find a closed device.
+   * The guest has ended: resets what depends on it and releases what the device holds. Called once:
+   * on the machine's event loop, after the last vCPU has left the guest, or after that loop's end
+   * where the machine could not be built. Guest memory is still there. An event loop of the
+   * device's own may be at work; doorbells and tasks that come later find a closed device.
    */
   @Override
   void close();

@@ -6,9 +6,9 @@ import dev.nacelle.kvm.memory.GuestMemory;
 /**
  * What a memory-mapped device gets from its virtual machine at construction.
  *
- * <p>At the end of the machine its vCPU threads and its event loop have stopped before devices are
- * closed, and devices are closed before the memory. So a device touches guest memory on those
- * threads, or on a user's under a lock that its close takes too, after which it no longer does.
+ * <p>At the end of the machine its vCPUs have left the guest before devices are closed, and devices
+ * are closed before the memory. So a device touches guest memory on a vCPU's thread, or on an event
+ * loop or a user's thread under a lock that its close takes too, after which it no longer does.
  */
 public interface DeviceResources {
   /** The guest's memory. */

@@ -179,11 +179,14 @@ public final class Vcpu {
         listener.failed(e);
       }
     } finally {
-      synchronized (this) {
-        signalTarget = 0;
+      try {
+        synchronized (this) {
+          signalTarget = 0;
+        }
+        ThreadSignal.drain();
+      } finally {
+        listener.left();
       }
-      ThreadSignal.drain();
-      listener.left();
     }
   }
 
