@@ -72,7 +72,8 @@ public final class GuestMemory implements AutoCloseable {
   }
 
   /**
-   * Maps zeroed memory; the host gives pages when they are first touched.
+   * Maps zeroed memory; the host gives pages when they are first touched. A guest's secrets are in
+   * no core dump of this process, and in no child of it.
    *
    * @param size in bytes, a positive multiple of 4096
    * @throws dev.nacelle.kvm.sys.ErrnoException when the host refuses
@@ -83,6 +84,7 @@ public final class GuestMemory implements AutoCloseable {
     }
     Mapping mapping = Mapping.aligned(size);
     try {
+      mapping.keepPrivate(0, size);
       return new GuestMemory(mapping);
     } catch (RuntimeException | Error e) {
       mapping.close();
@@ -300,7 +302,9 @@ public final class GuestMemory implements AutoCloseable {
    * @param position in the file, a multiple of 4096, as are the other two
    */
   public void mapCopyOnWrite(FileDescriptor file, long position, long gpa, long length) {
-    mapping.mapCopyOnWrite(check(gpa, length), file, position, length);
+    long offset = check(gpa, length);
+    mapping.mapCopyOnWrite(offset, file, position, length);
+    mapping.keepPrivate(offset, length);
   }
 
   /**

@@ -19,7 +19,9 @@ public final class Mapping implements AutoCloseable {
   private static final int MAP_ANONYMOUS = 0x20;
   private static final int MAP_NORESERVE = 0x4000;
   private static final long MAP_FAILED = -1;
+  private static final int MADV_DONTFORK = 10;
   private static final int MADV_HUGEPAGE = 14;
+  private static final int MADV_DONTDUMP = 16;
 
   /** Of x86-64. */
   private static final long HUGE_PAGE = 2 << 20;
@@ -125,6 +127,15 @@ public final class Mapping implements AutoCloseable {
   public void mapCopyOnWrite(long offset, FileDescriptor file, long position, long size) {
     // Safe: the address is that of a range which is ours, and stays mapped until all of it goes.
     map(address(offset, size), size, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file, position);
+  }
+
+  /** Keeps a part's content out of child processes of this one, and out of its core dumps. */
+  public void keepPrivate(long offset, long size) {
+    for (int advice : new int[] {MADV_DONTFORK, MADV_DONTDUMP}) {
+      if (Libc.madvise(address(offset, size), size, advice) < 0) {
+        throw new ErrnoException("madvise", Libc.errno());
+      }
+    }
   }
 
   /** A part as a buffer, big endian as all new buffers are. */

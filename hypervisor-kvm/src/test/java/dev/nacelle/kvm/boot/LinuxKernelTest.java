@@ -141,6 +141,7 @@ class LinuxKernelTest {
     assertEquals(0, pagesOf(kernel));
     load(kernel, null, "");
     assertEquals(3 * MIB / 4096, pagesOf(kernel), "from 2 MiB on, whole pages");
+    assertTrue(flagsOf(kernel).matches(".* dc .*dd .*"), "in no child, and in no core dump");
     assertArrayEquals(expected, content(memory));
     try (GuestMemory other = GuestMemory.allocate(64 * MIB)) {
       new LinuxKernel(kernel, null, "").load(other, new Hardware(1, 1));
@@ -161,6 +162,17 @@ class LinuxKernelTest {
               .mapToLong(part -> Long.parseLong(part[1], 16) - Long.parseLong(part[0], 16))
               .sum()
           / 4096;
+    }
+  }
+
+  /** The flags of a file's first mapping, as proc_pid_smaps(5) has them. */
+  private static String flagsOf(Path file) throws IOException {
+    try (var lines = Files.lines(Path.of("/proc/self/smaps"))) {
+      return lines
+          .dropWhile(line -> !line.endsWith(" " + file))
+          .filter(line -> line.startsWith("VmFlags:"))
+          .findFirst()
+          .orElseThrow();
     }
   }
 

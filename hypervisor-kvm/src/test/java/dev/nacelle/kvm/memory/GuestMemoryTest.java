@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.kvm.sys.FileDescriptor;
+import java.io.IOException;
 import java.nio.BufferOverflowException;
 import java.nio.BufferUnderflowException;
 import java.nio.ByteBuffer;
@@ -45,6 +46,33 @@ class GuestMemoryTest {
       assertEquals(0x6867666564636261L, memory.getLongAcquire(24));
       assertEquals(0x6867666564636261L, memory.getLong(24));
     }
+  }
+
+  /** The flags of proc(5) in smaps: dc, do not copy on fork; dd, do not include in core dump. */
+  @ParameterizedTest
+  @ValueSource(longs = {3 * MIB + 4096, 65536})
+  void isInNoChildAndInNoCoreDump(long size) throws IOException {
+    try (GuestMemory memory = GuestMemory.allocate(size)) {
+      String flags = flagsOfMapping(size);
+      assertTrue(flags.contains(" dc ") && flags.contains(" dd "), flags);
+    }
+  }
+
+  private static String flagsOfMapping(long size) throws IOException {
+    String ofThatSize = "Size: +" + size / 1024 + " kB";
+    String flags = "none";
+    boolean found = false;
+    for (String line : Files.readAllLines(Path.of("/proc/self/smaps"))) {
+      found |= line.matches(ofThatSize);
+      if (found && line.startsWith("VmFlags:")) {
+        flags = line + " ";
+        if (flags.contains(" dc ")) {
+          return flags;
+        }
+        found = false;
+      }
+    }
+    return flags;
   }
 
   @Test
