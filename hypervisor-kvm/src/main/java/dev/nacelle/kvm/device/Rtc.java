@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm.device;
 
+import java.time.Instant;
 import java.time.InstantSource;
 import java.time.ZoneOffset;
 import java.time.ZonedDateTime;
@@ -8,6 +9,10 @@ import java.time.ZonedDateTime;
 /**
  * The CMOS clock (Motorola MC146818A data sheet) at ports 0x70 and 0x71: UTC of the host, never
  * being updated when it is asked. Setting it, its alarm and its interrupts have no effect.
+ *
+ * <p>The registers tell one moment, that of the last read of the seconds or of register A, one of
+ * which drivers read first; so no minute ends between them. For a driver that reads neither, the
+ * moment is in this second or the one before.
  */
 public final class Rtc implements PioDevice {
   public static final int FIRST_PORT = 0x70;
@@ -41,8 +46,14 @@ public final class Rtc implements PioDevice {
   private static final int INDEX_MASK = 0x7f;
 
   private final InstantSource clock;
-  private final byte[] memory = new byte[128];
+
+  /** The time's registers hold the moment that is told; the others, what the guest has written. */
+  private final byte[] registers = new byte[128];
+
   private int index;
+
+  /** Of the moment that is told, since the epoch. */
+  private long second = Long.MIN_VALUE;
 
   /**
    * @param clock tells the time
@@ -56,36 +67,55 @@ public final class Rtc implements PioDevice {
     if (offset == 0) {
       return -1; // the index port is write only
     }
-    ZonedDateTime now = clock.instant().atZone(ZoneOffset.UTC);
+    if (isTime(index) || index == REGISTER_A) {
+      update(index == SECONDS || index == REGISTER_A);
+    }
     int value =
         switch (index) {
-          case SECONDS -> bcd(now.getSecond());
-          case MINUTES -> bcd(now.getMinute());
-          case HOURS -> bcd(now.getHour());
-          case DAY_OF_WEEK -> now.getDayOfWeek().getValue() % 7 + 1; // Sunday is 1
-          case DAY_OF_MONTH -> bcd(now.getDayOfMonth());
-          case MONTH -> bcd(now.getMonthValue());
-          case YEAR -> bcd(now.getYear() % 100);
-          case CENTURY -> bcd(now.getYear() / 100);
           case REGISTER_A -> A;
           case REGISTER_B -> B;
           case REGISTER_C -> 0;
           case REGISTER_D -> D;
-          default -> memory[index] & 0xff;
+          default -> registers[index] & 0xff;
         };
     return value | -1 << 8;
+  }
+
+  /** Allocates where a second has begun; not at each read. */
+  private void update(boolean newMoment) {
+    long now = Math.floorDiv(clock.millis(), 1000);
+    if (now == second || (!newMoment && now == second + 1)) {
+      return;
+    }
+    second = now;
+    ZonedDateTime time = Instant.ofEpochSecond(now).atZone(ZoneOffset.UTC);
+    registers[SECONDS] = bcd(time.getSecond());
+    registers[MINUTES] = bcd(time.getMinute());
+    registers[HOURS] = bcd(time.getHour());
+    registers[DAY_OF_WEEK] = (byte) (time.getDayOfWeek().getValue() % 7 + 1); // Sunday is 1
+    registers[DAY_OF_MONTH] = bcd(time.getDayOfMonth());
+    registers[MONTH] = bcd(time.getMonthValue());
+    registers[YEAR] = bcd(time.getYear() % 100);
+    registers[CENTURY] = bcd(time.getYear() / 100);
   }
 
   @Override
   public synchronized void write(int offset, int size, int value) {
     if (offset == 0) {
       index = value & INDEX_MASK;
-    } else {
-      memory[index] = (byte) value;
+    } else if (!isTime(index)) {
+      registers[index] = (byte) value;
     }
   }
 
-  private static int bcd(int value) {
-    return value / 10 << 4 | value % 10;
+  private static boolean isTime(int register) {
+    return switch (register) {
+      case SECONDS, MINUTES, HOURS, DAY_OF_WEEK, DAY_OF_MONTH, MONTH, YEAR, CENTURY -> true;
+      default -> false;
+    };
+  }
+
+  private static byte bcd(int value) {
+    return (byte) (value / 10 << 4 | value % 10);
   }
 }

@@ -100,6 +100,21 @@ class LegacyDevicesTest {
   }
 
   @Test
+  void clockTellsOneMomentFromItsSecondsOn() {
+    AtomicReference<Instant> now = new AtomicReference<>(Instant.parse("2031-12-31T23:59:59.999Z"));
+    Rtc rtc = new Rtc(now::get);
+    assertEquals(0x59, rtc(rtc, 0));
+    now.set(Instant.parse("2032-01-01T00:00:00.001Z"));
+    assertEquals(0x59, rtc(rtc, 2));
+    assertEquals(0x31, rtc(rtc, 9));
+    assertEquals(0, rtc(rtc, 0), "a driver that compares reads all again");
+    assertEquals(0, rtc(rtc, 2));
+    assertEquals(0x32, rtc(rtc, 9));
+    now.set(Instant.parse("2032-01-01T00:05:00Z"));
+    assertEquals(5, rtc(rtc, 2), "to one that never reads the seconds, too");
+  }
+
+  @Test
   void clockIsNeverBeingUpdated() {
     Rtc rtc = new Rtc(() -> Instant.EPOCH);
     assertEquals(0x26, rtc(rtc, 10));
