@@ -22,11 +22,13 @@ final class ExitCounters {
   private static final long WRITE = 1L << 59;
   private static final long DETAIL = WRITE - 1;
 
-  /** Open addressing; 0 is no key. */
+  /** Where what found no place is counted: behind the table. */
+  private static final int OTHERS = CAPACITY;
+
+  /** Open addressing; 0 is no key. Written before the first count, which publishes it. */
   private final long[] keys = new long[CAPACITY];
 
-  private final long[] counts = new long[CAPACITY];
-  private long others;
+  private final long[] counts = new long[CAPACITY + 1];
   private int entries;
 
   void countPort(int port, boolean write) {
@@ -45,33 +47,33 @@ final class ExitCounters {
   }
 
   private void count(long key) {
+    int at = place(key);
+    ELEMENT.setRelease(counts, at, counts[at] + 1);
+  }
+
+  private int place(long key) {
     int at = (int) (key * 0x9e37_79b9_7f4a_7c15L >>> 55); // Fibonacci hashing to 9 bits
     while (keys[at] != key) {
       if (keys[at] == 0) {
         if (entries == MAX_ENTRIES) {
-          others++;
-          return;
+          return OTHERS;
         }
         entries++;
-        ELEMENT.setRelease(keys, at, key);
-        break;
+        keys[at] = key;
+        return at;
       }
       at = at + 1 & CAPACITY - 1;
     }
-    ELEMENT.setOpaque(counts, at, counts[at] + 1);
+    return at;
   }
 
   /** Adds the counters to those in a map. */
   void addTo(Map<String, Long> sums) {
-    for (int i = 0; i < CAPACITY; i++) {
-      long key = (long) ELEMENT.getAcquire(keys, i);
-      long count = (long) ELEMENT.getOpaque(counts, i);
+    for (int i = 0; i <= CAPACITY; i++) {
+      long count = (long) ELEMENT.getAcquire(counts, i);
       if (count != 0) {
-        sums.merge(name(key), count, Long::sum);
+        sums.merge(i == OTHERS ? "others" : name(keys[i]), count, Long::sum);
       }
-    }
-    if (others != 0) {
-      sums.merge("others", others, Long::sum);
     }
   }
 

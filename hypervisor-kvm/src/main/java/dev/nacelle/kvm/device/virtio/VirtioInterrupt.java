@@ -2,7 +2,6 @@
 package dev.nacelle.kvm.device.virtio;
 
 import dev.nacelle.kvm.device.InterruptLine;
-import java.util.concurrent.atomic.AtomicInteger;
 
 /**
  * InterruptStatus and InterruptACK (virtio 1.2 section 4.2.2) in front of an edge-triggered line.
@@ -12,30 +11,32 @@ import java.util.concurrent.atomic.AtomicInteger;
  * hear of what happened in between. Safe from any thread.
  */
 final class VirtioInterrupt {
-  /** Bit 0 of InterruptStatus. */
+  /** Bit 0 of InterruptStatus. The other is of changes of configuration, which no device has. */
   private static final int USED_BUFFER = 1;
 
   private final InterruptLine line;
-  private final AtomicInteger status = new AtomicInteger();
+  private volatile int status;
 
   VirtioInterrupt(InterruptLine line) {
     this.line = line;
   }
 
   void usedBuffer() {
-    status.getAndUpdate(bits -> bits | USED_BUFFER);
+    status = USED_BUFFER;
     line.raise();
   }
 
   int status() {
-    return status.get();
+    return status;
   }
 
   void acknowledge(int bits) {
-    status.getAndUpdate(old -> old & ~bits);
+    if ((bits & USED_BUFFER) != 0) {
+      status = 0;
+    }
   }
 
   void reset() {
-    status.set(0);
+    status = 0;
   }
 }

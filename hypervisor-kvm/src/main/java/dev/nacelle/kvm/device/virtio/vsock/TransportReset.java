@@ -46,9 +46,10 @@ final class TransportReset {
           throw events.fault("an event buffer of " + chain.writableBytes() + " bytes");
         }
         chain.write(0, EVENT, 0, EVENT.length);
+        // Before the guest can return the buffer: it may do so while we are here.
+        buffersWhenTold = events.waiting();
         events.push(chain, EVENT.length);
         state = State.TOLD;
-        buffersWhenTold = events.waiting();
       } else if (!events.requestNotifications()) {
         return;
       }
