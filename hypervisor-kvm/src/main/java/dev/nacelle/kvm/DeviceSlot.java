@@ -27,7 +27,7 @@ final class DeviceSlot implements DeviceResources, AutoCloseable {
     this.loop = loop;
     try {
       vm.connectInterrupt(interrupt, MachineLayout.deviceGsi(number));
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | Error e) {
       interrupt.close();
       throw e;
     }

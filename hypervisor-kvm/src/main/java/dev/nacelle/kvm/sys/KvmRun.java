@@ -36,7 +36,6 @@ public final class KvmRun {
 
   public static final int EXIT_UNKNOWN = 0;
   public static final int EXIT_IO = 2;
-  public static final int EXIT_HLT = 5;
   public static final int EXIT_MMIO = 6;
   public static final int EXIT_SHUTDOWN = 8;
   public static final int EXIT_FAIL_ENTRY = 9;

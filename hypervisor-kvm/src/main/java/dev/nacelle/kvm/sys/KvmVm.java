@@ -135,7 +135,7 @@ public final class KvmVm implements AutoCloseable {
     FileDescriptor vcpu = new FileDescriptor(fd, "KVM vCPU " + id);
     try {
       return new KvmVcpu(vcpu, Mapping.shared(vcpu, vcpuMappingSize));
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | Error e) {
       vcpu.close();
       throw e;
     }

@@ -27,8 +27,6 @@ final class Libc {
 
   static native int ioctl(int fd, long request, long argument);
 
-  static native long read(int fd, long buffer, long count);
-
   static native long pread(int fd, long buffer, long count, long offset);
 
   static native long pread(int fd, byte[] buffer, long count, long offset);

@@ -37,11 +37,4 @@ public class NativeStruct {
   long address() {
     return address;
   }
-
-  /** Sets all bytes to zero. */
-  public void clear() {
-    for (int i = 0; i < bytes.capacity(); i++) {
-      bytes.put(i, (byte) 0);
-    }
-  }
 }
