@@ -2,6 +2,7 @@
 package dev.nacelle.kvm;
 
 import dev.nacelle.Stage;
+import dev.nacelle.kvm.sys.ErrnoException;
 import dev.nacelle.kvm.sys.Kvm;
 import dev.nacelle.spi.HostCheck;
 import dev.nacelle.spi.HostCheck.Finding;
@@ -34,6 +35,14 @@ public final class KvmHypervisorProvider implements HypervisorProvider {
       Finding failure = check.result().failure().orElseThrow();
       throw new HypervisorException(Stage.HOST, failure.detail(), failure.remedy(), null);
     }
-    return new KvmHypervisor(kvm);
+    try {
+      return new KvmHypervisor(kvm);
+    } catch (ErrnoException e) {
+      throw new HypervisorException(
+          Stage.HOST,
+          Kvm.PATH + " does not say what it can do: " + e.getMessage(),
+          KvmHypervisor.remedy(e),
+          e);
+    }
   }
 }

@@ -62,7 +62,7 @@ final class KvmVirtualMachine implements VirtualMachine {
 
   /** Made ahead, for when there is no memory to say more. */
   private static final VmExit UNDESCRIBED =
-      new VmExit(Reason.HOST_ERROR, "a failure that could not be described, memory ran out");
+      new VmExit(Reason.HOST_ERROR, "a failure without words for it: memory may have run out");
 
   private final Consumer<KvmVirtualMachine> onClosed;
   private final String name;
@@ -352,7 +352,11 @@ final class KvmVirtualMachine implements VirtualMachine {
     end(new VmExit(Reason.CLOSED, "the virtual machine " + name + " was closed"));
     if (loop.isCurrent() || vcpus.stream().anyMatch(Vcpu::isCurrent)) {
       // A callback's thread would wait for its own end.
-      new Thread(this::releaseAll, "nacelle-" + name + "-close").start();
+      try {
+        new Thread(this::releaseAll, "nacelle-" + name + "-close").start();
+      } catch (OutOfMemoryError e) {
+        LOGGER.log(Level.WARNING, this + " is released with its hypervisor: no thread for it", e);
+      }
     } else {
       releaseAll();
     }
