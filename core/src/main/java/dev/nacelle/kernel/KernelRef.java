@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.function.Function;
 import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
@@ -61,11 +62,6 @@ public final class KernelRef {
     String text() {
       return name().toLowerCase(Locale.ROOT);
     }
-
-    /** Whether an '@' may be part of what it names. */
-    boolean namesPath() {
-      return this == FILE || this == DEB;
-    }
   }
 
   private final Scheme scheme;
@@ -88,35 +84,29 @@ public final class KernelRef {
       return DEFAULT;
     }
     int colon = text.indexOf(':');
-    Scheme scheme = null;
-    for (Scheme candidate : Scheme.values()) {
-      if (colon > 0 && candidate.text().equals(text.substring(0, colon))) {
-        scheme = candidate;
-      }
-    }
-    if (scheme == null || scheme == Scheme.DEFAULT) {
-      throw bad(
-          text,
-          "it does not start with file:, deb:, debian:, image: or nacelle:, and is not default",
-          "Write file:PATH, deb:PATH, debian:SERIES, image:IMAGE or nacelle:SERIES, such as"
-              + " debian:6.12.");
-    }
     String name = text.substring(colon + 1);
-    if (scheme == Scheme.IMAGE) {
-      return image(parseImage(text, name));
-    }
-    int pin = name.lastIndexOf('@');
-    boolean pinned = pin >= 0 && (name.startsWith(PIN, pin) || !scheme.namesPath());
-    KernelRef ref =
-        switch (scheme) {
-          case FILE -> file(path(text, pinned ? name.substring(0, pin) : name));
-          case DEB -> deb(path(text, pinned ? name.substring(0, pin) : name));
-          case DEBIAN -> debian(pinned ? name.substring(0, pin) : name);
-          case IMAGE -> throw new AssertionError(text); // returned above
-          case NACELLE -> nacelle(pinned ? name.substring(0, pin) : name);
-          case DEFAULT -> throw new AssertionError(text); // refused above
-        };
-    return pinned ? ref.withDigest(name.substring(pin + 1)) : ref;
+    int at = name.lastIndexOf('@');
+    // An '@' may be part of a path.
+    int atPin = name.startsWith(PIN, at) ? at : -1;
+    return switch (text.substring(0, Math.max(0, colon))) {
+      case "file" -> pinned(name, atPin, bare -> file(path(text, bare)));
+      case "deb" -> pinned(name, atPin, bare -> deb(path(text, bare)));
+      case "debian" -> pinned(name, at, KernelRef::debian);
+      case "nacelle" -> pinned(name, at, KernelRef::nacelle);
+      case "image" -> image(parseImage(text, name));
+      default ->
+          throw bad(
+              text,
+              "it does not start with file:, deb:, debian:, image: or nacelle:, and is not default",
+              "Write file:PATH, deb:PATH, debian:SERIES, image:IMAGE or nacelle:SERIES, such as"
+                  + " debian:6.12.");
+    };
+  }
+
+  private static KernelRef pinned(String name, int at, Function<String, KernelRef> factory) {
+    return at < 0
+        ? factory.apply(name)
+        : factory.apply(name.substring(0, at)).withDigest(name.substring(at + 1));
   }
 
   private static ImageRef parseImage(String text, String name) {
