@@ -233,7 +233,8 @@ final class ModuleSelection {
   /**
    * Loads what should be there before, if it can be: a module, or an algorithm of the kernel's
    * crypto API, asked for as "crypto-NAME" (MODULE_ALIAS_CRYPTO). Of its providers the portable one
-   * is called "NAME_generic"; the others load on certain processors only.
+   * is called "NAME_generic"; the others load on certain processors only. One that cannot be loaded
+   * itself, or for what it depends on, is passed over, as modprobe does.
    */
   private void loadIfPresent(String wanted) throws IOException {
     String algorithm = wanted.startsWith("crypto_") ? wanted.substring("crypto_".length()) : wanted;
@@ -241,10 +242,26 @@ final class ModuleSelection {
       if (builtIn.contains(candidate)) {
         return;
       }
-      if (files.containsKey(candidate) && !path.contains(candidate)) {
-        load(candidate);
+      if (files.containsKey(candidate) && tryToLoad(candidate)) {
         return;
       }
+    }
+  }
+
+  /** Loads a module with all it depends on, or nothing. */
+  private boolean tryToLoad(String module) throws IOException {
+    int loaded = order.size();
+    int depth = path.size();
+    try {
+      load(module);
+      return true;
+    } catch (KernelException e) {
+      // Its bytes count all the same: they bound what is read, however the modules are entangled.
+      order.keySet().removeAll(order.keySet().stream().skip(loaded).toList());
+      while (path.size() > depth) {
+        path.removeLast();
+      }
+      return false;
     }
   }
 }

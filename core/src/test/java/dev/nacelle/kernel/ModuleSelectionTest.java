@@ -130,6 +130,18 @@ class ModuleSelectionTest {
     assertEquals(List.of("crc_generic", "c", "a"), select(packaged(), A));
   }
 
+  @Test
+  void aSoftDependencyThatCannotBeLoadedIsPassedOverWithAllThatCameWithIt() throws IOException {
+    module("kernel/a.ko", "depends=d", "softdep=pre: b");
+    module("kernel/b.ko", "depends=c,d,missing");
+    module("kernel/c.ko", "depends=");
+    module("kernel/d.ko", "depends=");
+    assertEquals(List.of("d", "a"), select(packaged(), A));
+    assertTrue(refusal(packaged(), B).contains("b depends on missing"));
+    module("kernel/b.ko", "depends=c,a");
+    assertEquals(List.of("d", "a"), select(packaged(), A));
+  }
+
   @ParameterizedTest
   @CsvSource({".ko.xz, xz --check=crc32", ".ko.gz, gzip -n", ".ko.zst, zstd"})
   void compressedModulesAreUnpacked(String ending, String command) throws IOException {
