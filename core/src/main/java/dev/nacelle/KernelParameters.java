@@ -9,7 +9,7 @@ final class KernelParameters {
   private static final String AGENT = "Nacelle's agent is the machine's init";
   private static final String INITRAMFS = "the machine starts from Nacelle's initramfs";
   private static final String CONSOLE = "the machine's console is its one serial port";
-  private static final String RESET = "Nacelle learns of a kernel's death by the machine's reset";
+  static final String RESET = "Nacelle learns of a kernel's death by the machine's reset";
   private static final String ACPI = "the machine's devices are announced by ACPI";
 
   /**
@@ -25,6 +25,7 @@ final class KernelParameters {
           "noinitrd", INITRAMFS,
           "console", CONSOLE,
           "panic", RESET,
+          "sysctl.kernel.panic", RESET,
           "reboot", RESET,
           "acpi", ACPI);
 
@@ -85,7 +86,10 @@ final class KernelParameters {
       throw new IllegalArgumentException(
           "the kernel parameters hold '--', which is followed by arguments for init: " + AGENT);
     }
-    String reason = RESERVED.get(name);
+    // A path below /proc/sys, with dots for slashes, or not (process_sysctl_arg of the kernel's
+    // fs/proc/proc_sysctl.c).
+    String canonical = name.startsWith("sysctl") ? name.replaceAll("[./]+", ".") : name;
+    String reason = RESERVED.get(canonical);
     if (reason != null) {
       throw new IllegalArgumentException(
           "the kernel parameter " + parameter + " cannot be given: " + reason);

@@ -630,9 +630,9 @@ public final class SandboxSpec {
      *
      * @param name as {@code net.core.somaxconn} or {@code net/core/somaxconn}; of two separators
      *     the first to come separates (sysctl.d(5))
-     * @throws IllegalArgumentException when it is no sysctl's name, or {@code kernel.hostname};
-     *     when the value has more than 1024 characters, or others than printable ASCII and tabs;
-     *     and when there are more than 256
+     * @throws IllegalArgumentException when it is no sysctl's name, {@code kernel.hostname} or
+     *     {@code kernel.panic}; when the value has more than 1024 characters, or others than
+     *     printable ASCII and tabs; and when there are more than 256
      */
     public Builder sysctl(String name, String value) {
       String dotted = Sysctls.name(name);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import java.util.Map;
 import java.util.regex.Pattern;
 
 /** Names and values of sysctls: files below /proc/sys, and lines for them. */
@@ -13,6 +14,14 @@ final class Sysctls {
   /** Longer than any list that Linux keeps in one, and far less than its bound of 4 KiB. */
   private static final int MAX_VALUE = 1024;
 
+  /** What cannot be set, and why. */
+  private static final Map<String, String> RESERVED =
+      Map.of(
+          "kernel.hostname",
+          "the host name is set by hostname",
+          "kernel.panic",
+          KernelParameters.RESET);
+
   private static final Pattern PATH = Pattern.compile("[A-Za-z0-9_.:@+-]+(/[A-Za-z0-9_.:@+-]+)+");
   private static final Pattern VALUE = Pattern.compile("[\\x20-\\x7e\\t]*");
 
@@ -23,8 +32,8 @@ final class Sysctls {
    * "net.ipv4.ip_forward" the latter. Where the first separator is a slash, dots belong to the
    * parts ("net/ipv4/conf/eth0.100/forwarding"), and become slashes (sysctl.d(5)).
    *
-   * @throws IllegalArgumentException when it is not the name of a sysctl, or there is another
-   *     setting for it
+   * @throws IllegalArgumentException when it is not the name of a sysctl, or one that cannot be set
+   *     this way
    */
   static String name(String name) {
     int dot = name.indexOf('.');
@@ -39,8 +48,9 @@ final class Sysctls {
               + "'");
     }
     String dotted = swapped(path);
-    if (dotted.equals("kernel.hostname")) {
-      throw new IllegalArgumentException("the host name is set by hostname, not by a sysctl");
+    String reason = RESERVED.get(dotted);
+    if (reason != null) {
+      throw new IllegalArgumentException("the sysctl " + dotted + " cannot be set: " + reason);
     }
     return dotted;
   }

@@ -26,6 +26,7 @@ class KernelParametersTest {
         "  spaced   out  ",
         "name=\"a b\" \"other=c d\"",
         "initcall_debug init_on_alloc=0 panic_on_oops=1 acpi.debug_layer=1 earlyprintk=ttyS0",
+        "sysctl.kernel.panic_on_oops=1 sysctl.vm/swappiness=1",
         "note=\"not init=/x but -- text\""
       })
   void whatTheKernelTakesIsPassedOnAsItIs(String parameters) {
@@ -57,6 +58,8 @@ class KernelParametersTest {
     "noinitrd, initramfs",
     "a=b console=hvc0, serial port",
     "panic=0, reset",
+    "sysctl.kernel.panic=0, reset",
+    "\"sysctl/kernel//panic=0\", reset",
     "reboot=t, reset",
     "acpi=off, ACPI",
     "quiet -- single, arguments for init",

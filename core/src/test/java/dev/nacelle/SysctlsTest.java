@@ -43,6 +43,8 @@ class SysctlsTest {
         "kernel.\u00e9",
         "kernel.hostname",
         "kernel/hostname",
+        "kernel.panic",
+        "kernel/panic",
       })
   void whatIsNoNameIsRefused(String name) {
     SandboxSpec.Builder spec = SandboxSpec.builder();
