@@ -219,6 +219,16 @@ public final class FileCache {
     }
   }
 
+  /**
+   * The name of a file that a maker needs meanwhile, beside the one that it was given. What is left
+   * there of a maker that was killed is gone.
+   */
+  public static Path temporary(Path partial, String ending) throws IOException {
+    Path file = partial.resolveSibling(partial.getFileName() + ending);
+    Files.deleteIfExists(file);
+    return file;
+  }
+
   private static void make(Path file, Path partial, Maker maker) throws IOException {
     // Whoever has the maker's lock may remove what somebody left who had it and was killed.
     Files.deleteIfExists(partial);

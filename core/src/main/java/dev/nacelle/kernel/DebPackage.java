@@ -29,8 +29,11 @@ final class DebPackage {
   private static final int MAX_CONTROL = 1 << 20;
   private static final int MAX_NAME = 300;
 
-  /** Largest content of one member, in bytes: twice Debian's full kernel with its debug symbols. */
-  private static final long MAX_MEMBER = 8L << 30;
+  /**
+   * Largest package, and largest content of one member, in bytes: twice Debian's full kernel with
+   * its debug symbols.
+   */
+  static final long MAX_SIZE = 8L << 30;
 
   private final String name;
   private final KernelArchive.Writer writer;
@@ -140,28 +143,17 @@ final class DebPackage {
             name + " has two kernels in it: " + version + " and " + kernel.group(1), null, null);
       }
       version = kernel.group(1);
-      writer.putKernel(read(path, size, content));
+      writer.putKernel(read(path, size, KernelArchive.MAX_FILE, content));
     } else if (config.matches()) {
-      writer.putConfig(config.group(1), read(path, size, content));
+      writer.putConfig(config.group(1), read(path, size, KernelConfig.MAX_SIZE, content));
     } else if (module.matches()) {
-      writer.putModuleFile(module.group(1), module.group(2), read(path, size, content));
+      writer.putModuleFile(
+          module.group(1), module.group(2), read(path, size, KernelArchive.MAX_FILE, content));
     }
   }
 
-  private byte[] read(String path, long size, InputStream content) throws IOException {
-    if (size > KernelArchive.MAX_FILE) {
-      throw new KernelException(
-          name
-              + ": /"
-              + path
-              + " has "
-              + size
-              + " bytes; at most "
-              + KernelArchive.MAX_FILE
-              + " are taken",
-          null,
-          null);
-    }
+  private byte[] read(String path, long size, int limit, InputStream content) throws IOException {
+    KernelArchive.requireSize(name + ": /" + path, size, limit);
     byte[] bytes = content.readNBytes((int) size);
     if (bytes.length != size) {
       throw new EOFException();
@@ -191,7 +183,7 @@ final class DebPackage {
     private final InputStream unpacked;
 
     Tar(ArArchiveEntry member, InputStream ar) throws IOException {
-      this(new BoundedInputStream(Compressed.open(member.getName(), ".tar", ar), MAX_MEMBER));
+      this(new BoundedInputStream(Compressed.open(member.getName(), ".tar", ar), MAX_SIZE));
     }
 
     private Tar(InputStream unpacked) {

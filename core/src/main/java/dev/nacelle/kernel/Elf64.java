@@ -34,7 +34,7 @@ final class Elf64 {
   private static final int SHT_NOBITS = 8;
   private static final int EM_X86_64 = 62;
 
-  /** More than any kernel has (Linux: 5), few enough to look at each pair. */
+  /** More than any kernel has (Linux: 5), few enough to read each. */
   private static final int MAX_SEGMENTS = 128;
 
   /** A module built with -ffunction-sections has thousands; e_shnum itself ends at 0xff00. */

@@ -26,9 +26,9 @@ import java.util.zip.ZipOutputStream;
 
 /**
  * A kernel package as Nacelle keeps it: a zip file, which unlike the package gives any module
- * without unpacking the others. Holds {@code kernel} (the bzImage), {@code config}, {@code package}
- * (its name and version) and {@code modules/VERSION/...} as in the package's /lib/modules. Modules
- * that the package has compressed stay so.
+ * without unpacking the others. Holds {@code kernel} (a bzImage or vmlinux), {@code
+ * config/VERSION}, {@code package} (its name and version) and {@code modules/VERSION/...} as in the
+ * package's /lib/modules. Modules that the package has compressed stay so.
  */
 final class KernelArchive implements Closeable {
   private static final String KERNEL = "kernel";
@@ -44,6 +44,9 @@ final class KernelArchive implements Closeable {
 
   /** Largest file that is kept, in bytes. */
   static final int MAX_FILE = 256 << 20;
+
+  /** Files that are kept, of which the heap holds a list; distributions' kernels have 5,000. */
+  static final int MAX_FILES = 100_000;
 
   /**
    * Names become paths in the guest and words in lists; the kernel's own have no other characters.
@@ -128,6 +131,18 @@ final class KernelArchive implements Closeable {
     return Compressed.readAll(name + ": " + file, ".ko", read(file), MAX_MODULE);
   }
 
+  /**
+   * Refuses a file that is too large to be kept, before it is read.
+   *
+   * @param file what to call it in errors
+   */
+  static void requireSize(String file, long size, int limit) {
+    if (size > limit) {
+      throw new KernelException(
+          file + " has " + size + " bytes; at most " + limit + " are taken", null, null);
+    }
+  }
+
   private static String moduleName(String path) {
     String file = path.substring(path.lastIndexOf('/') + 1);
     return ModuleInfo.canonical(file.substring(0, file.lastIndexOf(".ko")));
@@ -154,6 +169,7 @@ final class KernelArchive implements Closeable {
     private static final LocalDateTime EPOCH = LocalDateTime.of(1980, 1, 1, 0, 0);
 
     private final ZipOutputStream zip;
+    private int files;
 
     Writer(OutputStream out) {
       zip = new ZipOutputStream(new BufferedOutputStream(out, 1 << 16));
@@ -181,6 +197,9 @@ final class KernelArchive implements Closeable {
     }
 
     private void put(String name, byte[] content, boolean compress) throws IOException {
+      if (++files > MAX_FILES) {
+        throw new IOException("it has more than " + MAX_FILES + " modules");
+      }
       ZipEntry entry = new ZipEntry(name);
       entry.setTimeLocal(EPOCH);
       if (!compress) {

@@ -5,6 +5,8 @@ import dev.nacelle.DataSize;
 import dev.nacelle.image.OpenImage;
 import dev.nacelle.image.tar.TarEntry;
 import dev.nacelle.image.tar.TarReader;
+import dev.nacelle.internal.FileCache;
+import dev.nacelle.internal.PrivateFile;
 import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
@@ -65,7 +67,9 @@ final class LinuxKitImage {
     Map<String, Path> files = new LinkedHashMap<>();
     try {
       for (String file : List.of(KERNEL, MODULES, DEVELOPMENT)) {
-        files.put(file, Files.createTempFile(archive.getParent(), ".", ".source"));
+        Path copy = FileCache.temporary(archive, "." + file);
+        PrivateFile.create(copy);
+        files.put(file, copy);
       }
       Set<String> found = image.copyFiles(files, MAX_TAR);
       if (!found.contains(KERNEL)) {
@@ -93,7 +97,7 @@ final class LinuxKitImage {
   }
 
   private static byte[] kernel(String name, Path file) throws IOException {
-    requireSize(name, "/" + KERNEL, Files.size(file));
+    KernelArchive.requireSize(name + ": /" + KERNEL, Files.size(file), KernelArchive.MAX_FILE);
     return Files.readAllBytes(file);
   }
 
@@ -103,9 +107,14 @@ final class LinuxKitImage {
     String where = name + ": /" + tar;
     try {
       if (tar.equals(MODULES)) {
-        read(where, file, KernelArchive.MODULE_FILE, writer::putModuleFile);
+        read(where, file, KernelArchive.MODULE_FILE, KernelArchive.MAX_FILE, writer::putModuleFile);
       } else {
-        read(where, file, CONFIG_FILE, (release, path, text) -> writer.putConfig(release, text));
+        read(
+            where,
+            file,
+            CONFIG_FILE,
+            KernelConfig.MAX_SIZE,
+            (release, path, text) -> writer.putConfig(release, text));
       }
     } catch (KernelException e) {
       throw e;
@@ -120,7 +129,8 @@ final class LinuxKitImage {
     }
   }
 
-  private static void read(String where, InputStream file, Pattern wanted, FileTaker taker)
+  private static void read(
+      String where, InputStream file, Pattern wanted, int maxSize, FileTaker taker)
       throws IOException {
     InputStream unpacked = new BoundedInputStream(Compressed.openTar(file), MAX_TAR.bytes());
     TarReader tar = new TarReader(unpacked, MAX_TAR_HEADER);
@@ -128,7 +138,7 @@ final class LinuxKitImage {
       String path = new String(entry.path(), StandardCharsets.UTF_8).replaceFirst("^(\\./|/)+", "");
       Matcher matcher = wanted.matcher(path);
       if (entry.type() == TarEntry.Type.REGULAR_FILE && matcher.matches()) {
-        requireSize(where, path, entry.size());
+        KernelArchive.requireSize(where + ": " + path, entry.size(), maxSize);
         byte[] content = tar.content().readNBytes((int) entry.size());
         if (content.length != entry.size()) {
           throw new IOException("the file " + path + " is sparse");
@@ -138,21 +148,5 @@ final class LinuxKitImage {
     }
     // Only behind the archive's end does a decompressor see that nothing is missing.
     unpacked.transferTo(OutputStream.nullOutputStream());
-  }
-
-  private static void requireSize(String where, String path, long size) {
-    if (size > KernelArchive.MAX_FILE) {
-      throw new KernelException(
-          where
-              + ": "
-              + path
-              + " has "
-              + size
-              + " bytes; at most "
-              + KernelArchive.MAX_FILE
-              + " are taken",
-          null,
-          null);
-    }
   }
 }

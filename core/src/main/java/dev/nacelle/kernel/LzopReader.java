@@ -18,6 +18,11 @@ import org.jspecify.annotations.Nullable;
 final class LzopReader {
   private static final int MAGIC_LENGTH = 9;
 
+  /**
+   * Largest block in bytes, unpacked: lib/decompress_unlzo.c refuses larger ones (LZO_BLOCK_SIZE).
+   */
+  private static final int MAX_BLOCK = 256 << 10;
+
   /** From this version on a header has a level and the upper half of the time. */
   private static final int VERSION_0940 = 0x0940;
 
@@ -67,11 +72,11 @@ final class LzopReader {
       return null;
     }
     int packed = in.getInt();
-    if (size < 0 || size > max || packed <= 0 || packed > size) {
+    if (size < 0 || size > Math.min(max, MAX_BLOCK) || packed <= 0 || packed > size) {
       throw new IOException(
           String.format(
               "at 0x%x a block of 0x%x bytes starts that unpack to 0x%x, where 0x%x may follow",
-              in.position(), packed, size, max));
+              in.position(), packed, size, Math.min(max, MAX_BLOCK)));
     }
     long adler32 = (flags & ADLER32_UNPACKED) == 0 ? -1 : Integer.toUnsignedLong(in.getInt());
     long crc32 = (flags & CRC32_UNPACKED) == 0 ? -1 : Integer.toUnsignedLong(in.getInt());

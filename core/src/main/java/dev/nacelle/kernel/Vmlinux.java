@@ -30,12 +30,20 @@ record Vmlinux(String version, String build, Optional<String> config) {
 
   private static final byte[] BANNER_START = "Linux version ".getBytes(StandardCharsets.ISO_8859_1);
 
-  /** kernel/configs.c: the marker, and then a gzip member. */
+  /** kernel/configs.c: the marker, and then a gzip member (RFC 1952: ID1, ID2, deflate). */
   private static final byte[] CONFIG_START =
-      "IKCFG_ST\37\213".getBytes(StandardCharsets.ISO_8859_1);
+      "IKCFG_ST\37\213\10".getBytes(StandardCharsets.ISO_8859_1);
+
+  private static final int CONFIG_MARKER = "IKCFG_ST".length();
 
   /** Beyond the memory of any virtual machine: 1 TiB. */
   private static final long MAX_ADDRESS = 1L << 40;
+
+  /**
+   * How many of its own and of other programs' mentions of a marker are looked at: a kernel has
+   * one, or a few, and a file could be made of nothing else.
+   */
+  private static final int MAX_MENTIONS = 16;
 
   private static final int MAX_BANNER = 1024;
   private static final int MAX_PACKED_CONFIG = 1 << 20;
@@ -119,16 +127,22 @@ record Vmlinux(String version, String build, Optional<String> config) {
   private static Vmlinux describe(String name, Bytes bytes) throws IOException {
     Matcher banner = null;
     Optional<String> config = Optional.empty();
+    int banners = 0;
+    int configs = 0;
     int overlap = BANNER_START.length - 1;
     for (long offset = 0; offset < bytes.size(); offset += CHUNK) {
       int length = (int) Math.min(CHUNK + overlap, bytes.size() - offset);
       byte[] chunk = bytes.read(offset, length);
       for (int i = 0; i < length; i++) {
-        if (banner == null && startsWith(chunk, i, BANNER_START)) {
+        if (banner == null && banners < MAX_MENTIONS && startsWith(chunk, i, BANNER_START)) {
+          banners++;
           Matcher matcher = BANNER.matcher(line(bytes, offset + i));
           banner = matcher.matches() ? matcher : null;
-        } else if (config.isEmpty() && startsWith(chunk, i, CONFIG_START)) {
-          config = unpackConfig(bytes, offset + i + CONFIG_START.length - 2);
+        } else if (config.isEmpty()
+            && configs < MAX_MENTIONS
+            && startsWith(chunk, i, CONFIG_START)) {
+          configs++;
+          config = unpackConfig(bytes, offset + i + CONFIG_MARKER);
         }
       }
     }

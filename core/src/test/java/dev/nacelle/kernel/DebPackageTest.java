@@ -126,6 +126,43 @@ class DebPackageTest {
   }
 
   @Test
+  void aConfigurationOfMoreThanAnyKernelHasIsRefused() throws IOException {
+    Path deb =
+        build(
+            "Architecture: amd64",
+            Map.of(
+                "/boot/vmlinuz-6.1.0",
+                KERNEL,
+                "/boot/config-6.1.0",
+                new byte[KernelConfig.MAX_SIZE + 1]));
+    assertTrue(refusal(deb).contains("/boot/config-6.1.0 has 4194305 bytes"), refusal(deb));
+  }
+
+  @Test
+  void morePiecesThanTheHeapShouldHoldAListOfAreRefused() throws IOException {
+    ByteArrayOutputStream tar = new ByteArrayOutputStream();
+    try (TarArchiveOutputStream out = new TarArchiveOutputStream(new GZIPOutputStream(tar))) {
+      for (int i = 0; i <= KernelArchive.MAX_FILES; i++) {
+        out.putArchiveEntry(new TarArchiveEntry("lib/modules/6.1.0/m" + i + ".ko"));
+        out.closeArchiveEntry();
+      }
+    }
+    String message = refusal(data(tar));
+    assertTrue(message.contains("more than 100000 modules"), message);
+  }
+
+  /** A package that dpkg-deb would not build. */
+  private Path data(ByteArrayOutputStream tar) throws IOException {
+    Path deb = directory.resolve("data.deb");
+    try (ArArchiveOutputStream ar = new ArArchiveOutputStream(Files.newOutputStream(deb))) {
+      ar.putArchiveEntry(new ArArchiveEntry("data.tar.gz", tar.size()));
+      ar.write(tar.toByteArray());
+      ar.closeArchiveEntry();
+    }
+    return deb;
+  }
+
+  @Test
   void aFileThatIsNoPackageIsRefused() throws IOException {
     Path file = Files.write(directory.resolve("x.deb"), KERNEL);
     assertTrue(refusal(file).contains("does not start with \"!<arch>\""), refusal(file));
@@ -155,12 +192,7 @@ class DebPackageTest {
       out.write(new byte[1 << 20]);
       out.closeArchiveEntry();
     }
-    Path deb = directory.resolve("long.deb");
-    try (ArArchiveOutputStream ar = new ArArchiveOutputStream(Files.newOutputStream(deb))) {
-      ar.putArchiveEntry(new ArArchiveEntry("data.tar.gz", tar.size()));
-      ar.write(tar.toByteArray());
-      ar.closeArchiveEntry();
-    }
+    Path deb = data(tar);
     assertTrue(refusal(deb).contains("an extended header has more than"), refusal(deb));
   }
 

@@ -154,6 +154,15 @@ class KernelImageTest {
   }
 
   @Test
+  void anLzoBlockThatTheKernelWouldNotUnpackIsRefusedBeforeThereIsRoomForIt() throws IOException {
+    byte[] packed = TestTools.pipe(VMLINUX, "lzop");
+    int headerWithoutName = 38;
+    ByteBuffer.wrap(packed).putInt(headerWithoutName, (256 << 10) + 1);
+    String message = refusal(TestBzImage.of(packed, VMLINUX.length));
+    assertTrue(message.contains("unpack to 0x40001, where 0x40000 may follow"), message);
+  }
+
+  @Test
   void aZstdPayloadCannotTakeTheDiskByClaimingASize() throws IOException {
     byte[] small = TestElf.kernel("6.1.0").build();
     byte[] packed = TestTools.pipe(small, "zstd");

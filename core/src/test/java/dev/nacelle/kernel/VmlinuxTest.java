@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -53,16 +54,45 @@ class VmlinuxTest {
 
   @Test
   void anEmbeddedConfigurationIsRead() throws IOException {
-    ByteArrayOutputStream embedded = new ByteArrayOutputStream();
     // A tool's mention of the marker, then the kernel's own.
-    embedded.writeBytes("IKCFG_ST\37\213 is looked for\0".getBytes(StandardCharsets.ISO_8859_1));
+    byte[] mention = "IKCFG_ST\37\213\10 is looked for\0".getBytes(StandardCharsets.ISO_8859_1);
+    byte[] kernel =
+        TestElf.kernel("6.1.0")
+            .section(".rodata1", mention)
+            .section(".config", embedded("CONFIG_VSOCKETS=y\n"))
+            .build();
+    assertEquals(Optional.of("CONFIG_VSOCKETS=y\n"), inspect(kernel).config());
+  }
+
+  private static byte[] embedded(String config) throws IOException {
+    ByteArrayOutputStream embedded = new ByteArrayOutputStream();
     embedded.writeBytes("IKCFG_ST".getBytes(StandardCharsets.US_ASCII));
     try (GZIPOutputStream gzip = new GZIPOutputStream(embedded)) {
-      gzip.write("CONFIG_VSOCKETS=y\n".getBytes(StandardCharsets.US_ASCII));
+      gzip.write(config.getBytes(StandardCharsets.US_ASCII));
     }
     embedded.writeBytes("IKCFG_ED".getBytes(StandardCharsets.US_ASCII));
-    byte[] kernel = TestElf.kernel("6.1.0").section(".config", embedded.toByteArray()).build();
-    assertEquals(Optional.of("CONFIG_VSOCKETS=y\n"), inspect(kernel).config());
+    return embedded.toByteArray();
+  }
+
+  @Test
+  void afterManyMentionsOfAMarkerItIsNoLongerLookedFor() throws IOException {
+    byte[] marker = "IKCFG_ST\37\213\10 Linux version ".getBytes(StandardCharsets.ISO_8859_1);
+    byte[] config = embedded("CONFIG_VSOCKETS=y\n");
+    for (int mentions : new int[] {15, 16}) {
+      ByteBuffer content = ByteBuffer.allocate(mentions * marker.length + config.length);
+      for (int i = 0; i < mentions; i++) {
+        content.put(marker);
+      }
+      content.put(config);
+      byte[] behind =
+          TestElf.of(Elf64.ET_EXEC)
+              .segment(0x100_0000, content.array(), content.limit())
+              .segment(0x200_0000, TestElf.banner("6.1.0"), 4096)
+              .build();
+      byte[] before = TestElf.kernel("6.1.0").section(".c", content.array()).build();
+      assertEquals(mentions < 16, inspect(before).config().isPresent());
+      assertTrue(refusal(behind).contains("is no Linux kernel"));
+    }
   }
 
   @Test
