@@ -38,9 +38,7 @@ final class AptKernels {
   private final Path aptGet;
   private final List<Path> state;
 
-  /**
-   * {@code sha256} and {@code size} are those of the package file, as the signed lists have them.
-   */
+  /** {@code sha256} is that of the package file, as the signed lists have it. */
   record Candidate(String name, String version, String sha256) {}
 
   /** {@code state}: files and directories that change whenever apt's answers may. */
@@ -134,7 +132,9 @@ final class AptKernels {
   /** Fetches the package into an empty file. */
   void download(Candidate candidate, Path file, Duration deadline) throws IOException {
     long end = System.nanoTime() + deadline.toNanos();
-    Path directory = Files.createTempDirectory(file.getParent(), ".apt-");
+    Path directory = file.resolveSibling(file.getFileName() + ".apt");
+    delete(directory); // left by a process that was killed
+    Files.createDirectory(directory);
     try {
       run(
           List.of(
@@ -163,9 +163,15 @@ final class AptKernels {
       }
       Files.move(deb, file, StandardCopyOption.REPLACE_EXISTING);
     } finally {
+      delete(directory);
+    }
+  }
+
+  private static void delete(Path directory) throws IOException {
+    if (Files.exists(directory)) {
       try (Stream<Path> files = Files.list(directory)) {
         for (Path left : files.toList()) {
-          Files.deleteIfExists(left);
+          Files.delete(left);
         }
       }
       Files.delete(directory);

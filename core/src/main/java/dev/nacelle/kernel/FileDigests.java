@@ -7,8 +7,9 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
 import java.util.Map;
-import java.util.concurrent.TimeUnit;
+import java.util.TreeMap;
 
 /**
  * SHA-256 of files that rarely change, without reading them again: remembered by path, size, inode
@@ -29,12 +30,13 @@ final class FileDigests {
   /** 64 lower-case hexadecimal digits. */
   String sha256(Path file) throws IOException {
     Path real = file.toRealPath();
-    String state = state(real);
-    long lastChange = Files.getLastModifiedTime(real).to(TimeUnit.MILLISECONDS);
-    if (System.currentTimeMillis() - lastChange < SETTLED_MILLIS) {
+    Map<String, Object> state = state(real);
+    long settled = System.currentTimeMillis() - SETTLED_MILLIS;
+    if (state.values().stream()
+        .anyMatch(value -> value instanceof FileTime time && time.toMillis() > settled)) {
       return Sha256.hex(real);
     }
-    String key = Sha256.hex(state.getBytes(StandardCharsets.UTF_8)) + ".sha256";
+    String key = Sha256.hex((real + "\n" + state).getBytes(StandardCharsets.UTF_8)) + ".sha256";
     Path remembered =
         cache.get(
             key,
@@ -48,15 +50,14 @@ final class FileDigests {
     return Files.readString(remembered);
   }
 
-  private static String state(Path real) throws IOException {
+  private static Map<String, Object> state(Path real) throws IOException {
     boolean unix = real.getFileSystem().supportedFileAttributeViews().contains("unix");
-    Map<String, Object> attributes =
+    return new TreeMap<>(
         Files.readAttributes(
             real,
             unix
                 ? "unix:size,lastModifiedTime,ctime,ino,dev"
                 : "size,lastModifiedTime,creationTime",
-            LinkOption.NOFOLLOW_LINKS);
-    return real + "\n" + new java.util.TreeMap<>(attributes);
+            LinkOption.NOFOLLOW_LINKS));
   }
 }

@@ -17,6 +17,11 @@ import java.util.Optional;
 record KernelFacts(
     String version, String build, String packageName, Optional<KernelConfig> config) {
 
+  static KernelFacts of(Vmlinux vmlinux, String packageName, Optional<String> config) {
+    return new KernelFacts(
+        vmlinux.version(), vmlinux.build(), packageName, config.map(KernelConfig::new));
+  }
+
   void write(Path file) throws IOException {
     Files.writeString(
         file,

@@ -22,20 +22,10 @@ final class KernelImage {
    * Linux.
    *
    * @param name what to call the image in errors
+   * @return what it says about itself
    * @throws KernelException when it is no Linux kernel for x86-64, or damaged
    */
-  static void unpack(String name, Bytes image, Path file) throws IOException {
-    if (image.size() > KernelPayload.MAX_UNPACKED) {
-      throw new KernelException(
-          name
-              + " is too large for a kernel: "
-              + image.size()
-              + " bytes; at most "
-              + KernelPayload.MAX_UNPACKED
-              + " are taken",
-          "A kernel with its debug symbols becomes smaller with strip --strip-debug.",
-          null);
-    }
+  static Vmlinux unpack(String name, Bytes image, Path file) throws IOException {
     int length = (int) Math.min(START, image.size());
     ByteBuffer start =
         ByteBuffer.allocate(START)
@@ -51,7 +41,7 @@ final class KernelImage {
     } else {
       throw foreign(name, start);
     }
-    Vmlinux.inspect(name, file);
+    return Vmlinux.inspect(name, file);
   }
 
   private static void copy(Bytes image, Path file) throws IOException {

@@ -13,14 +13,15 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Function;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Makes kernels ready to boot, and keeps everything that took time in a directory of its own.
@@ -53,6 +54,16 @@ public final class KernelStore {
 
   /** A file in hand, and what its bytes are. */
   private record Source(Path file, String sha256) {}
+
+  /** Writes a vmlinux into an empty file, and says what it is. */
+  private interface Unpacker {
+    Vmlinux unpack(Path file) throws IOException;
+  }
+
+  /** Adds what is known of a kernel from elsewhere; refuses one that does not go with that. */
+  private interface Describer {
+    KernelFacts describe(Vmlinux vmlinux) throws IOException;
+  }
 
   /** As {@link #KernelStore(Path, ImageStore)}, with a store of images in the same directory. */
   public KernelStore(Path directory) {
@@ -124,6 +135,15 @@ public final class KernelStore {
           null,
           null);
     }
+    long size = Files.size(file);
+    long limit =
+        ref.scheme() == KernelRef.Scheme.DEB ? DebPackage.MAX_SIZE : KernelPayload.MAX_UNPACKED;
+    if (size > limit) {
+      throw new KernelException(
+          ref + " is too large for a kernel: " + size + " bytes; at most " + limit + " are taken",
+          "A kernel with its debug symbols becomes smaller with strip --strip-debug.",
+          null);
+    }
     String sha256 = digests.sha256(file);
     String pin = ref.sha256();
     if (pin != null && !pin.equals(sha256)) {
@@ -145,7 +165,8 @@ public final class KernelStore {
     }
     Path found =
         names.get(
-            "debian-" + ref.name() + "-" + apt.stateFingerprint(),
+            Sha256.hex((ref + "\n" + apt.stateFingerprint()).getBytes(StandardCharsets.UTF_8))
+                + ".debian",
             file -> {
               AptKernels.Candidate newest = apt.offered(ref.name(), deadline).get(0);
               Files.writeString(
@@ -252,33 +273,68 @@ public final class KernelStore {
       KernelRef ref, String sha256, String source, FileCache.Maker extractor) throws IOException {
     String name = ref.toString();
     Path archive = kernels.get(key(sha256, "zip"), extractor);
-    Path vmlinux =
-        kernels.get(
-            key(sha256, "vmlinux"),
-            file -> {
-              try (KernelArchive open = new KernelArchive(name, archive)) {
-                KernelImage.unpack(name, Bytes.of(open.kernel()), file);
-              }
-            });
+    return resolveVmlinux(
+        ref,
+        sha256,
+        source,
+        archive,
+        file -> {
+          try (KernelArchive open = new KernelArchive(name, archive)) {
+            return KernelImage.unpack(name, Bytes.of(open.kernel()), file);
+          }
+        },
+        found -> {
+          try (KernelArchive open = new KernelArchive(name, archive)) {
+            Set<String> versions = open.moduleVersions();
+            if (!versions.isEmpty() && !versions.contains(found.version())) {
+              throw new KernelException(
+                  name + " has the kernel " + found.version() + " and modules of " + versions,
+                  "Use a package whose modules are those of its kernel.",
+                  null);
+            }
+            return KernelFacts.of(
+                found,
+                open.packageName().orElse(""),
+                open.config(found.version()).or(found::config));
+          }
+        });
+  }
+
+  private ResolvedKernel resolveFile(KernelRef ref, Source source) throws IOException {
+    return resolveVmlinux(
+        ref,
+        source.sha256(),
+        "file " + source.file(),
+        null,
+        file -> {
+          Path image = verified(ref, source, file);
+          try (FileChannel channel = FileChannel.open(image)) {
+            return KernelImage.unpack(ref.toString(), Bytes.of(channel), file);
+          } finally {
+            Files.delete(image);
+          }
+        },
+        found -> KernelFacts.of(found, "", found.config()));
+  }
+
+  private ResolvedKernel resolveVmlinux(
+      KernelRef ref,
+      String sha256,
+      String source,
+      @Nullable Path archive,
+      Unpacker unpacker,
+      Describer describer)
+      throws IOException {
+    AtomicReference<@Nullable Vmlinux> unpacked = new AtomicReference<>();
+    Path vmlinux = kernels.get(key(sha256, "vmlinux"), file -> unpacked.set(unpacker.unpack(file)));
     Path facts =
         kernels.get(
             key(sha256, "facts"),
             file -> {
-              Vmlinux found = Vmlinux.inspect(name, vmlinux);
-              try (KernelArchive open = new KernelArchive(name, archive)) {
-                Set<String> versions = open.moduleVersions();
-                if (!versions.isEmpty() && !versions.contains(found.version())) {
-                  throw new KernelException(
-                      name + " has the kernel " + found.version() + " and modules of " + versions,
-                      "Use a package whose modules are those of its kernel.",
-                      null);
-                }
-                write(
-                    found,
-                    open.packageName().orElse(""),
-                    open.config(found.version()).or(found::config),
-                    file);
-              }
+              Vmlinux found = unpacked.get();
+              // Unpacked before, by who did not come as far as to write this.
+              found = found != null ? found : Vmlinux.inspect(ref.toString(), vmlinux);
+              describer.describe(found).write(file);
             });
     KernelFacts known = KernelFacts.read(facts);
     return new ResolvedKernel(
@@ -290,38 +346,14 @@ public final class KernelStore {
         archive);
   }
 
-  private ResolvedKernel resolveFile(KernelRef ref, Source source) throws IOException {
-    String name = ref.toString();
-    Path vmlinux =
-        kernels.get(
-            key(source.sha256(), "vmlinux"),
-            file -> {
-              Path image = verified(ref, source, file);
-              try (FileChannel channel = FileChannel.open(image)) {
-                KernelImage.unpack(name, Bytes.of(channel), file);
-              } finally {
-                Files.delete(image);
-              }
-            });
-    Path facts =
-        kernels.get(
-            key(source.sha256(), "facts"),
-            file -> {
-              Vmlinux found = Vmlinux.inspect(name, vmlinux);
-              write(found, "", found.config(), file);
-            });
-    return new ResolvedKernel(
-        ref, source.sha256(), "file " + source.file(), KernelFacts.read(facts), vmlinux, null);
-  }
-
   /**
    * A copy beside that file, whose digest is right for certain: the file that was named may be
    * replaced at any time, and what is unpacked from it is kept under the digest.
    */
   private static Path verified(KernelRef ref, Source source, Path beside) throws IOException {
-    Path copy = Files.createTempFile(beside.getParent(), ".", ".source");
+    Path copy = FileCache.temporary(beside, ".source");
     try {
-      Files.copy(source.file(), copy, StandardCopyOption.REPLACE_EXISTING);
+      Files.copy(source.file(), copy);
       if (!Sha256.hex(copy).equals(source.sha256())) {
         throw new KernelException(ref + " changes while it is read", "Try again.", null);
       }
@@ -334,12 +366,6 @@ public final class KernelStore {
 
   private static String key(String sha256, String ending) {
     return sha256 + "." + KERNEL_FORMAT + "." + ending;
-  }
-
-  private static void write(Vmlinux found, String packageName, Optional<String> config, Path file)
-      throws IOException {
-    new KernelFacts(found.version(), found.build(), packageName, config.map(KernelConfig::new))
-        .write(file);
   }
 
   /** As {@link #initramfs(ResolvedKernel, GuestAgentBinary, KernelDemands)}, without demands. */

@@ -112,6 +112,26 @@ class AptKernelsTest {
   }
 
   @Test
+  void aSeriesMayBeAsLongAsAPackagesName() throws IOException {
+    script(
+        aptCache,
+        """
+        [ "$1" = pkgnames ] && echo linux-image-6.12.117+deb12-cloud-amd64-unsigned
+        [ "$1" = show ] && cat <<END
+        Package: linux-image-6.12.117+deb12-cloud-amd64-unsigned
+        Version: 6.12.117-1~deb12u1
+        SHA256: %s
+        END
+        true
+        """
+            .formatted(Sha256.hex(newPackage)));
+    script(aptGet, "cp '" + newPackage + "' new.deb");
+    // The package in its place is of another series, which is seen once it is unpacked.
+    String message = refusal("debian:6.12.117+deb12", LONG);
+    assertTrue(message.contains("that package is 6.1.0-56-cloud-amd64"), message);
+  }
+
+  @Test
   void aPinFindsAnOlderPackage() throws IOException {
     ResolvedKernel kernel = store().resolve(KernelRef.parse("debian:6.1" + pin(oldPackage)));
     assertEquals("6.1.0-9-cloud-amd64", kernel.version());
@@ -201,6 +221,17 @@ class AptKernelsTest {
       child.get().onExit().get();
     }
     assertNothingIsLeft();
+  }
+
+  @Test
+  void whatAKilledDownloadLeftIsRemoved() throws IOException {
+    Path left =
+        Files.createDirectories(
+            directory.resolve(
+                "store/packages/." + Sha256.hex(newPackage) + ".deb.partial.apt/partial"));
+    Files.writeString(left.resolveSibling("left.deb"), "half of it");
+    assertEquals("6.1.0-56-cloud-amd64", store().resolve(KernelRef.parse("debian:6.1")).version());
+    assertFalse(Files.exists(left.getParent()));
   }
 
   @Test

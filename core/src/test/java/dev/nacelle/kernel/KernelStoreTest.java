@@ -11,6 +11,7 @@ import dev.nacelle.Stage;
 import dev.nacelle.image.ImageStore;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.RandomAccessFile;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -199,6 +200,44 @@ class KernelStoreTest {
     Path deb = TestTools.debianPackage(directory, "none", "Architecture: arm64", Map.of());
     refusal(KernelRef.deb(deb));
     assertEquals(Set.of(), filesInStore());
+  }
+
+  @Test
+  void whatAKilledProcessLeftIsRemoved() throws IOException {
+    Path file = file("vmlinux", TestElf.kernel(RELEASE).build());
+    Path kernels = Files.createDirectories(directory.resolve("store/kernels"));
+    Files.writeString(
+        kernels.resolve("." + Sha256.hex(file) + ".2.vmlinux.partial.source"), "half of it");
+    assertEquals(RELEASE, store.resolve(KernelRef.file(file)).version());
+    assertTrue(filesInStore().stream().noneMatch(name -> name.startsWith(".")));
+  }
+
+  @Test
+  void aFileThatIsTooLargeIsRefusedBeforeItIsRead() throws IOException {
+    Path file = file("vmlinux", TestElf.kernel(RELEASE).build());
+    try (RandomAccessFile sparse = new RandomAccessFile(file.toFile(), "rw")) {
+      sparse.setLength(1L << 40);
+    }
+    String message = refusal(KernelRef.file(file));
+    assertTrue(message.contains("too large for a kernel: 1099511627776 bytes"), message);
+    assertTrue(refusal(KernelRef.deb(file)).contains("at most 8589934592 are taken"));
+  }
+
+  @Test
+  void aFileThatWasChangedAMomentAgoIsNotRememberedHoweverOldItClaimsToBe() throws IOException {
+    Path file = file("vmlinux", TestElf.kernel(RELEASE).build());
+    Files.setLastModifiedTime(file, FileTime.fromMillis(1_000_000));
+    store.resolve(KernelRef.file(file));
+    assertTrue(filesInStore().stream().noneMatch(name -> name.endsWith(".sha256")));
+  }
+
+  @Test
+  void factsThatAreMissingAreFoundAgain() throws IOException {
+    Path file = file("vmlinux", TestElf.kernel(RELEASE).build());
+    ResolvedKernel kernel = store.resolve(KernelRef.file(file));
+    Files.delete(kernel.vmlinux().resolveSibling(Sha256.hex(file) + ".2.facts"));
+    ResolvedKernel again = store.resolve(KernelRef.file(file));
+    assertEquals(kernel.version() + kernel.build(), again.version() + again.build());
   }
 
   @Test
