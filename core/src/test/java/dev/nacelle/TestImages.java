@@ -5,10 +5,14 @@ import dev.nacelle.image.ImageRef;
 import dev.nacelle.image.testing.LayoutMaker;
 import dev.nacelle.image.testing.LayoutMaker.Layer;
 import dev.nacelle.image.testing.TarMaker;
+import dev.nacelle.image.testing.Tool;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.SortedSet;
+import java.util.TreeSet;
+import java.util.stream.Stream;
 
 /** Images that tests run. */
 public final class TestImages {
@@ -21,6 +25,52 @@ public final class TestImages {
    * else than the default everywhere.
    */
   public static ImageRef busybox(Path directory) throws IOException {
+    return image(directory, busybox());
+  }
+
+  /**
+   * As {@link #busybox(Path)}, with programs of this machine in {@code /bin}, and the libraries
+   * that they need.
+   *
+   * @param paths programs, and directories of what they load by themselves
+   */
+  public static ImageRef busybox(Path directory, String... paths) throws IOException {
+    TarMaker tar = busybox();
+    SortedSet<Path> files = new TreeSet<>();
+    for (String path : paths) {
+      if (Files.isDirectory(Path.of(path))) {
+        try (Stream<Path> plugins = Files.list(Path.of(path))) {
+          plugins.filter(Files::isRegularFile).forEach(files::add);
+        }
+        continue;
+      }
+      Path program = Path.of(path).toRealPath();
+      files.add(program);
+      tar.symbolicLink("bin/" + Path.of(path).getFileName(), program.toString());
+      for (String word : Tool.run(Path.of("/"), "ldd", path).split("\\s+")) {
+        if (word.startsWith("/")) {
+          files.add(Path.of(word));
+        }
+      }
+    }
+    SortedSet<Path> directories = new TreeSet<>();
+    for (Path file : files) {
+      for (Path parent = file.getParent();
+          parent.getNameCount() > 0 && !parent.equals(Path.of("/bin"));
+          parent = parent.getParent()) {
+        directories.add(parent);
+      }
+    }
+    directories.forEach(parent -> tar.directory(parent.toString().substring(1) + "/"));
+    for (Path file : files) {
+      byte[] content = Files.readAllBytes(file);
+      String name = file.toString().substring(1);
+      tar.add(TarMaker.header('0', name).mode(0755).size(content.length), content);
+    }
+    return image(directory, tar);
+  }
+
+  private static TarMaker busybox() throws IOException {
     byte[] busybox = Files.readAllBytes(BUSYBOX);
     TarMaker tar =
         new TarMaker()
@@ -58,6 +108,10 @@ public final class TestImages {
             "dd")) {
       tar.symbolicLink("bin/" + applet, "busybox");
     }
+    return tar;
+  }
+
+  private static ImageRef image(Path directory, TarMaker tar) throws IOException {
     LayoutMaker layout = new LayoutMaker(directory);
     Layer layer = layout.gzipLayer(tar.finish());
     String config =
