@@ -5,6 +5,7 @@ module dev.nacelle {
   requires aircompressor;
   requires com.fasterxml.jackson.core;
   requires com.fasterxml.jackson.databind;
+  requires com.github.luben.zstd_jni;
   requires com.google.common;
   requires dev.nacelle.proto;
   requires io.grpc.netty;

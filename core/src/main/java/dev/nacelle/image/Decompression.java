@@ -1,26 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.image;
 
-import io.airlift.compress.zstd.ZstdInputStream;
+import dev.nacelle.NacelleException;
+import dev.nacelle.internal.Zstd;
 import java.io.BufferedInputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.Arrays;
 import org.apache.commons.compress.compressors.gzip.GzipCompressorInputStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A layer's tar archive out of its blob. Like container engines it believes the first bytes rather
- * than the media type, which some tools get wrong.
+ * A layer's tar archive out of its blob. As container engines do, it goes by the first bytes alone,
+ * for some tools write the wrong media type: what does not begin as gzip or Zstandard is the
+ * archive itself.
  */
 final class Decompression extends InputStream {
   private static final int BUFFER_SIZE = 1 << 16;
 
-  /** RFC 1952 section 2.3.1, RFC 8878 sections 3.1.1 and 3.1.2 (the first of 16 skippable ones). */
-  private static final byte[] GZIP = {0x1f, (byte) 0x8b};
+  /** RFC 1952 section 2.3.1. */
+  private static final int GZIP = 0x8b1f;
 
-  private static final byte[] ZSTD = {0x28, (byte) 0xb5, 0x2f, (byte) 0xfd};
-  private static final byte[] ZSTD_SKIPPABLE = {0x2a, 0x4d, 0x18};
+  /** RFC 8878 section 3.1.1. */
+  private static final int ZSTD = 0xfd2fb528;
+
+  /** RFC 8878 section 3.1.2: the first of 16. */
+  private static final int ZSTD_SKIPPABLE = 0x184d2a50;
 
   private static final int MAGIC_LENGTH = 4;
 
@@ -40,7 +47,7 @@ final class Decompression extends InputStream {
     this.opener = opener;
   }
 
-  /** The content is no stream of the format in which it begins. */
+  /** The content is no stream of the format in which it begins, or one beyond a limit. */
   static final class CorruptException extends IOException {
     private static final long serialVersionUID = 1L;
 
@@ -49,21 +56,22 @@ final class Decompression extends InputStream {
     }
   }
 
-  /** The unpacked content of a blob. */
-  static InputStream open(VerifyingInputStream blob, String mediaType) throws IOException {
-    BufferedInputStream in = new BufferedInputStream(blob, BUFFER_SIZE);
+  /** The unpacked content of a blob, which stays open when that is closed. */
+  static InputStream open(VerifyingInputStream blob) throws IOException {
+    BufferedInputStream in =
+        new BufferedInputStream(blob, BUFFER_SIZE) {
+          @Override
+          public void close() {}
+        };
     in.mark(MAGIC_LENGTH);
-    byte[] magic = in.readNBytes(MAGIC_LENGTH);
+    byte[] start = Arrays.copyOf(in.readNBytes(MAGIC_LENGTH), MAGIC_LENGTH);
     in.reset();
-    if (startsWith(magic, 0, GZIP)) {
+    int magic = ByteBuffer.wrap(start).order(ByteOrder.LITTLE_ENDIAN).getInt();
+    if ((magic & 0xffff) == GZIP) {
       return new Decompression("gzip", () -> gzip(in));
     }
-    if (startsWith(magic, 0, ZSTD) || startsWith(magic, 1, ZSTD_SKIPPABLE)) {
-      return new Decompression("zstd", () -> new ZstdInputStream(in));
-    }
-    if (MediaTypes.isCompressed(mediaType)) {
-      throw new CorruptException(
-          "its type is " + mediaType + ", but it is neither gzip nor zstd", null);
+    if (magic == ZSTD || (magic & ~0xf) == ZSTD_SKIPPABLE) {
+      return new Decompression("zstd", () -> Zstd.open(in));
     }
     return in;
   }
@@ -74,11 +82,6 @@ final class Decompression extends InputStream {
         .setInputStream(in)
         .setDecompressConcatenated(true)
         .get();
-  }
-
-  private static boolean startsWith(byte[] bytes, int from, byte[] prefix) {
-    int to = from + prefix.length;
-    return bytes.length >= to && Arrays.equals(bytes, from, to, prefix, 0, prefix.length);
   }
 
   @Override
@@ -94,15 +97,20 @@ final class Decompression extends InputStream {
         in = opener.open();
       }
       return in.read(bytes, offset, length);
-    } catch (VerifyingInputStream.SourceException | ImageException e) {
+    } catch (VerifyingInputStream.SourceException | NacelleException e) {
       throw e;
+    } catch (Zstd.WindowException e) {
+      throw new CorruptException("its zstd stream " + e.getMessage(), e);
     } catch (IOException | RuntimeException e) {
       // Decoders report bad content by exceptions of either kind.
       throw new CorruptException("its " + format + " stream is corrupt: " + e.getMessage(), e);
     }
   }
 
-  /** What was read from belongs to somebody else. */
   @Override
-  public void close() {}
+  public void close() throws IOException {
+    if (in != null) {
+      in.close();
+    }
+  }
 }

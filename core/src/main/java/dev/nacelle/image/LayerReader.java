@@ -56,7 +56,7 @@ final class LayerReader {
     try (VerifyingInputStream blob =
         new VerifyingInputStream(source.open(layer), layer, source.toString())) {
       try {
-        apply(blob, layer.mediaType(), diffId, sink);
+        apply(blob, diffId, sink);
       } catch (LayerException e) {
         try {
           // A damaged blob can look like anything; that it is damaged is what helps.
@@ -90,34 +90,38 @@ final class LayerReader {
     }
   }
 
-  private void apply(VerifyingInputStream blob, String mediaType, Digest diffId, Sink sink)
+  private void apply(VerifyingInputStream blob, Digest diffId, Sink sink)
       throws IOException, LayerException {
-    @Nullable TarReader tar = null;
-    String position = "";
-    try {
-      UnpackedInputStream unpacked =
-          new UnpackedInputStream(Decompression.open(blob, mediaType), diffId.algorithm(), budget);
-      tar = new TarReader(unpacked, (int) limits.headerSize().bytes());
-      for (TarEntry entry; (entry = tar.next()) != null; ) {
-        position = ", entry '" + entry + "'";
-        sink.apply(entry, tar.content());
-        position = ", behind entry '" + entry + "'";
-      }
-      tar = null;
+    try (UnpackedInputStream unpacked =
+        new UnpackedInputStream(Decompression.open(blob), diffId.algorithm(), budget)) {
+      readArchive(unpacked, sink);
       sink.endLayer();
-      position = "";
       unpacked.transferTo(OutputStream.nullOutputStream());
       Digest actual = unpacked.digest();
       if (!actual.equals(diffId)) {
         throw new LayerException(
             ": unpacked it has the digest " + actual + ", its diff_id is " + diffId, null);
       }
+    } catch (Decompression.CorruptException | Ext4LimitException e) {
+      throw new LayerException(": " + e.getMessage(), e);
+    }
+  }
+
+  private void readArchive(InputStream unpacked, Sink sink) throws IOException, LayerException {
+    TarReader tar = new TarReader(unpacked, (int) limits.headerSize().bytes());
+    String position = "";
+    try {
+      for (TarEntry entry; (entry = tar.next()) != null; ) {
+        position = ", entry '" + entry + "'";
+        sink.apply(entry, tar.content());
+        position = ", behind entry '" + entry + "'";
+      }
     } catch (TarException
         | Decompression.CorruptException
         | Ext4LimitException
         | IllegalArgumentException e) {
-      String offset = tar == null ? "" : ", at byte " + tar.offset() + " of the archive";
-      throw new LayerException(position + offset + ": " + e.getMessage(), e);
+      throw new LayerException(
+          position + ", at byte " + tar.offset() + " of the archive: " + e.getMessage(), e);
     }
   }
 }

@@ -45,9 +45,4 @@ final class MediaTypes {
     }
     return false;
   }
-
-  /** Whether a layer's type says that it is compressed. */
-  static boolean isCompressed(String layerType) {
-    return layerType.endsWith("gzip") || layerType.endsWith("zstd");
-  }
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kernel;
 
-import io.airlift.compress.zstd.ZstdInputStream;
+import dev.nacelle.NacelleException;
+import dev.nacelle.internal.Zstd;
 import java.io.BufferedInputStream;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
@@ -35,7 +36,7 @@ final class Compressed {
       case "" -> in;
       case ".gz" -> new GZIPInputStream(in, 1 << 16);
       case ".xz" -> new XZInputStream(in, XZ_MEMORY_LIMIT);
-      case ".zst" -> new ZstdInputStream(in);
+      case ".zst" -> Zstd.open(in);
       default ->
           throw new KernelException(
               name + " is compressed in a way that is not supported (gz, xz and zst are)",
@@ -71,7 +72,7 @@ final class Compressed {
       }
       return all;
     } catch (IOException | RuntimeException e) {
-      if (e instanceof KernelException) {
+      if (e instanceof NacelleException) {
         throw e;
       }
       // In memory, so it is the content; decoders report it by exceptions of either kind.

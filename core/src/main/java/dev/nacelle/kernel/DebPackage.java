@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kernel;
 
+import dev.nacelle.NacelleException;
 import java.io.BufferedInputStream;
 import java.io.EOFException;
+import java.io.FilterInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
@@ -54,7 +56,7 @@ final class DebPackage {
   static void extract(String name, Path deb, KernelArchive.Writer writer) throws IOException {
     try (InputStream file = new BufferedInputStream(Files.newInputStream(deb), 1 << 16)) {
       new DebPackage(name, writer).read(file);
-    } catch (KernelException e) {
+    } catch (NacelleException e) {
       throw e;
     } catch (IOException | RuntimeException e) {
       // Whatever the libraries make of a damaged file: they throw exceptions of both kinds.
@@ -78,10 +80,14 @@ final class DebPackage {
     try (ArArchiveInputStream ar = new ArArchiveInputStream(file)) {
       for (ArArchiveEntry member; (member = ar.getNextEntry()) != null; ) {
         if (member.getName().startsWith("control.tar")) {
-          readControl(new Tar(member, ar));
+          try (Tar tar = new Tar(member, ar)) {
+            readControl(tar);
+          }
         } else if (member.getName().startsWith("data.tar")) {
           hasData = true;
-          readData(new Tar(member, ar));
+          try (Tar tar = new Tar(member, ar)) {
+            readData(tar);
+          }
         }
       }
     }
@@ -182,8 +188,18 @@ final class DebPackage {
 
     private final InputStream unpacked;
 
+    /** Closing it leaves the package open. */
     Tar(ArArchiveEntry member, InputStream ar) throws IOException {
-      this(new BoundedInputStream(Compressed.open(member.getName(), ".tar", ar), MAX_SIZE));
+      this(
+          new BoundedInputStream(
+              Compressed.open(member.getName(), ".tar", unclosed(ar)), MAX_SIZE));
+    }
+
+    private static InputStream unclosed(InputStream in) {
+      return new FilterInputStream(in) {
+        @Override
+        public void close() {}
+      };
     }
 
     private Tar(InputStream unpacked) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kernel;
 
+import dev.nacelle.NacelleException;
+import dev.nacelle.internal.Zstd;
 import io.airlift.compress.lz4.Lz4Decompressor;
-import io.airlift.compress.zstd.ZstdDecompressor;
 import java.io.ByteArrayInputStream;
 import java.io.EOFException;
 import java.io.IOException;
@@ -11,10 +12,8 @@ import java.io.OutputStream;
 import java.nio.BufferUnderflowException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.zip.GZIPInputStream;
@@ -96,7 +95,6 @@ final class KernelPayload {
    * Unpacks a payload into an empty file.
    *
    * @param name what to call the bzImage in errors
-   * @param payload may be changed
    * @throws KernelException when the payload is damaged, in an unknown format, or not of the size
    *     it claims
    */
@@ -130,9 +128,14 @@ final class KernelPayload {
         case XZ ->
             copy(in -> new SingleXZInputStream(in, MEMORY_LIMIT), payload, length, file, size);
         case LZ4 -> unpackLz4(payload, length, file, size);
-        case ZSTD -> unpackZstd(payload, length, file, (int) size);
+        case ZSTD -> copy(Zstd::open, payload, length, file, size);
         case LZO -> unpackLzo(payload, length, file, size);
       }
+    } catch (Zstd.WindowException e) {
+      throw new KernelException(
+          name + ": the kernel's " + format + " data " + e.getMessage(),
+          "Pack it with at most zstd --ultra -22, as Linux does.",
+          e);
     } catch (DamagedException e) {
       throw new KernelException(
           name + ": the kernel's " + format + " data is damaged: " + e.getMessage(),
@@ -161,14 +164,18 @@ final class KernelPayload {
       throws DamagedException {
     try {
       return decompressor.open(in);
+    } catch (NacelleException e) {
+      throw e;
     } catch (IOException | RuntimeException e) {
       throw new DamagedException(e);
     }
   }
 
-  private static int read(InputStream in, byte[] buffer) throws DamagedException {
+  private static int read(InputStream in, byte[] buffer) throws IOException {
     try {
       return in.read(buffer);
+    } catch (Zstd.WindowException e) {
+      throw e;
     } catch (IOException | RuntimeException e) {
       throw new DamagedException(e);
     }
@@ -231,39 +238,6 @@ final class KernelPayload {
       return lzop.next(max);
     } catch (IOException | RuntimeException e) {
       throw new DamagedException(e);
-    }
-  }
-
-  /**
-   * One call that has the whole output before it, a mapped file rather than heap, because kernels
-   * are packed with {@code zstd --ultra -22}: their matches reach back 128 MiB, and aircompressor's
-   * streaming decoder keeps 8 MiB. That decoder also refuses frames that announce more, although a
-   * whole-output call needs no window at all; so the announcement, which nothing checksums, is
-   * rewritten (RFC 8878, section 3.1.1.1.2).
-   */
-  private static void unpackZstd(byte[] payload, int length, Path file, int size)
-      throws IOException {
-    boolean hasWindow = length > 5 && (payload[4] & 0x20) == 0;
-    int eightMebibytes = 13 << 3;
-    if (hasWindow && Byte.toUnsignedInt(payload[5]) > eightMebibytes) {
-      payload[5] = (byte) eightMebibytes;
-    }
-    // A mapped file that cannot grow is a fault in the middle of an instruction; better asked
-    // before.
-    long space = Files.getFileStore(file).getUsableSpace();
-    if (space < size) {
-      throw new IOException(
-          "no space for " + size + " bytes in " + file.getParent() + ": " + space + " are free");
-    }
-    try (FileChannel channel =
-        FileChannel.open(file, StandardOpenOption.READ, StandardOpenOption.WRITE)) {
-      ByteBuffer out = channel.map(FileChannel.MapMode.READ_WRITE, 0, size);
-      new ZstdDecompressor().decompress(ByteBuffer.wrap(payload, 0, length), out);
-      requireExactly(out.position(), size);
-    } catch (RuntimeException e) {
-      throw new DamagedException(e);
-    } catch (InternalError e) {
-      throw new IOException("writing to " + file + " failed; the disk may be full", e);
     }
   }
 

@@ -2,6 +2,7 @@
 package dev.nacelle.kernel;
 
 import dev.nacelle.DataSize;
+import dev.nacelle.NacelleException;
 import dev.nacelle.image.OpenImage;
 import dev.nacelle.image.tar.TarEntry;
 import dev.nacelle.image.tar.TarReader;
@@ -116,7 +117,7 @@ final class LinuxKitImage {
             KernelConfig.MAX_SIZE,
             (release, path, text) -> writer.putConfig(release, text));
       }
-    } catch (KernelException e) {
+    } catch (NacelleException e) {
       throw e;
     } catch (IOException | RuntimeException e) {
       // Whatever the libraries make of damaged content: they throw exceptions of both kinds.
@@ -132,7 +133,15 @@ final class LinuxKitImage {
   private static void read(
       String where, InputStream file, Pattern wanted, int maxSize, FileTaker taker)
       throws IOException {
-    InputStream unpacked = new BoundedInputStream(Compressed.openTar(file), MAX_TAR.bytes());
+    try (InputStream unpacked = new BoundedInputStream(Compressed.openTar(file), MAX_TAR.bytes())) {
+      readFiles(where, unpacked, wanted, taker);
+      // Only behind the archive's end does a decompressor see that nothing is missing.
+      unpacked.transferTo(OutputStream.nullOutputStream());
+    }
+  }
+
+  private static void readFiles(String where, InputStream unpacked, Pattern wanted, FileTaker taker)
+      throws IOException {
     TarReader tar = new TarReader(unpacked, MAX_TAR_HEADER);
     for (TarEntry entry; (entry = tar.next()) != null; ) {
       String path = new String(entry.path(), StandardCharsets.UTF_8).replaceFirst("^(\\./|/)+", "");
@@ -146,7 +155,5 @@ final class LinuxKitImage {
         taker.take(matcher.group(1), matcher.groupCount() > 1 ? matcher.group(2) : path, content);
       }
     }
-    // Only behind the archive's end does a decompressor see that nothing is missing.
-    unpacked.transferTo(OutputStream.nullOutputStream());
   }
 }

@@ -79,6 +79,14 @@ class KernelImageTest {
   }
 
   @Test
+  void aKernelThatNeedsALargerWindowIsRefusedForThat() throws IOException {
+    byte[] packed = TestTools.pipe(VMLINUX, "zstd", "--ultra", "-22", "--long=28");
+    String message = refusal(TestBzImage.of(packed, VMLINUX.length));
+    assertTrue(
+        message.contains("ZSTD data needs a window of more than the limit of 128 MiB"), message);
+  }
+
+  @Test
   void anUncompressedKernelIsTakenAsItIs() throws IOException {
     assertArrayEquals(VMLINUX, unpack(VMLINUX));
   }
