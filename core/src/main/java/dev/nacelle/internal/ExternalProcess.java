@@ -22,12 +22,12 @@ import java.util.concurrent.TimeoutException;
  * @param output what it wrote, as far as it was kept
  */
 public record ExternalProcess(int exitCode, String output) {
-  /** PIPE_BUF and the page size of Linux: every pipe holds that much. */
+  /** A page, which a pipe holds even where its user has too many of them (pipe(7)). */
   private static final int MAX_INPUT = 4 << 10;
 
   /**
-   * Runs a program, without stdin; its output is stdout and stderr together. On return and on any
-   * exception it and what it started have ended.
+   * Runs a program, without stdin; its output is stdout and stderr together. On any exception it
+   * and what it started are killed; what it left running when it ended is not known.
    *
    * @param command the program and its arguments, as they are
    * @param directory its working directory

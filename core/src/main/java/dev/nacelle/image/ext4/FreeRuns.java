@@ -41,7 +41,7 @@ final class FreeRuns {
     byLength.add(new Run(start, end - start));
   }
 
-  /** The start of the shortest run of at least that length; null if there is none. */
+  /** So many blocks of the shortest run that has them; null if there is none. */
   @Nullable Run take(long length) {
     Run fit = byLength.ceiling(new Run(0, length));
     if (fit == null) {

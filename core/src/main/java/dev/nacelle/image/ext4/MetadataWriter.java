@@ -79,10 +79,10 @@ final class MetadataWriter {
   }
 
   /** Breadth first and by name: the inodes of a directory's files are next to each other. */
-  private void number(Directory root) throws Ext4LimitException {
+  private void number(Directory root) {
     root.number = Ext4Format.ROOT_INODE;
     inodes.add(root);
-    long next = Ext4Format.FIRST_INODE;
+    int next = Ext4Format.FIRST_INODE;
     for (int i = 0; i < inodes.size(); i++) {
       if (!(inodes.get(i) instanceof Directory directory)) {
         continue;
@@ -92,7 +92,7 @@ final class MetadataWriter {
       for (Map.Entry<FileName, Inode> entry : entries) {
         Inode inode = entry.getValue();
         if (inode.number == 0) {
-          inode.number = (int) next++;
+          inode.number = next++;
           inodes.add(inode);
         }
       }
