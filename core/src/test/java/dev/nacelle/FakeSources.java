@@ -41,7 +41,7 @@ class FakeSources implements Sources {
 
   @Override
   public PruneResult prune(PrunePolicy policy) {
-    return new PruneResult(List.of(), DataSize.bytes(0), DataSize.bytes(0));
+    return new PruneResult(List.of(), DataSize.bytes(0), DataSize.bytes(0), false);
   }
 
   /** An image. */

@@ -58,7 +58,7 @@ final class BlobStore {
     return locks.tryExclusive(IN_USE);
   }
 
-  /** What pruning removes from while {@link #tryPrune} is held. */
+  /** What pruning counts, and removes from while {@link #tryPrune} is held. */
   List<StorePruner.Part> blobParts() {
     return Arrays.stream(Digest.Algorithm.values())
         .map(algorithm -> new StorePruner.Part(PruneResult.Kind.BLOB, cache(algorithm)))

@@ -92,6 +92,11 @@ public record Digest(Algorithm algorithm, String hex) {
   }
 
   /** {@code ALGORITHM:HEX}. */
+  /** The digest itself, 32 or 64 bytes. */
+  byte[] toBytes() {
+    return HexFormat.of().parseHex(hex);
+  }
+
   @Override
   public String toString() {
     return algorithm + ":" + hex;

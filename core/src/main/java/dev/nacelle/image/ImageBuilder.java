@@ -11,28 +11,27 @@ import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.List;
+import java.util.LinkedHashMap;
+import java.util.Map;
 import java.util.UUID;
 import org.jspecify.annotations.Nullable;
 
 /** Unpacks the layers of one image into one ext4 filesystem, in one pass. */
 final class ImageBuilder {
   /** Changes when the same layers would give another filesystem. */
-  static final int FORMAT = 2;
+  static final int FORMAT = 3;
 
   private final BlobSource source;
   private final Manifest manifest;
   private final ImageLimits limits;
-  private final List<Part> parts = new ArrayList<>();
 
-  /**
-   * A part of the image that other images may have in common with it.
-   *
-   * @param layers how many of the first layers it is
-   * @param checkpoint where it is in the filesystem
-   */
-  record Part(int layers, Checkpoint checkpoint) {}
+  /** What other images may have in common with this one, by chain ID. */
+  private final Map<Digest, Checkpoint> parts = new LinkedHashMap<>();
+
+  /** What was written up to the end of the last checkpoint, and what that took, in bytes. */
+  private long covered;
+
+  private long lastCheckpointSize;
 
   /** What another image's filesystem can be built on. */
   @FunctionalInterface
@@ -47,32 +46,45 @@ final class ImageBuilder {
   }
 
   /**
-   * Writes the filesystem.
+   * Writes the filesystem, with a list of the parts that others can be built on.
    *
    * @param base what has the first layers, or null
    * @param done how many layers that is
-   * @return the parts that others can be built on, except for the whole
    * @throws ImageException when a layer is damaged, or not what it should be
    * @throws dev.nacelle.image.ext4.Ext4ImageException when base is damaged
    */
-  List<Part> build(Path file, @Nullable Base base, int done) throws IOException {
+  void build(Path file, @Nullable Base base, int done) throws IOException {
     Ext4Options options = Ext4Options.of(uuid());
     try (Ext4Writer writer =
         base == null ? Ext4Writer.create(file, options) : base.extend(file, options)) {
       if (base != null) {
-        parts.add(new Part(done, writer.checkpoint()));
+        offerPart(writer, done);
       }
       new LayerReader(source, manifest, limits).read(done, layers(writer, done));
+      writer.setBootArea(SharedParts.encode(parts));
       try {
         writer.finish();
       } catch (Ext4LimitException e) {
         throw new ImageException("The image is too large: " + e.getMessage(), null, e);
       }
     }
-    return parts;
   }
 
-  /** Applies layers, with a checkpoint between each two. */
+  /**
+   * Makes a checkpoint where what came since the last one outweighs it, so that all together are no
+   * more than the rest of the filesystem, whatever the layers are.
+   */
+  private void offerPart(Ext4Writer writer, int layers) throws IOException {
+    long before = writer.written();
+    long size = Math.max(writer.checkpointSize(), lastCheckpointSize);
+    if (parts.size() < SharedParts.MAX && before - covered >= size) {
+      parts.put(manifest.chainId(layers), writer.checkpoint());
+      covered = writer.written();
+      lastCheckpointSize = covered - before;
+    }
+  }
+
+  /** Applies layers, and offers what is there between each two. */
   private LayerReader.Sink layers(Ext4Writer writer, int done) {
     LayerApplier applier = new LayerApplier(writer, limits);
     return new LayerReader.Sink() {
@@ -87,7 +99,7 @@ final class ImageBuilder {
       public void endLayer() throws IOException {
         applier.endLayer();
         if (++layers < manifest.layers().size()) {
-          parts.add(new Part(layers, writer.checkpoint()));
+          offerPart(writer, layers);
         }
       }
     };

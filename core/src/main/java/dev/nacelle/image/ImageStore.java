@@ -2,6 +2,7 @@
 package dev.nacelle.image;
 
 import dev.nacelle.DataSize;
+import dev.nacelle.image.ext4.Checkpoint;
 import dev.nacelle.image.ext4.Ext4ImageException;
 import dev.nacelle.image.ext4.Ext4Writer;
 import dev.nacelle.image.registry.Pause;
@@ -32,12 +33,17 @@ import org.jspecify.annotations.Nullable;
  * ImageException and leaves the thread interrupted.
  */
 public final class ImageStore {
+  /** Names of filesystems begin and end with these; the chain ID is between them. */
+  private static final String PREFIX = "v" + ImageBuilder.FORMAT + "-";
+
+  private static final String SUFFIX = ".ext4";
+
   private final ImageLimits limits;
   private final RegistryOptions registries;
   private final Pause pause;
   private final Path directory;
+  private final Path filesystemDirectory;
   private final FileCache filesystems;
-  private final SharedParts parts;
   private final BlobStore blobs;
 
   /** A store with the default limits. */
@@ -73,8 +79,8 @@ public final class ImageStore {
     this.registries = registries;
     this.pause = pause;
     this.directory = directory;
-    this.filesystems = new FileCache(directory.resolve("filesystems"));
-    this.parts = new SharedParts(new FileCache(directory.resolve("parts")), filesystems);
+    this.filesystemDirectory = directory.resolve("filesystems");
+    this.filesystems = new FileCache(filesystemDirectory);
     this.blobs = new BlobStore(directory);
   }
 
@@ -156,7 +162,8 @@ public final class ImageStore {
   /**
    * Removes what was not used for long, or what there is too much of, from the store; and what
    * killed processes left half-made. What a {@linkplain #lease lease} keeps stays, in whatever
-   * process that is; and no blob goes while any process looks up an image of a registry.
+   * process that is; and no blob goes while any process looks up an image of a registry, which the
+   * result tells.
    *
    * <p>An image whose filesystem went is unpacked again when it is next used, from its blobs or,
    * where those went too, from its registry.
@@ -166,18 +173,13 @@ public final class ImageStore {
   public PruneResult prune(PrunePolicy policy) {
     try {
       if (!Files.exists(directory)) {
-        return new PruneResult(List.of(), DataSize.bytes(0), DataSize.bytes(0));
+        return new PruneResult(List.of(), DataSize.bytes(0), DataSize.bytes(0), false);
       }
       try (DirectoryLocks.Held blobsUnused = blobs.tryPrune()) {
-        List<StorePruner.Part> kinds = new ArrayList<>();
+        List<StorePruner.Part> kinds = new ArrayList<>(blobs.blobParts());
         kinds.add(new StorePruner.Part(PruneResult.Kind.FILESYSTEM, filesystems));
         kinds.add(blobs.namePart());
-        if (blobsUnused != null) {
-          kinds.addAll(blobs.blobParts());
-        }
-        PruneResult result = new StorePruner(kinds, policy, Instant.now()).prune();
-        parts.prune();
-        return result;
+        return new StorePruner(kinds, blobsUnused == null, policy, Instant.now()).prune();
       }
     } catch (IOException e) {
       throw new ImageException(
@@ -196,48 +198,61 @@ public final class ImageStore {
   }
 
   private ImageLease resolve(OpenImage open) throws IOException {
-    Manifest image = open.manifest();
-    List<ImageBuilder.Part> built = new ArrayList<>();
-    FileCache.Lease filesystem =
-        filesystems.lease(
-            key(image.chainId()), file -> built.addAll(build(image, open.origin(), file)));
-    try {
-      for (ImageBuilder.Part part : built) {
-        parts.add(image.chainId(part.layers()), image.chainId(), part);
-      }
-    } catch (IOException | RuntimeException e) {
-      filesystem.close();
-      throw e;
-    }
+    FileCache.Lease filesystem = filesystem(open.manifest(), open.origin());
     return new ImageLease(
-        new ResolvedImage(open.ref(), open.digest(), image.config(), filesystem.file()),
+        new ResolvedImage(open.ref(), open.digest(), open.manifest().config(), filesystem.file()),
         filesystem);
   }
 
+  /** A filesystem that lost its end, as with a disk that was not cleanly left, is made anew. */
+  private FileCache.Lease filesystem(Manifest image, ImageOrigin origin) throws IOException {
+    String key = key(image.chainId());
+    for (boolean first = true; ; first = false) {
+      FileCache.Lease lease = filesystems.lease(key, file -> build(image, origin, file));
+      try {
+        Ext4Writer.requireWhole(lease.file());
+        return lease;
+      } catch (IOException | RuntimeException e) {
+        lease.close();
+        if (!first || !(e instanceof Ext4ImageException) || !filesystems.discard(key)) {
+          throw e;
+        }
+      }
+    }
+  }
+
   private static String key(Digest chainId) {
-    return SharedParts.filesystem(chainId.hex());
+    return PREFIX + chainId.hex() + SUFFIX;
+  }
+
+  /** Whether a file of that name is a filesystem with its list of {@link SharedParts}. */
+  static boolean isFilesystem(String name) {
+    return name.startsWith(PREFIX) && name.endsWith(SUFFIX);
   }
 
   /** Unpacks what comes on top of the most layers that are in some filesystem already. */
-  private List<ImageBuilder.Part> build(Manifest image, ImageOrigin origin, Path file)
-      throws IOException {
+  private void build(Manifest image, ImageOrigin origin, Path file) throws IOException {
     int layers = image.layers().size();
+    SharedParts parts = SharedParts.in(filesystemDirectory);
     for (int done = layers - 1; done > 0; done--) {
-      try (Base base = findBase(image.chainId(done))) {
-        if (base != null) {
-          origin.prefetch(image.layers().subList(done, layers));
-          return new ImageBuilder(origin, image, limits).build(file, base.content(), done);
-        }
+      Base base = findBase(image.chainId(done), parts);
+      if (base == null) {
+        continue;
+      }
+      try (base) {
+        origin.prefetch(image.layers().subList(done, layers));
+        new ImageBuilder(origin, image, limits).build(file, base.content(), done);
+        return;
       } catch (Ext4ImageException damaged) {
-        break;
+        filesystems.discard(base.key());
       }
     }
     origin.prefetch(image.layers());
-    return new ImageBuilder(origin, image, limits).build(file, null, 0);
+    new ImageBuilder(origin, image, limits).build(file, null, 0);
   }
 
   /** Something that holds the layers that are wanted, kept from being removed. */
-  private record Base(ImageBuilder.Base content, FileCache.Lease filesystem)
+  private record Base(String key, ImageBuilder.Base content, FileCache.Lease filesystem)
       implements AutoCloseable {
     @Override
     public void close() {
@@ -245,21 +260,35 @@ public final class ImageStore {
     }
   }
 
-  private @Nullable Base findBase(Digest chainId) throws IOException {
-    Optional<FileCache.Lease> whole = filesystems.find(key(chainId));
+  private @Nullable Base findBase(Digest chainId, SharedParts parts) throws IOException {
+    String key = key(chainId);
+    Optional<FileCache.Lease> whole = filesystems.find(key);
     if (whole.isPresent()) {
       Path base = whole.get().file();
-      return new Base((file, options) -> Ext4Writer.extend(base, file, options), whole.get());
+      return new Base(key, (file, options) -> Ext4Writer.extend(base, file, options), whole.get());
     }
-    return parts
-        .find(chainId)
-        .map(
-            part ->
-                new Base(
-                    (file, options) ->
-                        Ext4Writer.extend(
-                            part.filesystem().file(), part.checkpoint(), file, options),
-                    part.filesystem()))
-        .orElse(null);
+    @Nullable String other = parts.find(chainId);
+    return other == null ? null : findPart(other, chainId);
+  }
+
+  private @Nullable Base findPart(String key, Digest chainId) throws IOException {
+    FileCache.Lease lease = filesystems.find(key).orElse(null);
+    if (lease == null) {
+      return null;
+    }
+    try {
+      // Only now it stays what it is.
+      Path base = lease.file();
+      Checkpoint checkpoint = SharedParts.find(base, chainId);
+      if (checkpoint != null) {
+        return new Base(
+            key, (file, options) -> Ext4Writer.extend(base, checkpoint, file, options), lease);
+      }
+    } catch (IOException | RuntimeException e) {
+      lease.close();
+      throw e;
+    }
+    lease.close();
+    return null;
   }
 }

@@ -59,6 +59,9 @@ final class LayerApplier implements LayerReader.Sink {
    */
   private final Set<Directory> cleared = new HashSet<>();
 
+  /** An image whose files all have a label has a few of them, on as many files as there are. */
+  private final Map<ExtendedAttributes, ExtendedAttributes> knownAttributes = new HashMap<>();
+
   private boolean firstLayer;
   private long entries;
   private long metadataBytes;
@@ -224,7 +227,7 @@ final class LayerApplier implements LayerReader.Sink {
     return writer.createSpecialFile(parent, name, attributes, type, major, minor);
   }
 
-  private static InodeAttributes attributes(TarEntry entry) {
+  private InodeAttributes attributes(TarEntry entry) {
     Map<String, byte[]> xattrs = new HashMap<>(entry.xattrs());
     // Engines pass over what the kernel would not take, too: other systems' attributes.
     xattrs
@@ -235,7 +238,7 @@ final class LayerApplier implements LayerReader.Sink {
         entry.uid(),
         entry.gid(),
         entry.modified(),
-        ExtendedAttributes.of(xattrs));
+        knownAttributes.computeIfAbsent(ExtendedAttributes.of(xattrs), same -> same));
   }
 
   private void applyWhiteout(List<FileName> parents, FileName name) {

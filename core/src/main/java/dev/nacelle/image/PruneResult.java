@@ -9,9 +9,12 @@ import java.util.List;
  *
  * @param removed what went
  * @param freed its bytes, and those of what interrupted work had left half-made
- * @param left bytes of the blobs and filesystems that are still there
+ * @param left bytes of the blobs and filesystems that are still there, half-downloaded blobs
+ *     included
+ * @param blobsInUse whether all blobs stayed because some process was looking an image up
  */
-public record PruneResult(List<Removed> removed, DataSize freed, DataSize left) {
+public record PruneResult(
+    List<Removed> removed, DataSize freed, DataSize left, boolean blobsInUse) {
   /** Copies the list. */
   public PruneResult {
     removed = List.copyOf(removed);

@@ -1,106 +1,105 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.image;
 
-import dev.nacelle.image.ImageBuilder.Part;
 import dev.nacelle.image.ext4.Checkpoint;
-import dev.nacelle.internal.FileCache;
+import dev.nacelle.image.ext4.Ext4Writer;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
-import java.time.Instant;
-import java.util.Optional;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /**
- * Which filesystems hold which first layers, and where: a small file for each, named by the layers'
- * chain and the filesystem's. Safe for use from several threads and processes.
+ * Which filesystems hold which first layers besides all of theirs, and where. That stands in the
+ * filesystem itself, in front of its superblock: so it is always about this very file, comes with
+ * it and goes with it.
  */
 final class SharedParts {
-  private static final Pattern NAME =
-      Pattern.compile("v" + ImageBuilder.FORMAT + "-([0-9a-f]{64})\\.([0-9a-f]{64})");
+  /** How many one filesystem can list. */
+  static final int MAX = 25;
 
-  private static final Pattern CONTENT = Pattern.compile("([0-9]{1,10}) ([0-9]{1,9})\n");
-  private static final int MAX_CONTENT = 32;
+  private static final long MAGIC = 0x6e6163656c6c6531L;
+  private static final int CHAIN = 32;
 
-  private final FileCache parts;
-  private final FileCache filesystems;
+  private final Map<Digest, Path> filesystems = new HashMap<>();
 
-  /**
-   * A filesystem that holds what is wanted.
-   *
-   * @param filesystem the finder's to close
-   */
-  record Found(FileCache.Lease filesystem, Checkpoint checkpoint) {}
+  private SharedParts() {}
 
-  /**
-   * @param parts where to keep this
-   * @param filesystems which it is about
-   */
-  SharedParts(FileCache parts, FileCache filesystems) {
-    this.parts = parts;
-    this.filesystems = filesystems;
-  }
-
-  /** The name of a filesystem in its cache. */
-  static String filesystem(String chainHex) {
-    return "v" + ImageBuilder.FORMAT + "-" + chainHex + ".ext4";
-  }
-
-  /** Remembers that a filesystem has a part. */
-  void add(Digest chain, Digest whole, Part part) throws IOException {
-    parts.get(
-        "v" + ImageBuilder.FORMAT + "-" + chain.hex() + "." + whole.hex(),
-        file ->
-            Files.writeString(
-                file, part.checkpoint().tableBlock() + " " + part.checkpoint().inodes() + "\n"));
-  }
-
-  /** Some filesystem with that part. */
-  Optional<Found> find(Digest chain) throws IOException {
-    for (FileCache.Entry entry : parts.entries()) {
-      Matcher name = NAME.matcher(entry.key());
-      if (name.matches() && name.group(1).equals(chain.hex())) {
-        Optional<Found> found = open(entry.key(), name.group(2));
-        if (found.isPresent()) {
-          return found;
-        }
+  /** Looks through the filesystems of a directory, which may come and go meanwhile. */
+  static SharedParts in(Path directory) throws IOException {
+    SharedParts parts = new SharedParts();
+    List<Path> files;
+    try (Stream<Path> list = Files.list(directory)) {
+      files = list.filter(file -> ImageStore.isFilesystem(file.getFileName().toString())).toList();
+    }
+    for (Path file : files) {
+      try {
+        read(file).keySet().forEach(chain -> parts.filesystems.putIfAbsent(chain, file));
+      } catch (NoSuchFileException e) {
+        // Removed meanwhile.
       }
     }
-    return Optional.empty();
+    return parts;
   }
 
-  private Optional<Found> open(String key, String whole) throws IOException {
-    Optional<FileCache.Lease> filesystem = filesystems.find(filesystem(whole));
-    if (filesystem.isEmpty()) {
-      return Optional.empty();
-    }
-    try (FileCache.Lease part = parts.find(key).orElse(null)) {
-      if (part != null && Files.size(part.file()) <= MAX_CONTENT) {
-        Matcher content = CONTENT.matcher(Files.readString(part.file()));
-        if (content.matches()) {
-          Checkpoint checkpoint =
-              new Checkpoint(Long.parseLong(content.group(1)), Integer.parseInt(content.group(2)));
-          return Optional.of(new Found(filesystem.get(), checkpoint));
-        }
-      }
-    } catch (IllegalArgumentException damaged) {
-      // As if it were not there.
-    } catch (IOException | RuntimeException e) {
-      filesystem.get().close();
-      throw e;
-    }
-    filesystem.get().close();
-    return Optional.empty();
+  /** The name of a filesystem that had those layers when it was looked at. */
+  @Nullable String find(Digest chainId) {
+    Path file = filesystems.get(key(chainId));
+    return file == null ? null : file.getFileName().toString();
   }
 
-  /** Forgets the parts of filesystems that are gone. */
-  void prune() throws IOException {
-    parts.removeLeftovers(Instant.MAX);
-    for (FileCache.Entry entry : parts.entries()) {
-      Matcher name = NAME.matcher(entry.key());
-      if (!name.matches() || !filesystems.contains(filesystem(name.group(2)))) {
-        parts.remove(entry);
+  /** Where a filesystem holds those layers; null where it does not. */
+  static @Nullable Checkpoint find(Path filesystem, Digest chainId) throws IOException {
+    return read(filesystem).get(key(chainId));
+  }
+
+  /** All chains take the same room, whatever digest the first layer has. */
+  private static Digest key(Digest chainId) {
+    return Digest.sha256(chainId.toString());
+  }
+
+  /** For {@link Ext4Writer#setBootArea}: at most {@link #MAX}, by chain ID. */
+  static byte[] encode(Map<Digest, Checkpoint> parts) {
+    ByteBuffer out = ByteBuffer.allocate(Ext4Writer.BOOT_AREA);
+    out.putLong(MAGIC).putLong(parts.size());
+    parts.forEach(
+        (chainId, checkpoint) ->
+            out.put(key(chainId).toBytes())
+                .putInt((int) checkpoint.tableBlock())
+                .putInt(checkpoint.inodes()));
+    return out.array();
+  }
+
+  private static Map<Digest, Checkpoint> read(Path filesystem) throws IOException {
+    ByteBuffer in = ByteBuffer.allocate(Ext4Writer.BOOT_AREA);
+    try (FileChannel channel = FileChannel.open(filesystem)) {
+      while (in.hasRemaining() && channel.read(in) >= 0) {
+        // Until it is full.
       }
     }
+    Map<Digest, Checkpoint> parts = new HashMap<>();
+    in.rewind();
+    if (in.getLong() != MAGIC) {
+      return parts;
+    }
+    long count = in.getLong();
+    for (int i = 0; i < Math.min(count, MAX); i++) {
+      byte[] chain = new byte[CHAIN];
+      in.get(chain);
+      long table = Integer.toUnsignedLong(in.getInt());
+      int inodes = in.getInt();
+      try {
+        parts.put(Digest.of(Digest.Algorithm.SHA256, chain), new Checkpoint(table, inodes));
+      } catch (IllegalArgumentException damaged) {
+        return Map.of();
+      }
+    }
+    return parts;
   }
 }

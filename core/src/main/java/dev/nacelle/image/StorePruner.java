@@ -15,8 +15,12 @@ import java.util.List;
 
 /** One pruning of a store. */
 final class StorePruner {
-  /** A file that may go. */
-  private record Candidate(Part part, Entry entry) {}
+  /**
+   * A file that may go.
+   *
+   * @param partial whether it is half-made
+   */
+  private record Candidate(Part part, Entry entry, boolean partial) {}
 
   /** Files of one kind in one directory. */
   record Part(Kind kind, FileCache files) {
@@ -31,6 +35,7 @@ final class StorePruner {
   }
 
   private final List<Part> parts;
+  private final boolean blobsInUse;
   private final PrunePolicy policy;
   private final Instant limit;
   private final List<Removed> removed = new ArrayList<>();
@@ -38,10 +43,12 @@ final class StorePruner {
   private long left;
 
   /**
-   * @param parts what may be removed
+   * @param parts what there is
+   * @param blobsInUse whether blobs are only counted
    */
-  StorePruner(List<Part> parts, PrunePolicy policy, Instant now) {
+  StorePruner(List<Part> parts, boolean blobsInUse, PrunePolicy policy, Instant now) {
     this.parts = parts;
+    this.blobsInUse = blobsInUse;
     this.policy = policy;
     this.limit = before(now, policy.unusedFor().orElse(Duration.ZERO));
   }
@@ -55,19 +62,25 @@ final class StorePruner {
   PruneResult prune() throws IOException {
     List<Candidate> candidates = new ArrayList<>();
     for (Part part : parts) {
-      freed += part.files.removeLeftovers(part.isResumable() ? limit : Instant.MAX);
-      for (Entry entry : part.files.entries()) {
-        candidates.add(new Candidate(part, entry));
-        left += part.countsForTheSize() ? entry.bytes() : 0;
+      if (part.isResumable()) {
+        part.files.partials().forEach(entry -> candidates.add(new Candidate(part, entry, true)));
+      } else {
+        freed += part.files.removePartials();
       }
+      part.files.entries().forEach(entry -> candidates.add(new Candidate(part, entry, false)));
+      part.files.removeMarks();
+    }
+    for (Candidate candidate : candidates) {
+      left += candidate.part.countsForTheSize() ? candidate.entry.bytes() : 0;
     }
     candidates.sort(Comparator.comparing(candidate -> candidate.entry.lastUsed()));
     for (Candidate candidate : candidates) {
-      if (isTooOld(candidate) || isTooMuch(candidate)) {
+      boolean kept = blobsInUse && candidate.part.kind == Kind.BLOB;
+      if (!kept && (isTooOld(candidate) || isTooMuch(candidate))) {
         remove(candidate);
       }
     }
-    return new PruneResult(removed, DataSize.bytes(freed), DataSize.bytes(left));
+    return new PruneResult(removed, DataSize.bytes(freed), DataSize.bytes(left), blobsInUse);
   }
 
   private boolean isTooOld(Candidate candidate) {
@@ -81,9 +94,15 @@ final class StorePruner {
 
   private void remove(Candidate candidate) throws IOException {
     Part part = candidate.part;
-    long bytes = part.files.remove(candidate.entry).orElse(-1);
+    long bytes =
+        (candidate.partial
+                ? part.files.removePartial(candidate.entry)
+                : part.files.remove(candidate.entry))
+            .orElse(-1);
     if (bytes >= 0) {
-      removed.add(new Removed(part.kind, candidate.entry.key(), DataSize.bytes(bytes)));
+      if (!candidate.partial) {
+        removed.add(new Removed(part.kind, candidate.entry.key(), DataSize.bytes(bytes)));
+      }
       freed += bytes;
       left -= part.countsForTheSize() ? bytes : 0;
     }

@@ -307,36 +307,90 @@ public final class FileCache {
   }
 
   /**
-   * Removes what is half-made and nobody is at work on: what makers left that were killed, and what
-   * {@link #resume} could have gone on with.
+   * Removes an entry that was found to be damaged, unless it is leased by this or another process.
    *
-   * @param before what was written to later than that stays
-   * @return the bytes that it had
+   * @return whether it is gone
    */
-  public long removeLeftovers(Instant before) throws IOException {
-    long bytes = 0;
+  public boolean discard(String key) throws IOException {
+    Path file = file(key);
+    DirectoryLocks.Held lock = locks.tryExclusive(key);
+    if (lock == null) {
+      return false;
+    }
+    try (lock) {
+      Files.deleteIfExists(file);
+      Files.deleteIfExists(mark(key));
+      return true;
+    }
+  }
+
+  /**
+   * What is half-made, be it in the making or what {@link #resume} could go on with; its time is
+   * that of its last change.
+   */
+  public List<Entry> partials() throws IOException {
+    List<Entry> partials = new ArrayList<>();
     for (Path file : files()) {
       String name = file.getFileName().toString();
-      if (name.startsWith(".") && name.endsWith(MARK)) {
-        removeMark(file);
-      } else if (name.startsWith(".") && name.endsWith(PARTIAL)) {
-        String key = name.substring(1, name.length() - PARTIAL.length());
-        DirectoryLocks.Held maker = locks.tryExclusive(makerOf(key));
-        if (maker != null) {
-          try (maker) {
-            if (Files.exists(file)
-                && !Files.getLastModifiedTime(file).toInstant().isAfter(before)) {
-              long size = Files.size(file);
-              bytes += Files.deleteIfExists(file) ? size : 0;
-            }
-          }
+      if (name.startsWith(".") && name.endsWith(PARTIAL)) {
+        try {
+          BasicFileAttributes attributes = Files.readAttributes(file, BasicFileAttributes.class);
+          String key = name.substring(1, name.length() - PARTIAL.length());
+          Instant changed = attributes.lastModifiedTime().toInstant();
+          partials.add(new Entry(key, attributes.size(), changed));
+        } catch (NoSuchFileException e) {
+          // Finished or removed meanwhile.
         }
       }
+    }
+    return partials;
+  }
+
+  /**
+   * Removes something half-made, unless somebody is at work on it, was since, or it is gone.
+   *
+   * @return the bytes that it had, or nothing when it was not removed
+   */
+  public OptionalLong removePartial(Entry entry) throws IOException {
+    DirectoryLocks.Held maker = locks.tryExclusive(makerOf(entry.key()));
+    if (maker == null) {
+      return OptionalLong.empty();
+    }
+    try (maker) {
+      Path file = partial(entry.key());
+      boolean unchanged =
+          Files.exists(file)
+              && Files.size(file) == entry.bytes()
+              && Files.getLastModifiedTime(file).toInstant().equals(entry.lastUsed());
+      return unchanged && Files.deleteIfExists(file)
+          ? OptionalLong.of(entry.bytes())
+          : OptionalLong.empty();
+    }
+  }
+
+  /**
+   * Removes everything half-made that nobody is at work on: what makers left that were killed.
+   *
+   * @return the bytes that it had
+   */
+  public long removePartials() throws IOException {
+    long bytes = 0;
+    for (Entry partial : partials()) {
+      bytes += removePartial(partial).orElse(0);
     }
     return bytes;
   }
 
-  /** What marks the use of an entry that is gone. */
+  /** Removes what says of entries that are gone when they were used. */
+  public void removeMarks() throws IOException {
+    for (Path file : files()) {
+      String name = file.getFileName().toString();
+      if (name.startsWith(".") && name.endsWith(MARK)) {
+        removeMark(file);
+      }
+    }
+  }
+
   private void removeMark(Path mark) throws IOException {
     String name = mark.getFileName().toString();
     String key = name.substring(1, name.length() - MARK.length());

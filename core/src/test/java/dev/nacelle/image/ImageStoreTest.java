@@ -10,6 +10,7 @@ import static dev.nacelle.image.testing.LayoutMaker.digest;
 import static dev.nacelle.image.testing.LayoutMaker.gzip;
 import static dev.nacelle.image.testing.LayoutMaker.with;
 import static java.nio.charset.StandardCharsets.UTF_8;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
@@ -28,8 +29,11 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
@@ -182,7 +186,8 @@ class ImageStoreTest {
    */
   private List<TreeListing> siblings() throws IOException {
     byte[] first = new TarMaker().file("a", "1").file("d/b", "1").file("d/c", "1").finish();
-    byte[] second = new TarMaker().file("e", "2").file("d/.wh.c", "").file("d/b", "2").finish();
+    byte[] second =
+        new TarMaker().file("e", "2".repeat(20_000)).file("d/.wh.c", "").file("d/b", "2").finish();
     Layer bottom = layout.layer(TAR, first, first);
     Layer middle = layout.layer(TAR, second, second);
     Layer x = layout.gzipLayer(new TarMaker().file(".wh.a", "").file("e", "much more").finish());
@@ -231,39 +236,117 @@ class ImageStoreTest {
     assertEquals("", expected.get(2).differences(tree(z.get())));
   }
 
-  @Test
-  void damagedPartsArePassedOver() throws IOException {
-    byte[] first = tar("a", "1");
-    layout.tag(
-        layout.image(AMD64, layout.gzipLayer(first), layout.gzipLayer(tar("b", "2"))), "one");
-    layout.tag(
-        layout.image(AMD64, layout.gzipLayer(first), layout.gzipLayer(tar("c", "3"))), "other");
-    Path whole = store.resolve(tagged("one")).filesystem();
-    try (Stream<Path> parts = Files.list(temp.resolve("store/parts"))) {
-      Path part = parts.filter(file -> file.toString().contains("/v")).findFirst().orElseThrow();
-      Tool.run(temp, "chmod", "u+w", part.toString());
-      for (String content : List.of("", "1", "4294967296 11\n", "4000000000 11\n", "0 11\n")) {
-        Files.writeString(part, content);
-        Path built = store.resolve(tagged("other")).filesystem();
-        assertEquals(Set.of("", "a", "c"), paths(store.resolve(tagged("other"))));
-        Files.delete(built);
-      }
+  /** Two images with the first layer in common, of which the first is in the store. */
+  private Path firstOfTwo() throws IOException {
+    Layer first = layout.gzipLayer(tar("a", "1".repeat(100_000)));
+    layout.tag(layout.image(AMD64, first, layout.gzipLayer(tar("b", "2"))), "one");
+    layout.tag(layout.image(AMD64, first, layout.gzipLayer(tar("c", "3"))), "other");
+    return store.resolve(tagged("one")).filesystem();
+  }
+
+  private static void overwrite(Path file, long offset, byte[] bytes) throws IOException {
+    Tool.run(file.getParent(), "chmod", "u+w", file.toString());
+    try (FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
+      channel.write(ByteBuffer.wrap(bytes), offset);
     }
-    Files.delete(whole);
-    assertEquals(Set.of("", "a", "c"), paths(store.resolve(tagged("other"))));
   }
 
   @Test
-  void aDamagedFilesystemOfTheFirstLayersIsPassedOver() throws IOException {
+  void damagedListsOfPartsArePassedOver() throws IOException {
+    Path whole = firstOfTwo();
+    byte[] list = Arrays.copyOf(Files.readAllBytes(whole), 1024);
+    for (int at : new int[] {0, 15, 16, 40, 48, 50, 52}) {
+      byte[] damaged = list.clone();
+      damaged[at] ^= 0x55;
+      if (Files.exists(whole)) {
+        overwrite(whole, 0, damaged);
+      }
+      Path built = store.resolve(tagged("other")).filesystem();
+      assertEquals(Set.of("", "a", "c"), paths(store.resolve(tagged("other"))));
+      Files.delete(built);
+    }
+  }
+
+  @Test
+  void aPartThatCannotBeReadGoesWithItsFilesystem() throws IOException {
+    Path whole = firstOfTwo();
+    int table = ByteBuffer.wrap(Files.readAllBytes(whole)).getInt(48);
+    overwrite(whole, table * 4096L, new byte[4096]);
+
+    assertEquals(Set.of("", "a", "c"), paths(store.resolve(tagged("other"))));
+    assertFalse(Files.exists(whole));
+    assertEquals(Set.of("", "a", "b"), paths(store.resolve(tagged("one"))));
+  }
+
+  @Test
+  void aFilesystemThatWasMadeAnewIsNotReadWhereTheOldOneHadItsParts() throws IOException {
+    Layer first = layout.gzipLayer(tar("a", "1".repeat(100_000)));
+    Layer second =
+        layout.gzipLayer(new TarMaker().file(".wh.a", "").file("b", "2".repeat(100_000)).finish());
+    layout.tag(layout.image(AMD64, first, second), "base");
+    layout.tag(layout.image(AMD64, first, second, layout.gzipLayer(tar("c", "3"))), "one");
+    layout.tag(layout.image(AMD64, first, second, layout.gzipLayer(tar("d", "4"))), "other");
+    Path whole = store.resolve(tagged("one")).filesystem();
+    int old = ByteBuffer.wrap(Files.readAllBytes(whole)).getInt(48 + 40);
+    Files.delete(whole);
+    // The same layers again, but from where nothing is left of the removed file.
+    Path base = store.resolve(tagged("base")).filesystem();
+    store.resolve(tagged("one"));
+    Files.delete(base);
+    assertNotEquals(old, ByteBuffer.wrap(Files.readAllBytes(whole)).getInt(48));
+
+    assertEquals(Set.of("", "b", "d"), paths(store.resolve(tagged("other"))));
+    assertTrue(Files.exists(whole), "it was read, and found good");
+  }
+
+  @Test
+  void layersThatWeighLessThanTheTreeBelowThemMakeNoFilesystemGrow() throws IOException {
+    TarMaker directories = new TarMaker();
+    for (int i = 0; i < 500; i++) {
+      directories.directory("d" + i + "/");
+    }
+    List<Layer> layers = new ArrayList<>(List.of(layout.gzipLayer(directories.finish())));
+    layout.tag(layout.image(AMD64, layers.get(0)), "alone");
+    for (int i = 0; i < 50; i++) {
+      layers.add(layout.gzipLayer(tar("f" + i, "1")));
+    }
+    layout.tag(layout.image(AMD64, layers.toArray(Layer[]::new)), "many");
+
+    long alone =
+        Files.size(new ImageStore(temp.resolve("other")).resolve(tagged("alone")).filesystem());
+    long many = Files.size(store.resolve(tagged("many")).filesystem());
+    assertTrue(many < alone + 50 * 4096 + 100_000, many + " and " + alone);
+  }
+
+  @Test
+  void aDamagedFilesystemOfTheFirstLayersIsPassedOverAndRemoved() throws IOException {
     Layer first = layout.gzipLayer(tar("a", "1"));
     layout.tag(layout.image(AMD64, first), "base");
     layout.tag(layout.image(AMD64, first, layout.gzipLayer(tar("b", "2"))), "whole");
-    Path base = store.resolve(ImageRef.parse("oci:" + layout.directory() + ":base")).filesystem();
+    Path base = store.resolve(tagged("base")).filesystem();
     Tool.run(temp, "chmod", "u+w", base.toString());
     Files.write(base, new byte[100_000]);
 
-    ref = ImageRef.parse("oci:" + layout.directory() + ":whole");
-    assertEquals(Set.of("", "a", "b"), paths(store.resolve(ref)));
+    assertEquals(Set.of("", "a", "b"), paths(store.resolve(tagged("whole"))));
+    assertFalse(Files.exists(base));
+  }
+
+  @Test
+  void aFilesystemThatLostItsEndIsMadeAnewUnlessItIsInUse() throws IOException {
+    layout.add(layout.image(AMD64, layout.gzipLayer(tar("a", "1".repeat(100_000)))));
+    Path whole = store.resolve(ref).filesystem();
+    byte[] content = Files.readAllBytes(whole);
+    Tool.run(temp, "truncate", "-s", "-4096", whole.toString());
+    assertEquals(whole, store.resolve(ref).filesystem());
+    assertArrayEquals(content, Files.readAllBytes(whole));
+
+    try (ImageLease lease = store.lease(ref, Platform.LINUX_AMD64, PullPolicy.MISSING)) {
+      Tool.run(temp, "truncate", "-s", "-4096", whole.toString());
+      String message = String.valueOf(fault().getMessage());
+      assertTrue(message.contains("its superblock says " + content.length), message);
+      assertTrue(Files.exists(lease.image().filesystem()));
+    }
+    assertArrayEquals(content, Files.readAllBytes(store.resolve(ref).filesystem()));
   }
 
   @Test

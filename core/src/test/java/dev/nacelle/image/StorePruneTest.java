@@ -14,6 +14,7 @@ import dev.nacelle.image.testing.MountedImage;
 import dev.nacelle.image.testing.TarMaker;
 import dev.nacelle.image.testing.Tool;
 import dev.nacelle.internal.DirectoryLocks;
+import dev.nacelle.internal.FileCache;
 import dev.nacelle.internal.OtherProcess;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -197,9 +198,35 @@ class StorePruneTest {
       assertTrue(inUse != null);
       PruneResult result = store.prune(PrunePolicy.everything());
       assertTrue(result.removed().stream().allMatch(removed -> removed.kind() == Kind.NAME));
+      assertTrue(result.blobsInUse());
+      assertTrue(result.left().bytes() > 0, "they count");
+      assertEquals(
+          result.left(), store.prune(PrunePolicy.downTo(DataSize.bytes(0))).left(), "and stay");
     }
     assertEquals(before - 1, files().size());
     assertTrue(store.prune(PrunePolicy.everything()).removed().size() >= 3);
+  }
+
+  @Test
+  void aDownloadThatCanGoOnStaysUntilItsTurnComes() throws IOException {
+    BlobStore blobs = new BlobStore(directory);
+    Digest broken = Digest.sha256("broken off");
+    FileCache.Maker download =
+        file -> {
+          Files.write(file, new byte[1000]);
+          throw new IOException("broken off");
+        };
+    assertThrows(IOException.class, () -> blobs.get(broken, download));
+    ResolvedImage old = store.resolve(ref(0));
+    age(old, Duration.ofDays(1));
+
+    PruneResult result = store.prune(PrunePolicy.downTo(DataSize.bytes(1000)));
+    assertEquals(Set.of(name(old)), names(result));
+    assertEquals(DataSize.bytes(1000), result.left());
+    assertEquals(1, files().size());
+    assertEquals(
+        DataSize.bytes(1000), store.prune(PrunePolicy.downTo(DataSize.bytes(999))).freed());
+    assertEquals(List.of(), files());
   }
 
   @Test

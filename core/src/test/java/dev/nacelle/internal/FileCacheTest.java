@@ -208,7 +208,7 @@ class FileCacheTest {
   void whatAKilledMakerLeftIsNeitherBelievedNorInTheWay() throws Exception {
     try (OtherProcess peer = OtherProcess.start(Peer.class, directory, "make", "key")) {
       assertEquals("making", peer.read());
-      assertEquals(0, cache.removeLeftovers(Instant.MAX));
+      assertEquals(0, cache.removePartials());
       peer.kill();
     }
     assertEquals(List.of(), cache.entries());
@@ -221,12 +221,12 @@ class FileCacheTest {
       assertEquals("making", peer.read());
       peer.kill();
     }
-    assertEquals(4, cache.removeLeftovers(Instant.MAX));
+    assertEquals(4, cache.removePartials());
     assertEquals(List.of(".locks"), names());
   }
 
   @Test
-  void whatCanBeResumedStaysUntilItIsOld() throws IOException {
+  void whatCanBeResumedStaysUntilItIsRemoved() throws IOException {
     FileCache.Maker attempt =
         file -> {
           Files.writeString(file, Files.readString(file) + "x");
@@ -235,12 +235,14 @@ class FileCacheTest {
           }
         };
     assertThrows(IOException.class, () -> cache.resume("key", attempt));
-    assertEquals(0, cache.removeLeftovers(Instant.EPOCH));
+    Entry before = cache.partials().get(0);
+    assertEquals(1, before.bytes());
     assertThrows(IOException.class, () -> cache.resume("key", attempt));
+    assertEquals(OptionalLong.empty(), cache.removePartial(before), "it was written to since");
     assertEquals("xxx", Files.readString(cache.resume("key", attempt)));
 
     assertThrows(IOException.class, () -> cache.resume("other", attempt));
-    assertEquals(1, cache.removeLeftovers(Instant.MAX));
+    assertEquals(1, cache.removePartials());
   }
 
   @Test

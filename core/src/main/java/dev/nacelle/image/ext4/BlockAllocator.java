@@ -40,6 +40,9 @@ final class BlockAllocator {
   /** No block from here on was handed out. */
   private long next;
 
+  /** How many blocks were handed out or taken so far, those that are free again included. */
+  private long handedOut;
+
   /** The next place of a superblock's copy, or the end of the largest filesystem. */
   private long barrier;
 
@@ -49,6 +52,10 @@ final class BlockAllocator {
 
   long next() {
     return next;
+  }
+
+  long handedOut() {
+    return handedOut;
   }
 
   /**
@@ -63,6 +70,7 @@ final class BlockAllocator {
   }
 
   private Run handOut(Run run) {
+    handedOut += run.length();
     if (checkpoint != null) {
       checkpoint.add(run);
     }
@@ -108,6 +116,7 @@ final class BlockAllocator {
       throw new Ext4ImageException("a file has blocks that are not its own");
     }
     bump(run.length());
+    handedOut += run.length();
   }
 
   void free(Run run) {

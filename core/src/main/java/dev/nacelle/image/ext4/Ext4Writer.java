@@ -6,6 +6,7 @@ import java.io.ByteArrayInputStream;
 import java.io.Closeable;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Path;
 import java.time.Instant;
@@ -41,11 +42,22 @@ import org.jspecify.annotations.Nullable;
  * (not from content) the image is of no use.
  */
 public final class Ext4Writer implements Closeable {
+  /** Bytes in front of the superblock, which ext4 leaves to boot loaders (super.rst). */
+  public static final int BOOT_AREA = Ext4Format.SUPERBLOCK_OFFSET;
+
+  /** What an inode takes of its directory, for a name of a usual length. */
+  private static final int DIRECTORY_ENTRY = 32;
+
   private final Ext4Options options;
   private final ImageFile file;
   private final BlockAllocator allocator = new BlockAllocator();
   private Directory root;
   private boolean finished;
+
+  /** Of the tree as it is, for {@link #checkpointSize}. */
+  private long inodes = 1;
+
+  private long directories = 1;
 
   private Ext4Writer(Path path, Ext4Options options) throws IOException {
     this.options = options;
@@ -97,11 +109,24 @@ public final class Ext4Writer implements Closeable {
           writer.file.copyBlocks(from, run);
         }
         writer.root = tree.root();
+        writer.inodes = tree.inodes();
+        writer.directories = tree.directories();
         return writer;
       } catch (IOException | RuntimeException e) {
         writer.close();
         throw e;
       }
+    }
+  }
+
+  /**
+   * Checks that an image file is as long as its superblock says; nothing else of it is read.
+   *
+   * @throws Ext4ImageException when it is not, or no finished image of a writer's
+   */
+  public static void requireWhole(Path image) throws IOException {
+    try (FileChannel channel = FileChannel.open(image)) {
+      TreeReader.readGeometry(channel);
     }
   }
 
@@ -261,7 +286,9 @@ public final class Ext4Writer implements Closeable {
     while (!pending.isEmpty()) {
       Inode inode = pending.pop();
       inode.links--;
+      inodes -= inode.links == 0 ? 1 : 0;
       if (inode instanceof Directory directory) {
+        directories--;
         Collection<Inode> children = directory.entries().values();
         children.forEach(pending::push);
         if (!children.isEmpty()) {
@@ -279,7 +306,7 @@ public final class Ext4Writer implements Closeable {
    * and with it all content that there is: blocks of files that are removed later are not used
    * again. The finished image does not show that: these blocks are free in it.
    *
-   * <p>This takes 256 bytes of the image for each inode and a block or more for each directory.
+   * <p>{@link #checkpointSize} says what that takes.
    *
    * @return for other images to start from, once this one is finished
    */
@@ -289,6 +316,37 @@ public final class Ext4Writer implements Closeable {
     Checkpoint checkpoint = new MetadataWriter(options, allocator, file).writeCheckpoint(root);
     allocator.endCheckpoint();
     return checkpoint;
+  }
+
+  /**
+   * About how many bytes of the image a checkpoint would take now, at least a block for each
+   * directory; trees of extents and blocks of attributes, of which most images have few, come on
+   * top.
+   */
+  public long checkpointSize() {
+    return directories * Ext4Format.BLOCK_SIZE + inodes * (Ext4Format.INODE_SIZE + DIRECTORY_ENTRY);
+  }
+
+  /**
+   * How many bytes of blocks were filled so far: with content, also what was removed since or came
+   * from a base, and with checkpoints.
+   */
+  public long written() {
+    return allocator.handedOut() * Ext4Format.BLOCK_SIZE;
+  }
+
+  /**
+   * Fills the part of the image that is not the filesystem's.
+   *
+   * @param bytes at most {@link #BOOT_AREA} bytes
+   */
+  public void setBootArea(byte[] bytes) throws IOException {
+    requireUnfinished();
+    if (bytes.length > BOOT_AREA) {
+      throw new IllegalArgumentException(bytes.length + " bytes for a boot area");
+    }
+    file.seek(0);
+    file.write(ByteBuffer.wrap(bytes));
   }
 
   /** Writes the rest; nothing can be changed afterwards. The caller forces it to the disk. */
@@ -301,7 +359,10 @@ public final class Ext4Writer implements Closeable {
   private <T extends Inode> T add(Directory parent, FileName name, T inode) {
     requireFree(parent, name);
     parent.put(name, inode);
-    inode.links++;
+    if (inode.links++ == 0) {
+      inodes++;
+      directories += inode instanceof Directory ? 1 : 0;
+    }
     return inode;
   }
 

@@ -202,11 +202,16 @@ public final class ExtendedAttributes implements Comparable<ExtendedAttributes> 
     return entries.isEmpty() ? NONE : new ExtendedAttributes(List.copyOf(entries));
   }
 
-  private static void readEntries(ByteBuffer area, int start, int offsetBase, List<Entry> entries) {
+  private static void readEntries(ByteBuffer area, int start, int offsetBase, List<Entry> entries)
+      throws Ext4ImageException {
     for (int at = start; area.getInt(at) != 0; ) {
       byte[] name = new byte[Byte.toUnsignedInt(area.get(at))];
       int valueStart = offsetBase + Short.toUnsignedInt(area.getShort(at + 2));
-      byte[] value = new byte[Math.min(area.getInt(at + 8), area.limit())];
+      int valueLength = area.getInt(at + 8);
+      if (valueLength < 0 || valueLength > area.limit()) {
+        throw new Ext4ImageException("an extended attribute has " + valueLength + " bytes");
+      }
+      byte[] value = new byte[valueLength];
       area.get(at + ENTRY_HEADER, name).get(valueStart, value);
       entries.add(new Entry(area.get(at + 1), name, value));
       at += ENTRY_HEADER + Ext4Format.align4(name.length);

@@ -108,7 +108,11 @@ final class ExtentTree {
       throws IOException {
     int count = Short.toUnsignedInt(node.getShort(2));
     int depth = node.getShort(6);
-    if (node.getShort(0) != (short) MAGIC || depth < 0 || depth > maxDepth) {
+    // An empty block is one that no writer makes, and many of them could take for ever.
+    if (node.getShort(0) != (short) MAGIC
+        || depth < 0
+        || depth > maxDepth
+        || (count == 0 && node.limit() == BLOCK_SIZE)) {
       throw new Ext4ImageException("a node of an extent tree is none");
     }
     for (int at = HEADER; at < HEADER + count * ENTRY; at += ENTRY) {

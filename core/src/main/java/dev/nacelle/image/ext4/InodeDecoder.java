@@ -3,6 +3,7 @@ package dev.nacelle.image.ext4;
 
 import java.nio.ByteBuffer;
 import java.time.Instant;
+import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /** What {@link InodeEncoder} wrote, field by field; offsets are those of inodes.rst. */
@@ -40,7 +41,21 @@ final class InodeDecoder {
     return Integer.toUnsignedLong(raw.getInt(0x68));
   }
 
-  InodeAttributes attributes(@Nullable ByteBuffer attributeBlock) throws Ext4ImageException {
+  /**
+   * All but type and content.
+   *
+   * @param known where to find extended attributes that are equal, and to put others
+   */
+  InodeAttributes attributes(
+      @Nullable ByteBuffer attributeBlock, Map<ExtendedAttributes, ExtendedAttributes> known)
+      throws Ext4ImageException {
+    ExtendedAttributes extended =
+        ExtendedAttributes.read(
+            raw.slice(
+                    Ext4Format.CLASSIC_INODE_SIZE + Ext4Format.EXTRA_INODE_SIZE,
+                    ExtendedAttributes.INODE_AREA)
+                .order(raw.order()),
+            attributeBlock);
     int extraTime = raw.getInt(0x88);
     long seconds = raw.getInt(0x10) + ((extraTime & 3L) << 32);
     return new InodeAttributes(
@@ -48,12 +63,7 @@ final class InodeDecoder {
         uint16(0x2) | (uint16(0x78) << 16),
         uint16(0x18) | (uint16(0x7A) << 16),
         Instant.ofEpochSecond(seconds, extraTime >>> 2),
-        ExtendedAttributes.read(
-            raw.slice(
-                    Ext4Format.CLASSIC_INODE_SIZE + Ext4Format.EXTRA_INODE_SIZE,
-                    ExtendedAttributes.INODE_AREA)
-                .order(raw.order()),
-            attributeBlock));
+        known.computeIfAbsent(extended, same -> same));
   }
 
   private long uint16(int offset) {

@@ -98,7 +98,9 @@ final class Superblock {
         || inodesPerGroup <= 0
         || inodesPerGroup > Ext4Format.MAX_INODES_PER_GROUP
         || used < 0
-        || used > groups * inodesPerGroup) {
+        || used > groups * inodesPerGroup
+        || used > blocks * Ext4Format.INODES_PER_BLOCK
+        || used > Integer.MAX_VALUE - Ext4Format.FIRST_INODE) {
       throw new Ext4ImageException("this is no image of this writer's");
     }
     return new Geometry(new Layout(blocks, (int) groups, inodesPerGroup), (int) used);

@@ -12,7 +12,9 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.Deque;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -33,6 +35,12 @@ final class TreeReader {
 
   /** By number, those that were met. */
   private final @Nullable Inode[] inodes;
+
+  private long decoded;
+  private long directories;
+
+  /** Files that have attributes mostly have those of others. */
+  private final Map<ExtendedAttributes, ExtendedAttributes> knownAttributes = new HashMap<>();
 
   private final Deque<Found> pending = new ArrayDeque<>();
   private final List<Run> content = new ArrayList<>();
@@ -58,13 +66,12 @@ final class TreeReader {
    *
    * @param content blocks of files and symbolic links, in rising order, neighbours joined
    */
-  record Tree(Directory root, List<Run> content) {}
+  record Tree(Directory root, List<Run> content, long inodes, long directories) {}
 
   /** Of the tree that the superblock and the group descriptors lead to. */
   private TreeReader(FileChannel channel) throws IOException {
     this.channel = channel;
-    Superblock.Geometry geometry =
-        Superblock.decode(read(channel, Ext4Format.SUPERBLOCK_OFFSET, Ext4Format.SUPERBLOCK_SIZE));
+    Superblock.Geometry geometry = readGeometry(channel);
     this.end = geometry.layout().blocks();
     this.tables = new long[geometry.layout().groups()];
     this.inodesPerTable = geometry.layout().inodesPerGroup();
@@ -75,6 +82,22 @@ final class TreeReader {
           Integer.toUnsignedLong(descriptors.getInt(group * Ext4Format.DESCRIPTOR_SIZE + 8));
     }
     this.inodes = new @Nullable Inode[geometry.usedInodes() + Ext4Format.FIRST_INODE];
+  }
+
+  /**
+   * Of an image that is all there.
+   *
+   * @throws Ext4ImageException when it is not, or none of the writer's
+   */
+  static Superblock.Geometry readGeometry(FileChannel channel) throws IOException {
+    Superblock.Geometry geometry =
+        Superblock.decode(read(channel, Ext4Format.SUPERBLOCK_OFFSET, Ext4Format.SUPERBLOCK_SIZE));
+    long bytes = geometry.layout().blocks() * BLOCK_SIZE;
+    if (channel.size() != bytes) {
+      throw new Ext4ImageException(
+          "the image has " + channel.size() + " bytes, its superblock says " + bytes);
+    }
+    return geometry;
   }
 
   /** Of the tree of a checkpoint. */
@@ -121,15 +144,17 @@ final class TreeReader {
     Inode root = inode(null, Ext4Format.ROOT_INODE);
     while (!pending.isEmpty()) {
       Found found = pending.remove();
-      for (ByteBuffer block : blocks(found.extents)) {
-        readEntries(found.directory, block);
+      for (int i = 0; i < found.extents.length; i += 3) {
+        for (int j = 0; j < found.extents[i + 1]; j++) {
+          readEntries(found.directory, block(Integer.toUnsignedLong(found.extents[i + 2]) + j));
+        }
       }
     }
     if (!(root instanceof Directory directory)) {
       throw new Ext4ImageException("the root of the image is no directory");
     }
     directory.links = 1;
-    return new Tree(directory, joined(content));
+    return new Tree(directory, joined(content), decoded, directories);
   }
 
   /** Blocks of an index look as if they held one unused entry. */
@@ -157,6 +182,7 @@ final class TreeReader {
     if (there == null) {
       Inode decoded = decode(parent, rawInode(number));
       inodes[number] = decoded;
+      this.decoded++;
       return decoded;
     }
     if (there instanceof Directory) {
@@ -180,9 +206,10 @@ final class TreeReader {
     InodeDecoder inode = new InodeDecoder(raw);
     long attributeBlock = inode.attributeBlock();
     InodeAttributes attributes =
-        inode.attributes(attributeBlock == 0 ? null : block(attributeBlock));
+        inode.attributes(attributeBlock == 0 ? null : block(attributeBlock), knownAttributes);
     switch (inode.typeBits()) {
       case Ext4Format.S_IFDIR -> {
+        directories++;
         Directory directory = new Directory(parent, attributes);
         pending.add(new Found(directory, extents(inode)));
         return directory;
@@ -204,12 +231,16 @@ final class TreeReader {
   }
 
   private byte[] target(InodeDecoder inode) throws IOException {
-    byte[] target = new byte[Math.toIntExact(inode.size())];
-    ByteBuffer from =
-        target.length <= SymbolicLink.MAX_INLINE_BYTES
-            ? inode.blockField()
-            : blocks(extents(inode)).get(0);
-    from.get(target);
+    if (inode.size() == 0 || inode.size() > SymbolicLink.MAX_TARGET_BYTES) {
+      throw new Ext4ImageException("a symbolic link has " + inode.size() + " bytes");
+    }
+    byte[] target = new byte[(int) inode.size()];
+    if (target.length <= SymbolicLink.MAX_INLINE_BYTES) {
+      inode.blockField().get(target);
+    } else {
+      // No extents are damage as any other: beyond the array.
+      block(Integer.toUnsignedLong(extents(inode)[2])).get(target);
+    }
     return target;
   }
 
@@ -224,16 +255,6 @@ final class TreeReader {
 
   private int[] extents(InodeDecoder inode) throws IOException {
     return ExtentTree.read(inode.blockField(), end, this::block);
-  }
-
-  private List<ByteBuffer> blocks(int[] extents) throws IOException {
-    List<ByteBuffer> blocks = new ArrayList<>();
-    for (int i = 0; i < extents.length; i += 3) {
-      for (int j = 0; j < extents[i + 1]; j++) {
-        blocks.add(block(Integer.toUnsignedLong(extents[i + 2]) + j));
-      }
-    }
-    return blocks;
   }
 
   private static List<Run> joined(List<Run> runs) {
