@@ -13,6 +13,7 @@ import dev.nacelle.image.testing.LayoutMaker.Layer;
 import dev.nacelle.image.testing.MountedImage;
 import dev.nacelle.image.testing.TarMaker;
 import dev.nacelle.image.testing.Tool;
+import dev.nacelle.image.testing.TreeListing;
 import dev.nacelle.internal.DirectoryLocks;
 import dev.nacelle.internal.FileCache;
 import dev.nacelle.internal.OtherProcess;
@@ -283,28 +284,59 @@ class StorePruneTest {
     }
   }
 
-  private void assertIntact() throws IOException {
-    ImageStore reference = new ImageStore(temp.resolve("reference"));
+  /** Images of which each has some of its layers in common with the others. */
+  private LayoutMaker siblings() throws IOException {
+    LayoutMaker siblings = new LayoutMaker(temp.resolve("siblings"));
+    Layer low = siblings.gzipLayer(noise("low", 0).file("d/removed", "1").finish());
+    Layer middle =
+        siblings.gzipLayer(noise("middle", 1).file("d/.wh.removed", "").file("d/m", "").finish());
+    Layer[] tops = new Layer[TAGS];
     for (int i = 0; i < TAGS; i++) {
-      Path expected = reference.resolve(ref(i)).filesystem();
+      tops[i] =
+          siblings.gzipLayer(noise("top", 2 + i).file(i == 0 ? ".wh.d" : "d/" + i, "").finish());
+    }
+    siblings.tag(siblings.image("linux/amd64", low, middle, tops[0]), "t0");
+    siblings.tag(siblings.image("linux/amd64", low, middle, tops[1]), "t1");
+    siblings.tag(siblings.image("linux/amd64", low, tops[2]), "t2");
+    return siblings;
+  }
+
+  private static TarMaker noise(String name, int seed) {
+    byte[] noise = new byte[1_000_000];
+    new Random(seed).nextBytes(noise);
+    return new TarMaker().add(TarMaker.header('0', name).size(noise.length), noise);
+  }
+
+  private void assertIntact(LayoutMaker siblings) throws IOException {
+    for (int i = 0; i < TAGS; i++) {
+      ImageRef ref = ImageRef.parse("oci:" + siblings.directory() + ":t" + i);
+      ImageStore reference = new ImageStore(temp.resolve("reference" + i));
       // Also when it is found there: a half-made one would be taken for it.
-      assertEquals(-1, Files.mismatch(expected, store.resolve(ref(i)).filesystem()));
+      assertEquals("", tree(reference.resolve(ref)).differences(tree(store.resolve(ref))));
+    }
+  }
+
+  private static TreeListing tree(ResolvedImage image) throws IOException {
+    MountedImage.check(image.filesystem());
+    try (MountedImage mounted = MountedImage.mount(image.filesystem(), "ro")) {
+      return TreeListing.of(mounted.root());
     }
   }
 
   @Test
   void processesThatAreKilledAnywhereLeaveTheStoreIntactAndNothingForGood() throws Exception {
+    LayoutMaker siblings = siblings();
     Random random = new Random();
     for (int i = 0; i < 6; i++) {
       try (OtherProcess worker =
-          StoreWorker.start(directory, layout, TAGS, Integer.MAX_VALUE, random.nextLong())) {
+          StoreWorker.start(directory, siblings, TAGS, Integer.MAX_VALUE, random.nextLong())) {
         // Somewhere behind one of its first lines, of which half say that it begins to build.
         for (int lines = 1 + random.nextInt(12); lines > 0; lines--) {
           assertTrue(worker.read() != null);
         }
         worker.kill();
       }
-      assertIntact();
+      assertIntact(siblings);
     }
     store.prune(PrunePolicy.everything());
     assertEquals(List.of(), files());
@@ -312,10 +344,11 @@ class StorePruneTest {
 
   @Test
   void severalProcessesShareAStore() throws Exception {
+    LayoutMaker siblings = siblings();
     List<OtherProcess> workers = new ArrayList<>();
     try {
       for (int i = 0; i < 3; i++) {
-        workers.add(StoreWorker.start(directory, layout, TAGS, 15, i));
+        workers.add(StoreWorker.start(directory, siblings, TAGS, 15, i));
       }
       for (OtherProcess worker : workers) {
         String last = "";
@@ -330,7 +363,7 @@ class StorePruneTest {
         worker.close();
       }
     }
-    assertIntact();
+    assertIntact(siblings);
     store.prune(PrunePolicy.everything());
     assertEquals(List.of(), files());
   }

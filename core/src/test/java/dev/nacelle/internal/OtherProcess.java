@@ -26,6 +26,12 @@ public final class OtherProcess implements AutoCloseable {
 
   /** Runs a class's main method. */
   public static OtherProcess start(Class<?> main, Object... arguments) throws IOException {
+    return startWithHeap("256m", main, arguments);
+  }
+
+  /** Likewise, with no more heap than that, as -Xmx has it. */
+  public static OtherProcess startWithHeap(String heap, Class<?> main, Object... arguments)
+      throws IOException {
     String classPath =
         Stream.of("java.class.path", "jdk.module.path")
             .map(name -> System.getProperty(name, ""))
@@ -34,7 +40,13 @@ public final class OtherProcess implements AutoCloseable {
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     command.addAll(
-        List.of("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", classPath, main.getName()));
+        List.of(
+            "-XX:TieredStopAtLevel=1",
+            "-XX:+UseSerialGC",
+            "-Xmx" + heap,
+            "-cp",
+            classPath,
+            main.getName()));
     Stream.of(arguments).map(Object::toString).forEach(command::add);
     ProcessBuilder builder = new ProcessBuilder(command);
     return new OtherProcess(builder.redirectError(ProcessBuilder.Redirect.INHERIT).start());

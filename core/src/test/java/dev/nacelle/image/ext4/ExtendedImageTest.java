@@ -11,6 +11,7 @@ import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -222,6 +223,44 @@ class ExtendedImageTest {
       }
     }
     assertTrue(refused > 30, "only " + refused);
+  }
+
+  /** Numbers that only damage can make so large, or negative. */
+  @Test
+  void sizesThatCannotBeAreErrors() throws IOException {
+    Path base = temp.resolve("base");
+    try (Ext4Writer writer = Ext4Writer.create(base, OPTIONS)) {
+      InodeAttributes labelled =
+          new InodeAttributes(
+              0755, 0, 0, Instant.EPOCH, ExtendedAttributes.of(Map.of("user.x", new byte[40])));
+      writer.setAttributes(writer.root(), labelled);
+      writer.createSymbolicLink(writer.root(), FileName.of("l"), PLAIN, new byte[] {'x'});
+      writer.finish();
+    }
+    ByteBuffer image = ByteBuffer.wrap(Files.readAllBytes(base)).order(ByteOrder.LITTLE_ENDIAN);
+    int table = image.getInt(4096 + 8) * 4096;
+    int rootAttribute = table + 256 + 128 + 32 + 4;
+    assertEquals(40, image.getInt(rootAttribute + 8));
+    assertDamaged(image, rootAttribute + 8, -1);
+    assertDamaged(image, rootAttribute + 8, Integer.MIN_VALUE);
+    int linkSize = table + 10 * 256 + 4;
+    assertEquals(1, image.getInt(linkSize));
+    for (int size : new int[] {0, 4096, -1}) {
+      assertDamaged(image, linkSize, size);
+    }
+    // Blocks, and free inodes, of the superblock.
+    assertDamaged(image, 1024 + 0x4, Integer.MAX_VALUE);
+    assertDamaged(image, 1024 + 0x10, Integer.MIN_VALUE);
+    assertDamaged(image, 1024, -1);
+  }
+
+  private void assertDamaged(ByteBuffer image, int at, int value) throws IOException {
+    int good = image.getInt(at);
+    Path damaged = Files.write(temp.resolve("damaged"), image.putInt(at, value).array());
+    image.putInt(at, good);
+    assertThrows(
+        Ext4ImageException.class,
+        () -> Ext4Writer.extend(damaged, temp.resolve("copy"), OPTIONS).close());
   }
 
   private static List<DataRange> ranges(int count) {
