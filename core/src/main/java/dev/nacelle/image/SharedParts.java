@@ -7,7 +7,6 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.List;
@@ -41,8 +40,8 @@ final class SharedParts {
     for (Path file : files) {
       try {
         read(file).keySet().forEach(chain -> parts.filesystems.putIfAbsent(chain, file));
-      } catch (NoSuchFileException e) {
-        // Removed meanwhile.
+      } catch (IOException e) {
+        // Removed meanwhile, or not for this user: then nothing starts from it.
       }
     }
     return parts;
