@@ -93,11 +93,12 @@ final class BlobStore {
    * The file of a blob, got first when it is absent. Others who want the same wait meanwhile, and
    * can be interrupted.
    *
+   * @param whileWaiting called again and again meanwhile; what it throws ends the wait
    * @param download verifies what it writes. Its file may hold the beginning that an earlier
    *     attempt got, which is as untrusted as the rest.
    */
-  Path get(Digest digest, FileCache.Maker download) throws IOException {
-    return cache(digest).resume(digest.hex(), download);
+  Path get(Digest digest, Runnable whileWaiting, FileCache.Maker download) throws IOException {
+    return cache(digest).resume(digest.hex(), whileWaiting, download);
   }
 
   /** Keeps a blob that was verified. */
@@ -105,9 +106,30 @@ final class BlobStore {
     cache(digest).get(digest.hex(), file -> Files.write(file, content));
   }
 
-  /** Forgets a blob that was found to be damaged. Who has it open can go on reading. */
-  void drop(Digest digest) throws IOException {
-    Files.deleteIfExists(file(digest));
+  /**
+   * Forgets a blob that is not as a descriptor says, if it is the blob that is wrong. Who has it
+   * open can go on reading.
+   *
+   * @throws ImageException when it is the descriptor: other images may have the right one
+   */
+  void dropDamaged(Descriptor blob) throws IOException {
+    Path file = file(blob.digest());
+    if (!Files.exists(file)) {
+      return;
+    }
+    if (!Digest.of(blob.digest().algorithm(), file).equals(blob.digest())) {
+      Files.deleteIfExists(file);
+    } else if (Files.size(file) != blob.size()) {
+      throw new ImageException(
+          "The blob "
+              + blob.digest()
+              + " has "
+              + Files.size(file)
+              + " bytes, and the image's descriptor of it says "
+              + blob.size(),
+          "Have the image built and pushed again.",
+          null);
+    }
   }
 
   /** What a reference meant when it was last looked up where it points to. */

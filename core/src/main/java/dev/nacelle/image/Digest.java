@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.image;
 
+import java.io.IOException;
+import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
@@ -85,6 +89,23 @@ public record Digest(Algorithm algorithm, String hex) {
 
   static Digest sha256(byte[] bytes) {
     return of(Algorithm.SHA256, Algorithm.SHA256.newMessageDigest().digest(bytes));
+  }
+
+  /** Of a file's content. */
+  static Digest of(Algorithm algorithm, Path file) throws IOException {
+    try (InputStream in = Files.newInputStream(file)) {
+      return of(algorithm, in);
+    }
+  }
+
+  /** Of all that is left of a stream. */
+  static Digest of(Algorithm algorithm, InputStream in) throws IOException {
+    MessageDigest digest = algorithm.newMessageDigest();
+    byte[] buffer = new byte[1 << 16];
+    for (int count; (count = in.read(buffer)) >= 0; ) {
+      digest.update(buffer, 0, count);
+    }
+    return of(algorithm, digest.digest());
   }
 
   static Digest of(Algorithm algorithm, byte[] value) {

@@ -18,8 +18,21 @@ interface ImageOrigin extends BlobSource, Closeable {
    */
   List<Descriptor> roots(ImageResolver resolver) throws IOException;
 
-  /** Says that these will be opened soon, in this order; the origin may begin to get them. */
-  default void prefetch(List<Descriptor> layers) throws IOException {}
+  /**
+   * Says that layers will be opened soon, in this order; the origin may begin to get them. Layers
+   * of an earlier call are not wanted any more.
+   *
+   * @param layers all layers of the image
+   * @param from the first that is wanted, counted from 0
+   */
+  default void prefetch(List<Descriptor> layers, int from) throws IOException {}
+
+  /**
+   * Called while another process is waited for that makes the same image ready.
+   *
+   * @throws ImageException when that takes too long
+   */
+  default void checkDeadline() {}
 
   /**
    * Says that what was opened as this blob is damaged.

@@ -208,7 +208,8 @@ public final class ImageStore {
   private FileCache.Lease filesystem(Manifest image, ImageOrigin origin) throws IOException {
     String key = key(image.chainId());
     for (boolean first = true; ; first = false) {
-      FileCache.Lease lease = filesystems.lease(key, file -> build(image, origin, file));
+      FileCache.Lease lease =
+          filesystems.lease(key, origin::checkDeadline, file -> build(image, origin, file));
       try {
         Ext4Writer.requireWhole(lease.file());
         return lease;
@@ -240,14 +241,14 @@ public final class ImageStore {
         continue;
       }
       try (base) {
-        origin.prefetch(image.layers().subList(done, layers));
+        origin.prefetch(image.layers(), done);
         new ImageBuilder(origin, image, limits).build(file, base.content(), done);
         return;
       } catch (Ext4ImageException damaged) {
         filesystems.discard(base.key());
       }
     }
-    origin.prefetch(image.layers());
+    origin.prefetch(image.layers(), 0);
     new ImageBuilder(origin, image, limits).build(file, null, 0);
   }
 

@@ -2,69 +2,86 @@
 package dev.nacelle.image;
 
 import com.google.common.util.concurrent.Uninterruptibles;
+import dev.nacelle.image.registry.Deadline;
 import java.io.Closeable;
 import java.io.IOException;
 import java.io.InterruptedIOException;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Queue;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.ExecutionException;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 
 /**
  * The layers of one image, downloaded ahead of who reads them, some at once. The first that fails
  * fails all. Used by one thread.
  */
 final class LayerDownloads implements Closeable {
+  private final Deadline deadline;
   private final Map<Digest, CompletableFuture<Path>> files = new HashMap<>();
   private final CompletableFuture<Path> failure = new CompletableFuture<>();
-  private final List<Thread> threads = new CopyOnWriteArrayList<>();
-  private final ExecutorService executor;
+  private final Queue<Runnable> waiting = new ConcurrentLinkedQueue<>();
+  private final List<Thread> threads = new ArrayList<>();
 
   /** Gets a layer. */
   @FunctionalInterface
   interface Download {
     /**
-     * @param number from 1
+     * @param index in the list of layers
      */
-    Path get(Descriptor layer, int number) throws IOException;
+    Path get(Descriptor layer, int index) throws IOException;
   }
 
   /** Starts them, in this order. */
-  LayerDownloads(List<Descriptor> layers, int parallel, Download download) {
-    executor =
-        Executors.newFixedThreadPool(
-            parallel,
-            task -> {
-              Thread thread = new Thread(task, "nacelle-pull-" + (threads.size() + 1));
-              thread.setDaemon(true);
-              threads.add(thread);
-              return thread;
-            });
+  LayerDownloads(List<Descriptor> layers, int parallel, Deadline deadline, Download download) {
+    this.deadline = deadline;
     for (int i = 0; i < layers.size(); i++) {
       Descriptor layer = layers.get(i);
-      int number = i + 1;
+      int index = i;
       CompletableFuture<Path> file = new CompletableFuture<>();
       // Of equal layers the later ones find what the first one got.
       files.putIfAbsent(layer.digest(), file);
-      executor.execute(() -> run(file, layer, number, download));
+      waiting.add(() -> run(file, layer, index, download));
     }
-    executor.shutdown();
+    for (int i = 1; i <= Math.min(parallel, layers.size()); i++) {
+      Thread thread = new Thread(this::work, "nacelle-pull-" + i);
+      thread.setDaemon(true);
+      threads.add(thread);
+    }
+    try {
+      threads.forEach(Thread::start);
+    } catch (Error e) {
+      close(); // no memory for a thread
+      throw e;
+    }
   }
 
-  private void run(CompletableFuture<Path> file, Descriptor layer, int number, Download download) {
+  private void work() {
+    for (Runnable next; (next = waiting.poll()) != null; ) {
+      next.run();
+    }
+  }
+
+  private void run(CompletableFuture<Path> file, Descriptor layer, int index, Download download) {
     try {
-      file.complete(download.get(layer, number));
+      file.complete(download.get(layer, index));
     } catch (Throwable e) {
       // Whoever waits is told; first of what failed, for the others may fail because of it.
       failure.completeExceptionally(e);
       file.completeExceptionally(e);
-      executor.shutdownNow();
+      stop();
     }
+  }
+
+  private void stop() {
+    waiting.clear();
+    threads.forEach(Thread::interrupt);
   }
 
   boolean contains(Descriptor layer) {
@@ -74,15 +91,19 @@ final class LayerDownloads implements Closeable {
   /**
    * Waits for a layer that is among them.
    *
-   * @throws ImageException as the download of any of them ends
+   * @throws ImageException as the download of any of them ends, or at the deadline
    */
   Path await(Descriptor layer) throws IOException {
     try {
-      Object file = CompletableFuture.anyOf(files.get(layer.digest()), failure).get();
+      Object file =
+          CompletableFuture.anyOf(files.get(layer.digest()), failure)
+              .get(deadline.remaining().toNanos(), TimeUnit.NANOSECONDS);
       return (Path) file;
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw new InterruptedIOException("interrupted while waiting for the layer " + layer.digest());
+    } catch (TimeoutException e) {
+      throw deadline.exceeded();
     } catch (ExecutionException e) {
       Throwable cause = e.getCause();
       if (cause instanceof ImageException image) {
@@ -98,9 +119,7 @@ final class LayerDownloads implements Closeable {
   /** Interrupts what still runs, and waits for its end. */
   @Override
   public void close() {
-    executor.shutdownNow();
-    Uninterruptibles.awaitTerminationUninterruptibly(executor);
-    // The executor's end is a moment before that of its last thread.
+    stop();
     threads.forEach(Uninterruptibles::joinUninterruptibly);
   }
 }

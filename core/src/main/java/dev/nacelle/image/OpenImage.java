@@ -43,7 +43,7 @@ public final class OpenImage {
    * @throws IOException when the image cannot be read, or a file not be written
    */
   public Set<String> copyFiles(Map<String, Path> files, DataSize maxSize) throws IOException {
-    origin.prefetch(manifest.layers());
+    origin.prefetch(manifest.layers(), 0);
     RootFiles copies = new RootFiles(files, maxSize, limits.entries());
     new LayerReader(origin, manifest, limits).read(0, copies);
     return copies.finish(ref.toString());

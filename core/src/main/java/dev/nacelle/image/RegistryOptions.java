@@ -269,8 +269,9 @@ public final class RegistryOptions {
     }
 
     /**
-     * How long one pull may take, with all its attempts; an hour by default. What was downloaded by
-     * then is kept, and the next pull goes on from there.
+     * How long one pull may take, with all its attempts and with what it waits for other processes
+     * that pull the same; an hour by default. What was downloaded by then is kept, and the next
+     * pull goes on from there.
      *
      * @throws IllegalArgumentException when it is not positive
      */

@@ -2,6 +2,7 @@
 package dev.nacelle.image;
 
 import dev.nacelle.image.LayerProgress.State;
+import dev.nacelle.image.registry.Deadline;
 import dev.nacelle.image.registry.DownloadProgress;
 import dev.nacelle.image.registry.Pause;
 import dev.nacelle.image.registry.RegistryClient;
@@ -27,10 +28,12 @@ final class RegistryOrigin implements ImageOrigin {
   private final RegistryOptions options;
   private final Pause pause;
   private final PullPolicy policy;
+  private final Deadline deadline;
   private final Set<Digest> discarded = new HashSet<>();
   private @Nullable RegistryClient client;
   private @Nullable LayerDownloads downloads;
 
+  /** An origin whose pull's {@linkplain RegistryOptions#timeout() time} starts to run. */
   RegistryOrigin(
       ImageRef ref,
       ImageLimits limits,
@@ -44,6 +47,7 @@ final class RegistryOrigin implements ImageOrigin {
     this.blobs = blobs;
     this.options = options;
     this.pause = pause;
+    this.deadline = new Deadline(options.timeout());
   }
 
   /** Made when it is needed; by the threads of the downloads, too. */
@@ -58,19 +62,38 @@ final class RegistryOrigin implements ImageOrigin {
     if (client == null) {
       client =
           new RegistryClient(
-              options, ref.registry().orElseThrow(), ref.repository().orElseThrow(), pause);
+              options,
+              ref.registry().orElseThrow(),
+              ref.repository().orElseThrow(),
+              pause,
+              deadline);
     }
     return client;
   }
 
   @Override
   public List<Descriptor> roots(ImageResolver resolver) throws IOException {
-    boolean ask = policy == PullPolicy.ALWAYS && ref.digest().isEmpty();
-    Optional<Descriptor> known = ask ? Optional.empty() : blobs.recall(ref);
-    if (known.isPresent() && find(known.get()).isPresent()) {
-      return List.of(known.get());
+    Optional<Descriptor> known = known();
+    return List.of(known.isPresent() ? known.get() : lookUp());
+  }
+
+  /** What the reference means, as far as the store can say. */
+  private Optional<Descriptor> known() throws IOException {
+    if (ref.digest().isPresent()) {
+      return stored(ref.digest().get());
     }
-    return List.of(lookUp());
+    Optional<Descriptor> last = policy == PullPolicy.ALWAYS ? Optional.empty() : blobs.recall(ref);
+    return last.isPresent() && find(last.get()).isPresent() ? last : Optional.empty();
+  }
+
+  /** What a digest means is the same everywhere, whoever pulled it. */
+  private Optional<Descriptor> stored(Digest digest) throws IOException {
+    Optional<Path> file = blobs.find(digest);
+    if (file.isEmpty() || Files.size(file.get()) > limits.jsonSize().bytes()) {
+      return Optional.empty();
+    }
+    byte[] content = Files.readAllBytes(file.get());
+    return digest.matches(content) ? Optional.of(root(digest, content, "")) : Optional.empty();
   }
 
   /** Asks the registry what the reference means, and remembers that. */
@@ -81,20 +104,24 @@ final class RegistryOrigin implements ImageOrigin {
             : client().manifest(ref.tag().orElseThrow(), (int) limits.jsonSize().bytes());
     byte[] content = document.content();
     Digest digest = ref.digest().orElseGet(() -> Digest.sha256(content));
-    Descriptor root =
-        new Descriptor(mediaType(document, digest), digest, content.length, null, Map.of());
+    Descriptor root = root(digest, content, document.mediaType());
     blobs.put(digest, content);
-    blobs.remember(ref, root);
+    if (ref.digest().isEmpty()) {
+      blobs.remember(ref, root);
+    }
     return root;
   }
 
+  private static Descriptor root(Digest digest, byte[] content, String type) {
+    return new Descriptor(mediaType(digest, content, type), digest, content.length, null, Map.of());
+  }
+
   /** Some servers know no types, and the document says it, or at least looks like it. */
-  private static String mediaType(RegistryClient.Document document, Digest digest) {
-    String type = document.mediaType();
+  private static String mediaType(Digest digest, byte[] content, String type) {
     if (MediaTypes.isManifest(type) || MediaTypes.isIndex(type)) {
       return type;
     }
-    OciJson json = OciJson.parse(document.content(), "The manifest " + digest);
+    OciJson json = OciJson.parse(content, "The manifest " + digest);
     String own = json.optionalString("mediaType");
     if (!own.isEmpty()) {
       return own;
@@ -108,33 +135,40 @@ final class RegistryOrigin implements ImageOrigin {
   private Optional<Path> find(Descriptor blob) throws IOException {
     Optional<Path> file = blobs.find(blob.digest());
     if (file.isPresent() && Files.size(file.get()) != blob.size()) {
-      blobs.drop(blob.digest());
+      blobs.dropDamaged(blob);
       return Optional.empty();
     }
     return file;
   }
 
   @Override
-  public void prefetch(List<Descriptor> layers) {
-    for (Descriptor layer : layers) {
-      if (layer.size() > limits.unpackedSize().bytes()) {
-        throw new ImageException(
-            "The layer "
-                + layer.digest()
-                + " has "
-                + layer.size()
-                + " bytes, more than all layers"
-                + " may have when they are unpacked: "
-                + limits.unpackedSize(),
-            null,
-            null);
-      }
-    }
+  public void prefetch(List<Descriptor> layers, int from) throws IOException {
+    stopDownloads();
+    List<Descriptor> wanted = layers.subList(from, layers.size());
+    requirePlausible(wanted);
     downloads =
         new LayerDownloads(
-            layers,
+            wanted,
             options.parallelDownloads(),
-            (layer, number) -> layer(layer, number, layers.size()));
+            deadline,
+            (layer, index) -> layer(layer, from + index + 1, layers.size()));
+  }
+
+  /** Layers that are larger than what they may unpack to would but fill the disk. */
+  private void requirePlausible(List<Descriptor> layers) {
+    long left = limits.unpackedSize().bytes();
+    for (Descriptor layer : layers) {
+      if (layer.size() > left) {
+        throw new ImageException(
+            "The layers of "
+                + ref
+                + " are larger than all of them may be when they are unpacked: "
+                + limits.unpackedSize(),
+            "Raise unpackedSize of the ImageLimits, if it may be that large.",
+            null);
+      }
+      left -= layer.size();
+    }
   }
 
   private Path layer(Descriptor layer, int number, int layers) throws IOException {
@@ -147,6 +181,7 @@ final class RegistryOrigin implements ImageOrigin {
     Path file =
         blobs.get(
             layer.digest(),
+            deadline::check,
             partial -> {
               progress.downloads = true;
               client().download(layer.digest(), layer.size(), partial, progress);
@@ -209,7 +244,13 @@ final class RegistryOrigin implements ImageOrigin {
     }
     return blobs.get(
         blob.digest(),
+        deadline::check,
         partial -> client().download(blob.digest(), blob.size(), partial, DownloadProgress.NONE));
+  }
+
+  @Override
+  public void checkDeadline() {
+    deadline.check();
   }
 
   @Override
@@ -218,7 +259,7 @@ final class RegistryOrigin implements ImageOrigin {
       return false;
     }
     stopDownloads();
-    blobs.drop(blob.digest());
+    blobs.dropDamaged(blob);
     return true;
   }
 

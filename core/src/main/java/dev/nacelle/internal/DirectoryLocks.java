@@ -145,12 +145,22 @@ public final class DirectoryLocks {
    * @throws IOException when the directory cannot be written to
    */
   public Held exclusive(String name) throws IOException {
-    return lock(name, false);
+    return lock(name, false, () -> {});
   }
 
-  /** As {@link #exclusive}, but any number may have a name shared. */
+  /**
+   * As {@link #exclusive(String)}.
+   *
+   * @param whileWaiting called again and again, with all locks of this process waiting for it; what
+   *     it throws ends the wait
+   */
+  public Held exclusive(String name, Runnable whileWaiting) throws IOException {
+    return lock(name, false, whileWaiting);
+  }
+
+  /** As {@link #exclusive(String)}, but any number may have a name shared. */
   public Held shared(String name) throws IOException {
-    return lock(name, true);
+    return lock(name, true, () -> {});
   }
 
   /** Locks a name if nobody has it; otherwise returns null. */
@@ -164,13 +174,14 @@ public final class DirectoryLocks {
    * By asking again and again: a thread that waits in {@link FileChannel#lock} and is interrupted
    * closes the channel, with everybody's locks.
    */
-  private Held lock(String name, boolean shared) throws IOException {
+  private Held lock(String name, boolean shared, Runnable whileWaiting) throws IOException {
     long pause = 1;
     synchronized (OPEN) {
       for (Held held; ; pause = Math.min(2 * pause, MAX_PAUSE_MILLIS)) {
         if ((held = tryLock(name, shared)) != null) {
           return held;
         }
+        whileWaiting.run();
         try {
           OPEN.wait(pause);
         } catch (InterruptedException e) {
@@ -182,8 +193,12 @@ public final class DirectoryLocks {
   }
 
   private @Nullable Held tryLock(String name, boolean shared) throws IOException {
+    // Until Java 20 createDirectories refuses what is a link to a directory.
+    if (!Files.isDirectory(directory)) {
+      Files.createDirectories(directory);
+    }
     // One channel per file takes one name per file.
-    Path path = Files.createDirectories(directory).toRealPath().resolve(FILE);
+    Path path = directory.toRealPath().resolve(FILE);
     LockFile file = OPEN.get(path);
     if (file == null) {
       file = new LockFile(path);

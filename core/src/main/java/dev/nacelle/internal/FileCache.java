@@ -96,7 +96,16 @@ public final class FileCache {
 
   /** As {@link #get}, and keeps the entry from being removed. */
   public Lease lease(String key, Maker maker) throws IOException {
-    return lease(key, (file, partial) -> make(file, partial, maker));
+    return lease(key, () -> {}, maker);
+  }
+
+  /**
+   * As {@link #lease(String, Maker)}.
+   *
+   * @param whileWaiting called again and again while another makes it; what it throws ends the wait
+   */
+  public Lease lease(String key, Runnable whileWaiting, Maker maker) throws IOException {
+    return await(key, whileWaiting, (file, partial) -> make(file, partial, maker));
   }
 
   /** Whether the entry is there; it may be removed at any time. */
@@ -124,9 +133,11 @@ public final class FileCache {
   /**
    * As {@link #get}, for what takes several attempts: where a maker fails, or the process ends,
    * what was written stays, and is what the next maker finds in its file.
+   *
+   * @param whileWaiting as for {@link #lease(String, Runnable, Maker)}
    */
-  public Path resume(String key, Maker maker) throws IOException {
-    try (Lease lease = lease(key, (file, partial) -> finish(file, partial, maker))) {
+  public Path resume(String key, Runnable whileWaiting, Maker maker) throws IOException {
+    try (Lease lease = await(key, whileWaiting, (file, partial) -> finish(file, partial, maker))) {
       return lease.file();
     }
   }
@@ -147,7 +158,7 @@ public final class FileCache {
     void run(Path file, Path partial) throws IOException;
   }
 
-  private Lease lease(String key, Making making) throws IOException {
+  private Lease await(String key, Runnable whileWaiting, Making making) throws IOException {
     Path file = file(key);
     if (Files.exists(file) && !Files.isWritable(directory)) {
       // A cache that somebody else fills, and empties when nothing runs.
@@ -159,7 +170,7 @@ public final class FileCache {
       if (Files.exists(file)) {
         touch(key);
       } else {
-        try (DirectoryLocks.Held maker = locks.exclusive(makerOf(key))) {
+        try (DirectoryLocks.Held maker = locks.exclusive(makerOf(key), whileWaiting)) {
           if (!Files.exists(file)) {
             making.run(file, partial(key));
           }

@@ -16,6 +16,7 @@ import dev.nacelle.image.testing.LayoutMaker.Layer;
 import dev.nacelle.image.testing.RegistryServer;
 import dev.nacelle.image.testing.TarMaker;
 import dev.nacelle.image.testing.Tool;
+import dev.nacelle.internal.OtherProcess;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -45,6 +46,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Pulls from a real registry, through a proxy that breaks things. */
@@ -57,6 +59,7 @@ class RegistryPullTest {
   private static RegistryServer registry;
   private static byte[] bigBlob;
   private static String bigDigest;
+  private static String bigDiffId;
 
   @TempDir Path temp;
   private FaultProxy proxy;
@@ -73,7 +76,10 @@ class RegistryPullTest {
     bigBlob = LayoutMaker.gzip(bigTar);
     Layer big = layout.layer(LayoutMaker.GZIP, bigBlob, bigTar);
     bigDigest = LayoutMaker.digest(bigBlob);
-    layout.tag(layout.image(AMD64, layout.gzipLayer(tar("small")), big), "app");
+    bigDiffId = big.diffId();
+    Layer small = layout.gzipLayer(tar("small"));
+    layout.tag(layout.image(AMD64, small, big), "app");
+    layout.tag(layout.image(AMD64, small, big, layout.gzipLayer(tar("top"))), "larger");
     Layer[] many = new Layer[LAYERS];
     for (int i = 0; i < LAYERS; i++) {
       many[i] = layout.gzipLayer(tar("layer" + i));
@@ -91,7 +97,7 @@ class RegistryPullTest {
     layout.tag(nested, "nested");
 
     registry = RegistryServer.open(shared.resolve("registry"));
-    for (String tag : List.of("app", "many", "sharing", "plain", "zstd", "multi")) {
+    for (String tag : List.of("app", "larger", "many", "sharing", "plain", "zstd", "multi")) {
       registry.push(
           "oci:" + layout.directory() + ":" + tag,
           "test/image:" + tag,
@@ -826,26 +832,134 @@ class RegistryPullTest {
     assertContains(fault(store(options), ref("app")), "enough");
   }
 
-  @Test
-  void layersOfAbsurdSizeAreNotBegun() {
-    proxy.fail(
-        "/manifests/app",
-        FaultProxy.says(200, absurdManifest(), "content-type", LayoutMaker.MANIFEST));
-    String config =
-        LayoutMaker.config(AMD64, "{}", List.of(new Layer("", LayoutMaker.digest(new byte[0]))));
-    proxy.fail("/blobs/", FaultProxy.says(200, config));
+  @ParameterizedTest
+  @MethodSource
+  void layersOfAbsurdSizeAreNotBegun(List<Long> sizes) {
+    serve("absurd", sizes);
 
-    assertContains(fault(store(), ref("app")), "9223372036854775807 bytes, more than");
+    assertContains(fault(store(), ref("absurd")), "larger than all of them may be", "64GiB");
+    assertEquals(List.of(), proxy.requests(bigDigest));
   }
 
-  private static String absurdManifest() {
-    String config =
-        LayoutMaker.config(AMD64, "{}", List.of(new Layer("", LayoutMaker.digest(new byte[0]))));
+  static List<List<Long>> layersOfAbsurdSizeAreNotBegun() {
+    return List.of(
+        List.of(Long.MAX_VALUE),
+        List.of(40L << 30, 40L << 30),
+        List.of(1L, Long.MAX_VALUE, Long.MAX_VALUE));
+  }
+
+  /** An image of nothing but the big layer, which is said to have those sizes. */
+  private void serve(String tag, List<Long> sizes) {
+    List<Layer> layers =
+        sizes.stream()
+            .map(
+                size ->
+                    new Layer(LayoutMaker.descriptor(LayoutMaker.GZIP, bigDigest, size), bigDiffId))
+            .toList();
+    String config = LayoutMaker.config(AMD64, "{}", layers);
     byte[] bytes = config.getBytes(StandardCharsets.UTF_8);
-    return LayoutMaker.manifest(
-        LayoutMaker.descriptor(LayoutMaker.CONFIG, LayoutMaker.digest(bytes), bytes.length),
-        List.of(
-            new Layer(
-                LayoutMaker.descriptor(LayoutMaker.GZIP, bigDigest, Long.MAX_VALUE), bigDigest)));
+    String digest = LayoutMaker.digest(bytes);
+    String manifest =
+        LayoutMaker.manifest(
+            LayoutMaker.descriptor(LayoutMaker.CONFIG, digest, bytes.length), layers);
+    proxy.fail(
+        "/manifests/" + tag, FaultProxy.says(200, manifest, "content-type", LayoutMaker.MANIFEST));
+    proxy.fail("/blobs/" + digest, FaultProxy.says(200, config));
+  }
+
+  @ParameterizedTest
+  @MethodSource
+  void aManifestThatLiesOfABlobDoesNotRemoveIt(List<Long> sizes) {
+    ResolvedImage image = store().resolve(ref("app"));
+    serve("lying", sizes);
+
+    assertContains(
+        fault(store(), ref("lying")),
+        bigDigest + " has " + bigBlob.length + " bytes",
+        "descriptor of it says 1");
+
+    assertTrue(Files.exists(blobFile(bigDigest)));
+    assertEquals(image, store().resolve(ref("app")));
+  }
+
+  /** Also where the first descriptor of it is right. */
+  static List<List<Long>> aManifestThatLiesOfABlobDoesNotRemoveIt() {
+    return List.of(List.of(1L), List.of((long) bigBlob.length, 1L));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"app", "multi"})
+  void whatWasFoundCanBePinnedAndIsNotAskedForAgain(String tag) {
+    ResolvedImage tagged = store().resolve(ref(tag));
+    int requests = proxy.requests().size();
+
+    for (PullPolicy policy : PullPolicy.values()) {
+      try (ImageLease pinned = store().lease(tagged.pinnedRef(), Platform.LINUX_AMD64, policy)) {
+        assertEquals(tagged.digest(), pinned.image().digest());
+        assertEquals(tagged.filesystem(), pinned.image().filesystem());
+      }
+    }
+    assertEquals(requests, proxy.requests().size());
+  }
+
+  @Test
+  void aDamagedManifestOfAPinnedImageIsGotAgain() throws IOException {
+    ResolvedImage tagged = store().resolve(ref("app"));
+    Files.writeString(blobFile(tagged.digest().toString()), "{}");
+
+    assertEquals(tagged.digest(), store().resolve(tagged.pinnedRef()).digest());
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"app", "sharing"})
+  void aPullEndsAtItsTimeoutAlsoWhereAnotherProcessDownloadsTheSame(String tag) throws Exception {
+    CountDownLatch stalled = new CountDownLatch(1);
+    FaultProxy.Fault stall = FaultProxy.stallAfter(400_000);
+    proxy.fail(
+        bigDigest,
+        (request, upstream, client, out) -> {
+          stalled.countDown();
+          stall.answer(request, upstream, client, out);
+        });
+    try (OtherProcess other =
+        OtherProcess.start(PullingProcess.class, temp.resolve("store"), ref("app"))) {
+      stalled.await();
+
+      assertContains(
+          fault(store(options().timeout(Duration.ofSeconds(2))), ref(tag)), "timeout of PT2S");
+    }
+    assertEquals(1, proxy.requests(bigDigest).size());
+  }
+
+  @Test
+  void downloadsForABaseThatIsDamagedAreNotInTheWay() throws IOException {
+    String top = layers("larger").get(2).toString();
+    Path base = store().resolve(ref("app")).filesystem();
+    Tool.script(temp, "chmod u+w %1$s; truncate -s 1M %1$s".formatted(base));
+    progress.clear();
+    proxy.fail(top, 1, FaultProxy.stallAfter(10));
+
+    store().resolve(ref("larger"));
+
+    assertFalse(states(top).contains(State.RETRYING), () -> "" + progress);
+  }
+
+  @Test
+  void layersAreCountedFromTheBottomAlsoOnABase() {
+    store().resolve(ref("app"));
+    progress.clear();
+
+    store().resolve(ref("larger"));
+
+    LayerProgress last = progress.get(progress.size() - 1);
+    assertEquals(List.of(3, 3), List.of(last.number(), last.layers()));
+  }
+
+  @Test
+  void aStoreMayBeALinkToADirectory() throws IOException {
+    Files.createDirectories(temp.resolve("disk"));
+    Files.createSymbolicLink(temp.resolve("store"), Path.of("disk"));
+
+    assertSameAsLayout("app", store().resolve(ref("app")));
   }
 }

@@ -234,14 +234,14 @@ class FileCacheTest {
             throw new IOException("broken off");
           }
         };
-    assertThrows(IOException.class, () -> cache.resume("key", attempt));
+    assertThrows(IOException.class, () -> cache.resume("key", () -> {}, attempt));
     Entry before = cache.partials().get(0);
     assertEquals(1, before.bytes());
-    assertThrows(IOException.class, () -> cache.resume("key", attempt));
+    assertThrows(IOException.class, () -> cache.resume("key", () -> {}, attempt));
     assertEquals(OptionalLong.empty(), cache.removePartial(before), "it was written to since");
-    assertEquals("xxx", Files.readString(cache.resume("key", attempt)));
+    assertEquals("xxx", Files.readString(cache.resume("key", () -> {}, attempt)));
 
-    assertThrows(IOException.class, () -> cache.resume("other", attempt));
+    assertThrows(IOException.class, () -> cache.resume("other", () -> {}, attempt));
     assertEquals(1, cache.removePartials());
   }
 

@@ -5,17 +5,18 @@ import dev.nacelle.image.ImageException;
 import java.time.Duration;
 
 /** When a pull has to be over. Immutable. */
-final class Deadline {
+public final class Deadline {
   private final Duration timeout;
   private final long end;
 
-  Deadline(Duration timeout) {
+  /** So much time from now on. */
+  public Deadline(Duration timeout) {
     this.timeout = timeout;
     this.end = System.nanoTime() + timeout.toNanos();
   }
 
   /** What is left; not positive when it is over. */
-  Duration remaining() {
+  public Duration remaining() {
     return Duration.ofNanos(end - System.nanoTime());
   }
 
@@ -31,13 +32,14 @@ final class Deadline {
    *
    * @throws ImageException when it is over
    */
-  void check() {
+  public void check() {
     if (remaining().isNegative()) {
       throw exceeded();
     }
   }
 
-  ImageException exceeded() {
+  /** What ends a pull that took too long. */
+  public ImageException exceeded() {
     return new ImageException(
         "The pull did not end within its timeout of " + timeout,
         "Pull again, which goes on from where this ended, or give it more time"

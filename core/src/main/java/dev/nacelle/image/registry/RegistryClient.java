@@ -47,15 +47,17 @@ public final class RegistryClient implements Closeable {
   public record Document(String mediaType, byte[] content) {}
 
   /**
-   * A client whose {@linkplain RegistryOptions#timeout() time} starts to run.
+   * A client.
    *
    * @param registry {@code HOST[:PORT]}
    * @param repository the name in it
+   * @param deadline of the pull
    */
-  public RegistryClient(RegistryOptions options, String registry, String repository, Pause pause) {
+  public RegistryClient(
+      RegistryOptions options, String registry, String repository, Pause pause, Deadline deadline) {
     this.options = options;
     this.pause = pause;
-    this.deadline = new Deadline(options.timeout());
+    this.deadline = deadline;
     this.transport = new HttpTransport(options, deadline);
     this.name = registry + "/" + repository;
     CredentialLookup lookup = new CredentialLookup(options, System::getenv);
