@@ -162,7 +162,8 @@ public final class RegistryOptions {
     /**
      * Looks for credentials in these files, in the format of Docker's config.json and Podman's
      * auth.json, and nowhere else; without any file, only {@link #credentials} count. The default
-     * is {@code $REGISTRY_AUTH_FILE} or {@code $XDG_RUNTIME_DIR/containers/auth.json}, then {@code
+     * is {@code $REGISTRY_AUTH_FILE}, or {@code containers/auth.json} below {@code
+     * $XDG_RUNTIME_DIR}, or without one {@code /run/containers/UID/auth.json}; then {@code
      * containers/auth.json} below {@code $XDG_CONFIG_HOME} or {@code ~/.config}, then {@code
      * config.json} below {@code $DOCKER_CONFIG} or {@code ~/.docker}. Credential helpers that a
      * file names are run.

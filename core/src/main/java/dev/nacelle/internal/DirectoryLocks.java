@@ -193,7 +193,7 @@ public final class DirectoryLocks {
   }
 
   private @Nullable Held tryLock(String name, boolean shared) throws IOException {
-    // Until Java 20 createDirectories refuses what is a link to a directory.
+    // JDK-8294193: older ones refuse to create what is a link to a directory.
     if (!Files.isDirectory(directory)) {
       Files.createDirectories(directory);
     }

@@ -442,7 +442,7 @@ class RegistryLoginTest {
 
     assertContains(fault(http(), proxied()), "no JSON object with a token");
     assertContains(fault(http(), proxied()), "characters that no token has");
-    assertContains(fault(http(), proxied()), "characters that no token has");
+    assertContains(fault(http(), proxied()), "no JSON object with a token");
     // Endless: what the registry itself answers to "/token" comes first, then zeros.
     assertContains(fault(http(), proxied()), "token");
   }

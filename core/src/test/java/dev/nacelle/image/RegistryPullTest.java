@@ -10,6 +10,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.image.LayerProgress.State;
+import dev.nacelle.image.registry.Pause;
 import dev.nacelle.image.testing.FaultProxy;
 import dev.nacelle.image.testing.LayoutMaker;
 import dev.nacelle.image.testing.LayoutMaker.Layer;
@@ -36,6 +37,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.CyclicBarrier;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
@@ -64,6 +66,24 @@ class RegistryPullTest {
   @TempDir Path temp;
   private FaultProxy proxy;
   private final List<Duration> pauses = Collections.synchronizedList(new ArrayList<>());
+
+  /** Time passes between attempts, and nowhere else. */
+  private final Pause pause =
+      new Pause() {
+        private final AtomicLong now = new AtomicLong();
+
+        @Override
+        public long nanoTime() {
+          return now.get();
+        }
+
+        @Override
+        public void sleep(Duration duration) {
+          pauses.add(duration);
+          now.addAndGet(duration.toNanos());
+        }
+      };
+
   private final List<LayerProgress> progress = Collections.synchronizedList(new ArrayList<>());
 
   @BeforeAll
@@ -156,7 +176,7 @@ class RegistryPullTest {
   }
 
   private ImageStore store(RegistryOptions.Builder options) {
-    return new ImageStore(temp.resolve("store"), ImageLimits.DEFAULT, options.build(), pauses::add);
+    return new ImageStore(temp.resolve("store"), ImageLimits.DEFAULT, options.build(), pause);
   }
 
   private ImageStore store() {
@@ -367,10 +387,8 @@ class RegistryPullTest {
     store().resolve(ref("app"));
 
     for (Thread thread : Thread.getAllStackTraces().keySet()) {
-      while (thread.isAlive() && thread.getName().matches("(nacelle-|HttpClient-).*")) {
-        // Before Java 21 the JDK's client ends when it is garbage.
-        System.gc();
-        thread.join(100);
+      if (thread.getName().matches("(nacelle-|HttpClient-).*")) {
+        thread.join();
       }
     }
   }
@@ -420,6 +438,37 @@ class RegistryPullTest {
         bigDigest, 1, FaultProxy.says(206, "xx", "content-range", "bytes 0-1/" + bigBlob.length));
 
     assertSameAsLayout("app", store().resolve(ref("app")));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"200", "206"})
+  void anotherLengthDoesNotCostWhatIsThere(String status) throws IOException {
+    proxy.fail(bigDigest, 1, FaultProxy.cutAfter(400_000));
+    String range = "bytes 400000-400001/1000000";
+    proxy.fail(
+        bigDigest, 1, FaultProxy.says(Integer.parseInt(status), "xx", "content-range", range));
+    assertContains(fault(store(), ref("app")), "its descriptor says " + bigBlob.length);
+
+    assertSameAsLayout("app", store().resolve(ref("app")));
+    assertEquals("bytes=400000-", proxy.requests(bigDigest).get(2).header("range"));
+  }
+
+  @Test
+  void aRangeThatIsNotThereIsAskedForAsAWhole() throws IOException {
+    proxy.fail(bigDigest, 1, FaultProxy.cutAfter(400_000));
+    proxy.fail(bigDigest, 1, FaultProxy.status(416));
+
+    assertSameAsLayout("app", store().resolve(ref("app")));
+    assertEquals("", proxy.requests(bigDigest).get(2).header("range"));
+  }
+
+  @Test
+  void aBlobShorterThanItsDescriptorIsNotTaken() throws IOException {
+    proxy.fail(bigDigest, FaultProxy.says(200, "short"));
+
+    assertContains(
+        fault(store(), ref("app")), "it has 5 bytes, its descriptor says " + bigBlob.length);
+    assertFalse(Files.exists(blobFile(bigDigest)));
   }
 
   @ParameterizedTest
@@ -732,6 +781,68 @@ class RegistryPullTest {
 
       assertEquals("/v2/test/image/manifests/app", dead.requests().get(0).path());
       assertEquals("/v2/test/image/manifests/app", empty.requests().get(0).path());
+      assertEquals(List.of(), pauses);
+    }
+  }
+
+  @Test
+  void aDeadMirrorIsAskedOnce() throws IOException {
+    try (FaultProxy mirror = new FaultProxy("http://" + registry.host())) {
+      mirror.fail("", FaultProxy.status(503));
+
+      assertSameAsLayout("many", store(mirrored(mirror)).resolve(ref("many")));
+      assertEquals(1, mirror.requests().size());
+      assertEquals(List.of(), pauses);
+    }
+  }
+
+  private RegistryOptions.Builder mirrored(FaultProxy mirror) {
+    return options().plainHttp(mirror.host()).mirrors(proxy.host(), mirror.host());
+  }
+
+  @Test
+  void aMirrorThatIsBackServesAgain() throws IOException {
+    try (FaultProxy mirror = new FaultProxy("http://" + registry.host())) {
+      mirror.fail("/manifests/app", 1, FaultProxy.status(503));
+      proxy.fail("", FaultProxy.status(503));
+
+      assertSameAsLayout("app", store(mirrored(mirror)).resolve(ref("app")));
+      assertEquals(1, mirror.requests(bigDigest).size());
+    }
+  }
+
+  @Test
+  void aMirrorThatWantsToBeLeftAloneDoesNotHoldUpTheRegistry() throws IOException {
+    try (FaultProxy mirror = new FaultProxy("http://" + registry.host())) {
+      mirror.fail("", 1, FaultProxy.status(429, "retry-after", "100"));
+      proxy.fail("/manifests/app", 1, FaultProxy.status(503));
+
+      assertSameAsLayout("app", store(mirrored(mirror)).resolve(ref("app")));
+      assertEquals(1, pauses.size());
+      assertTrue(pauses.get(0).toMillis() <= 500, pauses::toString);
+    }
+  }
+
+  @Test
+  void aMirrorThatWantsToBeLeftAloneForADayDoesNotEndThePull() throws IOException {
+    try (FaultProxy mirror = new FaultProxy("http://" + registry.host())) {
+      mirror.fail("", FaultProxy.status(429, "retry-after", "86400"));
+      proxy.fail("/manifests/app", 1, FaultProxy.status(503));
+
+      assertSameAsLayout("app", store(mirrored(mirror)).resolve(ref("app")));
+    }
+  }
+
+  @Test
+  void whatTheRegistryDoesNotHaveIsNotLookedForAgain() throws IOException {
+    try (FaultProxy mirror = new FaultProxy("http://" + registry.host())) {
+      mirror.fail("", FaultProxy.status(503));
+
+      assertContains(
+          fault(store(mirrored(mirror)), ref("absent")),
+          "no image of the tag 'absent'",
+          "mirror: The manifest of the tag 'absent'");
+      assertEquals(1, mirror.requests().size());
       assertEquals(List.of(), pauses);
     }
   }

@@ -130,11 +130,14 @@ final class Authorizer {
       }
       byte[] body = reply.readAll(MAX_TOKEN_REPLY);
       JsonNode json = body == null ? null : Json.parse(body);
-      if (json == null) {
+      String token = json == null ? "" : Json.string(json, "token");
+      if (json != null && token.isEmpty()) {
+        token = Json.string(json, "access_token");
+      }
+      if (token.isEmpty()) {
         throw failed(HttpTransport.show(realm) + " gave no JSON object with a token", null);
       }
-      String token = Json.string(json, "token");
-      return token.isEmpty() ? Json.string(json, "access_token") : token;
+      return token;
     }
   }
 

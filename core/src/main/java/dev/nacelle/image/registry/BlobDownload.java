@@ -155,9 +155,10 @@ final class BlobDownload implements Closeable {
     }
   }
 
-  private void requireSize(long announced, Endpoint endpoint) throws IOException {
+  /** What is there may be right even so. */
+  private void requireSize(long announced, Endpoint endpoint) {
     if (announced != size) {
-      throw wrong(endpoint, "it has " + announced + " bytes, its descriptor says " + size);
+      throw damaged(endpoint, "it has " + announced + " bytes, its descriptor says " + size);
     }
   }
 
@@ -197,6 +198,10 @@ final class BlobDownload implements Closeable {
 
   private ImageException wrong(Endpoint endpoint, String fault) throws IOException {
     restart();
+    return damaged(endpoint, fault);
+  }
+
+  private ImageException damaged(Endpoint endpoint, String fault) {
     return new ImageException(
         "The blob " + digest + " of " + endpoint + " is damaged: " + fault,
         "Have the image pushed again, or use another mirror.",

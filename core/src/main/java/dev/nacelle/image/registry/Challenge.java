@@ -21,7 +21,10 @@ record Challenge(String scheme, Map<String, String> parameters) {
 
   private static final String TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
 
-  /** A parameter, or else the scheme of a challenge; RFC 9110 sections 5.6.2, 5.6.4 and 11.2. */
+  /**
+   * A parameter, or else the scheme of a challenge, with the token68 that some have in place of
+   * parameters and nobody here has a use for; RFC 9110 sections 5.6.2, 5.6.4, 11.2 and 11.3.
+   */
   private static final Pattern PART =
       Pattern.compile(
           "\\G[\\s,]*(?:("
@@ -30,7 +33,7 @@ record Challenge(String scheme, Map<String, String> parameters) {
               + TOKEN
               + "))|("
               + TOKEN
-              + ")(?=[\\s,]|$))");
+              + ")(?:\\s+[A-Za-z0-9._~+/-]++=*+(?=\\s*(?:,|$)))?(?=[\\s,]|$))");
 
   /** All challenges of the header's lines; what is no challenge is passed over. */
   static List<Challenge> parse(List<String> lines) {

@@ -13,6 +13,7 @@ import java.util.Base64;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -20,6 +21,10 @@ import org.jspecify.annotations.Nullable;
  */
 final class CredentialFile {
   private static final int MAX_SIZE = 4 << 20;
+
+  /** Old tools wrote addresses of the API, such as "https://registry.example.com/v1/". */
+  private static final Pattern ADDRESS =
+      Pattern.compile("^https?://([^/]+)(?:/v[12])?/?$|^([^/]+)(?:/v[12])?/$");
 
   private final Path path;
   private final JsonNode json;
@@ -32,7 +37,7 @@ final class CredentialFile {
   /**
    * Reads a file.
    *
-   * @return null where there is none
+   * @return null where there is none, or nothing in it
    * @throws ImageException when it cannot be read, or is not of that format
    */
   static @Nullable CredentialFile read(Path path) {
@@ -48,6 +53,9 @@ final class CredentialFile {
           "Make it readable, or name other files with RegistryOptions credentialFiles.",
           e);
     }
+    if (bytes.length == 0) {
+      return null;
+    }
     JsonNode json = Json.parse(bytes);
     if (json == null) {
       throw new ImageException(
@@ -59,50 +67,56 @@ final class CredentialFile {
   }
 
   /**
-   * The first that is there for one of these.
+   * The first that is there, in the order of containers-auth.json(5) for paths, and for a registry
+   * in that of Docker: its own helper, the store of all, an entry.
    *
-   * @param keys registries and paths in them, the most exact first
+   * @param paths registry and path, the most exact first
+   * @param names of the registry; the first is what Docker asks its store for
    */
-  Optional<RegistryCredentials> find(List<String> keys) throws IOException {
-    for (String key : keys) {
-      String helper = Json.string(json.path("credHelpers"), key);
-      Optional<RegistryCredentials> found =
-          helper.isEmpty() ? entry(key) : CredentialHelper.get(helper, key, path);
+  Optional<RegistryCredentials> find(List<String> paths, List<String> names) throws IOException {
+    for (String path : paths) {
+      Optional<RegistryCredentials> found = helped(path).or(() -> entry(path));
+      if (found.isPresent()) {
+        return found;
+      }
+    }
+    for (String name : names) {
+      Optional<RegistryCredentials> found = helped(name);
       if (found.isPresent()) {
         return found;
       }
     }
     String store = Json.string(json, "credsStore");
-    if (!store.isEmpty()) {
-      for (String key : keys) {
-        Optional<RegistryCredentials> found =
-            key.indexOf('/') < 0 || key.startsWith("https:")
-                ? CredentialHelper.get(store, key, path)
-                : Optional.empty();
-        if (found.isPresent()) {
-          return found;
-        }
-      }
-    }
-    return Optional.empty();
+    Optional<RegistryCredentials> stored =
+        store.isEmpty() ? Optional.empty() : CredentialHelper.get(store, names.get(0), path);
+    return stored.or(() -> entry(names));
+  }
+
+  private Optional<RegistryCredentials> helped(String key) throws IOException {
+    String helper = Json.string(json.path("credHelpers"), key);
+    return helper.isEmpty() ? Optional.empty() : CredentialHelper.get(helper, key, path);
   }
 
   private Optional<RegistryCredentials> entry(String key) {
+    return read(key, json.path("auths").path(key));
+  }
+
+  private Optional<RegistryCredentials> entry(List<String> names) {
+    for (String name : names) {
+      Optional<RegistryCredentials> exact = entry(name);
+      if (exact.isPresent()) {
+        return exact;
+      }
+    }
     for (Map.Entry<String, JsonNode> entry : json.path("auths").properties()) {
-      if (entry.getKey().equals(key) || normalize(entry.getKey()).equals(key)) {
-        Optional<RegistryCredentials> credentials = read(entry.getKey(), entry.getValue());
-        if (credentials.isPresent()) {
-          return credentials;
+      if (names.contains(ADDRESS.matcher(entry.getKey()).replaceFirst("$1$2"))) {
+        Optional<RegistryCredentials> old = read(entry.getKey(), entry.getValue());
+        if (old.isPresent()) {
+          return old;
         }
       }
     }
     return Optional.empty();
-  }
-
-  /** Old tools wrote addresses of the API, such as "https://registry.example.com/v1/". */
-  private static String normalize(String key) {
-    int scheme = key.indexOf("://");
-    return key.substring(scheme < 0 ? 0 : scheme + 3).replaceFirst("(/v[12])?/?$", "");
   }
 
   private Optional<RegistryCredentials> read(String key, JsonNode entry) {

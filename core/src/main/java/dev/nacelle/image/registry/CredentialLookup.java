@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.image.registry;
 
+import com.google.common.base.Strings;
+import com.google.common.collect.Iterables;
 import dev.nacelle.image.RegistryCredentials;
 import dev.nacelle.image.RegistryOptions;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -13,9 +16,9 @@ import org.jspecify.annotations.Nullable;
 
 /** Which credentials are for a repository: the options' own, then those of files. */
 final class CredentialLookup {
-  /** What docker.io is called in Docker's files, from when it was an index. */
+  /** What docker.io is called in files: by Docker, from when it was an index, and by Podman. */
   private static final List<String> DOCKER_NAMES =
-      List.of("docker.io", "https://index.docker.io/v1/", "index.docker.io");
+      List.of("https://index.docker.io/v1/", "docker.io", "index.docker.io");
 
   private final RegistryOptions options;
   private final UnaryOperator<@Nullable String> environment;
@@ -31,16 +34,20 @@ final class CredentialLookup {
   }
 
   Optional<RegistryCredentials> find(Endpoint endpoint) throws IOException {
-    List<String> keys = keys(endpoint);
-    for (String key : keys) {
+    List<String> paths = paths(endpoint);
+    List<String> names =
+        endpoint.host().equals("docker.io") ? DOCKER_NAMES : List.of(endpoint.host());
+    for (String key : Iterables.concat(paths, names)) {
       RegistryCredentials own = options.credentials().get(key);
       if (own != null) {
         return Optional.of(own);
       }
     }
-    for (Path path : options.credentialFiles().orElseGet(this::files)) {
+    Optional<List<Path>> files = options.credentialFiles();
+    for (Path path : files.isPresent() ? files.get() : files()) {
       CredentialFile file = CredentialFile.read(path);
-      Optional<RegistryCredentials> found = file == null ? Optional.empty() : file.find(keys);
+      Optional<RegistryCredentials> found =
+          file == null ? Optional.empty() : file.find(paths, names);
       if (found.isPresent()) {
         return found;
       }
@@ -49,33 +56,37 @@ final class CredentialLookup {
   }
 
   /** "The path (or namespace) is matched in its hierarchical order": containers-auth.json(5). */
-  private static List<String> keys(Endpoint endpoint) {
-    List<String> keys = new ArrayList<>();
+  private static List<String> paths(Endpoint endpoint) {
+    List<String> paths = new ArrayList<>();
     String name = endpoint.host() + "/" + endpoint.repository();
     for (int slash; (slash = name.lastIndexOf('/')) >= 0; name = name.substring(0, slash)) {
-      keys.add(name);
+      paths.add(name);
     }
-    keys.addAll(endpoint.host().equals("docker.io") ? DOCKER_NAMES : List.of(endpoint.host()));
-    return keys;
+    return paths;
   }
 
-  private List<Path> files() {
-    List<Path> files = new ArrayList<>();
+  /** In the order of containers-auth.json(5), and of containers/image where that says nothing. */
+  List<Path> files() throws IOException {
     String home = System.getProperty("user.home");
-    String explicit = environment.apply("REGISTRY_AUTH_FILE");
-    String runtime = environment.apply("XDG_RUNTIME_DIR");
-    if (explicit != null) {
-      files.add(Path.of(explicit));
-    } else if (runtime != null) {
-      files.add(Path.of(runtime, "containers", "auth.json"));
-    }
-    String config = environment.apply("XDG_CONFIG_HOME");
-    files.add(
-        (config == null ? Path.of(home, ".config") : Path.of(config))
-            .resolve("containers")
-            .resolve("auth.json"));
-    String docker = environment.apply("DOCKER_CONFIG");
-    files.add((docker == null ? Path.of(home, ".docker") : Path.of(docker)).resolve("config.json"));
-    return files;
+    Optional<Path> runtime =
+        variable("XDG_RUNTIME_DIR").map(directory -> Path.of(directory, "containers"));
+    Path config = variable("XDG_CONFIG_HOME").map(Path::of).orElse(Path.of(home, ".config"));
+    Path docker = variable("DOCKER_CONFIG").map(Path::of).orElse(Path.of(home, ".docker"));
+    return List.of(
+        variable("REGISTRY_AUTH_FILE")
+            .map(Path::of)
+            .orElse(
+                (runtime.isPresent() ? runtime.get() : Path.of("/run/containers", userId()))
+                    .resolve("auth.json")),
+        config.resolve("containers").resolve("auth.json"),
+        docker.resolve("config.json"));
+  }
+
+  private static String userId() throws IOException {
+    return Files.getAttribute(Path.of("/proc/self"), "unix:uid").toString();
+  }
+
+  private Optional<String> variable(String name) {
+    return Optional.ofNullable(Strings.emptyToNull(environment.apply(name)));
   }
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.image.registry;
 
+import com.google.common.collect.Sets;
+import com.google.common.util.concurrent.Uninterruptibles;
 import dev.nacelle.image.ImageException;
 import dev.nacelle.image.RegistryOptions;
 import java.io.Closeable;
@@ -15,11 +17,15 @@ import java.net.http.HttpResponse;
 import java.nio.channels.UnresolvedAddressException;
 import java.nio.file.Path;
 import java.security.GeneralSecurityException;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -27,6 +33,7 @@ import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.Collectors;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLException;
 import org.jspecify.annotations.Nullable;
@@ -35,16 +42,23 @@ import org.jspecify.annotations.Nullable;
  * Requests over HTTP/1.1, with the rules of who is told what: no secret leaves for another server,
  * and nothing goes without TLS where that was not asked for. Safe for use from several threads.
  *
- * <p>Its threads end with {@link #close}; the one with which the JDK's client watches its
- * connections ends there from Java 21 on, and before that when the client is garbage.
+ * <p>Its threads end with {@link #close}.
  */
 final class HttpTransport implements Closeable {
   private static final int MAX_REDIRECTS = 5;
+
+  /**
+   * Where clients are made. Before Java 21 they cannot be closed, but the thread of each, which it
+   * starts in the group of who makes it, ends it when it is interrupted (HttpClientImpl's
+   * SelectorManager); otherwise it would stay until the client is garbage.
+   */
+  private static final ThreadGroup MAKERS = new ThreadGroup("nacelle-http");
 
   private final RegistryOptions options;
   private final Deadline deadline;
   private final ExecutorService executor;
   private final Map<Object, HttpClient> clients = new HashMap<>();
+  private final List<Thread> selectors = new ArrayList<>(); // guarded by clients
 
   HttpTransport(RegistryOptions options, Deadline deadline) {
     this.options = options;
@@ -267,11 +281,31 @@ final class HttpTransport implements Closeable {
         } else if (!certificates.isEmpty()) {
           builder.sslContext(TrustedCertificates.context(certificates));
         }
-        client = builder.build();
+        client = make(builder);
         clients.put(key, client);
       }
       return client;
     }
+  }
+
+  private HttpClient make(HttpClient.Builder builder) {
+    synchronized (HttpTransport.class) {
+      Set<Thread> others = madeThreads();
+      CompletableFuture<HttpClient> made = new CompletableFuture<>();
+      Thread maker = new Thread(MAKERS, () -> made.completeAsync(builder::build, Runnable::run));
+      maker.start();
+      Uninterruptibles.joinUninterruptibly(maker);
+      selectors.addAll(Sets.difference(madeThreads(), others));
+      return made.join();
+    }
+  }
+
+  private static Set<Thread> madeThreads() {
+    Thread[] threads = new Thread[MAKERS.activeCount() + 1];
+    while (MAKERS.enumerate(threads) == threads.length) {
+      threads = new Thread[2 * threads.length];
+    }
+    return Arrays.stream(threads).filter(Objects::nonNull).collect(Collectors.toSet());
   }
 
   @Override
@@ -287,6 +321,7 @@ final class HttpTransport implements Closeable {
         }
       }
       clients.clear();
+      selectors.forEach(Thread::interrupt);
     }
     executor.shutdownNow();
   }

@@ -9,6 +9,11 @@ public interface Pause {
   /** What everybody but tests uses. */
   Pause SLEEP = duration -> Thread.sleep(duration.toMillis());
 
+  /** The clock, as {@link System#nanoTime}. */
+  default long nanoTime() {
+    return System.nanoTime();
+  }
+
   /** Returns when that is over. */
   void sleep(Duration duration) throws InterruptedException;
 }

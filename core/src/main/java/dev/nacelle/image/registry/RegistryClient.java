@@ -10,16 +10,19 @@ import java.io.InterruptedIOException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
+import java.util.Collections;
+import java.util.Comparator;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Pulls from one repository, for one pull: from the mirrors and the registry, each in turn, with
- * pauses in between when none of them could. Safe for use from several threads; an interrupt ends
- * what a thread does, with an InterruptedIOException.
+ * Pulls from one repository, for one pull: from the mirrors and the registry, each in turn, those
+ * that failed behind those that did not, and none before its pause is over. What the registry
+ * itself does not have is looked for no further. Safe for use from several threads; an interrupt
+ * ends what a thread does, with an InterruptedIOException.
  */
 public final class RegistryClient implements Closeable {
   /** Content negotiation: "Pulling manifests" of the distribution specification. */
@@ -36,7 +39,9 @@ public final class RegistryClient implements Closeable {
   private final Deadline deadline;
   private final HttpTransport transport;
   private final String name;
-  private final Map<Endpoint, Authorizer> endpoints = new LinkedHashMap<>();
+
+  /** The mirrors, then the registry. */
+  private final List<Source> sources = new ArrayList<>();
 
   /**
    * A manifest or index as a registry gave it; its digest is what was asked for, if that was one.
@@ -62,7 +67,16 @@ public final class RegistryClient implements Closeable {
     this.name = registry + "/" + repository;
     CredentialLookup lookup = new CredentialLookup(options, System::getenv);
     for (Endpoint endpoint : Endpoint.of(options, registry, repository)) {
-      endpoints.put(endpoint, new Authorizer(endpoint, transport, lookup));
+      sources.add(new Source(endpoint, new Authorizer(endpoint, transport, lookup), pause));
+    }
+  }
+
+  /** Somebody does not have it. */
+  private static final class AbsentException extends ImageException {
+    private static final long serialVersionUID = 1L;
+
+    AbsentException(String message, String remedy) {
+      super(message, remedy, null);
     }
   }
 
@@ -83,15 +97,14 @@ public final class RegistryClient implements Closeable {
           try (HttpReply reply =
               get(endpoint, authorizer, "manifests", reference, Map.of("Accept", MANIFEST_TYPES))) {
             if (reply.status() == 404) {
-              throw new ImageException(
+              throw new AbsentException(
                   "There is no image of "
                       + what
                       + " in "
                       + endpoint.repository()
                       + " at "
                       + endpoint,
-                  "Check the name and the tag of the image.",
-                  null);
+                  "Check the name and the tag of the image.");
             }
             if (reply.status() != 200) {
               throw Failures.of(reply, "The manifest of " + what + " at " + endpoint);
@@ -160,10 +173,9 @@ public final class RegistryClient implements Closeable {
                   try (HttpReply reply =
                       get(endpoint, authorizer, "blobs", digest.toString(), headers)) {
                     if (reply.status() == 404) {
-                      throw new ImageException(
+                      throw new AbsentException(
                           "The blob " + digest + " is missing at " + endpoint,
-                          "Have the image pushed again, with all its layers.",
-                          null);
+                          "Have the image pushed again, with all its layers.");
                     }
                     download.receive(reply, endpoint);
                   }
@@ -211,41 +223,67 @@ public final class RegistryClient implements Closeable {
 
   private <T> T attempt(Attempt<T> attempt, Counter done, DownloadProgress progress)
       throws IOException {
-    List<Endpoint> left = new ArrayList<>(endpoints.keySet());
-    Map<Endpoint, Exception> failures = new LinkedHashMap<>();
+    List<Source> left = new ArrayList<>(sources);
+    Map<Source, Integer> attempts = new HashMap<>();
+    Map<Source, Exception> failures = new HashMap<>();
     long doneBefore = done.get();
-    for (int failed = 1; ; failed++) {
-      Duration wanted = Duration.ZERO;
-      for (Endpoint endpoint : List.copyOf(left)) {
-        try {
-          return attempt.run(endpoint, Objects.requireNonNull(endpoints.get(endpoint)));
-        } catch (TransientException e) {
-          failures.put(endpoint, e);
-          Duration retryAfter = e.retryAfter();
-          if (retryAfter != null && retryAfter.compareTo(wanted) > 0) {
-            wanted = retryAfter;
-          }
-        } catch (ImageException e) {
-          failures.put(endpoint, e);
-          left.remove(endpoint);
+    while (!left.isEmpty()) {
+      Source source =
+          Collections.min(
+              left, Comparator.comparing(Source::untilReady).thenComparing(Source::isFailing));
+      sleep(source.untilReady());
+      try {
+        T result = attempt.run(source.endpoint(), source.authorizer());
+        source.succeeded();
+        return result;
+      } catch (TransientException e) {
+        failures.put(source, e);
+        if (done.get() - doneBefore >= PROGRESS) {
+          doneBefore = done.get();
+          attempts.clear();
+          source.succeeded();
         }
-        deadline.check();
+        if (wantsTooMuch(e)) {
+          source.failed(Backoff.LONGEST_REQUEST);
+          left.remove(source);
+        } else {
+          source.failed(e.retryAfter());
+        }
+        if (attempts.merge(source, 1, Integer::sum) == options.maxAttempts()) {
+          left.remove(source);
+        }
+      } catch (AbsentException e) {
+        failures.put(source, e);
+        left.remove(source);
+        if (source.equals(registry())) {
+          break;
+        }
+      } catch (ImageException e) {
+        failures.put(source, e);
+        source.failed(null);
+        left.remove(source);
       }
-      if (done.get() - doneBefore >= PROGRESS) {
-        doneBefore = done.get();
-        failed = 1;
+      deadline.check();
+      if (!left.isEmpty()) {
+        progress.failed(done.get());
       }
-      if (left.isEmpty()
-          || failed == options.maxAttempts()
-          || wanted.compareTo(Backoff.LONGEST_REQUEST) > 0) {
-        throw failure(failures, failed, wanted);
-      }
-      progress.failed(done.get());
-      sleep(wanted.compareTo(Duration.ZERO) > 0 ? wanted : Backoff.delay(failed));
     }
+    throw failure(failures, attempts.getOrDefault(registry(), 0));
+  }
+
+  private Source registry() {
+    return sources.get(sources.size() - 1);
+  }
+
+  private static boolean wantsTooMuch(TransientException e) {
+    Duration wanted = e.retryAfter();
+    return wanted != null && wanted.compareTo(Backoff.LONGEST_REQUEST) > 0;
   }
 
   private void sleep(Duration duration) throws InterruptedIOException {
+    if (duration.isZero()) {
+      return;
+    }
     if (deadline.remaining().compareTo(duration) < 0) {
       throw deadline.exceeded();
     }
@@ -258,35 +296,33 @@ public final class RegistryClient implements Closeable {
   }
 
   /** The registry's own failure, with those of its mirrors. */
-  private ImageException failure(Map<Endpoint, Exception> failures, int attempts, Duration wanted) {
-    Exception last = null;
-    List<String> others = new ArrayList<>();
-    for (Endpoint endpoint : endpoints.keySet()) {
-      if (last != null) {
-        others.add(words(last));
-      }
-      last = failures.get(endpoint);
-    }
-    if (last instanceof ImageException fatal && others.isEmpty()) {
+  private ImageException failure(Map<Source, Exception> failures, int attempts) {
+    Exception own = Objects.requireNonNull(failures.remove(registry()));
+    if (own instanceof ImageException fatal && failures.isEmpty()) {
       return fatal;
     }
-    String message = last == null ? "nobody answered" : words(last);
-    StringBuilder text = new StringBuilder("Pulling ").append(name).append(": ").append(message);
-    if (last instanceof TransientException) {
+    StringBuilder text = new StringBuilder("Pulling ").append(name).append(": ").append(words(own));
+    if (own instanceof TransientException) {
       text.append(", in ").append(attempts).append(attempts == 1 ? " attempt" : " attempts");
     }
-    others.forEach(other -> text.append("; mirror: ").append(other));
-    String remedy =
-        wanted.compareTo(Backoff.LONGEST_REQUEST) > 0
-            ? "It wants no other request for " + wanted.toSeconds() + " seconds: try again then."
-            : last instanceof TransientException
-                ? "Check the network and the registry, and try again: what was downloaded is kept."
-                : last instanceof ImageException fatal ? fatal.remedy() : null;
-    ImageException failure = new ImageException(text.toString(), remedy, last);
-    failures.values().stream()
-        .filter(other -> !other.equals(failure.getCause()))
-        .forEach(failure::addSuppressed);
+    for (Source mirror : sources) {
+      if (failures.containsKey(mirror)) {
+        text.append("; mirror: ").append(words(failures.get(mirror)));
+      }
+    }
+    ImageException failure = new ImageException(text.toString(), remedy(own), own);
+    failures.values().forEach(failure::addSuppressed);
     return failure;
+  }
+
+  private static @Nullable String remedy(Exception e) {
+    if (e instanceof TransientException passing) {
+      Duration wanted = passing.retryAfter();
+      return wanted != null && wantsTooMuch(passing)
+          ? "It wants no other request for " + wanted.toSeconds() + " seconds: try again then."
+          : "Check the network and the registry, and try again: what was downloaded is kept.";
+    }
+    return e instanceof ImageException fatal ? fatal.remedy() : null;
   }
 
   /** Without the remedy, which comes once and at the end. */

@@ -28,6 +28,17 @@ class ChallengeTest {
   }
 
   @Test
+  void aTokenInPlaceOfParametersIsPassedOver() {
+    assertEquals(
+        List.of(
+            new Challenge("negotiate", Map.of()),
+            new Challenge("ntlm", Map.of()),
+            new Challenge("basic", Map.of("realm", "x", "charset", "UTF-8"))),
+        Challenge.parse(
+            List.of("Negotiate oRQwEqADCgEBo/+~AA==, NTLM TlRM , Basic realm=x,charset=UTF-8")));
+  }
+
+  @Test
   void whatIsNoChallengeIsPassedOver() {
     assertEquals(List.of(), Challenge.parse(List.of("", ",,,", "realm=\"x\"", "\"", "=")));
     assertEquals(List.of(), Challenge.parse(List.of("Bearer realm=\"" + "\\a".repeat(100_000))));

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.nacelle.image.ImageException;
 import dev.nacelle.image.RegistryCredentials;
 import dev.nacelle.image.RegistryOptions;
+import dev.nacelle.image.testing.Tool;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -99,6 +100,51 @@ class CredentialLookupTest {
     write("docker/config.json", auths(key, "user"));
 
     assertEquals("user:pw:PASSWORD", find("r.example", "a/b"));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"https://r.example/v1/", "r.example/v1/"})
+  void oldAddressesComeBehindTheNameItself(String address) throws IOException {
+    String exact = auths("r.example", "exact");
+    String both =
+        auths(address, "old").replace("}}}", "},")
+            + exact.substring(exact.indexOf("\"r.example\""));
+    write("docker/config.json", both);
+
+    assertEquals("exact:pw:PASSWORD", find("r.example", "a"));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"r.example/a/v1", "https://r.example/a/v2/", "r.example/v2"})
+  void aRepositoryMayHaveTheNameOfAVersion(String key) throws IOException {
+    write("docker/config.json", auths(key, "user"));
+
+    assertEquals("none", find("r.example", "a"));
+  }
+
+  @Test
+  void anEmptyFileIsNone() throws IOException {
+    write("xdg/containers/auth.json", "");
+    write("docker/config.json", auths("r.example", "docker"));
+
+    assertEquals("docker:pw:PASSWORD", find("r.example", "a"));
+  }
+
+  @Test
+  void emptyVariablesAreNone() throws IOException {
+    environment.put("REGISTRY_AUTH_FILE", "");
+    for (String name : List.copyOf(environment.keySet())) {
+      environment.put(name, "");
+    }
+    Path home = Path.of(System.getProperty("user.home"));
+    String uid = Tool.run(temp, "id", "-u").strip();
+
+    assertEquals(
+        List.of(
+            Path.of("/run/containers", uid, "auth.json"),
+            home.resolve(".config/containers/auth.json"),
+            home.resolve(".docker/config.json")),
+        new CredentialLookup(RegistryOptions.defaults(), environment::get).files());
   }
 
   @ParameterizedTest
