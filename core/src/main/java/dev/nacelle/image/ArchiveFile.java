@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.image;
 
+import com.google.common.base.Splitter;
 import com.google.common.io.ByteStreams;
 import dev.nacelle.image.ext4.DataRange;
 import dev.nacelle.image.tar.TarEntry;
@@ -14,6 +15,8 @@ import java.nio.channels.SeekableByteChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayDeque;
+import java.util.Deque;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -113,9 +116,19 @@ final class ArchiveFile implements ImageFiles {
     return name.substring(0, name.lastIndexOf('/') + 1);
   }
 
-  /** These are keys of a map, never paths of the host. */
+  /**
+   * These are keys of a map, never paths of the host, whose file names may have fewer characters.
+   */
   private static String normalize(String name) {
-    return Path.of("/").resolve(name.replace("\0", "")).normalize().toString().substring(1);
+    Deque<String> parts = new ArrayDeque<>();
+    for (String part : Splitter.on('/').split(name)) {
+      if (part.equals("..")) {
+        parts.pollLast();
+      } else if (!part.isEmpty() && !part.equals(".")) {
+        parts.addLast(part);
+      }
+    }
+    return String.join("/", parts);
   }
 
   /** Lets the tar reader have zeros for contents that nobody looks at. */

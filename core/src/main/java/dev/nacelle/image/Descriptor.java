@@ -7,6 +7,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * Refers to a blob (descriptor.md of the OCI image specification).
  *
+ * @param mediaType empty where it is absent, as old manifests of Docker may have it
  * @param size in bytes, not negative
  * @param platform of a manifest, if the index says so
  */
@@ -32,7 +33,7 @@ record Descriptor(
     }
     OciJson platform = json.optionalObject("platform");
     return new Descriptor(
-        json.string("mediaType"),
+        json.optionalString("mediaType"),
         digest,
         size,
         platform == null ? null : parsePlatform(platform),

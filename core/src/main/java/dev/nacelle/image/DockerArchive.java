@@ -5,11 +5,12 @@ import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
-import java.security.MessageDigest;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.stream.Collectors;
 
 /**
@@ -22,13 +23,19 @@ final class DockerArchive implements ImageOrigin {
       "Write a file that 'docker save' or 'skopeo copy ... docker-archive:FILE' made.";
 
   private static final int MAX_IMAGES = 1_000;
+
+  /** RFC 1952 section 2.3.1. */
   private static final byte[] GZIP = {0x1f, (byte) 0x8b};
+
+  /** RFC 8878 section 3.1.1. */
+  private static final byte[] ZSTD = {0x28, (byte) 0xb5, 0x2f, (byte) 0xfd};
 
   private final ImageRef ref;
   private final ArchiveFile files;
   private final ImageLimits limits;
   private final Map<Digest, String> names = new HashMap<>();
   private final Map<Digest, byte[]> manifests = new HashMap<>();
+  private final Map<String, Digest> digests = new HashMap<>();
 
   private DockerArchive(ImageRef ref, ArchiveFile files, ImageLimits limits) {
     this.ref = ref;
@@ -52,7 +59,7 @@ final class DockerArchive implements ImageOrigin {
       throw new ImageException(files + " has more than " + MAX_IMAGES + " images", null, null);
     }
     List<Descriptor> roots = new ArrayList<>();
-    for (OciJson image : images) {
+    for (OciJson image : wanted(images)) {
       Descriptor root = describe(image);
       List<String> tags = image.strings("RepoTags");
       if (tags.isEmpty()) {
@@ -69,6 +76,17 @@ final class DockerArchive implements ImageOrigin {
       }
     }
     return NamedRoots.select(ref, roots, resolver);
+  }
+
+  /** Those with the tag that is looked for, or all: compressed layers have to be read for it. */
+  private List<OciJson> wanted(List<OciJson> images) {
+    List<OciJson> tagged = images.stream().filter(this::hasTag).toList();
+    return tagged.isEmpty() ? images : tagged;
+  }
+
+  private boolean hasTag(OciJson image) {
+    return image.strings("RepoTags").stream()
+        .anyMatch(tag -> ref.tag().equals(Optional.of(full(tag))));
   }
 
   /** With the defaults that are left out in there, as they are written out in a reference. */
@@ -126,7 +144,7 @@ final class DockerArchive implements ImageOrigin {
     }
     Digest digest;
     try {
-      // Layers are not compressed in there, so that their blobs are what diff_ids name.
+      // A layer that is not compressed is what its diff_id names.
       digest = isCompressed(name) ? digest(name) : Digest.parse(diffId);
     } catch (IllegalArgumentException e) {
       throw image.fault("Config", e.getMessage() + ", unlike '" + diffId + "' in rootfs/diff_ids");
@@ -135,21 +153,29 @@ final class DockerArchive implements ImageOrigin {
     return new Descriptor(MediaTypes.LAYER, digest, size, null, Map.of());
   }
 
+  /** As Docker writes layers where containerd keeps its images. */
   private boolean isCompressed(String name) throws IOException {
     try (InputStream in = require(name)) {
-      return MessageDigest.isEqual(in.readNBytes(GZIP.length), GZIP);
+      byte[] magic = in.readNBytes(ZSTD.length);
+      return startsWith(magic, GZIP) || startsWith(magic, ZSTD);
     }
   }
 
+  private static boolean startsWith(byte[] bytes, byte[] prefix) {
+    int length = prefix.length;
+    return bytes.length >= length && Arrays.equals(bytes, 0, length, prefix, 0, length);
+  }
+
   private Digest digest(String name) throws IOException {
-    MessageDigest digest = Digest.Algorithm.SHA256.newMessageDigest();
-    try (InputStream in = require(name)) {
-      byte[] buffer = new byte[1 << 16];
-      for (int count; (count = in.read(buffer)) >= 0; ) {
-        digest.update(buffer, 0, count);
-      }
+    Digest known = digests.get(name);
+    if (known != null) {
+      return known;
     }
-    return Digest.of(Digest.Algorithm.SHA256, digest.digest());
+    try (InputStream in = require(name)) {
+      Digest digest = Digest.of(Digest.Algorithm.SHA256, in);
+      digests.put(name, digest);
+      return digest;
+    }
   }
 
   private byte[] read(String name) throws IOException {

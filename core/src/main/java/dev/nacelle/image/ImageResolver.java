@@ -124,6 +124,9 @@ final class ImageResolver {
     if (MediaTypes.isManifest(descriptor.mediaType())) {
       return readManifest(descriptor);
     }
+    if (MediaTypes.isSchema1(descriptor.mediaType())) {
+      throw Manifest.schema1();
+    }
     if (!MediaTypes.isIndex(descriptor.mediaType())) {
       otherTypes.add(descriptor.mediaType());
       return null;
@@ -158,8 +161,9 @@ final class ImageResolver {
   }
 
   private @Nullable Manifest readManifest(Descriptor descriptor) throws IOException {
-    Manifest.Parts parts = Manifest.parse(read(descriptor, "manifest"), limits);
-    if (!MediaTypes.isConfig(parts.config().mediaType())) {
+    Manifest.Parts parts =
+        Manifest.parse(read(descriptor, "manifest"), descriptor.mediaType(), limits);
+    if (!MediaTypes.isConfig(parts.config().mediaType(), descriptor.mediaType())) {
       otherTypes.add(parts.config().mediaType());
       return null;
     }

@@ -14,13 +14,13 @@ record Manifest(
   /** What a manifest says before its configuration is read. */
   record Parts(Descriptor config, List<Descriptor> layers) {}
 
-  static Parts parse(OciJson json, ImageLimits limits) {
+  static Parts parse(OciJson json, String mediaType, ImageLimits limits) {
     requireSchema(json);
     if (json.has("manifests")) {
       throw json.fault("manifests", "a manifest has layers, an index has manifests");
     }
     Descriptor config = Descriptor.parse(json.object("config"));
-    if (!MediaTypes.isConfig(config.mediaType())) {
+    if (!MediaTypes.isConfig(config.mediaType(), mediaType)) {
       // An artifact: its layers are no layers of a file system.
       return new Parts(config, List.of());
     }
@@ -41,10 +41,19 @@ record Manifest(
 
   static void requireSchema(OciJson json) {
     long version = json.integer("schemaVersion");
-    if (version != 2) {
-      throw json.fault(
-          "schemaVersion", "it is " + version + ", and only 2 is supported; push the image anew");
+    if (version == 1) {
+      throw schema1();
     }
+    if (version != 2) {
+      throw json.fault("schemaVersion", "it is " + version + ", and only 2 is supported");
+    }
+  }
+
+  static ImageException schema1() {
+    return new ImageException(
+        "The image's manifest is of Docker's schema 1, from before Docker 1.10",
+        "Push the image anew, or convert it, as with 'skopeo copy --format oci'.",
+        null);
   }
 
   static Manifest of(Descriptor descriptor, Parts parts, OciJson config) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.image;
 
+import java.util.Set;
+
 /**
  * What blobs are: media-types.md of the OCI image specification, and Docker's "Image Manifest
  * Version 2, Schema 2", which it calls compatible.
@@ -13,8 +15,14 @@ final class MediaTypes {
   static final String MANIFEST = OCI + "manifest.v1+json";
   static final String CONFIG = OCI + "config.v1+json";
 
+  /** Docker's "Image Manifest Version 2, Schema 1". */
+  static final String SCHEMA_1 = DOCKER + "distribution.manifest.v1+json";
+
   /** A layer that is not compressed. */
   static final String LAYER = OCI + "layer.v1.tar";
+
+  private static final Set<String> OLD_CONFIGS =
+      Set.of("application/octet-stream", "application/json", "text/html", "");
 
   private MediaTypes() {}
 
@@ -26,8 +34,19 @@ final class MediaTypes {
     return type.equals(MANIFEST) || type.equals(DOCKER + "distribution.manifest.v2+json");
   }
 
-  static boolean isConfig(String type) {
-    return type.equals(CONFIG) || type.equals(DOCKER + "container.image.v1+json");
+  /**
+   * Docker's manifests may also say what old registries and tools made of the type (docker/docker
+   * issues 22378 and 30083): moby's distribution.ImageTypes.
+   */
+  static boolean isConfig(String type, String manifestType) {
+    return type.equals(CONFIG)
+        || type.equals(DOCKER + "container.image.v1+json")
+        || (manifestType.startsWith(DOCKER) && OLD_CONFIGS.contains(type));
+  }
+
+  /** Signed or not. */
+  static boolean isSchema1(String type) {
+    return type.equals(SCHEMA_1) || type.equals(DOCKER + "distribution.manifest.v1+prettyjws");
   }
 
   /** Non-distributable ("foreign") layers count, as layer.md wants it. */

@@ -128,7 +128,9 @@ final class RegistryOrigin implements ImageOrigin {
     }
     return json.has("manifests")
         ? MediaTypes.INDEX
-        : json.has("layers") ? MediaTypes.MANIFEST : type;
+        : json.has("layers")
+            ? MediaTypes.MANIFEST
+            : json.has("fsLayers") ? MediaTypes.SCHEMA_1 : type;
   }
 
   /** A blob that is there, with as many bytes as it should have. */

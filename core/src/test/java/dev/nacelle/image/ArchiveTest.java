@@ -16,6 +16,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -125,6 +127,46 @@ class ArchiveTest {
         "docker.io/library/one:v1");
   }
 
+  @ParameterizedTest
+  @ValueSource(strings = {"gzip", "zstd"})
+  void layersOfADockerArchiveMayBeCompressed(String tool) throws IOException {
+    Layer first = dockerLayer("1", tool);
+    Layer second = dockerLayer("2", tool);
+    pack("one:v1", first, second);
+
+    String file = "docker-archive:" + temp.resolve("a.tar");
+    assertNotEquals(0, Files.size(resolve(file + ":one:v1").filesystem()));
+    assertContains(fault(file + ":broken:v1"), "'absent' is missing in the archive");
+  }
+
+  private Layer dockerLayer(String name, String tool) throws IOException {
+    byte[] tar = new TarMaker().file(name, name.repeat(100_000)).finish();
+    Path tree = Files.createDirectories(temp.resolve("tree"));
+    Files.write(tree.resolve(name), tar);
+    Tool.script(tree, tool + " -c " + name + " > packed && mv packed " + name);
+    return new Layer("", LayoutMaker.digest(tar));
+  }
+
+  /** An archive as "docker save" writes it, with layers that are called 1, 2, 3. */
+  private void pack(String tag, Layer... layers) throws IOException {
+    Path tree = temp.resolve("tree");
+    Files.writeString(
+        tree.resolve("c.json"), LayoutMaker.config("linux/amd64", "{}", List.of(layers)));
+    String names =
+        IntStream.rangeClosed(1, layers.length)
+            .mapToObj(i -> "\"" + i + "\"")
+            .collect(Collectors.joining(","));
+    String image = "{\"Config\":\"c.json\",\"RepoTags\":[\"%s\"],\"Layers\":[%s]}";
+    Files.writeString(
+        tree.resolve("manifest.json"),
+        "["
+            + image.formatted(tag, names)
+            + ","
+            + image.formatted("broken:v1", names.replace("1", "absent"))
+            + "]");
+    Tool.run(tree, "tar", "-cf", "../a.tar", ".");
+  }
+
   @Test
   void equalLayersMayBeLinks() throws IOException {
     byte[] tar = new TarMaker().file("a", "a").finish();
@@ -177,6 +219,32 @@ class ArchiveTest {
       Files.write(temp.resolve("a.tar"), Arrays.copyOf(bytes, length));
 
       fault("oci-archive:" + temp.resolve("a.tar"));
+    }
+  }
+
+  /** In a locale whose file names have fewer characters. */
+  @Test
+  void namesInAnArchiveMayHaveAnyCharacters() {
+    Tool.script(
+        layout.directory(),
+        "touch $'\\303\\274mlaut' $'\\377\\376'; mkdir up; tar -cf ../a.tar up/../.");
+
+    Tool.run(
+        temp,
+        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+        "-cp",
+        System.getProperty("java.class.path"),
+        ResolvingProcess.class.getName(),
+        temp.resolve("store").toString(),
+        "oci-archive:" + temp.resolve("a.tar") + ":one");
+  }
+
+  /** Tool runs it with LC_ALL=C. */
+  static final class ResolvingProcess {
+    private ResolvingProcess() {}
+
+    public static void main(String[] args) {
+      new ImageStore(Path.of(args[0])).resolve(ImageRef.parse(args[1]));
     }
   }
 

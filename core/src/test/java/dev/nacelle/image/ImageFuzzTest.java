@@ -83,7 +83,7 @@ class ImageFuzzTest {
     try {
       OciJson json = OciJson.parse(document, "The document");
       Descriptor descriptor = new Descriptor("x", Digest.sha256("x"), 0, null, Map.of());
-      Manifest.Parts parts = Manifest.parse(json, LIMITS);
+      Manifest.Parts parts = Manifest.parse(json, MediaTypes.MANIFEST, LIMITS);
       Manifest.of(descriptor, parts, json).chainId();
     } catch (ImageException expected) {
       // said to be wrong

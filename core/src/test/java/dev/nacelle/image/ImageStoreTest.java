@@ -349,6 +349,24 @@ class ImageStoreTest {
     assertArrayEquals(content, Files.readAllBytes(store.resolve(ref).filesystem()));
   }
 
+  @ParameterizedTest
+  @ValueSource(strings = {"application/octet-stream", "application/json", "text/html", ""})
+  void oldImagesOfDockerCallTheirConfigurationAnything(String type) throws IOException {
+    Layer layer = layout.gzipLayer(tar("a", "1"));
+    String config = layout.blob(type, LayoutMaker.config(AMD64, "{}", List.of(layer)));
+    String docker = "application/vnd.docker.distribution.manifest.v2+json";
+    String manifest = LayoutMaker.manifest(config, List.of(layer));
+    layout.tag(layout.blob(MANIFEST, manifest), "oci");
+    String dockers = manifest.replace(MANIFEST, docker);
+    layout.tag(layout.blob(docker, dockers), "docker");
+    layout.tag(layout.blob(docker, dockers.replace("\"mediaType\":\"\",", "")), "without");
+
+    assertEquals(Set.of("", "a"), paths(store.resolve(tagged("docker"))));
+    assertEquals(Set.of("", "a"), paths(store.resolve(tagged("without"))));
+    ref = tagged("oci");
+    assertFault("is no container image");
+  }
+
   @Test
   void imagesOfTheSameLayersShareAFilesystem() throws IOException {
     byte[] tar = tar("a", "1");
@@ -801,7 +819,7 @@ class ImageStoreTest {
     assertManifestFault("{", "is no JSON", "at byte");
     assertManifestFault("{}{}", "is no JSON");
     assertManifestFault("[]", "is no JSON object");
-    assertManifestFault("{\"schemaVersion\":1}", "/schemaVersion: it is 1");
+    assertManifestFault("{\"schemaVersion\":1}", "schema 1", "skopeo copy");
     assertManifestFault("{\"schemaVersion\":\"2\"}", "/schemaVersion: it is no integer");
     assertManifestFault("{\"schemaVersion\":2}", "/config: it is missing");
     assertManifestFault("{\"schemaVersion\":2,\"schemaVersion\":2}", "is no JSON");

@@ -699,6 +699,17 @@ class RegistryPullTest {
     assertContains(fault(store(), ref("app")), "is no JSON");
   }
 
+  @ParameterizedTest
+  @ValueSource(
+      strings = {"application/vnd.docker.distribution.manifest.v1+prettyjws", "application/json"})
+  void aManifestOfDockersFirstSchemaIsSaid(String type) {
+    proxy.fail(
+        "/manifests/app",
+        FaultProxy.says(200, "{\"schemaVersion\":1,\"fsLayers\":[]}", "content-type", type));
+
+    assertContains(fault(store(), ref("app")), "of Docker's schema 1", "skopeo copy");
+  }
+
   @Test
   void anUnknownTagIsSaid() {
     assertContains(
