@@ -197,6 +197,18 @@ class RegistryLoginTest {
   }
 
   @Test
+  void aCertificateForAnotherNameIsRefused() {
+    String byAddress = secure.host().replace("localhost", "127.0.0.1");
+    RegistryOptions.Builder options =
+        tls().certificates(byAddress, secure.certificate()).credentials(byAddress, right());
+
+    assertContains(
+        fault(options, ImageRef.parse(byAddress + "/private/app:1")),
+        "The certificate of https://" + byAddress + " is not trusted",
+        "if it names another host, use that name");
+  }
+
+  @Test
   void aFileWithoutCertificateIsSaid() throws IOException {
     Path file = Files.writeString(temp.resolve("empty.pem"), "");
 

@@ -14,6 +14,7 @@ import dev.nacelle.image.registry.Pause;
 import dev.nacelle.image.testing.FaultProxy;
 import dev.nacelle.image.testing.LayoutMaker;
 import dev.nacelle.image.testing.LayoutMaker.Layer;
+import dev.nacelle.image.testing.PrivateCa;
 import dev.nacelle.image.testing.RegistryServer;
 import dev.nacelle.image.testing.TarMaker;
 import dev.nacelle.image.testing.Tool;
@@ -40,6 +41,7 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
@@ -48,6 +50,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -640,6 +643,75 @@ class RegistryPullTest {
     assertEquals(1, proxy.requests(bigDigest).size());
   }
 
+  private String overTls(FaultProxy.Fault fault, int times, @Nullable String expected)
+      throws IOException {
+    PrivateCa ca = new PrivateCa(temp.resolve("ca"));
+    try (FaultProxy tls = new FaultProxy("http://" + registry.host(), ca)) {
+      tls.fail(bigDigest, times, fault);
+      ImageStore store =
+          store(
+              RegistryOptions.builder()
+                  .credentialFiles()
+                  .stallTimeout(Duration.ofSeconds(2))
+                  .certificates(tls.host(), ca.certificate()));
+      ImageRef ref = ImageRef.parse(tls.host() + "/test/image:app");
+      if (expected == null) {
+        assertSameAsLayout("app", store.resolve(ref));
+      } else {
+        assertContains(fault(store, ref), expected);
+        assertFalse(Files.exists(blobFile(bigDigest)));
+      }
+      List<FaultProxy.Request> requests = tls.requests(bigDigest);
+      return requests.get(requests.size() - 1).header("range");
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource
+  void whatMayPassIsTriedAgainOverTls(FaultProxy.Fault fault, String range) throws IOException {
+    assertEquals(range, overTls(fault, 1, null));
+  }
+
+  static List<Arguments> whatMayPassIsTriedAgainOverTls() {
+    return List.of(
+        Arguments.of(FaultProxy.cutAfter(400_000), "bytes=400000-"),
+        Arguments.of(FaultProxy.stallAfter(400_000), "bytes=400000-"),
+        Arguments.of(FaultProxy.silence(), ""),
+        Arguments.of(FaultProxy.garbageChunks(), ""),
+        Arguments.of(FaultProxy.status(429, "retry-after", "7"), ""),
+        Arguments.of(FaultProxy.status(503), ""));
+  }
+
+  @ParameterizedTest
+  @MethodSource
+  void whatIsWrongIsNotTakenOverTls(FaultProxy.Fault fault, String expected) throws IOException {
+    overTls(fault, Integer.MAX_VALUE, expected);
+  }
+
+  static List<Arguments> whatIsWrongIsNotTakenOverTls() {
+    return List.of(
+        Arguments.of(FaultProxy.wrongByte(), "has the digest"),
+        Arguments.of(FaultProxy.longer(), "its descriptor says " + bigBlob.length),
+        Arguments.of(FaultProxy.says(200, "short"), "it has 5 bytes"),
+        Arguments.of(FaultProxy.endless(), "it has more than the " + bigBlob.length));
+  }
+
+  @Test
+  void aDiskThatIsFullIsSaidAndThePullGoesOnWhenItIsNot() throws IOException {
+    Path disk = Files.createDirectories(temp.resolve("store"));
+    Tool.run(temp, "mount", "-t", "tmpfs", "-o", "size=1m", "none", disk.toString());
+    try {
+      assertContains(
+          fault(store(), ref("app")), "No space left on device", disk.toString(), "has space");
+
+      Tool.run(temp, "mount", "-o", "remount,size=64m", disk.toString());
+      assertSameAsLayout("app", store().resolve(ref("app")));
+      assertTrue(proxy.requests(bigDigest).get(1).header("range").startsWith("bytes="));
+    } finally {
+      Tool.run(temp, "umount", disk.toString());
+    }
+  }
+
   @Test
   void wrongBytesAreNotKept() {
     proxy.fail(bigDigest, FaultProxy.wrongByte());
@@ -1059,9 +1131,21 @@ class RegistryPullTest {
     Path base = store().resolve(ref("app")).filesystem();
     Tool.script(temp, "chmod u+w %1$s; truncate -s 1M %1$s".formatted(base));
     progress.clear();
-    proxy.fail(top, 1, FaultProxy.stallAfter(10));
+    FaultProxy.Fault stall = FaultProxy.stallAfter(10);
+    proxy.fail(
+        top,
+        (request, upstream, client, out) -> {
+          // On the base nothing is told of other layers; without it the lowest comes first.
+          if (progress.isEmpty()) {
+            stall.answer(request, upstream, client, out);
+          } else {
+            FaultProxy.Reply reply = upstream.ask();
+            reply.writeHead(out);
+            out.write(reply.body());
+          }
+        });
 
-    store().resolve(ref("larger"));
+    store(options().parallelDownloads(1)).resolve(ref("larger"));
 
     assertFalse(states(top).contains(State.RETRYING), () -> "" + progress);
   }

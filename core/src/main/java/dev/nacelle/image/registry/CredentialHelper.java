@@ -44,11 +44,11 @@ final class CredentialHelper {
     if (!NAME.matcher(name).matches()) {
       throw failed(program, file, "its name is not made of letters, digits and ._-", null);
     }
-    return ask(program, registry, file);
+    return ask(program, registry, file, TIMEOUT);
   }
 
-  static Optional<RegistryCredentials> ask(String program, String registry, Path file)
-      throws InterruptedIOException {
+  static Optional<RegistryCredentials> ask(
+      String program, String registry, Path file, Duration timeout) throws InterruptedIOException {
     ExternalProcess done;
     try {
       done =
@@ -56,13 +56,13 @@ final class CredentialHelper {
               List.of(program, "get"),
               registry.getBytes(StandardCharsets.UTF_8),
               MAX_OUTPUT,
-              TIMEOUT);
+              timeout);
     } catch (InterruptedIOException e) {
       throw e;
     } catch (IOException e) {
       throw failed(program, file, "it cannot be run: " + e.getMessage(), e);
     } catch (TimeoutException e) {
-      throw failed(program, file, "it did not end within " + TIMEOUT, e);
+      throw failed(program, file, "it did not end within " + timeout, e);
     }
     if (done.exitCode() != 0) {
       if (done.output().contains(NOT_FOUND)) {

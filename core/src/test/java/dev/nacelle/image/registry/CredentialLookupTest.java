@@ -14,6 +14,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Duration;
 import java.util.Base64;
 import java.util.HashMap;
 import java.util.List;
@@ -216,6 +217,67 @@ class CredentialLookupTest {
     assertTrue(!message.contains("secret of"), message);
   }
 
+  @Test
+  void aHelperThatHangsIsGivenUp() throws IOException {
+    helper("test", "exec sleep 1000");
+
+    String message =
+        String.valueOf(
+            assertThrows(ImageException.class, () -> helped("r.example", Duration.ofMillis(200)))
+                .getMessage());
+    assertTrue(message.contains("did not end within PT0.2S"), message);
+  }
+
+  @Test
+  void helpersComeBeforeTheStoreAndThatBeforeEntries() throws IOException {
+    String script =
+        "read host; echo \"{\\\"Username\\\":\\\"%s of $host\\\",\\\"Secret\\\":\\\"pw\\\"}\"";
+    helper("one", script.formatted("one"));
+    helper(
+        "all",
+        "read host; [ \"$host\" != none.example ] || { echo credentials not found; exit 1; }\n"
+            + "echo \"$host\" | { "
+            + script.formatted("all")
+            + "; }");
+    String entries = auths("none.example", "entry").replace("}}}", "}}");
+    write(
+        "docker/config.json",
+        entries + ",\"credsStore\":\"all\",\"credHelpers\":{\"r.example\":\"one\"}}");
+
+    assertEquals("one of r.example", otherProcess("r.example"));
+    assertEquals("all of other.example", otherProcess("other.example"));
+    assertEquals("all of https://index.docker.io/v1/", otherProcess("docker.io"));
+    assertEquals("entry", otherProcess("none.example"));
+  }
+
+  /** Another process, whose PATH has the helpers. */
+  private String otherProcess(String registry) {
+    return Tool.run(
+            temp,
+            "env",
+            "PATH=" + temp + ":" + System.getenv("PATH"),
+            Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+            "-cp",
+            System.getProperty("java.class.path"),
+            LookupProcess.class.getName(),
+            temp.resolve("docker/config.json").toString(),
+            registry)
+        .strip();
+  }
+
+  static final class LookupProcess {
+    private LookupProcess() {}
+
+    public static void main(String[] args) throws IOException {
+      RegistryOptions options = RegistryOptions.builder().credentialFiles(Path.of(args[0])).build();
+      System.out.println(
+          new CredentialLookup(options, name -> null)
+              .find(Endpoint.of(options, args[1], "a/b").get(0))
+              .orElseThrow()
+              .username());
+    }
+  }
+
   private String assertFailure(String host, String part) {
     String message =
         String.valueOf(assertThrows(ImageException.class, () -> helped(host)).getMessage());
@@ -225,7 +287,12 @@ class CredentialLookupTest {
 
   /** Runs the program where it lies, because the PATH of this process is what it is. */
   private String helped(String host) throws IOException {
-    return CredentialHelper.ask(temp.resolve("docker-credential-test").toString(), host, temp)
+    return helped(host, Duration.ofMinutes(1));
+  }
+
+  private String helped(String host, Duration timeout) throws IOException {
+    return CredentialHelper.ask(
+            temp.resolve("docker-credential-test").toString(), host, temp, timeout)
         .map(c -> c.username() + ":" + c.secret() + ":" + c.kind())
         .orElse("none");
   }

@@ -18,6 +18,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.CopyOnWriteArrayList;
+import javax.net.ServerSocketFactory;
 
 /**
  * An HTTP server between a client and a registry, that breaks what it is told to break and notes
@@ -90,8 +91,17 @@ public final class FaultProxy implements AutoCloseable {
 
   /** A proxy for that server, such as "http://localhost:5000". */
   public FaultProxy(String upstream) throws IOException {
+    this(upstream, ServerSocketFactory.getDefault());
+  }
+
+  /** The same, that speaks TLS itself. */
+  public FaultProxy(String upstream, PrivateCa ca) throws IOException {
+    this(upstream, ca.server().getServerSocketFactory());
+  }
+
+  private FaultProxy(String upstream, ServerSocketFactory sockets) throws IOException {
     this.upstream = upstream;
-    this.server = new ServerSocket(0, 50, InetAddress.getLoopbackAddress());
+    this.server = sockets.createServerSocket(0, 50, InetAddress.getLoopbackAddress());
     start(this::accept);
   }
 

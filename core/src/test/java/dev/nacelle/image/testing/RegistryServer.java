@@ -44,14 +44,9 @@ public final class RegistryServer implements AutoCloseable {
     return start(directory, "", false);
   }
 
-  /** With a password, over TLS; {@link #certificate} is the file of its certificate. */
+  /** With a password, over TLS; {@link #certificate} is that of the authority behind its own. */
   public static RegistryServer secure(Path directory) throws IOException {
-    Files.createDirectories(directory);
-    Tool.script(
-        directory,
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-            + " -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1"
-            + " -keyout key.pem -out cert.pem 2>&1");
+    new PrivateCa(directory);
     Files.writeString(directory.resolve("htpasswd"), HTPASSWD);
     return start(
         directory,
@@ -125,7 +120,7 @@ public final class RegistryServer implements AutoCloseable {
   }
 
   public Path certificate() {
-    return directory.resolve("cert.pem");
+    return directory.resolve("ca.pem");
   }
 
   /**

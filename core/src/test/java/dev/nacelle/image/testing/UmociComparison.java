@@ -5,9 +5,11 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.image.ImageStore;
+import dev.nacelle.image.ResolvedImage;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.function.Function;
 
 /**
  * Unpacks an image twice, with umoci and with an ImageStore, and holds one tree against the other:
@@ -27,6 +29,21 @@ public final class UmociComparison {
    */
   public static TreeListing assertSame(Path layout, String tag, String... implied)
       throws IOException {
+    return assertSame(
+        layout,
+        tag,
+        store -> new ImageStore(store).resolve(ImageRef.parse("oci:" + layout + ":" + tag)),
+        implied);
+  }
+
+  /**
+   * The same for an image that came to the store by another way.
+   *
+   * @param resolve gives the image, by way of a store in a directory
+   */
+  public static TreeListing assertSame(
+      Path layout, String tag, Function<Path, ResolvedImage> resolve, String... implied)
+      throws IOException {
     Path directory = Files.createTempDirectory(layout.toAbsolutePath().getParent(), "unpacked");
     try {
       Path bundle = directory.resolve("bundle");
@@ -35,10 +52,7 @@ public final class UmociComparison {
       for (String path : implied) {
         Tool.run(rootfs, "touch", "-d", "@0", path);
       }
-      Path image =
-          new ImageStore(directory.resolve("store"))
-              .resolve(ImageRef.parse("oci:" + layout + ":" + tag))
-              .filesystem();
+      Path image = resolve.apply(directory.resolve("store")).filesystem();
       MountedImage.check(image);
       TreeListing expected = TreeListing.of(rootfs);
       try (MountedImage mounted = MountedImage.mount(image, "ro")) {
