@@ -43,8 +43,13 @@ pub(crate) struct Plan {
     pub(crate) sysctls: Vec<Sysctl>,
 }
 
+/// Names below /dev, major and minor numbers of what every program may count on
+/// (Documentation/admin-guide/devices.txt).
+const DEVICES: [(&str, u32, u32); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
 /// The device file of a driver that is there for programs: its name below /dev, and its minor number with the major
-/// number 10 (Documentation/admin-guide/devices.txt).
+/// number 10.
 pub(crate) type Driver = (&'static str, u32);
 
 const DRIVERS: [Driver; 2] = [("fuse", 229), ("net/tun", 200)];
@@ -140,7 +145,9 @@ pub(crate) fn assemble(plan: &Plan, timeline: &mut Timeline) -> Result<(), StepE
     mount(&plan.disk, "image", &*plan.filesystem, MountFlags::RDONLY | MountFlags::NOATIME, &*c_string(options))
         .step(|| format!("mounting the image {} ({})", plan.disk.display(), plan.filesystem))?;
     timeline.mark("image");
-    mount_new("overlay", Path::new("root"), MountFlags::empty(), LAYERS)?;
+    // A device file works where `furnish` made it and nowhere else, as Docker has it with a filter on the cgroup: neither the
+    // image nor root with mknod(2) opens the disks below this.
+    mount_new("overlay", Path::new("root"), MountFlags::NODEV, LAYERS)?;
     timeline.mark("overlay");
     Ok(())
 }
@@ -169,18 +176,13 @@ pub(crate) fn furnish(drivers: &[Driver]) -> Result<(), StepError> {
         make_directory(Path::new(directory))?;
     }
     mount_new("tmpfs", Path::new("/dev"), MountFlags::NOSUID | MountFlags::NOEXEC, "mode=0755,size=1m")?;
-    let everyone = Mode::from_raw_mode(0o666);
-    for (name, minor) in [("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9)] {
-        mknodat(CWD, format!("/dev/{name}"), FileType::CharacterDevice, everyone, makedev(1, minor))
-            .step(|| format!("creating /dev/{name}"))?;
+    for (name, major, minor) in DEVICES {
+        make_device(name, makedev(major, minor))?;
     }
-    for (name, minor) in drivers {
-        let path = Path::new("/dev").join(name);
-        path.parent().map_or(Ok(()), make_directory)?;
-        mknodat(CWD, &path, FileType::CharacterDevice, everyone, makedev(10, *minor))
-            .step(|| format!("creating {}", path.display()))?;
+    for &(name, minor) in drivers {
+        make_device(name, makedev(10, minor))?;
     }
-    mknodat(CWD, "/dev/tty", FileType::CharacterDevice, everyone, makedev(5, 0)).step(|| "creating /dev/tty".into())?;
+    mount_remount("/dev", MountFlags::BIND | NO_PRIVILEGES, "").step(|| "closing /dev to other devices".into())?;
     for (name, target) in [
         ("core", "/proc/kcore"),
         ("fd", "/proc/self/fd"),
@@ -203,6 +205,15 @@ pub(crate) fn furnish(drivers: &[Driver]) -> Result<(), StepError> {
         other => other?,
     }
     mount_new("sysfs", Path::new("/sys"), NO_PRIVILEGES | MountFlags::RDONLY, "")
+}
+
+/// A character device that everybody may use, mounted on itself: so it works although /dev is to be mounted with nodev.
+fn make_device(name: &str, device: u64) -> Result<(), StepError> {
+    let path = Path::new("/dev").join(name);
+    path.parent().map_or(Ok(()), make_directory)?;
+    mknodat(CWD, &path, FileType::CharacterDevice, Mode::from_raw_mode(0o666), device)
+        .and_then(|()| mount_bind(&path, &path))
+        .step(|| format!("creating {}", path.display()))
 }
 
 /// Hides and write-protects what acts on the whole machine.

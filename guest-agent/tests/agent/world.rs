@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use nacelle_agent::proto::{PrepareRequest, ProcessSpec, RootFilesystem};
 
@@ -59,7 +60,10 @@ async fn only_the_workload_s_processes_are_visible() {
 async fn only_the_workload_s_mounts_are_visible() {
     let guest = Guest::busybox().await;
     let text = guest.sh("cut -d ' ' -f 1-3 /proc/mounts").await.text();
-    let mounts: Vec<_> = text.lines().collect();
+    // Device files are mounted on themselves.
+    let devices = ["null", "zero", "full", "random", "urandom", "tty", "fuse", "net/tun"];
+    let is_device = |mount: &&str| devices.iter().any(|name| *mount == format!("tmpfs /dev/{name} tmpfs"));
+    let mounts: Vec<_> = text.lines().filter(|mount| !is_device(mount)).collect();
     let expected = [
         "overlay / overlay",
         "tmpfs /dev tmpfs",
@@ -119,6 +123,22 @@ async fn devices_work() {
                   (echo x > /dev/full) 2>&1 | grep -o 'No space.*'; test -c /dev/ptmx && test -c /dev/tty; \
                   echo shared > /dev/shm/file; cat /dev/shm/file; ls -A /dev/mqueue; echo out > /dev/stdout";
     assert_eq!(guest.sh(script).await.text(), " 00 00 00 00\n9\nNo space left on device\nshared\nout\n");
+}
+
+#[tokio::test]
+async fn only_the_agent_s_device_files_work() {
+    // As of the image, and of root itself.
+    let image = Image::customised(|root| {
+        let made = Command::new("mknod").args(["-m", "666"]).arg(root.join("zero")).args(["c", "1", "5"]).status();
+        assert!(made.unwrap().success());
+    });
+    let guest = Guest::prepared(image).await;
+    assert_eq!(guest.sh("mknod /made c 1 5; mknod /dev/made c 1 5; mknod /dev/shm/made c 1 5").await.text(), "");
+    for device in ["/zero", "/made", "/dev/made", "/dev/shm/made"] {
+        let outcome = guest.sh(&format!("head -c 1 {device}")).await;
+        let message = String::from_utf8_lossy(&outcome.stderr).into_owned();
+        assert_eq!((outcome.code(), message), (Some(1), format!("head: {device}: Permission denied\n")));
+    }
 }
 
 #[tokio::test]
