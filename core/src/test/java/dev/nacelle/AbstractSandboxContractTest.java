@@ -404,6 +404,30 @@ public abstract class AbstractSandboxContractTest {
   }
 
   @Test
+  void outOfMemoryEndsWhoTookItAndIsTold() {
+    try (Sandbox own = nacelle.start(spec().build())) {
+      ExecResult result = own.exec("busybox", "tail", "/dev/zero");
+      assertEquals(Signal.KILL, result.status().signal().orElseThrow());
+      assertTrue(result.status().oomKilled());
+      ExecResult next = own.exec("echo", "alive");
+      assertEquals("alive\n", next.stdout().text());
+      assertFalse(next.status().oomKilled());
+    }
+  }
+
+  @Test
+  void processesHaveALimitAndTheirEndMakesRoom() {
+    String script =
+        "(for i in $(seq 64); do sleep 86404 & done) 2>&1; busybox killall sleep;"
+            + " while busybox pidof sleep > /dev/null; do :; done";
+    try (Sandbox own = nacelle.start(spec().pidsLimit(32).build())) {
+      String output = own.exec("sh", "-c", script).stdout().text();
+      assertTrue(output.contains("can't fork: Resource temporarily unavailable"), output);
+      assertEquals("room\n", own.exec("sh", "-c", "echo room | cat").stdout().text());
+    }
+  }
+
+  @Test
   void rootIsWritableAndTheImageStaysAsItWas() {
     ProcessSpec write =
         ProcessSpec.builder("sh", "-c", "echo changed > /etc/group && cat /etc/group")
