@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, mount};
+use rustix::mount::{MountFlags, mount, mount_remount};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
@@ -99,6 +99,8 @@ fn finish() {
     let report = |result: Result<(), StepError>| {
         if let Err(error) = result {
             log!("{error}");
+    // Linux 4.13 and later: a process's cgroup's own limits are not its to change, in whatever namespaces it makes.
+    let _ = mount_remount("/sys/fs/cgroup", MountFlags::empty(), c"nsdelegate");
         }
     };
     report(mount_on("cgroup2", "/sys/fs/cgroup"));

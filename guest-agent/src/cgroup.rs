@@ -49,6 +49,9 @@ impl Workload {
             Err(errno) => return Err(errno).step(|| "creating the workload's cgroup".into()),
         }
         let directory = open_directory(&hierarchy.join("workload"))?;
+        // Root can have its process's cgroup writable, in namespaces that it makes. Without cgroups below it, whoever is in it
+        // is in its cgroup.procs, and it can be removed once they are gone.
+        let _ = write_file(&directory, "cgroup.max.depth", "1");
         let memory = if limits.memory_bytes == 0 { memory_for_workload() } else { Some(limits.memory_bytes) };
         let pids = if limits.pids == 0 { DEFAULT_PIDS } else { limits.pids };
         for (file, value, asked) in

@@ -84,6 +84,15 @@ async fn a_process_within_its_time_limit_did_not_time_out() {
 }
 
 #[tokio::test]
+async fn a_process_has_no_cgroups_to_hide_in() {
+    let guest = Guest::busybox().await;
+    let mut call = guest.start(shell("echo up; sleep 1000")).await;
+    call.read_until("up").await;
+    let nested = guest.process_cgroups().pop().unwrap().join("nested");
+    assert_eq!(fs::create_dir(nested).unwrap_err().raw_os_error(), Some(libc::EAGAIN));
+}
+
+#[tokio::test]
 async fn signals_reach_the_process_or_its_group() {
     let mut guest = Guest::busybox().await;
     for (process_group, expected) in [(false, "parent\n"), (true, "child\nparent\n")] {
