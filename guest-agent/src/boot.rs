@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! From the kernel's hand-over to the dial, and from the last stream's end to the power switch.
+//! From the kernel's hand-over to the dial, and from the stream's end to the power switch.
 //!
 //! Only what the dial needs comes before it; the host's first call takes longer to arrive than the rest to do.
 
@@ -16,7 +16,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior,
 
 use crate::error::{Step, StepError};
 use crate::machine::Machine;
-use crate::server::{SessionEnd, serve};
+use crate::server::serve;
 use crate::service::{Agent, Boot, Marks};
 use crate::{clock, log, modules, vsock};
 
@@ -25,10 +25,10 @@ const MODULES: &str = "/nacelle/modules";
 /// What the initramfs holds for the agent's start.
 const BOOT_FILES: &str = "/nacelle";
 
-const FIRST_DIAL: Duration = Duration::from_secs(10);
-const REDIAL: Duration = Duration::from_secs(5);
+/// How long the host may take to listen.
+const DIAL: Duration = Duration::from_secs(10);
 
-/// Pipes of every process that one connection may have, and room.
+/// Pipes of every process that may run, and room.
 const OPEN_FILES: u64 = 1 << 16;
 
 /// The machine's life, up to the moment to power it off; `entered` is [`crate::boot_nanos`] on entry of main. The error
@@ -39,7 +39,7 @@ pub fn run(entered: u64) -> Result<(), String> {
     let failures = modules.load_for_the_dial();
     let modules_loaded = clock::boot_nanos();
     // The host begins to speak while the other modules are loaded.
-    let mut stream = vsock::dial(FIRST_DIAL).map_err(|errno| cannot_dial(errno, &failures))?;
+    let stream = vsock::dial(DIAL).map_err(|errno| cannot_dial(errno, &failures))?;
     let marks = Marks { entered, modules_loaded, connected: clock::boot_nanos() };
     let failures = [failures, modules.load_the_rest()].concat();
     for failure in &failures {
@@ -51,10 +51,7 @@ pub fn run(entered: u64) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("starting the event loop: {error}"))?;
     let agent = runtime.block_on(async { Agent::new(Machine::default(), Boot { marks, broken }) });
-    while runtime.block_on(serve(&agent, stream)) == SessionEnd::Disconnected {
-        stream = vsock::dial(REDIAL).map_err(|errno| format!("the host is gone: {}", std::io::Error::from(errno)))?;
-    }
-    Ok(())
+    runtime.block_on(serve(&agent, stream)).map_err(|error| format!("serving the host: {error}"))
 }
 
 fn cannot_dial(errno: Errno, failures: &[modules::Failure]) -> String {
@@ -99,11 +96,11 @@ fn finish() {
     let report = |result: Result<(), StepError>| {
         if let Err(error) = result {
             log!("{error}");
-    // Linux 4.13 and later: a process's cgroup's own limits are not its to change, in whatever namespaces it makes.
-    let _ = mount_remount("/sys/fs/cgroup", MountFlags::empty(), c"nsdelegate");
         }
     };
     report(mount_on("cgroup2", "/sys/fs/cgroup"));
+    // Linux 4.13 and later: a process's cgroup's own limits are not its to change, in whatever namespaces it makes.
+    let _ = mount_remount("/sys/fs/cgroup", MountFlags::empty(), c"nsdelegate");
     report(fs::write("/proc/self/oom_score_adj", "-1000").step(|| "leaving the OOM killer's list".into()));
     let limit = Rlimit { current: Some(OPEN_FILES), maximum: Some(OPEN_FILES) };
     report(setrlimit(Resource::Nofile, limit).step(|| "raising the limit of open files".into()));

@@ -33,7 +33,7 @@ mod vsock;
 pub use boot::run;
 pub use clock::boot_nanos;
 pub use machine::Machine;
-pub use server::{SessionEnd, serve};
+pub use server::serve;
 pub use service::Agent;
 
 /// The messages and the service of `nacelle/agent/v1/agent.proto`.

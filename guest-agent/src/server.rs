@@ -16,7 +16,6 @@ use tokio::time::timeout;
 use tonic::codegen::Service;
 
 use crate::io::NonBlocking;
-use crate::log;
 use crate::proto::agent_server::AgentServer;
 use crate::service::Agent;
 
@@ -31,25 +30,11 @@ const MAX_MESSAGE_BYTES: usize = 4 << 20;
 /// How long the host may take to close its side after Shutdown was answered.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Why serving a stream ended.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum SessionEnd {
-    /// The stream ended; every process was killed.
-    Disconnected,
-    /// The host asked for Shutdown and has the answer.
-    ShutDown,
-}
-
-/// Serves one stream until its end.
-pub async fn serve(agent: &Agent, stream: UnixStream) -> SessionEnd {
-    let kept = stream.try_clone();
-    let stream = match stream.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(stream)) {
-        Ok(stream) => stream,
-        Err(error) => {
-            log!("serving the host: {error}");
-            return SessionEnd::Disconnected;
-        }
-    };
+/// Serves the host until it has its answer to Shutdown, or is gone. What still runs is to end with the caller.
+pub async fn serve(agent: &Agent, stream: UnixStream) -> std::io::Result<()> {
+    let kept = stream.try_clone()?;
+    stream.set_nonblocking(true)?;
+    let stream = tokio::net::UnixStream::from_std(stream)?;
     let service = AgentServer::new(agent.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let mut connection = pin!(
         http2::Builder::new(Tasks)
@@ -65,20 +50,17 @@ pub async fn serve(agent: &Agent, stream: UnixStream) -> SessionEnd {
             )
     );
     tokio::select! {
-        _ = connection.as_mut() => {
-            agent.kill_all().await;
-            SessionEnd::Disconnected
-        }
+        // However it ended: there is no other host.
+        _ = connection.as_mut() => {}
         () = agent.shut_down() => {
             connection.as_mut().graceful_shutdown();
             let _ = timeout(FAREWELL, connection).await;
             // The last bytes may still be in this machine; the host closes when it has them.
-            if let Ok(kept) = kept.and_then(|kept| NonBlocking::new(kept.into())) {
-                let _ = timeout(FAREWELL, async { while kept.read().await.is_ok_and(|bytes| !bytes.is_empty()) {} }).await;
-            }
-            SessionEnd::ShutDown
+            let kept = NonBlocking::new(kept.into())?;
+            let _ = timeout(FAREWELL, async { while kept.read().await.is_ok_and(|bytes| !bytes.is_empty()) {} }).await;
         }
     }
+    Ok(())
 }
 
 /// Runs a connection's streams on the current runtime.

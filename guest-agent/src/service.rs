@@ -169,7 +169,7 @@ impl Shared {
     }
 
     /// Kills every process, and waits until they are gone and each call has had a moment to say so.
-    pub(crate) async fn kill_all(&self) {
+    async fn kill_all(&self) {
         let start = Instant::now();
         let mut pause = Duration::from_millis(1);
         loop {

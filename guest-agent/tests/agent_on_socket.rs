@@ -8,7 +8,7 @@
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
-use nacelle_agent::{Agent, Machine, SessionEnd, serve};
+use nacelle_agent::{Agent, Machine, serve};
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
@@ -26,7 +26,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let agent = runtime.block_on(async { Agent::new(machine, Default::default()) });
-    // As in a virtual machine: the agent dials, and dials again until its host says goodbye or is gone.
-    while runtime.block_on(serve(&agent, UnixStream::connect(&socket)?)) == SessionEnd::Disconnected {}
+    runtime.block_on(serve(&agent, UnixStream::connect(&socket)?))?;
     Ok(())
 }

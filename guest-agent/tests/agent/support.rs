@@ -35,7 +35,6 @@ const HANG: Duration = Duration::from_secs(120);
 pub struct Guest {
     pub client: AgentClient<Channel>,
     process: Child,
-    listener: UnixListener,
     cgroup: PathBuf,
     image: Image,
     directory: TempDir,
@@ -60,7 +59,7 @@ impl Guest {
             .spawn()
             .unwrap();
         let client = accept(&listener).await;
-        Self { client, process, listener, cgroup, image, directory }
+        Self { client, process, cgroup, image, directory }
     }
 
     /// Shows the agent another disk.
@@ -81,11 +80,10 @@ impl Guest {
         guest
     }
 
-    /// Takes the agent's next dial in place of the connection so far.
-    pub async fn reconnect(&mut self) {
-        // Dropping the old channel closes its connection.
+    /// Ends the connection to the agent.
+    pub fn hang_up(&mut self) {
+        // Dropping the channel closes its connection.
         self.client = AgentClient::new(Endpoint::from_static("http://nowhere").connect_lazy());
-        self.client = accept(&self.listener).await;
     }
 
     /// Runs a shell script to its end.

@@ -218,7 +218,7 @@ final class SandboxStart {
     }
   }
 
-  /** The first connection is the agent's; there is no second. */
+  /** The first connection is the agent's; a second one can only be the workload's. */
   private void accept(GuestConnection connection) {
     // Before the agent is spoken to, so before it answers.
     if (!dialled.isDone()) {

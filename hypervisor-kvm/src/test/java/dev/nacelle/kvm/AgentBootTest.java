@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kvm;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.nacelle.agent.AgentClient;
+import dev.nacelle.kernel.GuestAgentBinary;
+import dev.nacelle.kernel.KernelRef;
+import dev.nacelle.kernel.KernelStore;
+import dev.nacelle.kernel.ResolvedKernel;
+import dev.nacelle.kernel.TestKernels;
+import dev.nacelle.kvm.sys.Kvm;
+import dev.nacelle.spi.GuestConnection;
+import dev.nacelle.spi.VirtualMachine;
+import dev.nacelle.spi.VmExit.Reason;
+import dev.nacelle.spi.VmSpec;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** The agent with a host that it has lost, or never finds. */
+@Tag("boot")
+@Timeout(value = 10, unit = TimeUnit.MINUTES)
+class AgentBootTest {
+  private static VirtualMachine create(KvmHypervisor hypervisor, String ref) {
+    KernelStore kernels = TestKernels.store();
+    ResolvedKernel kernel = kernels.resolve(KernelRef.parse(ref));
+    return hypervisor.create(
+        new VmSpec(
+            "agent",
+            new VmSpec.Linux(
+                kernel.vmlinux(), kernels.initramfs(kernel, GuestAgentBinary.load()), ""),
+            128 << 20,
+            1,
+            List.of(),
+            VmSpec.DEFAULT_CONSOLE_BYTES));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"debian:6.1", "nacelle:6.12"})
+  void powersTheMachineOffWhenItsHostHangsUp(String kernel) throws Exception {
+    try (KvmHypervisor hypervisor = new KvmHypervisor(Kvm.open())) {
+      VirtualMachine machine = create(hypervisor, kernel);
+      machine.listen(AgentClient.PORT, GuestConnection::close);
+      machine.start();
+      assertEquals(Reason.POWER_OFF, machine.exit().get().reason(), () -> machine.console().tail());
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"debian:6.1", "nacelle:6.12"})
+  void powersTheMachineOffWhenNobodyAnswers(String kernel) throws Exception {
+    try (KvmHypervisor hypervisor = new KvmHypervisor(Kvm.open())) {
+      VirtualMachine machine = create(hypervisor, kernel);
+      machine.start();
+      assertEquals(Reason.POWER_OFF, machine.exit().get().reason(), () -> machine.console().tail());
+      String console = machine.console().tail();
+      assertTrue(console.contains("cannot dial the host on vsock (CID 2, port 1024)"), console);
+    }
+  }
+}
