@@ -279,12 +279,21 @@ impl Shared {
             }
             *state = State::Preparing;
         }
-        let (state, answer) = match self.build(request).await {
-            Ok((world, response)) => (State::Ready(Arc::new(world)), Ok(response)),
-            Err(message) => (State::Closed, Err(Status::failed_precondition(message))),
-        };
-        *lock(&self.state) = state;
-        answer
+        let built = self.build(request).await;
+        let mut state = lock(&self.state);
+        if !matches!(*state, State::Preparing) {
+            return Err(Status::failed_precondition("the machine is shutting down"));
+        }
+        match built {
+            Ok((world, response)) => {
+                *state = State::Ready(Arc::new(world));
+                Ok(response)
+            }
+            Err(message) => {
+                *state = State::Closed;
+                Err(Status::failed_precondition(message))
+            }
+        }
     }
 }
 
@@ -387,7 +396,8 @@ impl agent_server::Agent for Agent {
     }
 
     async fn shutdown(&self, request: Request<ShutdownRequest>) -> Result<Response<ShutdownResponse>, Status> {
-        *lock(&self.state) = State::Closed;
+        // Whoever was left behind ends with the world, so that must not end before them.
+        let _world = std::mem::replace(&mut *lock(&self.state), State::Closed);
         let grace = Duration::from_nanos(request.into_inner().grace_nanos);
         if !grace.is_zero() {
             self.terminate_all(grace).await;

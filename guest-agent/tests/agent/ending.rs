@@ -4,10 +4,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::pin::pin;
 use std::time::Duration;
 
 use nacelle_agent::proto::run_process_response::Response;
 use nacelle_agent::proto::{ProcessSpec, ShutdownRequest, SignalProcessRequest};
+use tokio::net::TcpListener;
 use tonic::Code;
 
 use crate::support::{Guest, command, eventually, shell};
@@ -167,6 +169,29 @@ async fn shutdown_lets_processes_end_by_themselves() {
     answer.unwrap();
     assert_eq!((outcome.code(), &*outcome.stdout), (Some(7), &b"cleaned up\n"[..]));
     assert!(guest.wait().await.success());
+}
+
+#[tokio::test]
+async fn shutdown_lets_those_that_were_left_behind_end_by_themselves() {
+    let mut guest = Guest::busybox().await;
+    // The network is this machine's own here.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let script = format!(
+        "mkfifo /up; (trap 'seq 100000; echo last words | nc 127.0.0.1 {port}; exit' TERM; echo > /up; \
+         while :; do sleep 0.01; done) > /dev/null 2>&1 & read up < /up"
+    );
+    assert_eq!(guest.sh(&script).await.code(), Some(0));
+    let grace_nanos = Duration::from_secs(3600).as_nanos() as u64;
+    let mut shutdown = pin!(guest.client.shutdown(ShutdownRequest { grace_nanos }));
+    let connection = tokio::select! {
+        biased;
+        connection = listener.accept() => connection.unwrap().0.into_std().unwrap(),
+        answer = &mut shutdown => panic!("without last words: {answer:?}"),
+    };
+    connection.set_nonblocking(false).unwrap();
+    assert_eq!(std::io::read_to_string(connection).unwrap(), "last words\n");
+    shutdown.await.unwrap();
 }
 
 #[tokio::test]
