@@ -9,7 +9,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
-use rustix::fs::{CWD, Mode, OFlags, fchown, open, openat, stat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, chownat, fchown, mkdir, open, openat, stat};
 use rustix::io::{Errno, read, write};
 use rustix::process::{Gid, Resource, Rlimit, Uid, chdir, getpid, ioctl_tiocsctty, setrlimit, setsid, umask};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdin, stdout};
@@ -60,7 +60,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) owns_stdin: bool,
     /// Whether the three are a terminal.
     pub(crate) terminal: bool,
-    pub(crate) working_directory: &'a CStr,
+    /// The working directory, after the directories above it from the root on.
+    pub(crate) working_directory: &'a [CString],
     pub(crate) uid: Uid,
     pub(crate) gid: Gid,
     pub(crate) groups: &'a [Gid],
@@ -125,10 +126,10 @@ pub(crate) struct Failure {
 /// What a process reported before its report pipe closed.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Report {
-    /// It executes its command; its PID as it sees it itself.
+    /// It executes its command, or was killed on its way there; its PID as it sees it itself.
     Started(u32),
     Failed(Failure),
-    /// It was killed before it could say.
+    /// It was killed before it could say even its PID.
     Died,
 }
 
@@ -195,11 +196,11 @@ fn prepare(plan: &Plan<'_>) -> Result<(), (Step, Errno)> {
     if plan.terminal {
         ioctl_tiocsctty(stdin()).map_err(at(Step::Terminal))?;
     }
-    // Still as root: an image's working directory may be closed to its own user, and Docker enters it all the same.
-    chdir(plan.working_directory).map_err(at(Step::WorkingDirectory))?;
     let capabilities =
         CapabilitySets { effective: CAPABILITIES, permitted: CAPABILITIES, inheritable: CapabilitySet::empty() };
     set_capabilities(None, capabilities).map_err(at(Step::Capabilities))?;
+    // Still as root: an image's working directory may be closed to its own user, and Docker enters it all the same.
+    working_directory(plan).map_err(at(Step::WorkingDirectory))?;
     // By the bare system calls: the C library's would look for the threads that this process is a copy without.
     set_thread_groups(plan.groups)
         .and_then(|()| set_thread_res_gid(plan.gid, plan.gid, plan.gid))
@@ -207,6 +208,25 @@ fn prepare(plan: &Plan<'_>) -> Result<(), (Step, Errno)> {
         .map_err(at(Step::Identity))?;
     reset_signals(plan.ignored_signals);
     Ok(())
+}
+
+/// Enters the working directory, and makes it first where it is not. Here, and not on the spawner's thread, because it may
+/// lead into a FUSE mount of the workload's, whose server need not answer: only this process waits for that, and can be
+/// killed.
+fn working_directory(plan: &Plan<'_>) -> Result<(), Errno> {
+    let Some(directory) = plan.working_directory.last() else { return Ok(()) };
+    match chdir(directory) {
+        Err(Errno::NOENT) => {}
+        entered => return entered,
+    }
+    for directory in plan.working_directory {
+        match mkdir(directory, Mode::from_raw_mode(0o755)) {
+            Ok(()) => chownat(CWD, directory, Some(plan.uid), Some(plan.gid), AtFlags::SYMLINK_NOFOLLOW)?,
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    chdir(directory)
 }
 
 fn streams(plan: &Plan<'_>) -> Result<(), Errno> {

@@ -3,7 +3,8 @@
 //! One RunProcess call: a process, its streams, its end.
 
 use std::convert::Infallible;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +12,10 @@ use bytes::Bytes;
 use rustix::io::Errno;
 use rustix::termios::{LocalModes, SpecialCodeIndex, tcgetattr};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tonic::{Status, Streaming};
 
 use crate::cgroup::Cgroup;
-use crate::error::StepError;
 use crate::exec::{self, Report, Step};
 use crate::io::NonBlocking;
 use crate::proto::run_process_request::Request;
@@ -43,7 +43,7 @@ pub(crate) async fn run(agent: Arc<Shared>, mut requests: Streaming<RunProcessRe
         biased;
         () = responses.closed() => return,
         launch = first_request(&agent, &mut requests) => match launch {
-            Ok((launch, timeout)) => carry(&agent, launch, timeout, requests, &responses).await,
+            Ok((launch, deadline)) => carry(&agent, launch, deadline, requests, &responses).await,
             Err(status) => Err(status),
         },
     };
@@ -52,15 +52,16 @@ pub(crate) async fn run(agent: Arc<Shared>, mut requests: Streaming<RunProcessRe
     }
 }
 
-/// Reads the `start` that comes first.
+/// Reads the `start` that comes first; the deadline counts from here.
 async fn first_request(
     agent: &Shared,
     requests: &mut Streaming<RunProcessRequest>,
-) -> Result<(Launch, Option<Duration>), Status> {
+) -> Result<(Launch, Option<Instant>), Status> {
     match requests.message().await?.and_then(|message| message.request) {
         Some(Request::Start(specification)) => {
-            let timeout = Some(Duration::from_nanos(specification.timeout_nanos)).filter(|timeout| !timeout.is_zero());
-            Ok((launch(agent.next_process_id(), specification)?, timeout))
+            let timeout = Duration::from_nanos(specification.timeout_nanos);
+            let deadline = Instant::now().checked_add(timeout).filter(|_| !timeout.is_zero());
+            Ok((launch(agent.next_process_id(), specification)?, deadline))
         }
         _ => Err(Status::invalid_argument("the first message must be `start`")),
     }
@@ -100,9 +101,9 @@ fn launch(id: u64, specification: ProcessSpec) -> Result<Launch, Status> {
 /// Starts the process and stays with it to the end; afterwards nothing of it is left, unless it exited and left others
 /// behind.
 async fn carry(
-    agent: &Arc<Shared>,
+    agent: &Shared,
     launch: Launch,
-    timeout: Option<Duration>,
+    deadline: Option<Instant>,
     requests: Streaming<RunProcessRequest>,
     responses: &Responses,
 ) -> Result<(), Status> {
@@ -113,44 +114,48 @@ async fn carry(
         Ok(launched) => launched,
         Err(error) => return respond(responses, Response::StartFailed(not_born(error))).await,
     };
-    let Launched { pid, exit, cgroup, report, streams, candidates } = launched;
+    let Launched { pid, exit, cgroup, report, streams, candidates, working_directory } = launched;
     let cgroup = Arc::new(cgroup);
-    let supervised = tokio::select! {
-        biased;
-        () = responses.closed() => Err(cancelled()),
-        supervised = async {
-            let pid_inside = match await_start(report, &candidates).await? {
-                Ok(pid) => pid,
-                Err(failed) => return Ok(Err(failed)),
-            };
-            let mut streams = Ends::new(streams, stdin)?;
-            let (input, is_terminal) = (streams.input.take(), streams.is_terminal);
-            agent.add_process(id, Process { pid, stop_signal, cgroup: cgroup.clone(), terminal: streams.terminal() });
-            respond(responses, Response::Started(Started { process_id: id, pid: pid_inside })).await?;
-            let life = live(exit.clone(), timeout, &cgroup);
-            tokio::select! {
-                biased;
-                (exit, timed_out) = async { tokio::join!(life, streams.pump(responses, &exit)).0 } => {
-                    streams.abandon();
-                    Ok(Ok((exit, timed_out)))
-                }
-                violated = feed(input, is_terminal, requests) => match violated {
-                    Err(status) => Err(status),
-                    Ok(never) => match never {},
-                },
+    let life = async {
+        let pid_inside = match await_start(report, &candidates, &working_directory).await? {
+            Ok(pid) => pid,
+            Err(failed) => return Ok(Err(failed)),
+        };
+        let mut streams = Ends::new(streams, stdin)?;
+        let (input, is_terminal) = (streams.input.take(), streams.is_terminal);
+        agent.add_process(id, Process { pid, stop_signal, cgroup: cgroup.clone(), terminal: streams.terminal() });
+        respond(responses, Response::Started(Started { process_id: id, pid: pid_inside })).await?;
+        tokio::select! {
+            biased;
+            _ = async { tokio::join!(exited(exit.clone()), streams.pump(responses, &exit)) } => {
+                streams.abandon();
+                Ok(Ok(()))
             }
-        } => supervised,
+            violated = feed(input, is_terminal, requests) => match violated {
+                Err(status) => Err(status),
+                Ok(never) => match never {},
+            },
+        }
     };
-    if supervised.is_err() {
-        cgroup.kill();
-    }
+    let supervised = async {
+        let supervised = tokio::select! {
+            biased;
+            () = responses.closed() => Err(cancelled()),
+            supervised = life => supervised,
+        };
+        if supervised.is_err() {
+            cgroup.kill();
+        }
+        supervised
+    };
+    let (timed_out, supervised) = tokio::join!(enforce(deadline, exit.clone(), &cgroup), supervised);
     // Also after a failed start, so that no zombie outlives the call.
-    exited(exit).await;
+    let exit = exited(exit).await;
     agent.remove_process(id);
     agent.retire(cgroup);
     let response = match supervised? {
         Err(failed) => Response::StartFailed(failed),
-        Ok((exit, timed_out)) => Response::Exited(Exited {
+        Ok(()) => Response::Exited(Exited {
             status: Some(match exit.status {
                 ExitStatus::Code(code) => exited::Status::ExitCode(code),
                 ExitStatus::Signal(signal) => exited::Status::Signal(signal),
@@ -187,49 +192,46 @@ async fn exited(mut exit: Exiting) -> Exit {
     }
 }
 
-/// Waits for the exit, and brings it about when the time is over; true if it did.
-async fn live(exit: Exiting, timeout: Option<Duration>, cgroup: &Cgroup) -> (Exit, bool) {
-    let Some(timeout) = timeout else { return (exited(exit).await, false) };
-    tokio::select! {
-        biased;
-        exit = exited(exit.clone()) => (exit, false),
-        () = sleep(timeout) => {
-            cgroup.kill();
-            (exited(exit).await, true)
-        }
+/// Kills what has not exited at its deadline; true if it did.
+async fn enforce(deadline: Option<Instant>, exit: Exiting, cgroup: &Cgroup) -> bool {
+    let Some(deadline) = deadline else { return false };
+    let late = timeout_at(deadline, exited(exit)).await.is_err();
+    if late {
+        cgroup.kill();
     }
+    late
 }
 
 /// Waits until the process executes its command, and returns its PID as it sees it; or why it does not.
-async fn await_start(report: std::os::fd::OwnedFd, candidates: &[CString]) -> Result<Result<u32, StartFailed>, Status> {
+async fn await_start(
+    report: OwnedFd,
+    candidates: &[CString],
+    working_directory: &CStr,
+) -> Result<Result<u32, StartFailed>, Status> {
     let report = NonBlocking::new(report).map_err(internal)?;
     let report = report.read_to_end(exec::REPORT_BYTES).await.map_err(internal)?;
     Ok(match Report::parse(&report) {
         Report::Started(pid) => Ok(pid),
-        Report::Failed(failure) => Err(explain(&failure, candidates)),
+        Report::Failed(failure) => Err(explain(&failure, candidates, working_directory)),
         Report::Died => Err(StartFailed {
             reason: Reason::Other.into(),
-            message: "the process was killed before it executed its command".into(),
+            message: "the process was killed before its first step".into(),
             errno: 0,
         }),
     })
 }
 
 fn not_born(error: LaunchError) -> StartFailed {
-    let failed = |reason: Reason, error: StepError| StartFailed {
-        reason: reason.into(),
-        message: error.to_string(),
-        errno: error.errno.raw_os_error(),
-    };
     match error {
         LaunchError::UnknownUser(message) => StartFailed { reason: Reason::UnknownUser.into(), message, errno: 0 },
-        LaunchError::WorkingDirectory(error) => failed(Reason::BadWorkingDirectory, error),
-        LaunchError::Other(error) => failed(Reason::Other, error),
+        LaunchError::Other(error) => {
+            StartFailed { reason: Reason::Other.into(), message: error.to_string(), errno: error.errno.raw_os_error() }
+        }
     }
 }
 
 /// Says in words why a command was not executed.
-fn explain(failure: &exec::Failure, candidates: &[CString]) -> StartFailed {
+fn explain(failure: &exec::Failure, candidates: &[CString], working_directory: &CStr) -> StartFailed {
     let file = candidates.get(failure.candidate).map(|file| file.to_string_lossy()).unwrap_or_default();
     let text = std::io::Error::from(failure.errno);
     let (reason, message) = match (failure.step, failure.errno) {
@@ -255,7 +257,10 @@ fn explain(failure: &exec::Failure, candidates: &[CString]) -> StartFailed {
             Errno::ACCESS | Errno::PERM | Errno::NOEXEC | Errno::ISDIR | Errno::TXTBSY | Errno::INVAL | Errno::LIBBAD,
         ) => (Reason::CommandNotExecutable, format!("{file}: {text}")),
         (Step::Execute, _) => (Reason::Other, format!("executing {file}: {text}")),
-        (Step::WorkingDirectory, _) => (Reason::BadWorkingDirectory, format!("entering the working directory: {text}")),
+        (Step::WorkingDirectory, _) => {
+            let directory = working_directory.to_string_lossy();
+            (Reason::BadWorkingDirectory, format!("making or entering the working directory {directory}: {text}"))
+        }
         (step, _) => {
             let name = match step {
                 Step::Cgroup => "joining the cgroup",
@@ -449,7 +454,7 @@ mod tests {
 
     fn explained(step: Step, errno: Errno, head: &[u8], candidates: &[&str]) -> (Reason, String, i32) {
         let candidates: Vec<_> = candidates.iter().map(|file| CString::new(*file).unwrap()).collect();
-        let failed = explain(&failure(step, errno, head), &candidates);
+        let failed = explain(&failure(step, errno, head), &candidates, c"/");
         (failed.reason(), failed.message, failed.errno)
     }
 

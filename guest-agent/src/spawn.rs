@@ -5,17 +5,17 @@
 //! Namespaces and the root directory belong to threads, not to processes. So one thread of the agent builds the workload's
 //! world around itself, and from then on what it forks is born there, and every path that it opens is resolved there: a
 //! link in the image cannot lead to the agent's own files.
+//!
+//! Every process waits for this one thread, so it waits for nothing that the workload can hold up.
 
 use std::ffi::CString;
 use std::fs;
 use std::io::Read;
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, lchown};
-use std::path::Path;
 use std::sync::{Arc, mpsc};
 
-use rustix::fs::{Mode, OFlags, PROC_SUPER_MAGIC, fstatfs, open, openat};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat, openat2};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Gid, Pid, Signal, Uid, umask};
@@ -60,6 +60,7 @@ pub(crate) struct Launched {
     pub(crate) streams: Streams,
     /// The files that the process tries to execute.
     pub(crate) candidates: Vec<CString>,
+    pub(crate) working_directory: CString,
 }
 
 /// The agent's ends of a process's streams.
@@ -73,13 +74,11 @@ pub(crate) enum Streams {
 #[derive(Debug)]
 pub(crate) enum LaunchError {
     UnknownUser(String),
-    WorkingDirectory(StepError),
     Other(StepError),
 }
 
-enum Command {
-    Launch(Box<Launch>, oneshot::Sender<Result<Launched, LaunchError>>),
-}
+/// What is asked of the thread, and where it answers.
+type Command = (Launch, oneshot::Sender<Result<Launched, LaunchError>>);
 
 /// The handle of the thread, which ends with it, and the workload's namespaces with the thread.
 #[derive(Debug)]
@@ -115,7 +114,7 @@ impl Spawner {
     pub(crate) async fn launch(&self, launch: Launch) -> Result<Launched, LaunchError> {
         let (sender, launched) = oneshot::channel();
         // A thread that is gone drops the sender, too.
-        let _ = self.commands.send(Command::Launch(launch.into(), sender));
+        let _ = self.commands.send((launch, sender));
         launched.await.unwrap_or_else(|_| Err(LaunchError::Other(gone())))
     }
 }
@@ -170,9 +169,9 @@ impl World {
     }
 
     fn serve(self, commands: &mpsc::Receiver<Command>) {
-        while let Ok(Command::Launch(launch, reply)) = commands.recv() {
+        for (launch, reply) in commands {
             // A caller that is gone leaves its process to be killed with its cgroup, which is empty of others.
-            if let Err(Ok(unwanted)) = reply.send(self.launch(*launch)) {
+            if let Err(Ok(unwanted)) = reply.send(self.launch(launch)) {
                 unwanted.cgroup.kill();
             }
         }
@@ -180,7 +179,6 @@ impl World {
 
     fn launch(&self, launch: Launch) -> Result<Launched, LaunchError> {
         let identity = self.identify(&launch.user)?;
-        make_working_directory(&launch.working_directory, &identity)?;
         let environment = complete_environment(launch.environment, &identity, launch.terminal.is_some());
         let candidates = candidates(&launch.arguments, &environment);
         let groups: Vec<Gid> = identity.groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
@@ -198,7 +196,7 @@ impl World {
             stderr: own.stderr.as_ref().unwrap_or(&own.stdout).as_fd(),
             owns_stdin: own.stdin.is_some(),
             terminal: launch.terminal.is_some(),
-            working_directory: &launch.working_directory,
+            working_directory: &with_ancestors(&launch.working_directory),
             uid: Uid::from_raw(identity.uid),
             gid: Gid::from_raw(identity.gid),
             groups: &groups,
@@ -211,7 +209,10 @@ impl World {
             .children
             .adopt(|| fork_into(cgroup.directory(), |procs| exec::run(&exec::Plan { cgroup: procs, ..plan })));
         match born {
-            Ok((pid, exit)) => Ok(Launched { pid, exit, cgroup, report, streams, candidates }),
+            Ok((pid, exit)) => {
+                let working_directory = launch.working_directory;
+                Ok(Launched { pid, exit, cgroup, report, streams, candidates, working_directory })
+            }
             Err(errno) => {
                 cgroup.try_remove();
                 Err(other(StepError { step: "forking".into(), errno }))
@@ -220,8 +221,8 @@ impl World {
     }
 
     fn identify(&self, user: &str) -> Result<Identity, LaunchError> {
-        let read = |path| read_users(path).map_err(|error| LaunchError::UnknownUser(error.to_string()));
-        user::resolve(user, &read("/etc/passwd")?, &read("/etc/group")?)
+        let read = |name| read_users(name).map_err(|error| LaunchError::UnknownUser(error.to_string()));
+        user::resolve(user, &read("passwd")?, &read("group")?)
             .map_err(|unknown| LaunchError::UnknownUser(unknown.to_string()))
     }
 
@@ -288,7 +289,7 @@ fn fork_into(cgroup: BorrowedFd<'_>, child: impl FnOnce(Option<BorrowedFd<'_>>))
     match unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()) } {
         0 => {
             child(None);
-            unreachable()
+            exit_child()
         }
         -1 => match last_error() {
             Errno::NOSYS | Errno::INVAL | Errno::TOOBIG => {}
@@ -301,7 +302,7 @@ fn fork_into(cgroup: BorrowedFd<'_>, child: impl FnOnce(Option<BorrowedFd<'_>>))
     match unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) } {
         0 => {
             child(Some(procs.as_fd()));
-            unreachable()
+            exit_child()
         }
         -1 => Err(last_error()),
         pid => Pid::from_raw(pid as i32).ok_or(Errno::SRCH),
@@ -309,7 +310,7 @@ fn fork_into(cgroup: BorrowedFd<'_>, child: impl FnOnce(Option<BorrowedFd<'_>>))
 }
 
 /// Ends a child that came back.
-fn unreachable() -> ! {
+fn exit_child() -> ! {
     // SAFETY: ends the process, nothing else.
     unsafe { libc::_exit(127) }
 }
@@ -353,17 +354,16 @@ fn drop_bounding_capabilities() -> Result<(), StepError> {
     Ok(())
 }
 
-/// A file of users or groups; empty when there is none.
-fn read_users(path: &str) -> Result<Vec<u8>, StepError> {
-    // The image's, so it may be anything: a FIFO does not block, and devices and /proc are not read.
-    let file = match fs::File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path) {
-        Ok(file) => file,
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => return Ok(Vec::new()),
-        Err(error) => return Err(error).step(|| format!("opening {path}")),
+/// A file of users or groups below /etc; empty when there is none.
+fn read_users(name: &str) -> Result<Vec<u8>, StepError> {
+    let path = format!("/etc/{name}");
+    let file = match open_users(name) {
+        Ok(file) => fs::File::from(file),
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Vec::new()),
+        Err(errno) => return Err(errno).step(|| format!("opening {path}")),
     };
     let metadata = file.metadata().step(|| format!("reading {path}"))?;
-    let filesystem = fstatfs(&file).step(|| format!("reading {path}"))?.f_type;
-    if !metadata.is_file() || filesystem == PROC_SUPER_MAGIC || metadata.len() > MAX_USERS_BYTES {
+    if !metadata.is_file() || metadata.len() > MAX_USERS_BYTES {
         return Err(Errno::INVAL).step(|| format!("reading {path}: not a file of at most {MAX_USERS_BYTES} bytes"));
     }
     let mut bytes = Vec::new();
@@ -371,23 +371,25 @@ fn read_users(path: &str) -> Result<Vec<u8>, StepError> {
     Ok(bytes)
 }
 
-fn make_working_directory(path: &CString, identity: &Identity) -> Result<(), LaunchError> {
-    let text = path.to_string_lossy().into_owned();
-    let path = Path::new(&text);
-    if path.is_dir() {
-        return Ok(());
+/// The file is the image's, so it may be anything. A FIFO does not block. No link is followed out of the root's own
+/// filesystem: /proc/PID/root may lead into a FUSE mount, and waiting for its server would stop this thread for good.
+fn open_users(name: &str) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    match openat2(CWD, format!("/etc/{name}"), flags, Mode::empty(), ResolveFlags::NO_XDEV) {
+        // Before Linux 5.6: no link is followed at all.
+        Err(Errno::NOSYS) => {
+            let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            openat(open("/etc", directory, Mode::empty())?, name, flags | OFlags::NOFOLLOW, Mode::empty())
+        }
+        opened => opened,
     }
-    let parents: Vec<&Path> = path.ancestors().collect();
-    for directory in parents.into_iter().rev() {
-        let made = fs::DirBuilder::new().mode(0o755).create(directory);
-        let owned = match made {
-            Ok(()) => lchown(directory, Some(identity.uid), Some(identity.gid)),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-            Err(error) => Err(error),
-        };
-        owned.step(|| format!("creating the working directory {text}")).map_err(LaunchError::WorkingDirectory)?;
-    }
-    Ok(())
+}
+
+/// The directories above an absolute path, from the root on, and the path.
+fn with_ancestors(path: &CString) -> Vec<CString> {
+    let bytes = path.as_bytes();
+    let ends = (1..bytes.len()).filter(|&end| bytes[end] == b'/').chain([bytes.len()]);
+    ends.map(|end| CString::new(&bytes[..end]).unwrap_or_default()).collect()
 }
 
 /// What the contract adds to what the host gives.
@@ -428,6 +430,13 @@ mod tests {
 
     fn strings(strings: &[&str]) -> Vec<CString> {
         strings.iter().map(|string| CString::new(*string).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_directory_comes_after_those_above_it() {
+        assert_eq!(with_ancestors(&c"/".into()), strings(&["/"]));
+        assert_eq!(with_ancestors(&c"/srv/a/b".into()), strings(&["/srv", "/srv/a", "/srv/a/b"]));
+        assert_eq!(with_ancestors(&c"/srv//a/".into()), strings(&["/srv", "/srv/", "/srv//a", "/srv//a/"]));
     }
 
     fn identity(home: &str) -> Identity {

@@ -8,11 +8,12 @@ use std::pin::pin;
 use std::time::Duration;
 
 use nacelle_agent::proto::run_process_response::Response;
+use nacelle_agent::proto::start_failed::Reason;
 use nacelle_agent::proto::{ProcessSpec, ShutdownRequest, SignalProcessRequest};
 use tokio::net::TcpListener;
 use tonic::Code;
 
-use crate::support::{Guest, command, eventually, shell};
+use crate::support::{Guest, Running, command, eventually, shell};
 
 /// Starts children in sessions of their own, whose parents are gone, and says when all of them run.
 const TREE: &str = "for i in 1 2 3; do (setsid sh -c 'trap \"\" TERM HUP; while :; do sleep 1000; done' &); done; \
@@ -83,6 +84,40 @@ async fn a_process_within_its_time_limit_did_not_time_out() {
     let hour = Duration::from_secs(3600).as_nanos() as u64;
     let outcome = guest.run(ProcessSpec { timeout_nanos: hour, ..shell("kill -9 $$") }).await;
     assert_eq!((outcome.signal(), outcome.exited.unwrap().timed_out), (Some(9), false));
+}
+
+/// A process with a FUSE mount whose server never answers, and its path in the workload.
+async fn start_silent_mount(guest: &Guest) -> (Running, String) {
+    let script = "mkdir /silent; \
+                  exec unshare -rm sh -c 'exec 3<> /dev/fuse; mount -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 none /silent && \
+                  echo $$ mounted; exec sleep 1000'";
+    let mut call = guest.start(shell(script)).await;
+    let pid = call.read_until("mounted").await.split(' ').next().unwrap().to_owned();
+    (call, format!("/proc/{pid}/root/silent"))
+}
+
+#[tokio::test]
+async fn a_working_directory_that_never_answers_holds_up_its_own_process_only() {
+    let guest = Guest::busybox().await;
+    let (_server, path) = start_silent_mount(&guest).await;
+    let stuck = ProcessSpec { working_directory: format!("{path}/x"), ..command("true") };
+    // The time limit counts from the request, not from the command's first step.
+    let outcome = guest.run(ProcessSpec { timeout_nanos: 100_000_000, ..stuck.clone() }).await;
+    assert_eq!((outcome.signal(), outcome.exited.unwrap().timed_out), (Some(9), true));
+    tokio::select! {
+        biased;
+        running = guest.start(stuck) => panic!("it started: {:?}", running.finish().await),
+        outcome = guest.sh("echo others run") => assert_eq!(outcome.text(), "others run\n"),
+    }
+    eventually("what cannot start is killed", || (guest.process_cgroups().len() == 1).then_some(())).await;
+}
+
+#[tokio::test]
+async fn users_that_never_answer_hold_up_nobody() {
+    let guest = Guest::busybox().await;
+    let (_server, path) = start_silent_mount(&guest).await;
+    assert_eq!(guest.sh(&format!("ln -sf {path}/passwd /etc/passwd")).await.code(), Some(0));
+    assert_eq!(guest.run(command("true")).await.failure().reason(), Reason::UnknownUser);
 }
 
 #[tokio::test]
