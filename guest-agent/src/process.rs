@@ -24,7 +24,7 @@ use crate::proto::{
     Exited, ProcessSpec, RunProcessRequest, RunProcessResponse, StartFailed, Started, exited, start_failed::Reason,
 };
 use crate::reaper::{Exit, ExitStatus};
-use crate::service::{Process, Shared, signal_of, window_size};
+use crate::service::{Activity, Process, Shared, signal_of, window_size};
 use crate::spawn::{Launch, LaunchError, Launched, Streams};
 
 /// The most that one `stdin` message carries.
@@ -37,13 +37,13 @@ type Responses = mpsc::Sender<Result<RunProcessResponse, Status>>;
 type Exiting = watch::Receiver<Option<Exit>>;
 
 /// Serves one call. The receiver of `responses` is dropped when the host cancels it.
-pub(crate) async fn run(agent: Arc<Shared>, mut requests: Streaming<RunProcessRequest>, responses: Responses) {
-    let _active = agent.activity();
+pub(crate) async fn run(activity: Activity, mut requests: Streaming<RunProcessRequest>, responses: Responses) {
+    let agent = &*activity.0;
     let answer = tokio::select! {
         biased;
         () = responses.closed() => return,
-        launch = first_request(&agent, &mut requests) => match launch {
-            Ok((launch, deadline)) => carry(&agent, launch, deadline, requests, &responses).await,
+        launch = first_request(agent, &mut requests) => match launch {
+            Ok((launch, deadline)) => carry(agent, launch, deadline, requests, &responses).await,
             Err(status) => Err(status),
         },
     };

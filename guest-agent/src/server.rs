@@ -17,10 +17,11 @@ use tonic::codegen::Service;
 
 use crate::io::NonBlocking;
 use crate::proto::agent_server::AgentServer;
-use crate::service::Agent;
+use crate::service::{Agent, MAX_PROCESSES};
 
-/// Calls at a time; one for each running process.
-const MAX_STREAMS: u32 = 1024;
+/// Calls at a time: one for each process, and room for those that signal, resize and shut down, so that processes cannot
+/// lock them out.
+const MAX_STREAMS: u32 = MAX_PROCESSES as u32 + 64;
 /// Unread stdin that the agent holds for a process. A vsock round trip is shorter than the time to fill it.
 const STREAM_WINDOW: u32 = 64 << 10;
 /// Every stream's window together, so that processes which do not read their stdin cannot block other calls.

@@ -33,6 +33,8 @@ use crate::reaper::Children;
 use crate::spawn::Spawner;
 use crate::{clock, disk, entropy, log, process, root, sysctl};
 
+/// Processes at a time; also calls whose process is not gone yet, or that have not said which to start.
+pub(crate) const MAX_PROCESSES: usize = 1024;
 /// Messages that wait for the connection: one for each output of a process, and room for the next.
 const QUEUED_RESPONSES: usize = 4;
 /// HOST_NAME_MAX of limits.h.
@@ -142,10 +144,16 @@ impl Shared {
         self.last_process_id.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Counts a RunProcess call as long as the value lives.
-    pub(crate) fn activity(self: &Arc<Self>) -> impl Drop + use<> {
-        self.active.send_modify(|count| *count += 1);
-        Activity(self.clone())
+    /// Counts a RunProcess call as long as the value lives, if there is room for one more.
+    fn activity(self: &Arc<Self>) -> Result<Activity, Status> {
+        let counted = self.active.send_if_modified(|count| {
+            let room = *count < MAX_PROCESSES;
+            *count += usize::from(room);
+            room
+        });
+        // RESOURCE_EXHAUSTED is what a host's own gRPC makes of a message that is too large.
+        let full = || Status::failed_precondition(format!("{MAX_PROCESSES} processes run already"));
+        counted.then(|| Activity(self.clone())).ok_or_else(full)
     }
 
     pub(crate) fn add_process(&self, id: u64, process: Process) {
@@ -297,7 +305,8 @@ impl Shared {
     }
 }
 
-struct Activity(Arc<Shared>);
+/// A RunProcess call that has not ended.
+pub(crate) struct Activity(pub(crate) Arc<Shared>);
 
 impl Drop for Activity {
     fn drop(&mut self) {
@@ -363,8 +372,9 @@ impl agent_server::Agent for Agent {
         &self,
         request: Request<Streaming<RunProcessRequest>>,
     ) -> Result<Response<Self::RunProcessStream>, Status> {
+        let activity = self.0.activity()?;
         let (responses, stream) = mpsc::channel(QUEUED_RESPONSES);
-        tokio::spawn(process::run(self.0.clone(), request.into_inner(), responses));
+        tokio::spawn(process::run(activity, request.into_inner(), responses));
         Responses::begin(stream).await.map(Response::new)
     }
 

@@ -11,6 +11,7 @@ use nacelle_agent::proto::run_process_response::Response;
 use nacelle_agent::proto::start_failed::Reason;
 use nacelle_agent::proto::{ProcessSpec, ShutdownRequest, SignalProcessRequest};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tonic::Code;
 
 use crate::support::{Guest, Running, command, eventually, shell};
@@ -118,6 +119,23 @@ async fn users_that_never_answer_hold_up_nobody() {
     let (_server, path) = start_silent_mount(&guest).await;
     assert_eq!(guest.sh(&format!("ln -sf {path}/passwd /etc/passwd")).await.code(), Some(0));
     assert_eq!(guest.run(command("true")).await.failure().reason(), Reason::UnknownUser);
+}
+
+#[tokio::test]
+async fn processes_do_not_lock_out_what_ends_them() {
+    let mut guest = Guest::busybox().await;
+    let mut calls = JoinSet::new();
+    for _ in 0..1025 {
+        let mut client = guest.client.clone();
+        calls.spawn(async move { client.run_process(tokio_stream::pending()).await.map(drop) });
+    }
+    // The others wait for `start`.
+    let refused = calls.join_next().await.unwrap().unwrap().unwrap_err();
+    assert_eq!((refused.code(), refused.message()), (Code::FailedPrecondition, "1024 processes run already"));
+    let signal = SignalProcessRequest { process_id: 1, signal: 15, process_group: false };
+    assert_eq!(guest.client.signal_process(signal).await.unwrap_err().code(), Code::NotFound);
+    guest.client.shutdown(ShutdownRequest::default()).await.unwrap();
+    assert!(guest.wait().await.success());
 }
 
 #[tokio::test]
