@@ -115,7 +115,7 @@ public final class AgentProcess {
   }
 
   /**
-   * Gives the process up: the agent kills it with everything in its session, and the listener hears
+   * Gives the process up: the agent kills it with everything in its cgroup, and the listener hears
    * of a failure, unless it heard of the end before. Idempotent.
    */
   public void cancel() {
