@@ -24,11 +24,12 @@ final class ExecCapture implements ProcessListener {
   private static final int NOT_EXECUTABLE = 126;
 
   private final long start = System.nanoTime();
-  private final CompletableFuture<ExecResult> result = new CompletableFuture<>();
+  private final CompletableFuture<ExitStatus> ended = new CompletableFuture<>();
   private final Buffer stdout;
   private final Buffer stderr;
   private final StdinFeed stdin;
-  private @Nullable AgentProcess process;
+  private final AgentProcess process;
+  private long nanos;
 
   private static final class Buffer {
     private final ByteArrayOutputStream kept = new ByteArrayOutputStream();
@@ -52,38 +53,39 @@ final class ExecCapture implements ProcessListener {
     }
   }
 
-  ExecCapture(ProcessSpec spec) {
+  ExecCapture(
+      AgentClient client, ProcessSpec spec, ProcessRequest request, @Nullable Duration deadline) {
     int limit = (int) spec.outputLimit().bytes();
     stdout = new Buffer(limit);
     stderr = new Buffer(limit);
     byte[] content = spec.stdinBytes();
     stdin = new StdinFeed(content == null ? new byte[0] : content);
+    process = client.process(request, this, deadline);
   }
 
-  synchronized void run(AgentClient client, ProcessRequest request, @Nullable Duration deadline) {
-    process = client.run(request, this, deadline);
+  /**
+   * Starts it; once.
+   *
+   * @return fails with {@link AgentException} or {@link ProcessException}; completes on an event
+   *     loop
+   */
+  CompletableFuture<ExitStatus> start() {
+    process.start();
+    return ended;
   }
 
-  /** Fails with {@link AgentException} or {@link ProcessException}; completes on an event loop. */
-  CompletableFuture<ExecResult> result() {
-    return result;
+  /** What came of it, after it has ended. Copies the outputs: not for an event loop. */
+  ExecResult result(ExitStatus status) {
+    return new ExecResult(status, stdout.output(), stderr.output(), Duration.ofNanos(nanos));
   }
 
   void cancel() {
-    running().cancel();
-  }
-
-  /** Events may come before {@link #run} has returned. */
-  private synchronized AgentProcess running() {
-    if (process == null) {
-      throw new IllegalStateException("not running");
-    }
-    return process;
+    process.cancel();
   }
 
   @Override
   public void onStarted(long pid) {
-    stdin.pump(running());
+    stdin.pump(process);
   }
 
   @Override
@@ -94,38 +96,33 @@ final class ExecCapture implements ProcessListener {
 
   @Override
   public void onWritable() {
-    stdin.pump(running());
+    stdin.pump(process);
   }
 
   @Override
   public void onExit(ExitStatus status) {
-    complete(status);
-  }
-
-  private void complete(ExitStatus status) {
-    result.complete(
-        new ExecResult(
-            status, stdout.output(), stderr.output(), Duration.ofNanos(System.nanoTime() - start)));
+    nanos = System.nanoTime() - start;
+    ended.complete(status);
   }
 
   @Override
-  public void onStartFailed(StartFailure reason, String message, int errno) {
+  public void onStartFailed(StartFailure reason, String message) {
     switch (reason) {
       case COMMAND_NOT_FOUND -> completeAsShell(NOT_FOUND, message);
       case COMMAND_NOT_EXECUTABLE -> completeAsShell(NOT_EXECUTABLE, message);
-      default -> result.completeExceptionally(RunningProcess.notStarted(reason, message));
+      default -> ended.completeExceptionally(RunningProcess.notStarted(reason, message));
     }
   }
 
   private void completeAsShell(int code, String message) {
     stderr.add(StandardCharsets.UTF_8.encode(message + "\n"));
-    complete(
+    onExit(
         new ExitStatus(
             code, Optional.empty(), false, false, Duration.ZERO, Duration.ZERO, DataSize.bytes(0)));
   }
 
   @Override
   public void onFailure(AgentException failure) {
-    result.completeExceptionally(failure);
+    ended.completeExceptionally(failure);
   }
 }

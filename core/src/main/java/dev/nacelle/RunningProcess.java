@@ -50,11 +50,18 @@ final class RunningProcess implements GuestProcess, ProcessListener {
     terminal = spec.terminal().isPresent();
     byte[] content = spec.stdinBytes();
     feed = content == null ? null : new StdinFeed(content);
-    // Events may come before the constructor has returned, and wait for its end.
-    synchronized (this) {
-      process = client.run(request, this, deadline);
-      stdin = new StdinPipe(process);
-    }
+    process = client.process(request, this, deadline);
+    stdin = new StdinPipe(process, feed != null);
+  }
+
+  /**
+   * Starts it; once.
+   *
+   * @return completes when it runs; fails as {@link #ended} does
+   */
+  CompletableFuture<Long> start() {
+    process.start();
+    return started;
   }
 
   static ProcessException notStarted(StartFailure reason, String message) {
@@ -69,25 +76,16 @@ final class RunningProcess implements GuestProcess, ProcessListener {
     return new ProcessException(mapped, "The process could not be started: " + message, null, null);
   }
 
-  /** Completes when it runs; fails as {@link #ended} does. */
-  CompletableFuture<Long> started() {
-    return started;
-  }
-
   @Override
   public void onStarted(long pid) {
-    if (feed != null) {
-      feed.pump(running());
-    }
+    pumpFeed();
     started.complete(pid);
   }
 
-  private synchronized AgentProcess running() {
-    return process;
-  }
-
-  private synchronized StdinPipe input() {
-    return stdin;
+  private void pumpFeed() {
+    if (feed != null) {
+      feed.pump(process);
+    }
   }
 
   @Override
@@ -109,27 +107,25 @@ final class RunningProcess implements GuestProcess, ProcessListener {
 
   @Override
   public void onWritable() {
-    if (feed != null) {
-      feed.pump(running());
-    }
-    input().onWritable();
+    pumpFeed();
+    stdin.onWritable();
   }
 
   @Override
   public void onExit(ExitStatus status) {
-    finish(null);
+    endPipes(null);
     ended.complete(status);
   }
 
   @Override
-  public void onStartFailed(StartFailure reason, String message, int errno) {
+  public void onStartFailed(StartFailure reason, String message) {
     fail(notStarted(reason, message), message);
   }
 
   @Override
   public void onFailure(AgentException failure) {
     if (closed && failure.kind() == AgentException.Kind.CANCELLED) {
-      finish("the process was killed");
+      endPipes("the process was killed");
       ended.complete(killed());
       started.completeExceptionally(failure);
     } else {
@@ -138,15 +134,15 @@ final class RunningProcess implements GuestProcess, ProcessListener {
   }
 
   private void fail(Exception failure, String why) {
-    finish(why);
+    endPipes(why);
     started.completeExceptionally(failure);
     ended.completeExceptionally(failure);
   }
 
-  private void finish(@Nullable String failure) {
+  private void endPipes(@Nullable String failure) {
     stdout.end(failure);
     stderr.end(failure);
-    input().end();
+    stdin.end();
   }
 
   private static ExitStatus killed() {
@@ -193,7 +189,7 @@ final class RunningProcess implements GuestProcess, ProcessListener {
   @Override
   public Optional<ExitStatus> waitFor(Duration timeout) {
     try {
-      ended.get(Math.max(0, timeout.toNanos()), TimeUnit.NANOSECONDS);
+      ended.get(nanos(timeout), TimeUnit.NANOSECONDS);
     } catch (TimeoutException e) {
       return Optional.empty();
     } catch (ExecutionException e) {
@@ -202,6 +198,11 @@ final class RunningProcess implements GuestProcess, ProcessListener {
       throw RunningSandbox.interrupted(e);
     }
     return Optional.of(sandbox.await(ended));
+  }
+
+  /** As many as fit. */
+  private static long nanos(Duration duration) {
+    return Math.max(0, TimeUnit.NANOSECONDS.convert(duration));
   }
 
   @Override
@@ -221,15 +222,26 @@ final class RunningProcess implements GuestProcess, ProcessListener {
 
   @Override
   public ExitStatus stop(Duration grace) {
-    if (!grace.isNegative() && !grace.isZero()) {
-      signal(stopSignal);
-      Optional<ExitStatus> status = waitFor(grace);
-      if (status.isPresent()) {
-        return status.get();
-      }
+    if (nanos(grace) > 0 && !ended.isDone()) {
+      awaitStop(grace);
     }
-    close();
+    if (!ended.isDone()) {
+      close();
+    }
     return waitFor();
+  }
+
+  /** Returns early when the guest does not take the signal. */
+  private void awaitStop(Duration grace) {
+    CompletableFuture<ExitStatus> stopped =
+        unlessEnded(client.signal(process.id(), stopSignal, false)).thenCompose(done -> ended);
+    try {
+      CompletableFuture.anyOf(ended, stopped).get(nanos(grace), TimeUnit.NANOSECONDS);
+    } catch (TimeoutException | ExecutionException e) {
+      // It is killed, or told below.
+    } catch (InterruptedException e) {
+      throw RunningSandbox.interrupted(e);
+    }
   }
 
   private void signal(Signal signal, boolean group) {
@@ -251,21 +263,35 @@ final class RunningProcess implements GuestProcess, ProcessListener {
   private static CompletableFuture<@Nullable Void> unlessEnded(CompletableFuture<Void> call) {
     return call.handle(
         (done, failure) -> {
-          if (failure == null
-              || (Failures.cause(failure) instanceof AgentException e
-                  && e.kind() == AgentException.Kind.NOT_FOUND)) {
+          if (failure == null) {
             return null;
           }
-          throw new CompletionException(Failures.cause(failure));
+          Throwable cause = Failures.cause(failure);
+          if (cause instanceof AgentException e) {
+            switch (e.kind()) {
+              case NOT_FOUND -> {
+                return null;
+              }
+              case TIMED_OUT ->
+                  throw new ProcessException(
+                      ProcessException.Reason.GUEST_MISBEHAVED,
+                      "The guest did not answer in time",
+                      "Close the sandbox, for its guest is not to be relied on.",
+                      e);
+              default -> {}
+            }
+          }
+          throw new CompletionException(cause);
         });
   }
 
   @Override
   public void close() {
     closed = true;
+    // First: that there is room again, or no more input, must not reach the process.
+    process.cancel();
     stdin.close();
     stdout.close();
     stderr.close();
-    process.cancel();
   }
 }

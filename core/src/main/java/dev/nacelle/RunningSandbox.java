@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import com.google.common.util.concurrent.Uninterruptibles;
 import dev.nacelle.Sources.RootImage;
 import dev.nacelle.agent.AgentClient;
 import dev.nacelle.agent.AgentException;
@@ -10,6 +11,7 @@ import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmExit;
 import dev.nacelle.spi.VmStatistics;
 import java.time.Duration;
+import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutionException;
@@ -27,6 +29,8 @@ final class RunningSandbox implements Sandbox {
 
   /** How long a machine whose agent has gone may take to say why. */
   private static final Duration LAST_WORDS = Duration.ofSeconds(2);
+
+  private static final String LOST = "lost the connection with its guest agent";
 
   private final SandboxSpec spec;
   private final SandboxInfo info;
@@ -81,10 +85,7 @@ final class RunningSandbox implements Sandbox {
 
   private void awaitLastWords(AgentLoops loops) {
     if (!ending.get()) {
-      var unused =
-          loops.schedule(
-              () -> endLater("lost the connection with its guest agent", Duration.ZERO),
-              LAST_WORDS);
+      var unused = loops.schedule(() -> endLater(LOST, Duration.ZERO), LAST_WORDS);
     }
   }
 
@@ -139,37 +140,35 @@ final class RunningSandbox implements Sandbox {
 
   @Override
   public ExecResult exec(ProcessSpec process) {
-    ExecCapture capture = launch(process);
-    try {
-      return capture.result().get();
-    } catch (InterruptedException e) {
-      capture.cancel();
-      throw interrupted(e);
-    } catch (ExecutionException e) {
-      throw translate(e);
-    }
+    ExecCapture capture = capture(process);
+    return capture.result(awaitOrKill(capture.start(), capture::cancel));
   }
 
   @Override
   public CompletableFuture<ExecResult> execAsync(ProcessSpec process) {
-    ExecCapture capture = launch(process);
-    CompletableFuture<ExecResult> result = translated(capture.result());
+    ExecCapture capture;
+    try {
+      capture = capture(process);
+    } catch (NacelleException e) {
+      return CompletableFuture.failedFuture(e);
+    }
+    CompletableFuture<ExitStatus> ended = capture.start();
+    CompletableFuture<ExecResult> result = translated(ended).thenApply(capture::result);
     var unused =
         result.whenComplete(
             (done, failure) -> {
-              if (result.isCancelled()) {
+              // Cancelled, or completed by its owner otherwise.
+              if (!ended.isDone()) {
                 capture.cancel();
               }
             });
     return result;
   }
 
-  private ExecCapture launch(ProcessSpec process) {
+  private ExecCapture capture(ProcessSpec process) {
     requireOpen();
-    ExecCapture capture = new ExecCapture(process);
     ProcessRequest request = plan.request(process, process.stdinBytes() != null);
-    capture.run(client, request, hostDeadline(process));
-    return capture;
+    return new ExecCapture(client, process, request, hostDeadline(process));
   }
 
   @Override
@@ -179,13 +178,17 @@ final class RunningSandbox implements Sandbox {
     RunningProcess running =
         new RunningProcess(
             this, client, process, request, plan.stopSignal(process), hostDeadline(process));
+    var unused = awaitOrKill(running.start(), running::close);
+    return running;
+  }
+
+  private <T> T awaitOrKill(CompletableFuture<T> future, Runnable kill) {
     try {
-      await(running.started());
+      return await(future);
     } catch (InterruptedOperationException e) {
-      running.close();
+      kill.run();
       throw e;
     }
-    return running;
   }
 
   private static @Nullable Duration hostDeadline(ProcessSpec process) {
@@ -198,6 +201,16 @@ final class RunningSandbox implements Sandbox {
     }
   }
 
+  /** Waits for it, but not for ever: the watch completes it soon after the connection's end. */
+  private String reason() {
+    try {
+      return Objects.requireNonNull(
+          Uninterruptibles.getUninterruptibly(reason, LAST_WORDS.multipliedBy(2)));
+    } catch (TimeoutException | ExecutionException e) {
+      return LOST;
+    }
+  }
+
   private SandboxEndedException endedException(@Nullable Throwable cause) {
     VmExit how = vm.exit().getNow(null);
     boolean died = how != null && how.reason() != VmExit.Reason.CLOSED;
@@ -205,7 +218,7 @@ final class RunningSandbox implements Sandbox {
         "The sandbox "
             + info.name()
             + " "
-            + reason.join()
+            + reason()
             + (died ? Failures.asMessagePart(console()) : ""),
         null,
         how,
@@ -246,7 +259,6 @@ final class RunningSandbox implements Sandbox {
     Throwable cause = Failures.cause(failure);
     if (cause instanceof AgentException e) {
       return switch (e.kind()) {
-        // The watch completes the reason soon after the connection's end at the latest.
         case DISCONNECTED -> endedException(e);
         case TIMED_OUT ->
             new ProcessException(

@@ -13,8 +13,12 @@ final class StdinPipe extends OutputStream {
   private boolean closed;
   private boolean ended;
 
-  StdinPipe(AgentProcess process) {
+  /**
+   * @param closed whether the process reads something else, which nothing done here ends
+   */
+  StdinPipe(AgentProcess process, boolean closed) {
     this.process = process;
+    this.closed = closed;
   }
 
   /** The process has become writable. */

@@ -6,6 +6,7 @@ import dev.nacelle.fake.FakeHypervisor;
 import dev.nacelle.fake.FakeHypervisor.Fault;
 import dev.nacelle.fake.FakeMachine;
 import dev.nacelle.kernel.KernelRef;
+import io.grpc.Status;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Map;
@@ -92,6 +93,11 @@ final class FakeNacelle implements AutoCloseable {
           return 7;
         });
     programs.put("hang", process -> process.awaitSignal());
+    programs.put(
+        "unavailable",
+        process -> {
+          throw Status.UNAVAILABLE.asException();
+        });
     programs.put(
         "flood",
         process -> {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
@@ -21,6 +22,8 @@ import java.util.Random;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeoutException;
+import java.util.function.Consumer;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -246,6 +249,17 @@ class SandboxTest {
   }
 
   @Test
+  void stdinThatWasGivenCannotBeWrittenToOrEnded() throws Exception {
+    byte[] content = new byte[8 << 20];
+    new Random(2).nextBytes(content);
+    try (GuestProcess process = sandbox.start(ProcessSpec.builder("cat").stdin(content).build())) {
+      assertThrows(IOException.class, () -> process.stdin().write(1));
+      process.stdin().close();
+      assertArrayEquals(content, process.stdout().readAllBytes());
+    }
+  }
+
+  @Test
   void signalEndsAProcessAndIsToldOf() {
     try (GuestProcess process = sandbox.start(ProcessSpec.of("hang"))) {
       assertEquals(Optional.empty(), process.waitFor(Duration.ofMillis(1)));
@@ -312,12 +326,18 @@ class SandboxTest {
   }
 
   @Test
-  void cancellingAnAsynchronousExecKillsTheProcess() throws Exception {
-    try (Sandbox own = fake.start()) {
-      CompletableFuture<ExecResult> result = own.execAsync(ProcessSpec.of("hang"));
-      result.cancel(true);
-      own.close();
-      assertEquals(0, fake.machine().agent().processes());
+  void asynchronousExecThatNobodyWaitsForAnyMoreIsKilled() throws Exception {
+    List<Consumer<CompletableFuture<ExecResult>>> ways =
+        List.of(
+            result -> result.cancel(true),
+            result -> result.completeExceptionally(new TimeoutException("as orTimeout does it")));
+    for (var way : ways) {
+      try (Sandbox own = fake.start()) {
+        CompletableFuture<ExecResult> result = own.execAsync(ProcessSpec.of("hang"));
+        fake.machine().agent().awaitProcesses(1);
+        way.accept(result);
+        fake.machine().agent().awaitProcesses(0);
+      }
     }
   }
 
@@ -366,6 +386,33 @@ class SandboxTest {
       assertTrue(ended.getMessage().contains("lost the connection"), ended::getMessage);
       assertEquals(VmExit.Reason.CLOSED, own.onExit().get().reason());
     }
+  }
+
+  @Test
+  void startOverALostConnectionFails() {
+    try (Sandbox own = fake.start()) {
+      GuestProcess process = own.start(ProcessSpec.of("hang"));
+      fake.machine().breakConnections();
+      assertThrows(IOException.class, () -> process.stdout().read());
+      // Known on the event loop, and not yet to the sandbox.
+      assertThrows(SandboxEndedException.class, () -> own.start(ProcessSpec.of("true")));
+    }
+  }
+
+  @Test
+  void guestThatBreaksACallOffIsToldAsSuch() {
+    ProcessException e = assertThrows(ProcessException.class, () -> sandbox.exec("unavailable"));
+    assertEquals(ProcessException.Reason.GUEST_MISBEHAVED, e.reason());
+    assertEquals("still there\n", run(ProcessSpec.of("echo", "still", "there")));
+  }
+
+  @Test
+  void asynchronousExecFailsOnlyInItsFuture() throws Exception {
+    Sandbox own = fake.start();
+    own.close();
+    ExecutionException failed =
+        assertThrows(ExecutionException.class, own.execAsync(ProcessSpec.of("true"))::get);
+    assertInstanceOf(SandboxEndedException.class, failed.getCause());
   }
 
   @Test
@@ -484,6 +531,30 @@ class SandboxTest {
       try (GuestProcess process = sandbox.start(deaf)) {
         assertEquals(Signal.KILL, process.stop(grace).signal().orElseThrow());
       }
+    }
+  }
+
+  @Test
+  void guestThatIgnoresSignalsIsNotWaitedFor() {
+    try (FakeNacelle deaf = new FakeNacelle(Fault.IGNORES_SIGNALS);
+        Sandbox own = deaf.start();
+        GuestProcess process = own.start(ProcessSpec.of("hang"));
+        GuestProcess other = own.start(ProcessSpec.of("hang"))) {
+      CompletableFuture<ExitStatus> stopped =
+          CompletableFuture.supplyAsync(() -> other.stop(Duration.ofSeconds(Long.MAX_VALUE)));
+      ProcessException e = assertThrows(ProcessException.class, () -> process.signal(Signal.TERM));
+      assertEquals(ProcessException.Reason.GUEST_MISBEHAVED, e.reason());
+      assertTrue(process.isAlive());
+      assertEquals(Signal.KILL, stopped.join().signal().orElseThrow());
+      assertEquals(Signal.KILL, process.stop(Duration.ofMillis(1)).signal().orElseThrow());
+    }
+  }
+
+  @Test
+  void waitingMayBeForAsLongAsOneCanSay() {
+    try (GuestProcess process = sandbox.start(ProcessSpec.of("true"))) {
+      Duration longest = Duration.ofSeconds(Long.MAX_VALUE);
+      assertEquals(0, process.waitFor(longest).orElseThrow().exitCode());
     }
   }
 

@@ -13,6 +13,7 @@ import dev.nacelle.proto.agent.v1.SignalProcessRequest;
 import dev.nacelle.spi.GuestConnection;
 import io.grpc.CallOptions;
 import io.grpc.ClientCall;
+import io.grpc.Context;
 import io.grpc.ManagedChannel;
 import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
@@ -30,8 +31,8 @@ import org.jspecify.annotations.Nullable;
  * it, which lets gRPC get ready while the guest boots.
  *
  * <p>Futures complete on an event loop that many guests share: what depends on them must not block.
- * They fail with {@link AgentException}; cancelling one cancels its call. Safe for use from several
- * threads.
+ * They fail with {@link AgentException}; cancelling one does not take the request back. Safe for
+ * use from several threads.
  */
 public final class AgentClient implements AutoCloseable {
   /** Port of the host (CID 2) that agents dial. */
@@ -48,6 +49,9 @@ public final class AgentClient implements AutoCloseable {
 
   private static final int MAX_HEADER_BYTES = 16 * 1024;
   private static final int MAX_STEPS = 64;
+
+  /** For what an agent answers at once, whatever its processes do. */
+  private static final Duration ANSWER_LIMIT = Duration.ofSeconds(5);
 
   private final ManagedChannel channel;
   private final CompletableFuture<Void> disconnected = new CompletableFuture<>();
@@ -122,20 +126,21 @@ public final class AgentClient implements AutoCloseable {
   }
 
   /**
-   * Runs a process.
+   * A process that is yet to be {@linkplain AgentProcess#start() started}.
    *
-   * @param deadline after which the host gives up, whatever the guest does; null for never
+   * @param deadline from now on, after which the host gives up, whatever the guest does; null for
+   *     never
    */
-  public AgentProcess run(
+  public AgentProcess process(
       ProcessRequest request, ProcessListener listener, @Nullable Duration deadline) {
-    AgentProcess process =
-        new AgentProcess(
-            channel.newCall(AgentGrpc.getRunProcessMethod(), options(deadline)), listener);
-    process.start(request);
-    return process;
+    return new AgentProcess(
+        newCall(AgentGrpc.getRunProcessMethod(), options(deadline)),
+        request,
+        listener,
+        this::failure);
   }
 
-  /** Sends a signal to a process, or to its whole process group. */
+  /** Sends a signal to a process, or to its whole process group; has five seconds for it. */
   public CompletableFuture<Void> signal(long processId, Signal signal, boolean processGroup) {
     return unary(
             AgentGrpc.getSignalProcessMethod(),
@@ -144,11 +149,11 @@ public final class AgentClient implements AutoCloseable {
                 .setSignal(signal.number())
                 .setProcessGroup(processGroup)
                 .build(),
-            CallOptions.DEFAULT)
+            options(ANSWER_LIMIT))
         .thenApply(response -> null);
   }
 
-  /** Sets the size of a process's terminal. */
+  /** Sets the size of a process's terminal; has five seconds for it. */
   public CompletableFuture<Void> resize(long processId, TerminalSize size) {
     return unary(
             AgentGrpc.getResizeTerminalMethod(),
@@ -156,7 +161,7 @@ public final class AgentClient implements AutoCloseable {
                 .setProcessId(processId)
                 .setSize(ProcessRequest.size(size))
                 .build(),
-            CallOptions.DEFAULT)
+            options(ANSWER_LIMIT))
         .thenApply(response -> null);
   }
 
@@ -186,35 +191,48 @@ public final class AgentClient implements AutoCloseable {
         : CallOptions.DEFAULT.withDeadlineAfter(deadline.toNanos(), TimeUnit.NANOSECONDS);
   }
 
+  /** A call that knows nothing of the deadline and the cancellation of what its caller serves. */
+  private <Q, R> ClientCall<Q, R> newCall(MethodDescriptor<Q, R> method, CallOptions options) {
+    Context callers = Context.ROOT.attach();
+    try {
+      return channel.newCall(method, options);
+    } finally {
+      Context.ROOT.detach(callers);
+    }
+  }
+
+  private AgentException failure(Status status) {
+    return AgentException.of(status, !channel.isShutdown() && !disconnected.isDone());
+  }
+
   private <Q, R> CompletableFuture<R> unary(
       MethodDescriptor<Q, R> method, Q request, CallOptions options) {
-    ClientCall<Q, R> call = channel.newCall(method, options);
+    ClientCall<Q, R> call = newCall(method, options);
     UnaryResponse<R> response = new UnaryResponse<>(call);
     call.start(response, new Metadata());
     call.sendMessage(request);
     call.halfClose();
-    // Two: a second message would be a breach of the contract, and is told as such.
+    // Two: a second message is to be seen, and not to hold up the end of the call.
     call.request(2);
     return response.future;
   }
 
-  private static final class UnaryResponse<R> extends ClientCall.Listener<R> {
-    private final CompletableFuture<R> future;
+  private final class UnaryResponse<R> extends ClientCall.Listener<R> {
+    private final ClientCall<?, R> call;
+    private final CompletableFuture<R> future = new CompletableFuture<>();
     private @Nullable R message;
 
     UnaryResponse(ClientCall<?, R> call) {
-      future =
-          new CompletableFuture<>() {
-            @Override
-            public boolean cancel(boolean mayInterrupt) {
-              call.cancel("the caller cancelled it", null);
-              return super.cancel(mayInterrupt);
-            }
-          };
+      this.call = call;
     }
 
     @Override
     public void onMessage(R received) {
+      if (message != null) {
+        future.completeExceptionally(
+            new AgentException(Kind.MISBEHAVED, "the guest agent answered more than once"));
+        call.cancel("more than one answer", null);
+      }
       message = received;
     }
 
@@ -222,7 +240,7 @@ public final class AgentClient implements AutoCloseable {
     public void onClose(Status status, Metadata trailers) {
       R received = message;
       if (!status.isOk()) {
-        future.completeExceptionally(AgentException.of(status));
+        future.completeExceptionally(failure(status));
       } else if (received == null) {
         future.completeExceptionally(
             new AgentException(Kind.MISBEHAVED, "the guest agent answered nothing"));

@@ -35,10 +35,14 @@ public final class AgentException extends Exception {
     this.kind = kind;
   }
 
-  static AgentException of(Status status) {
+  /**
+   * @param connected whether there is a connection: gRPC calls a lost one UNAVAILABLE, and so may a
+   *     guest end a call over one that stands
+   */
+  static AgentException of(Status status, boolean connected) {
     Kind kind =
         switch (status.getCode()) {
-          case UNAVAILABLE -> Kind.DISCONNECTED;
+          case UNAVAILABLE -> connected ? Kind.MISBEHAVED : Kind.DISCONNECTED;
           case NOT_FOUND -> Kind.NOT_FOUND;
           case DEADLINE_EXCEEDED -> Kind.TIMED_OUT;
           case CANCELLED -> Kind.CANCELLED;

@@ -7,7 +7,6 @@ import dev.nacelle.ExitStatus;
 import dev.nacelle.Signal;
 import dev.nacelle.agent.AgentException.Kind;
 import dev.nacelle.agent.ProcessListener.StartFailure;
-import dev.nacelle.proto.agent.v1.CloseStdin;
 import dev.nacelle.proto.agent.v1.Exited;
 import dev.nacelle.proto.agent.v1.RunProcessRequest;
 import dev.nacelle.proto.agent.v1.RunProcessResponse;
@@ -18,6 +17,7 @@ import io.grpc.Status;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.Optional;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -37,29 +37,46 @@ public final class AgentProcess {
   }
 
   private final ClientCall<RunProcessRequest, RunProcessResponse> call;
+  private final ProcessRequest request;
   private final ProcessListener listener;
+  private final Function<Status, AgentException> failures;
 
   /** Confined to the call's listener, whose calls gRPC makes one after another. */
   private State state = State.STARTING;
 
-  /** {@link ClientCall}'s methods want one caller at a time. */
+  /** {@link ClientCall}'s methods, other than request(), want one caller at a time. */
   private final Object sending = new Object();
 
   private boolean inputEnded;
+  private boolean cancelled;
   private volatile long id;
 
-  AgentProcess(ClientCall<RunProcessRequest, RunProcessResponse> call, ProcessListener listener) {
+  /**
+   * @param failures what a call's status says of it
+   */
+  AgentProcess(
+      ClientCall<RunProcessRequest, RunProcessResponse> call,
+      ProcessRequest request,
+      ProcessListener listener,
+      Function<Status, AgentException> failures) {
     this.call = call;
+    this.request = request;
     this.listener = listener;
+    this.failures = failures;
   }
 
-  void start(ProcessRequest request) {
-    synchronized (sending) {
-      call.start(new Responses(), new Metadata());
-      inputEnded = !request.stdin();
-      call.sendMessage(RunProcessRequest.newBuilder().setStart(request.toProto()).build());
-      call.request(1);
+  /**
+   * Has the agent start it; once, and before everything else. The listener may hear of a failure
+   * before this returns, on this thread.
+   */
+  public void start() {
+    // Without the lock, which a listener might want from another of its own.
+    call.start(new Responses(), new Metadata());
+    call.sendMessage(RunProcessRequest.newBuilder().setStart(request.toProto()).build());
+    if (!request.stdin()) {
+      closeStdin();
     }
+    call.request(1);
   }
 
   /** The agent's name for it; 0 before {@link ProcessListener#onStarted}. */
@@ -69,9 +86,7 @@ public final class AgentProcess {
 
   /** Asks for more output, after {@link ProcessListener#onOutput} returned false. */
   public void resume() {
-    synchronized (sending) {
-      call.request(1);
-    }
+    call.request(1);
   }
 
   /**
@@ -82,7 +97,7 @@ public final class AgentProcess {
   }
 
   /**
-   * Sends bytes to stdin, whether it is writable or not.
+   * Sends bytes to stdin, whether it is writable or not; after {@link #start()}.
    *
    * @param bytes at most {@value #STDIN_CHUNK}; all are taken
    * @return false when stdin has ended, and the bytes are lost
@@ -103,13 +118,12 @@ public final class AgentProcess {
     }
   }
 
-  /** Ends stdin. Idempotent. */
+  /** Ends stdin, which is all that the host has to say. Idempotent. */
   public void closeStdin() {
     synchronized (sending) {
       if (!inputEnded) {
         inputEnded = true;
-        call.sendMessage(
-            RunProcessRequest.newBuilder().setCloseStdin(CloseStdin.getDefaultInstance()).build());
+        call.halfClose();
       }
     }
   }
@@ -119,6 +133,14 @@ public final class AgentProcess {
    * of a failure, unless it heard of the end before. Idempotent.
    */
   public void cancel() {
+    synchronized (sending) {
+      inputEnded = true;
+      if (cancelled) {
+        return;
+      }
+      cancelled = true;
+    }
+    // Nothing is sent from now on, so nothing else uses the call.
     call.cancel("the host gave the process up", null);
   }
 
@@ -133,18 +155,19 @@ public final class AgentProcess {
       }
       case START_FAILED -> {
         expect(State.STARTING, response);
-        end();
         StartFailed failed = response.getStartFailed();
-        listener.onStartFailed(
-            reason(failed), GuestText.clean(failed.getMessage()), failed.getErrno());
+        state = State.ENDED;
+        listener.onStartFailed(reason(failed), GuestText.clean(failed.getMessage()));
+        awaitTrailers();
       }
       case STDOUT -> onOutput(false, response.getStdout(), response);
       case STDERR -> onOutput(true, response.getStderr(), response);
       case EXITED -> {
         expect(State.RUNNING, response);
         ExitStatus status = status(response.getExited());
-        end();
+        state = State.ENDED;
         listener.onExit(status);
+        awaitTrailers();
       }
       case RESPONSE_NOT_SET -> throw misbehaved("sent a message of an unknown kind");
     }
@@ -171,14 +194,10 @@ public final class AgentProcess {
     return new AgentException(Kind.MISBEHAVED, "the guest agent " + how);
   }
 
-  /** After the last message that matters: what is left is the trailers. */
-  private void end() {
-    state = State.ENDED;
-    synchronized (sending) {
-      inputEnded = true;
-      call.halfClose();
-      call.request(1);
-    }
+  /** After the last message. */
+  private void awaitTrailers() {
+    closeStdin();
+    call.request(1);
   }
 
   private static StartFailure reason(StartFailed failed) {
@@ -230,13 +249,13 @@ public final class AgentProcess {
         onResponse(response);
       } catch (AgentException e) {
         misbehaviour = e;
-        call.cancel(e.getMessage(), e);
+        cancel();
       }
     }
 
     @Override
     public void onReady() {
-      if (state != State.ENDED) {
+      if (state == State.RUNNING) {
         listener.onWritable();
       }
     }
@@ -255,7 +274,7 @@ public final class AgentProcess {
       } else if (status.isOk()) {
         listener.onFailure(misbehaved("ended a process's stream without saying how it ended"));
       } else {
-        listener.onFailure(AgentException.of(status));
+        listener.onFailure(failures.apply(status));
       }
     }
   }

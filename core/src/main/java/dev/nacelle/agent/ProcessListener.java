@@ -36,14 +36,14 @@ public interface ProcessListener {
    */
   boolean onOutput(boolean error, ByteBuffer bytes);
 
-  /** {@link AgentProcess#isWritable()} has turned true. */
+  /** {@link AgentProcess#isWritable()} has turned true, after {@link #onStarted}. */
   void onWritable();
 
   /** It ended, after all of its output. */
   void onExit(ExitStatus status);
 
   /** It never ran. */
-  void onStartFailed(StartFailure reason, String message, int errno);
+  void onStartFailed(StartFailure reason, String message);
 
   /** Nothing more is known of it: the guest ended, or misbehaved, or the call was cancelled. */
   void onFailure(AgentException failure);

@@ -22,6 +22,7 @@ import dev.nacelle.proto.agent.v1.GetInfoResponse;
 import dev.nacelle.proto.agent.v1.RunProcessResponse;
 import dev.nacelle.proto.agent.v1.Started;
 import dev.nacelle.spi.GuestConnection;
+import io.grpc.Context;
 import io.grpc.Status;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;
@@ -100,7 +101,8 @@ class AgentClientTest {
               return true;
             }
           };
-      AgentProcess process = pair.client.run(request(true, "cat"), listener, null);
+      AgentProcess process = pair.run(request(true, "cat"), listener, null);
+      listener.started.get();
       MessageDigest sent = MessageDigest.getInstance("SHA-256");
       Random random = new Random(seed);
       byte[] chunk = new byte[AgentProcess.STDIN_CHUNK];
@@ -131,7 +133,7 @@ class AgentClientTest {
         };
     try (AgentPair pair = AgentPair.with(Map.of("both", program), AgentPair.SMALL, 4)) {
       RecordingListener listener = new RecordingListener();
-      pair.client.run(request(false, "both"), listener, null);
+      pair.run(request(false, "both"), listener, null);
       assertEquals(3, listener.exit.get().exitCode());
       assertEquals("out", listener.stdout());
       assertEquals("err", listener.stderr());
@@ -163,12 +165,13 @@ class AgentClientTest {
               return !first.complete(null);
             }
           };
-      AgentProcess process = pair.client.run(request(false, "flood"), slow, null);
+      AgentProcess process = pair.run(request(false, "flood"), slow, null);
       first.get();
       blocked.get();
       // One stream that nobody reads holds up no other: 4 MiB pass beside it.
       RecordingListener other = new RecordingListener();
-      AgentProcess cat = pair.client.run(request(true, "cat"), other, null);
+      AgentProcess cat = pair.run(request(true, "cat"), other, null);
+      other.started.get();
       for (int i = 0; i < 64; i++) {
         while (!cat.isWritable()) {
           other.writable.acquire();
@@ -189,7 +192,7 @@ class AgentClientTest {
   void commandThatIsNotThereIsToldApart() throws Exception {
     try (AgentPair pair = AgentPair.with(Map.of(), AgentPair.SMALL, 6)) {
       RecordingListener listener = new RecordingListener();
-      pair.client.run(request(false, "nosuch"), listener, null);
+      pair.run(request(false, "nosuch"), listener, null);
       assertEquals(StartFailure.COMMAND_NOT_FOUND, listener.startFailure.get());
       assertFalse(listener.exit.isDone());
     }
@@ -208,7 +211,7 @@ class AgentClientTest {
       RecordingListener listener = new RecordingListener();
       ProcessRequest request =
           new ProcessRequest(List.of("tty"), List.of(), "/", "", TerminalSize.DEFAULT, 0, false, 0);
-      AgentProcess process = pair.client.run(request, listener, null);
+      AgentProcess process = pair.run(request, listener, null);
       listener.started.get();
       pair.client.signal(process.id(), Signal.USR1, false).get();
       pair.client.resize(process.id(), new TerminalSize(50, 132)).get();
@@ -233,7 +236,7 @@ class AgentClientTest {
         };
     try (AgentPair pair = AgentPair.with(Map.of("hang", hang), AgentPair.SMALL, 8)) {
       RecordingListener listener = new RecordingListener();
-      AgentProcess process = pair.client.run(request(false, "hang"), listener, null);
+      AgentProcess process = pair.run(request(false, "hang"), listener, null);
       listener.started.get();
       process.cancel();
       assertEquals(Kind.CANCELLED, listener.failure.get().kind());
@@ -242,11 +245,71 @@ class AgentClientTest {
   }
 
   @Test
+  void exitThatIsHereAlreadyIsToldOfAProcessThatIsGivenUp() throws Exception {
+    CompletableFuture<Void> told = new CompletableFuture<>();
+    FakeProgram program =
+        process -> {
+          process.told().thenRun(() -> told.complete(null));
+          process.print("unread");
+          return 3;
+        };
+    try (AgentPair pair = AgentPair.with(Map.of("print", program), AgentPair.LARGE, 18)) {
+      RecordingListener listener =
+          new RecordingListener() {
+            @Override
+            public boolean onOutput(boolean error, ByteBuffer bytes) {
+              return false;
+            }
+          };
+      AgentProcess process = pair.run(request(false, "print"), listener, null);
+      told.get();
+      // Its answer comes after the exit. On the event loop, so that nothing comes between the two.
+      pair.client
+          .getInfo()
+          .thenRun(
+              () -> {
+                process.cancel();
+                process.resume();
+              })
+          .get();
+      assertEquals(3, listener.exit.get().exitCode());
+    }
+  }
+
+  @Test
+  void callsOutliveWhatTheirCallerServes() throws Exception {
+    try (AgentPair pair = AgentPair.with(Map.of("cat", CAT), AgentPair.LARGE, 19);
+        Context.CancellableContext served = Context.current().withCancellation()) {
+      RecordingListener listener = new RecordingListener();
+      AgentProcess process = served.call(() -> pair.run(request(true, "cat"), listener, null));
+      listener.started.get();
+      served.cancel(null);
+      assertEquals("1.2.3", served.call(pair.client::getInfo).get().agentVersion());
+      process.closeStdin();
+      assertEquals(0, listener.exit.get().exitCode());
+    }
+  }
+
+  @Test
+  void guestThatCallsItselfUnavailableIsNotDisconnected() throws Exception {
+    FakeProgram program =
+        process -> {
+          throw Status.UNAVAILABLE.asException();
+        };
+    try (AgentPair pair = AgentPair.with(Map.of("lie", program), AgentPair.LARGE, 20)) {
+      RecordingListener listener = new RecordingListener();
+      pair.run(request(false, "lie"), listener, null);
+      assertEquals(Kind.MISBEHAVED, listener.failure.get().kind());
+      assertEquals("1.2.3", pair.client.getInfo().get().agentVersion());
+    }
+  }
+
+  @Test
   void hostGivesUpAtTheDeadlineWhateverTheGuestDoes() throws Exception {
     FakeProgram hang = process -> process.awaitSignal();
     try (AgentPair pair = AgentPair.with(Map.of("hang", hang), AgentPair.SMALL, 9)) {
       RecordingListener listener = new RecordingListener();
-      pair.client.run(request(false, "hang"), listener, Duration.ofMillis(20));
+      pair.run(request(false, "hang"), listener, Duration.ofMillis(20));
       assertEquals(Kind.TIMED_OUT, listener.failure.get().kind());
     }
   }
@@ -257,7 +320,7 @@ class AgentClientTest {
     Random random = new Random(seed);
     try (AgentPair pair = AgentPair.with(Map.of("cat", CAT), AgentPair.SMALL, seed)) {
       RecordingListener listener = new RecordingListener();
-      AgentProcess process = pair.client.run(request(true, "cat"), listener, null);
+      AgentProcess process = pair.run(request(true, "cat"), listener, null);
       listener.started.get();
       List<CompletableFuture<AgentInfo>> calls = new ArrayList<>();
       for (int i = random.nextInt(40); i >= 0; i--) {
@@ -296,7 +359,7 @@ class AgentClientTest {
       for (int i = 0; i < 20; i++) {
         RecordingListener listener = new RecordingListener();
         listeners.add(listener);
-        pair.client.run(request(true, "cat"), listener, null).write(ByteBuffer.wrap(new byte[99]));
+        pair.run(request(true, "cat"), listener, null).write(ByteBuffer.wrap(new byte[99]));
       }
       List<Thread> closers = new ArrayList<>();
       for (int i = 0; i < 4; i++) {
@@ -415,7 +478,7 @@ class AgentClientTest {
     try (AgentPair pair = AgentPair.with(programs, AgentPair.LARGE, 14)) {
       for (String program : programs.keySet()) {
         RecordingListener listener = new RecordingListener();
-        pair.client.run(request(false, program), listener, null);
+        pair.run(request(false, program), listener, null);
         assertEquals(Kind.MISBEHAVED, listener.failure.get().kind(), program);
       }
       assertEquals("1.2.3", pair.client.getInfo().get().agentVersion());
@@ -482,7 +545,7 @@ class AgentClientTest {
     FakeProgram program = process -> process.awaitSignal();
     try (AgentPair pair = AgentPair.with(Map.of("hang", program), AgentPair.SMALL, 17)) {
       RecordingListener listener = new RecordingListener();
-      AgentProcess process = pair.client.run(request(false, "hang"), listener, null);
+      AgentProcess process = pair.run(request(false, "hang"), listener, null);
       listener.started.get();
       pair.client.signal(process.id(), Signal.KILL, true).get();
       ExitStatus status = listener.exit.get();

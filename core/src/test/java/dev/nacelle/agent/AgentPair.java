@@ -4,6 +4,7 @@ package dev.nacelle.agent;
 import dev.nacelle.fake.InMemoryGuestConnection;
 import dev.nacelle.spi.GuestConnection;
 import io.grpc.BindableService;
+import java.time.Duration;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutorService;
@@ -47,6 +48,13 @@ final class AgentPair implements AutoCloseable {
 
   static AgentPair with(Map<String, FakeProgram> programs, int capacity, long seed) {
     return new AgentPair(new FakeAgent(programs, () -> {}), capacity, seed);
+  }
+
+  /** Starts a process. */
+  AgentProcess run(ProcessRequest request, ProcessListener listener, @Nullable Duration deadline) {
+    AgentProcess process = client.process(request, listener, deadline);
+    process.start();
+    return process;
   }
 
   @Override

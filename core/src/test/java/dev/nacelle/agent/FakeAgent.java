@@ -37,6 +37,7 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
   private final AtomicLong nextId = new AtomicLong();
   private final List<PrepareRequest> prepared = new CopyOnWriteArrayList<>();
   private final Runnable powerOff;
+  private final Object change = new Object();
 
   /**
    * @param powerOff called by Shutdown
@@ -51,9 +52,13 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
     return List.copyOf(prepared);
   }
 
-  /** How many processes run. */
-  public int processes() {
-    return running.size();
+  /** Waits until that many processes run. */
+  public void awaitProcesses(int number) throws InterruptedException {
+    synchronized (change) {
+      while (running.size() != number) {
+        change.wait();
+      }
+    }
   }
 
   /** Ends every process, as the end of the connection or of the machine does. */
@@ -132,7 +137,11 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
       public void onError(Throwable failure) {}
 
       @Override
-      public void onCompleted() {}
+      public void onCompleted() {
+        if (process != null) {
+          process.endOfStdin();
+        }
+      }
     };
   }
 
@@ -156,13 +165,22 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
       return null;
     }
     long id = nextId.incrementAndGet();
-    FakeProcess process =
-        new FakeProcess(id, request.getStart(), program, call, () -> running.remove(id));
-    running.put(id, process);
+    FakeProcess process = new FakeProcess(id, request.getStart(), program, call, () -> ended(id));
+    synchronized (change) {
+      running.put(id, process);
+      change.notifyAll();
+    }
     process.start();
     // One chunk of stdin ahead of what the process has read.
     call.request(1);
     return process;
+  }
+
+  private void ended(long id) {
+    synchronized (change) {
+      running.remove(id);
+      change.notifyAll();
+    }
   }
 
   @Override

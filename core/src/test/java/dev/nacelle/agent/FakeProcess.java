@@ -8,6 +8,7 @@ import dev.nacelle.proto.agent.v1.RunProcessRequest;
 import dev.nacelle.proto.agent.v1.RunProcessResponse;
 import dev.nacelle.proto.agent.v1.Started;
 import dev.nacelle.proto.agent.v1.WindowSize;
+import io.grpc.StatusException;
 import io.grpc.stub.ServerCallStreamObserver;
 import java.nio.charset.StandardCharsets;
 import java.util.concurrent.BlockingQueue;
@@ -30,6 +31,7 @@ public final class FakeProcess {
   private final AtomicReference<@Nullable Exited> killed = new AtomicReference<>();
   private final Object ready = new Object();
   private final CompletableFuture<Void> blocked = new CompletableFuture<>();
+  private final CompletableFuture<Void> told = new CompletableFuture<>();
   private final Thread thread;
 
   FakeProcess(
@@ -61,6 +63,10 @@ public final class FakeProcess {
     } catch (InterruptedException e) {
       Exited how = killed.get();
       exited = how == null ? Exited.newBuilder().setSignal(9).build() : how;
+    } catch (StatusException e) {
+      onEnd.run();
+      responses.onError(e);
+      return;
     } catch (Exception e) {
       exited = Exited.newBuilder().setSignal(6).build();
     }
@@ -71,6 +77,7 @@ public final class FakeProcess {
       try {
         responses.onNext(RunProcessResponse.newBuilder().setExited(exited).build());
         responses.onCompleted();
+        told.complete(null);
       } catch (RuntimeException e) {
         // Cancelled meanwhile.
       }
@@ -80,9 +87,13 @@ public final class FakeProcess {
   void onRequest(RunProcessRequest request) {
     switch (request.getRequestCase()) {
       case STDIN -> stdin.add(request.getStdin());
-      case CLOSE_STDIN -> stdin.add(END_OF_STDIN);
+      case CLOSE_STDIN -> endOfStdin();
       default -> throw new IllegalStateException("unexpected " + request.getRequestCase());
     }
+  }
+
+  void endOfStdin() {
+    stdin.add(END_OF_STDIN);
   }
 
   void onReady() {
@@ -112,6 +123,11 @@ public final class FakeProcess {
   /** Completes when it first had to wait for the host to read. */
   public CompletableFuture<Void> blocked() {
     return blocked;
+  }
+
+  /** Completes when its end has been sent to the host. */
+  public CompletableFuture<Void> told() {
+    return told;
   }
 
   /** The next chunk of stdin; null at its end. */

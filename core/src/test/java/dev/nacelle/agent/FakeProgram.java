@@ -8,6 +8,7 @@ public interface FakeProgram {
    * Runs on a thread of its own, which is interrupted when the process is killed.
    *
    * @return the exit code
+   * @throws io.grpc.StatusException to end the call with that, and not the process
    */
   int run(FakeProcess process) throws Exception;
 }

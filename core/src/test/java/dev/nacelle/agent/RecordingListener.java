@@ -42,7 +42,7 @@ class RecordingListener implements ProcessListener {
   }
 
   @Override
-  public void onStartFailed(StartFailure reason, String message, int errno) {
+  public void onStartFailed(StartFailure reason, String message) {
     startFailure.complete(reason);
   }
 

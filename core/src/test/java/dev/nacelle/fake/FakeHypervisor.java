@@ -39,6 +39,8 @@ public final class FakeHypervisor implements HypervisorProvider, Hypervisor {
     NEVER_PREPARES,
     /** The connection breaks while the machine lives on. */
     BREAKS_CONNECTION_IN_PREPARE,
+    /** Signals are neither answered nor sent. */
+    IGNORES_SIGNALS,
     /** Shutdown is answered, and nothing happens. */
     NEVER_POWERS_OFF
   }

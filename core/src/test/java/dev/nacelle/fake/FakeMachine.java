@@ -237,7 +237,9 @@ public final class FakeMachine implements VirtualMachine {
     @Override
     public void signalProcess(
         SignalProcessRequest request, StreamObserver<SignalProcessResponse> responses) {
-      agent.signalProcess(request, responses);
+      if (fault != Fault.IGNORES_SIGNALS) {
+        agent.signalProcess(request, responses);
+      }
     }
 
     @Override
