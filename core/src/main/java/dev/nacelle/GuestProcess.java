@@ -11,8 +11,9 @@ import java.util.concurrent.CompletableFuture;
  * A process in a sandbox, with its streams. Made by {@link Sandbox#start}; not meant to be
  * implemented by others. Safe for use from several threads; each stream by one at a time.
  *
- * <p>Both outputs have to be read, as with a pipe: a process that has written 256 KiB to one of
- * them that nobody reads blocks, and so does whoever waits for the other output or for its end.
+ * <p>Both outputs have to be read, as with a pipe: a process that has written much to one of them
+ * that nobody reads blocks, and so does whoever waits for the other output or for its end. What is
+ * held for a reader is 256 KiB of heap for each output, which small pieces fill with less.
  */
 public interface GuestProcess extends AutoCloseable {
   /** Its process ID, as the sandbox's processes see it. */
@@ -69,6 +70,7 @@ public interface GuestProcess extends AutoCloseable {
    * Sends it a signal; nothing happens when it has ended.
    *
    * @throws SandboxEndedException when the sandbox has ended
+   * @throws ProcessException when the guest does not answer within five seconds
    */
   void signal(Signal signal);
 
@@ -76,12 +78,14 @@ public interface GuestProcess extends AutoCloseable {
    * Sends a signal to its process group; nothing happens when it has ended.
    *
    * @throws SandboxEndedException when the sandbox has ended
+   * @throws ProcessException when the guest does not answer within five seconds
    */
   void signalGroup(Signal signal);
 
   /**
    * Stops it as container engines do: sends it its {@linkplain ProcessSpec.Builder#stopSignal stop
-   * signal}, and kills it, with everything it started, when it has not ended after the grace.
+   * signal}, and kills it, with everything it started, when it has not ended after the grace, or
+   * when the guest does not take the signal.
    *
    * @param grace how long it has; zero kills it at once
    * @return how it ended
@@ -97,6 +101,7 @@ public interface GuestProcess extends AutoCloseable {
    *
    * @throws IllegalStateException when it has no terminal
    * @throws SandboxEndedException when the sandbox has ended
+   * @throws ProcessException when the guest does not answer within five seconds
    */
   void resize(TerminalSize size);
 
