@@ -131,7 +131,8 @@ public final class Nacelle implements AutoCloseable {
   }
 
   /**
-   * As {@link #start}, without waiting. Cancelling the future gives the attempt up.
+   * As {@link #start}, without waiting. Cancelling the future gives the attempt up, and so does
+   * completing it in any other way, as {@link CompletableFuture#orTimeout} does.
    *
    * @return completes on a thread of this runtime's, where dependents may block
    * @throws IllegalStateException when this runtime is closed
@@ -154,16 +155,15 @@ public final class Nacelle implements AutoCloseable {
     CompletableFuture<Sandbox> result = new CompletableFuture<>();
     synchronized (this) {
       requireOpen();
-      starting.add(start);
       workers.execute(() -> run(start, result));
+      // It cannot come to its end before this lock is left.
+      starting.add(start);
     }
+    // Of no effect when the start itself completed it.
     var unused =
         result.whenComplete(
-            (sandbox, failure) -> {
-              if (result.isCancelled()) {
-                start.abort(new CancellationException("the start was cancelled"));
-              }
-            });
+            (sandbox, failure) ->
+                start.abort(new CancellationException("the start was cancelled")));
     return result;
   }
 
@@ -175,14 +175,7 @@ public final class Nacelle implements AutoCloseable {
     } catch (Throwable e) {
       failure = e;
     }
-    boolean kept = false;
-    synchronized (this) {
-      if (sandbox != null && !closing) {
-        running.add(sandbox);
-        kept = true;
-      }
-    }
-    if (sandbox != null && !kept) {
+    if (sandbox != null && !keep(sandbox)) {
       sandbox.close();
       failure = closedMeanwhile();
     }
@@ -194,9 +187,21 @@ public final class Nacelle implements AutoCloseable {
     if (failure != null) {
       result.completeExceptionally(failure);
     } else if (sandbox != null && !result.complete(sandbox)) {
-      // Cancelled in the last moment.
+      // Given up in the last moment.
       sandbox.close();
     }
+  }
+
+  private boolean keep(RunningSandbox sandbox) {
+    synchronized (this) {
+      if (closing) {
+        return false;
+      }
+      running.add(sandbox);
+    }
+    // Not before, for it may be at its end.
+    sandbox.watch(loops);
+    return true;
   }
 
   private void onEnd(RunningSandbox sandbox) {
@@ -204,7 +209,13 @@ public final class Nacelle implements AutoCloseable {
       running.remove(sandbox);
     }
     var unused =
-        sandbox.onExit().thenAccept(exit -> listener.sandboxEnded(sandbox.info().name(), exit));
+        sandbox
+            .onExit()
+            .thenAccept(
+                exit ->
+                    Quietly.run(
+                        "a sandbox listener",
+                        () -> listener.sandboxEnded(sandbox.info().name(), exit)));
   }
 
   /**
@@ -236,7 +247,12 @@ public final class Nacelle implements AutoCloseable {
     synchronized (this) {
       if (!closing) {
         unikernels.add(unikernel);
-        unikernel.start(loops);
+        try {
+          unikernel.start(loops);
+        } catch (Throwable e) {
+          unikernel.close();
+          throw e;
+        }
         return unikernel;
       }
     }
@@ -295,15 +311,19 @@ public final class Nacelle implements AutoCloseable {
       }
       return;
     }
-    // At once: each may take its grace.
+    Quietly.run("closing what runs", () -> closeAll(closes));
+    awaitStarts();
+    Quietly.run("closing the hypervisor", hypervisor::close);
+    Quietly.run("ending the I/O threads", loops::close);
+    Quietly.run("ending the worker threads", workers::close);
+    closed.complete(null);
+  }
+
+  /** At once: each may take its grace. */
+  private void closeAll(List<Runnable> closes) {
     List<CompletableFuture<Void>> ends =
         closes.stream().map(close -> CompletableFuture.runAsync(close, workers)).toList();
     ends.forEach(CompletableFuture::join);
-    awaitStarts();
-    hypervisor.close();
-    loops.close();
-    workers.close();
-    closed.complete(null);
   }
 
   private static NacelleException closedMeanwhile() {

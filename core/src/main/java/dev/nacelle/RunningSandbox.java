@@ -32,6 +32,10 @@ final class RunningSandbox implements Sandbox {
 
   private static final String LOST = "lost the connection with its guest agent";
 
+  /** The end of a machine whose close() failed, and which may run on. */
+  static final VmExit NOT_CLOSED =
+      new VmExit(VmExit.Reason.HOST_ERROR, "the machine could not be closed");
+
   private final SandboxSpec spec;
   private final SandboxInfo info;
   private final BootTimeline timeline;
@@ -48,7 +52,6 @@ final class RunningSandbox implements Sandbox {
   private final CompletableFuture<String> reason = new CompletableFuture<>();
 
   private final CompletableFuture<VmExit> exit = new CompletableFuture<>();
-  private volatile @Nullable Future<?> lifetime;
 
   RunningSandbox(
       SandboxSpec spec,
@@ -75,12 +78,13 @@ final class RunningSandbox implements Sandbox {
   void watch(AgentLoops loops) {
     var unusedExit = vm.exit().thenAccept(how -> endLater(ended(how), Duration.ZERO));
     var unusedEnd = client.disconnected().thenRun(() -> awaitLastWords(loops));
-    spec.maxLifetime()
-        .ifPresent(
-            time ->
-                lifetime =
-                    loops.schedule(
-                        () -> endLater("had lived for its " + time, spec.stopGrace()), time));
+    spec.maxLifetime().ifPresent(time -> endAfter(time, loops));
+  }
+
+  private void endAfter(Duration time, AgentLoops loops) {
+    Future<?> timer =
+        loops.schedule(() -> endLater("had lived for its " + time, spec.stopGrace()), time);
+    var unused = reason.thenRun(() -> timer.cancel(false));
   }
 
   private void awaitLastWords(AgentLoops loops) {
@@ -108,18 +112,14 @@ final class RunningSandbox implements Sandbox {
   private void end(String why, Duration grace) {
     if (ending.compareAndSet(false, true)) {
       reason.complete(why);
-      Future<?> timer = lifetime;
-      if (timer != null) {
-        timer.cancel(false);
-      }
       if (!vm.exit().isDone() && !client.disconnected().isDone()) {
-        stopGuest(grace);
+        Quietly.run("stopping the guest of " + this, () -> stopGuest(grace));
       }
-      client.close();
-      vm.close();
-      image.close();
-      onEnd.accept(this);
-      exit.complete(vm.exit().join());
+      Quietly.run("closing the connection of " + this, client::close);
+      Quietly.run("closing the machine of " + this, vm::close);
+      Quietly.run("releasing the image of " + this, image::close);
+      Quietly.run("forgetting " + this, () -> onEnd.accept(this));
+      exit.complete(vm.exit().getNow(NOT_CLOSED));
     } else {
       exit.join();
     }
@@ -286,6 +286,11 @@ final class RunningSandbox implements Sandbox {
       return new ProcessException(e.reason(), String.valueOf(e.getMessage()), null, e);
     }
     return new IllegalStateException("unexpected failure in the sandbox " + info.name(), cause);
+  }
+
+  @Override
+  public boolean isAlive() {
+    return !reason.isDone();
   }
 
   @Override

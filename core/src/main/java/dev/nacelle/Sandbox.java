@@ -38,9 +38,11 @@ public interface Sandbox extends AutoCloseable {
   ExecResult exec(ProcessSpec process);
 
   /**
-   * As {@link #exec(ProcessSpec)}, without waiting. Cancelling the future kills the process.
+   * As {@link #exec(ProcessSpec)}, without waiting. Cancelling the future kills the process, and so
+   * does completing it in any other way, as {@link CompletableFuture#orTimeout} does.
    *
-   * @return completes on a thread of {@link Nacelle}'s, where dependents may block
+   * @return completes on a thread of {@link Nacelle}'s, where dependents may block; exceptionally
+   *     with what {@link #exec(ProcessSpec)} throws
    */
   CompletableFuture<ExecResult> execAsync(ProcessSpec process);
 
@@ -53,6 +55,9 @@ public interface Sandbox extends AutoCloseable {
    * @throws InterruptedOperationException when the thread is interrupted; the process is killed
    */
   GuestProcess start(ProcessSpec process);
+
+  /** Whether it can run processes: false as soon as it begins to end. */
+  boolean isAlive();
 
   /** What it was started from. */
   SandboxSpec spec();

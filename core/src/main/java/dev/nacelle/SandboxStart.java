@@ -106,7 +106,7 @@ final class SandboxStart {
     }
   }
 
-  /** Starts the sandbox. When it fails, nothing is left of it. */
+  /** Starts the sandbox, which is yet to be watched. When it fails, nothing is left of it. */
   RunningSandbox run() {
     Future<?> deadline = loops.schedule(() -> abort(tooLate()), spec.timeout());
     // The client is made, and its first call waits for the guest, while the machine is being set
@@ -188,7 +188,6 @@ final class SandboxStart {
     if (!aborted.complete(null)) {
       await(aborted);
     }
-    sandbox.watch(loops);
     return sandbox;
   }
 

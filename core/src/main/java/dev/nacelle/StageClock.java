@@ -11,8 +11,6 @@ import java.util.concurrent.Callable;
 
 /** Times the stages of one start. Safe for use from several threads. */
 final class StageClock {
-  private static final System.Logger LOGGER = System.getLogger(StageClock.class.getName());
-
   private final long call = System.nanoTime();
   private final String sandbox;
   private final SandboxListener listener;
@@ -31,7 +29,7 @@ final class StageClock {
     StageEvent event = new StageEvent(sandbox, stage);
     event.begin();
     long start = System.nanoTime();
-    tell(() -> listener.stageStarted(sandbox, stage));
+    Quietly.run("a sandbox listener", () -> listener.stageStarted(sandbox, stage));
     try {
       T result = work.call();
       leave(stage, false);
@@ -43,7 +41,7 @@ final class StageClock {
       Duration duration = Duration.ofNanos(System.nanoTime() - start);
       event.commit();
       add(new Entry(stage, "", Duration.ofNanos(start - call), duration));
-      tell(() -> listener.stageEnded(sandbox, stage, duration));
+      Quietly.run("a sandbox listener", () -> listener.stageEnded(sandbox, stage, duration));
     }
   }
 
@@ -91,13 +89,5 @@ final class StageClock {
         entries.stream()
             .sorted(Comparator.comparing(Entry::start).thenComparing(Entry::part))
             .toList());
-  }
-
-  void tell(Runnable call) {
-    try {
-      call.run();
-    } catch (RuntimeException e) {
-      LOGGER.log(System.Logger.Level.WARNING, "a sandbox listener failed", e);
-    }
   }
 }

@@ -24,12 +24,16 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
-import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeoutException;
+import java.util.function.Consumer;
+import java.util.logging.Filter;
+import java.util.logging.Logger;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -321,13 +325,44 @@ class NacelleTest {
   }
 
   @Test
-  void cancelledStartTearsTheMachineDown() {
-    try (FakeNacelle fake = new FakeNacelle(Fault.NEVER_DIALS)) {
-      CompletableFuture<Sandbox> start = fake.nacelle.startAsync(FakeNacelle.spec().build());
-      start.cancel(true);
-      assertThrows(CancellationException.class, start::join);
+  void startThatNobodyWaitsForAnyMoreTearsTheMachineDown() throws Exception {
+    List<Consumer<CompletableFuture<Sandbox>>> ways =
+        List.of(
+            start -> start.cancel(true),
+            start -> start.completeExceptionally(new TimeoutException("as orTimeout does it")));
+    for (var way : ways) {
+      CompletableFuture<Void> booting = new CompletableFuture<>();
+      SandboxListener listener =
+          new SandboxListener() {
+            @Override
+            public void stageStarted(String sandbox, Stage stage) {
+              if (stage == Stage.BOOT) {
+                booting.complete(null);
+              }
+            }
+          };
+      try (FakeNacelle fake = new FakeNacelle(Fault.NEVER_DIALS, new FakeSources(), listener)) {
+        CompletableFuture<Sandbox> start = fake.nacelle.startAsync(FakeNacelle.spec().build());
+        booting.get();
+        way.accept(start);
+        assertEquals(VmExit.Reason.CLOSED, fake.machine().exit().get().reason());
+      }
+    }
+  }
+
+  @Test
+  void machineThatCannotBeClosedHoldsUpNobody() throws Exception {
+    FakeSources sources = new FakeSources();
+    try (FakeNacelle fake = new FakeNacelle(Fault.CLOSE_FAILS, sources, new SandboxListener() {})) {
+      Sandbox closed = fake.start();
+      Sandbox left = fake.start();
+      closed.close();
+      closed.close();
+      assertEquals(1, sources.imagesInUse.get());
       fake.nacelle.close();
-      assertEquals(0, fake.hypervisor.openMachines());
+      assertEquals(VmExit.Reason.POWER_OFF, left.onExit().get().reason());
+      assertEquals(0, sources.imagesInUse.get());
+      assertTrue(fake.hypervisor.isClosed());
     }
   }
 
@@ -471,27 +506,39 @@ class NacelleTest {
   }
 
   @Test
-  void listenerIsToldOfStagesAndEnds() {
+  void listenerIsToldOfStagesAndEndsAndMayFail() {
     List<String> events = new CopyOnWriteArrayList<>();
     SandboxListener listener =
         new SandboxListener() {
           @Override
           public void stageEnded(String sandbox, Stage stage, Duration duration) {
             events.add(sandbox + " " + stage);
-            throw new IllegalStateException("listeners may fail");
+            throw new AssertionError("thrown by a listener");
           }
 
           @Override
           public void sandboxEnded(String sandbox, VmExit exit) {
             events.add(sandbox + " " + exit.reason());
+            throw new IllegalStateException("thrown by a listener");
           }
         };
+    List<String> logged = new CopyOnWriteArrayList<>();
+    Logger logger = Logger.getLogger(Quietly.class.getName());
+    Filter before = logger.getFilter();
+    logger.setFilter(
+        entry -> {
+          logged.add(entry.getThrown().getMessage());
+          return false;
+        });
     try (FakeNacelle fake = new FakeNacelle(Fault.NONE, new FakeSources(), listener)) {
       fake.nacelle.start(FakeNacelle.spec().name("box").build()).close();
+    } finally {
+      logger.setFilter(before);
     }
     assertEquals(7, events.size(), events::toString);
     assertEquals("box POWER_OFF", events.get(6));
     assertTrue(events.contains("box PREPARE"), events::toString);
+    assertEquals(Collections.nCopies(7, "thrown by a listener"), logged);
   }
 
   @Test

@@ -357,6 +357,7 @@ class SandboxTest {
     try (Sandbox own = fake.start()) {
       GuestProcess process = own.start(ProcessSpec.of("hang"));
       CompletableFuture<ExecResult> exec = own.execAsync(ProcessSpec.of("hang"));
+      assertTrue(own.isAlive());
       fake.machine().panic();
       SandboxEndedException ended = assertThrows(SandboxEndedException.class, process::waitFor);
       assertEquals(VmExit.Reason.RESET, ended.exit().orElseThrow().reason());
@@ -365,6 +366,7 @@ class SandboxTest {
       assertInstanceOf(SandboxEndedException.class, failed.getCause());
       assertThrows(IOException.class, () -> process.stdout().read());
       assertEquals(VmExit.Reason.RESET, own.onExit().get().reason());
+      assertFalse(own.isAlive());
       assertThrows(SandboxEndedException.class, () -> own.exec("true"));
       assertTrue(own.console().contains("Kernel panic"));
       process.close();

@@ -42,7 +42,11 @@ public final class FakeHypervisor implements HypervisorProvider, Hypervisor {
     /** Signals are neither answered nor sent. */
     IGNORES_SIGNALS,
     /** Shutdown is answered, and nothing happens. */
-    NEVER_POWERS_OFF
+    NEVER_POWERS_OFF,
+    /** Starting a machine throws. */
+    START_FAILS,
+    /** Closing a machine throws, when it has been closed. */
+    CLOSE_FAILS
   }
 
   private final Map<String, FakeProgram> programs;

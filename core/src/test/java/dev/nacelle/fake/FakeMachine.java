@@ -61,6 +61,7 @@ public final class FakeMachine implements VirtualMachine {
   private final List<InMemoryGuestConnection> connections = new CopyOnWriteArrayList<>();
   private volatile @Nullable Consumer<GuestConnection> onConnect;
   private volatile String console = "[    0.0] Linux version 6.1.0-fake\n";
+  private final List<Consumer<byte[]>> listeners = new CopyOnWriteArrayList<>();
   private volatile long firstRun;
   private boolean closed;
 
@@ -98,6 +99,12 @@ public final class FakeMachine implements VirtualMachine {
     end(VmExit.Reason.RESET, "the guest asked for a reset");
   }
 
+  /** The guest writes to its console. */
+  public void print(String text) {
+    byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
+    thread.execute(() -> listeners.forEach(listener -> listener.accept(bytes)));
+  }
+
   /** The agent loses its connections; the machine lives on. */
   public void breakConnections() {
     connections.forEach(InMemoryGuestConnection::reset);
@@ -111,6 +118,9 @@ public final class FakeMachine implements VirtualMachine {
 
   @Override
   public void start() {
+    if (fault == Fault.START_FAILS) {
+      throw new OutOfMemoryError("unable to create native thread");
+    }
     // Longer ago than the agent says that it took from there to its dial.
     firstRun = System.nanoTime() - 30_000_000;
     thread.execute(this::boot);
@@ -173,7 +183,8 @@ public final class FakeMachine implements VirtualMachine {
 
       @Override
       public Listener stream(Consumer<byte[]> onOutput) {
-        return () -> {};
+        listeners.add(onOutput);
+        return () -> listeners.remove(onOutput);
       }
     };
   }
@@ -200,6 +211,9 @@ public final class FakeMachine implements VirtualMachine {
       Thread.currentThread().interrupt();
     }
     onClose.accept(this);
+    if (fault == Fault.CLOSE_FAILS) {
+      throw new IllegalStateException("close: EIO");
+    }
   }
 
   /** The agent with the fault in it. */
