@@ -9,6 +9,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 
 /** A unikernel on its machine, which it owns. */
 final class RunningUnikernel implements Unikernel {
@@ -19,6 +20,9 @@ final class RunningUnikernel implements Unikernel {
   private final Consumer<RunningUnikernel> onEnd;
   private final AtomicBoolean ending = new AtomicBoolean();
   private final CompletableFuture<UnikernelExit> exit = new CompletableFuture<>();
+
+  /** The hypervisor's thread that is in the console's listener. */
+  private volatile @Nullable Thread listening;
 
   /**
    * @param onEnd called once, when everything is released
@@ -38,7 +42,7 @@ final class RunningUnikernel implements Unikernel {
 
   /** Runs its first instruction, and from then on its time. */
   void start(AgentLoops loops) {
-    var unusedStream = vm.console().stream(spec.console());
+    var unusedStream = vm.console().stream(this::onOutput);
     vm.start();
     Future<?> deadline = loops.schedule(() -> workers.execute(() -> end(true)), spec.timeout());
     var unused =
@@ -50,16 +54,32 @@ final class RunningUnikernel implements Unikernel {
                 });
   }
 
+  private void onOutput(byte[] output) {
+    listening = Thread.currentThread();
+    try {
+      spec.console().accept(output);
+    } finally {
+      listening = null;
+    }
+  }
+
   private void end(boolean timedOut) {
     if (ending.compareAndSet(false, true)) {
       // It may have ended in the last moment.
       boolean late = timedOut && !vm.exit().isDone();
-      vm.close();
-      onEnd.accept(this);
-      exit.complete(new UnikernelExit(vm.exit().join(), late, vm.console().tail()));
+      Quietly.run("closing the machine of " + this, vm::close);
+      Quietly.run("forgetting " + this, () -> onEnd.accept(this));
+      exit.complete(
+          new UnikernelExit(
+              vm.exit().getNow(RunningSandbox.NOT_CLOSED), late, vm.console().tail()));
     } else {
       exit.join();
     }
+  }
+
+  @Override
+  public boolean isAlive() {
+    return !vm.exit().isDone();
   }
 
   @Override
@@ -102,7 +122,12 @@ final class RunningUnikernel implements Unikernel {
 
   @Override
   public void close() {
-    end(false);
+    if (Thread.currentThread().equals(listening)) {
+      // The machine's end waits for this thread.
+      workers.execute(() -> end(false));
+    } else {
+      end(false);
+    }
   }
 
   @Override

@@ -12,6 +12,9 @@ public interface Unikernel extends AutoCloseable {
   /** Its name. */
   String name();
 
+  /** Whether it has not ended yet. */
+  boolean isAlive();
+
   /** The end of its console's output so far, as in {@link UnikernelExit#console()}. */
   String console();
 
@@ -31,7 +34,11 @@ public interface Unikernel extends AutoCloseable {
    */
   UnikernelExit await();
 
-  /** Ends it at once, unless it has ended, and releases everything. Idempotent; does not throw. */
+  /**
+   * Ends it at once, unless it has ended, and releases everything. Returns when that is done, other
+   * than on the thread that calls its {@linkplain UnikernelSpec.Builder#console console listener},
+   * which it does not wait on. Idempotent; does not throw.
+   */
   @Override
   void close();
 }

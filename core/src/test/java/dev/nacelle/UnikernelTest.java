@@ -55,8 +55,10 @@ class UnikernelTest {
   void endOfTheGuestReleasesEverything() {
     try (FakeNacelle fake = new FakeNacelle()) {
       Unikernel unikernel = fake.nacelle.start(spec().build());
+      assertTrue(unikernel.isAlive());
       fake.machine().panic();
       UnikernelExit exit = unikernel.await();
+      assertFalse(unikernel.isAlive());
       assertEquals(Reason.RESET, exit.exit().reason());
       assertFalse(exit.timedOut());
       assertEquals(0, fake.hypervisor.openMachines());
@@ -70,6 +72,31 @@ class UnikernelTest {
           fake.nacelle.start(spec().timeout(Duration.ofMillis(20)).build()).await();
       assertTrue(exit.timedOut());
       assertEquals(Reason.CLOSED, exit.exit().reason());
+    }
+  }
+
+  @Test
+  void listenerOfItsConsoleMayCloseIt() {
+    try (FakeNacelle fake = new FakeNacelle()) {
+      CompletableFuture<Unikernel> self = new CompletableFuture<>();
+      Unikernel unikernel =
+          fake.nacelle.start(spec().console(bytes -> self.join().close()).build());
+      self.complete(unikernel);
+      fake.machine().print("done");
+      assertEquals(Reason.CLOSED, unikernel.await().exit().reason());
+    }
+  }
+
+  @Test
+  void failureOfTheMachinesStartOrEndLeavesNothing() {
+    try (FakeNacelle fake = new FakeNacelle(Fault.START_FAILS)) {
+      assertThrows(OutOfMemoryError.class, () -> fake.nacelle.start(spec().build()));
+      assertEquals(0, fake.hypervisor.openMachines());
+    }
+    try (FakeNacelle fake = new FakeNacelle(Fault.CLOSE_FAILS)) {
+      Unikernel unikernel = fake.nacelle.start(spec().build());
+      unikernel.close();
+      assertEquals(Reason.CLOSED, unikernel.await().exit().reason());
     }
   }
 
