@@ -134,13 +134,14 @@ final class LinuxKitImage {
       String where, InputStream file, Pattern wanted, int maxSize, FileTaker taker)
       throws IOException {
     try (InputStream unpacked = new BoundedInputStream(Compressed.openTar(file), MAX_TAR.bytes())) {
-      readFiles(where, unpacked, wanted, taker);
+      readFiles(where, unpacked, wanted, maxSize, taker);
       // Only behind the archive's end does a decompressor see that nothing is missing.
       unpacked.transferTo(OutputStream.nullOutputStream());
     }
   }
 
-  private static void readFiles(String where, InputStream unpacked, Pattern wanted, FileTaker taker)
+  private static void readFiles(
+      String where, InputStream unpacked, Pattern wanted, int maxSize, FileTaker taker)
       throws IOException {
     TarReader tar = new TarReader(unpacked, MAX_TAR_HEADER);
     for (TarEntry entry; (entry = tar.next()) != null; ) {

@@ -217,7 +217,7 @@ class StorePruneTest {
           Files.write(file, new byte[1000]);
           throw new IOException("broken off");
         };
-    assertThrows(IOException.class, () -> blobs.get(broken, download));
+    assertThrows(IOException.class, () -> blobs.get(broken, () -> {}, download));
     ResolvedImage old = store.resolve(ref(0));
     age(old, Duration.ofDays(1));
 

@@ -5,7 +5,6 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -137,9 +136,11 @@ class KvmStructuresTest {
   void performanceCountersAreTakenAwayBeforeTheFirstProcessorOnly() {
     try (Kvm kvm = Kvm.open();
         KvmVm vm = kvm.createVm()) {
-      assumeTrue(kvm.check(Capability.KVM_CAP_PMU_CAPABILITY) != 0, "this KVM gives none");
-      vm.disablePerformanceCounters();
-      vm.createVcpu(0).close();
+      if (kvm.check(Capability.KVM_CAP_PMU_CAPABILITY) != 0) {
+        vm.disablePerformanceCounters();
+        vm.createVcpu(0).close();
+      }
+      // Too late, or nothing that this KVM knows of.
       assertThrows(ErrnoException.class, vm::disablePerformanceCounters);
     }
   }
