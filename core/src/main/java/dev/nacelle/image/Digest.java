@@ -112,12 +112,12 @@ public record Digest(Algorithm algorithm, String hex) {
     return new Digest(algorithm, HexFormat.of().formatHex(value));
   }
 
-  /** {@code ALGORITHM:HEX}. */
   /** The digest itself, 32 or 64 bytes. */
   byte[] toBytes() {
     return HexFormat.of().parseHex(hex);
   }
 
+  /** {@code ALGORITHM:HEX}. */
   @Override
   public String toString() {
     return algorithm + ":" + hex;
