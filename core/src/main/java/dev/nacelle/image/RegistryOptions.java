@@ -175,7 +175,7 @@ public final class RegistryOptions {
 
     /**
      * Looks in mirrors before the registry itself, in this order; what one does not have, or does
-     * not give, is got from the next.
+     * not give, is got from the next. One that fails is asked last from then on, in that pull.
      *
      * @param mirrors {@code HOST[:PORT][/PATH]}; the path comes before the name of the repository
      * @throws ImageException when a mirror cannot be part of a reference
