@@ -113,7 +113,7 @@ final class KernelLockFile {
           new DirectoryLocks(directory).exclusive(real.getFileName().toString())) {
         Content content = read(false);
         LockedKernel there = content.kernels.get(ref.toString());
-        if (kernel.equals(there) || (there != null && !replace)) {
+        if (there != null && (!replace || there.equals(kernel))) {
           return there;
         }
         content.kernels.put(ref.toString(), kernel);

@@ -18,6 +18,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -81,7 +82,7 @@ final class LinuxKitImage {
             null);
       }
       try (KernelArchive.Writer writer = new KernelArchive.Writer(Files.newOutputStream(archive))) {
-        writer.putKernel(kernel(name, files.get(KERNEL)));
+        writer.putKernel(kernel(name, files));
         for (String tar : found) {
           if (!tar.equals(KERNEL)) {
             try (InputStream in = Files.newInputStream(files.get(tar))) {
@@ -97,7 +98,8 @@ final class LinuxKitImage {
     }
   }
 
-  private static byte[] kernel(String name, Path file) throws IOException {
+  private static byte[] kernel(String name, Map<String, Path> files) throws IOException {
+    Path file = Objects.requireNonNull(files.get(KERNEL));
     KernelArchive.requireSize(name + ": /" + KERNEL, Files.size(file), KernelArchive.MAX_FILE);
     return Files.readAllBytes(file);
   }
