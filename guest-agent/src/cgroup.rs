@@ -226,7 +226,8 @@ mod tests {
         std::io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut [0]).unwrap();
         assert!(cgroup.is_populated());
         cgroup.kill_each();
-        shell.wait().unwrap();
+        // Fails where the agent of another test, in this process, was quicker: it reaps whatever ends.
+        let _ = shell.wait();
         while cgroup.is_populated() {
             // Dead, and on their way out; nobody is left to make more.
             std::thread::yield_now();
