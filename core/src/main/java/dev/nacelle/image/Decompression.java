@@ -29,7 +29,8 @@ final class Decompression extends InputStream {
   /** RFC 8878 section 3.1.2: the first of 16. */
   private static final int ZSTD_SKIPPABLE = 0x184d2a50;
 
-  private static final int MAGIC_LENGTH = 4;
+  /** How many of the first bytes tell the format. */
+  static final int MAGIC_LENGTH = 4;
 
   private final String format;
   private final Opener opener;
@@ -64,16 +65,32 @@ final class Decompression extends InputStream {
           public void close() {}
         };
     in.mark(MAGIC_LENGTH);
-    byte[] start = Arrays.copyOf(in.readNBytes(MAGIC_LENGTH), MAGIC_LENGTH);
+    int magic = magic(in.readNBytes(MAGIC_LENGTH));
     in.reset();
-    int magic = ByteBuffer.wrap(start).order(ByteOrder.LITTLE_ENDIAN).getInt();
-    if ((magic & 0xffff) == GZIP) {
+    if (isGzip(magic)) {
       return new Decompression("gzip", () -> gzip(in));
     }
-    if (magic == ZSTD || (magic & ~0xf) == ZSTD_SKIPPABLE) {
-      return new Decompression("zstd", () -> Zstd.open(in));
-    }
-    return in;
+    return isZstd(magic) ? new Decompression("zstd", () -> Zstd.open(in)) : in;
+  }
+
+  /** Whether what begins with these {@link #MAGIC_LENGTH} bytes, or has no more, is unpacked. */
+  static boolean isCompressed(byte[] start) {
+    int magic = magic(start);
+    return isGzip(magic) || isZstd(magic);
+  }
+
+  private static int magic(byte[] start) {
+    return ByteBuffer.wrap(Arrays.copyOf(start, MAGIC_LENGTH))
+        .order(ByteOrder.LITTLE_ENDIAN)
+        .getInt();
+  }
+
+  private static boolean isGzip(int magic) {
+    return (magic & 0xffff) == GZIP;
+  }
+
+  private static boolean isZstd(int magic) {
+    return magic == ZSTD || (magic & ~0xf) == ZSTD_SKIPPABLE;
   }
 
   private static InputStream gzip(InputStream in) throws IOException {

@@ -6,7 +6,6 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -23,12 +22,6 @@ final class DockerArchive implements ImageOrigin {
       "Write a file that 'docker save' or 'skopeo copy ... docker-archive:FILE' made.";
 
   private static final int MAX_IMAGES = 1_000;
-
-  /** RFC 1952 section 2.3.1. */
-  private static final byte[] GZIP = {0x1f, (byte) 0x8b};
-
-  /** RFC 8878 section 3.1.1. */
-  private static final byte[] ZSTD = {0x28, (byte) 0xb5, 0x2f, (byte) 0xfd};
 
   private final ImageRef ref;
   private final ArchiveFile files;
@@ -156,14 +149,8 @@ final class DockerArchive implements ImageOrigin {
   /** As Docker writes layers where containerd keeps its images. */
   private boolean isCompressed(String name) throws IOException {
     try (InputStream in = require(name)) {
-      byte[] magic = in.readNBytes(ZSTD.length);
-      return startsWith(magic, GZIP) || startsWith(magic, ZSTD);
+      return Decompression.isCompressed(in.readNBytes(Decompression.MAGIC_LENGTH));
     }
-  }
-
-  private static boolean startsWith(byte[] bytes, byte[] prefix) {
-    int length = prefix.length;
-    return bytes.length >= length && Arrays.equals(bytes, 0, length, prefix, 0, length);
   }
 
   private Digest digest(String name) throws IOException {

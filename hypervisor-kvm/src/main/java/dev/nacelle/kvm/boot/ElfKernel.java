@@ -258,16 +258,14 @@ final class ElfKernel {
    */
   void loadSharingConstants(GuestMemory memory) throws BadKernelException {
     for (Segment segment : segments) {
-      long constants = startOfConstants(segment);
       long end = segment.fileSize & -PAGE;
+      long constants = Math.min(startOfConstants(segment), end);
+      read(memory, segment, 0, constants);
       if (constants < end) {
-        read(memory, segment, 0, constants);
         memory.mapCopyOnWrite(
             file, segment.fileOffset + constants, segment.address + constants, end - constants);
-        read(memory, segment, end, segment.fileSize - end);
-      } else {
-        read(memory, segment, 0, segment.fileSize);
       }
+      read(memory, segment, end, segment.fileSize - end);
     }
   }
 
