@@ -10,4 +10,5 @@ package dev.nacelle.kernel;
  * @param promised whether the sandbox does not start when it cannot be loaded: the workload asked
  *     for it; of others only what needs them can tell whether they matter
  */
+@SuppressWarnings("ArrayRecordComponent") // Handed from reader to writer, never compared.
 record GuestModule(String name, byte[] content, boolean forDial, boolean promised) {}
