@@ -14,7 +14,7 @@ public final class AwkwardTree {
         """
         mkdir -p usr/bin usr/lib etc dev 'dir with space' deep empty
         printf 'hello' > etc/motd
-        printf 'x' > usr/bin/tool; chmod 4755 usr/bin/tool; chown 1000:2000 usr/bin/tool
+        printf 'x' > usr/bin/tool; chown 1000:2000 usr/bin/tool; chmod 4755 usr/bin/tool
         printf 'y' > usr/bin/sgid; chmod 2711 usr/bin/sgid
         chmod 1777 'dir with space'; chmod 0 etc/motd
         ln -s usr/bin bin; ln -s /no/such/file absolute; ln -s missing dangling
