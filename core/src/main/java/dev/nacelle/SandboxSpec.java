@@ -4,6 +4,7 @@ package dev.nacelle;
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.kernel.KernelRef;
+import dev.nacelle.spi.MemoryPolicy;
 import dev.nacelle.spi.VmSpec;
 import java.time.Duration;
 import java.util.Collections;
@@ -50,6 +51,7 @@ public final class SandboxSpec {
   private final @Nullable String name;
   private final Map<String, String> labels;
   private final DataSize memory;
+  private final MemoryPolicy memoryPolicy;
   private final int cpus;
   private final @Nullable DataSize writableSpace;
   private final @Nullable DataSize disk;
@@ -75,6 +77,7 @@ public final class SandboxSpec {
     name = builder.name;
     labels = Collections.unmodifiableMap(new LinkedHashMap<>(builder.labels));
     memory = builder.memory;
+    memoryPolicy = builder.memoryPolicy;
     cpus = builder.cpus;
     writableSpace = builder.writableSpace;
     disk = builder.disk;
@@ -128,6 +131,11 @@ public final class SandboxSpec {
   /** Size of the machine's memory, rounded up to whole pages of 4096 bytes. */
   public DataSize memory() {
     return memory;
+  }
+
+  /** What the host's memory is spent on. */
+  public MemoryPolicy memoryPolicy() {
+    return memoryPolicy;
   }
 
   /** Number of vCPUs. */
@@ -248,6 +256,7 @@ public final class SandboxSpec {
     private @Nullable String name;
     private final Map<String, String> labels = new LinkedHashMap<>();
     private DataSize memory = DEFAULT_MEMORY;
+    private MemoryPolicy memoryPolicy = MemoryPolicy.SPEED;
     private int cpus = 1;
     private @Nullable DataSize writableSpace;
     private @Nullable DataSize disk;
@@ -275,6 +284,7 @@ public final class SandboxSpec {
       name = spec.name;
       labels.putAll(spec.labels);
       memory = spec.memory;
+      memoryPolicy = spec.memoryPolicy;
       cpus = spec.cpus;
       writableSpace = spec.writableSpace;
       disk = spec.disk;
@@ -374,6 +384,15 @@ public final class SandboxSpec {
             "a sandbox needs at least " + MINIMUM_MEMORY + " of memory, not " + memory);
       }
       this.memory = Checks.wholePages(memory);
+      return this;
+    }
+
+    /**
+     * What the host's memory is spent on; the default is {@link MemoryPolicy#SPEED}. The guest sees
+     * no difference but time.
+     */
+    public Builder memoryPolicy(MemoryPolicy policy) {
+      this.memoryPolicy = Objects.requireNonNull(policy);
       return this;
     }
 

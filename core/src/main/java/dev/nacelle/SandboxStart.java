@@ -207,7 +207,8 @@ final class SandboxStart {
       return hypervisor.create(
           new VmSpec(
               name,
-              new VmSpec.Linux(kernel.vmlinux(), initramfs, spec.kernelParameters()),
+              new VmSpec.Linux(
+                  kernel.vmlinux(), initramfs, spec.kernelParameters(), spec.memoryPolicy()),
               spec.memory().bytes(),
               spec.cpus(),
               disks,

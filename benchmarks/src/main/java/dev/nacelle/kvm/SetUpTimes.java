@@ -7,6 +7,7 @@ import dev.nacelle.benchmarks.Table;
 import dev.nacelle.kvm.boot.LinuxKernel;
 import dev.nacelle.kvm.boot.Payload;
 import dev.nacelle.kvm.sys.Kvm;
+import dev.nacelle.spi.MemoryPolicy;
 import java.nio.file.Path;
 import java.util.List;
 
@@ -40,7 +41,11 @@ final class SetUpTimes {
       SetUpTimes times = new SetUpTimes(hypervisor, Integer.parseInt(arguments[0]));
       times.measure("bare guest", BareGuest.payload(BareGuest.POWER_OFF));
       if (arguments.length > 1) {
-        times.measure("kernel", new LinuxKernel(Path.of(arguments[1]), Path.of(arguments[2]), ""));
+        for (MemoryPolicy policy : MemoryPolicy.values()) {
+          times.measure(
+              policy == MemoryPolicy.SPEED ? "kernel" : "kernel (dense)",
+              new LinuxKernel(Path.of(arguments[1]), Path.of(arguments[2]), "", policy));
+        }
       }
       times.results.close();
       System.out.print(times.table);

@@ -67,8 +67,11 @@ public record VmSpec(
    * @param parameters the workload's part of the kernel command line, at most {@value
    *     #MAX_PARAMETERS} bytes; the hypervisor adds what its devices need (console, reboot method,
    *     ...)
+   * @param memoryPolicy what the host's memory is spent on, as far as the hypervisor has the choice
    */
-  public record Linux(Path kernel, @Nullable Path initramfs, String parameters) implements Guest {
+  public record Linux(
+      Path kernel, @Nullable Path initramfs, String parameters, MemoryPolicy memoryPolicy)
+      implements Guest {
     /**
      * How many bytes of parameters every hypervisor takes: of the 2047 that the kernel takes on
      * x86-64 (COMMAND_LINE_SIZE), what is left to the workload.

@@ -433,7 +433,7 @@ public abstract class AbstractHypervisorContractTest {
     VmSpec bad =
         new VmSpec(
             "bad",
-            new VmSpec.Linux(noKernel, null, ""),
+            new VmSpec.Linux(noKernel, null, "", MemoryPolicy.SPEED),
             (long) MEBIBYTES << 20,
             1,
             List.of(),

@@ -45,7 +45,7 @@ public final class ContractGuest implements AutoCloseable {
     ResolvedKernel kernel = TestKernels.debian61();
     return new VmSpec(
         name,
-        new VmSpec.Linux(kernel.vmlinux(), initramfs(kernel), parameters),
+        new VmSpec.Linux(kernel.vmlinux(), initramfs(kernel), parameters, MemoryPolicy.SPEED),
         (long) mebibytes << 20,
         cpus,
         List.of(disks),

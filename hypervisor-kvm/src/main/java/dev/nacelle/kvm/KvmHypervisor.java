@@ -77,7 +77,8 @@ final class KvmHypervisor implements Hypervisor {
   private static Payload payload(VmSpec.Guest guest) {
     // A switch over the types of a sealed interface comes with Java 21.
     return guest instanceof VmSpec.Linux linux
-        ? new LinuxKernel(linux.kernel(), linux.initramfs(), linux.parameters())
+        ? new LinuxKernel(
+            linux.kernel(), linux.initramfs(), linux.parameters(), linux.memoryPolicy())
         : new BareImage(((VmSpec.Bare) guest).image(), ((VmSpec.Bare) guest).commandLine());
   }
 

@@ -12,6 +12,7 @@ import dev.nacelle.kernel.ResolvedKernel;
 import dev.nacelle.kernel.TestKernels;
 import dev.nacelle.kvm.sys.Kvm;
 import dev.nacelle.spi.GuestConnection;
+import dev.nacelle.spi.MemoryPolicy;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmExit.Reason;
 import dev.nacelle.spi.VmSpec;
@@ -33,7 +34,10 @@ class AgentBootTest {
         new VmSpec(
             "agent",
             new VmSpec.Linux(
-                kernel.vmlinux(), kernels.initramfs(kernel, GuestAgentBinary.load()), ""),
+                kernel.vmlinux(),
+                kernels.initramfs(kernel, GuestAgentBinary.load()),
+                "",
+                MemoryPolicy.SPEED),
             128 << 20,
             1,
             List.of(),

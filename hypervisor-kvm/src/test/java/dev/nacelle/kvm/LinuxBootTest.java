@@ -11,6 +11,7 @@ import dev.nacelle.kernel.ResolvedKernel;
 import dev.nacelle.kernel.TestKernels;
 import dev.nacelle.kvm.sys.Kvm;
 import dev.nacelle.spi.HypervisorException;
+import dev.nacelle.spi.MemoryPolicy;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmExit;
 import dev.nacelle.spi.VmExit.Reason;
@@ -48,7 +49,7 @@ class LinuxBootTest {
     return hypervisor.create(
         new VmSpec(
             "boot",
-            new VmSpec.Linux(kernel.vmlinux(), null, parameters),
+            new VmSpec.Linux(kernel.vmlinux(), null, parameters, MemoryPolicy.SPEED),
             memory,
             cpus,
             List.of(),

@@ -14,6 +14,7 @@ import dev.nacelle.kernel.ResolvedKernel;
 import dev.nacelle.kernel.TestKernels;
 import dev.nacelle.kvm.sys.Kvm;
 import dev.nacelle.spi.GuestConnection;
+import dev.nacelle.spi.MemoryPolicy;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmExit.Reason;
 import dev.nacelle.spi.VmSpec;
@@ -87,7 +88,7 @@ class LinuxDriversTest {
         hypervisor.create(
             new VmSpec(
                 "linux-drivers",
-                new VmSpec.Linux(kernel.vmlinux(), initramfs, "panic=-1"),
+                new VmSpec.Linux(kernel.vmlinux(), initramfs, "panic=-1", MemoryPolicy.SPEED),
                 256L * MEBIBYTE,
                 1,
                 List.of(

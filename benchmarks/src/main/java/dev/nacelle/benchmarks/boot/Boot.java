@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.benchmarks.boot;
 
+import dev.nacelle.spi.MemoryPolicy;
 import java.nio.file.Path;
 import java.util.Map;
 
 /** Boots the same guest once, in one kind of machine. */
 interface Boot {
   /** What is booted. */
-  record Guest(Path kernel, Path initramfs, String parameters, int memoryMib) {}
+  record Guest(
+      Path kernel, Path initramfs, String parameters, int memoryMib, MemoryPolicy memoryPolicy) {}
 
   /**
    * What one boot took.

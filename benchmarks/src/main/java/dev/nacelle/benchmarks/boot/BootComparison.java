@@ -6,6 +6,7 @@ import dev.nacelle.benchmarks.Samples;
 import dev.nacelle.benchmarks.Table;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.HypervisorProvider;
+import dev.nacelle.spi.MemoryPolicy;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -45,7 +46,8 @@ public final class BootComparison {
   public static void main(String... arguments) throws IOException {
     BootComparison comparison =
         new BootComparison(
-            new Boot.Guest(Path.of(arguments[0]), Path.of(arguments[1]), "", MEMORY_MIB));
+            new Boot.Guest(
+                Path.of(arguments[0]), Path.of(arguments[1]), "", MEMORY_MIB, MemoryPolicy.SPEED));
     int rounds = Integer.parseInt(arguments[2]);
     int warmUps = Integer.parseInt(arguments[3]);
     HypervisorProvider provider = ServiceLoader.load(HypervisorProvider.class).iterator().next();

@@ -15,6 +15,7 @@ import dev.nacelle.kernel.KernelStore;
 import dev.nacelle.kernel.ResolvedKernel;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.HypervisorProvider;
+import dev.nacelle.spi.MemoryPolicy;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -30,12 +31,13 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * Boots several kernels, by turns, to the agent's dial, and says how large they are and what they
- * keep of a machine's memory. Needs a KVM that boots kernels.
+ * Boots several kernels with each memory policy, by turns, to the agent's dial, and says how large
+ * they are and what they keep of a machine's memory. Needs a KVM that boots kernels.
  */
 public final class KernelComparison {
   private static final int MEMORY_MIB = 128;
   private static final int WARM_UPS = 1;
+  private static final String DENSE = " (dense)";
   private static final Pattern KIB = Pattern.compile("(\\w+): +(\\d+) kB");
 
   private final Map<String, Boot.Guest> guests = new LinkedHashMap<>();
@@ -63,10 +65,13 @@ public final class KernelComparison {
     GuestAgentBinary agent = GuestAgentBinary.load();
     for (String name : kernels) {
       ResolvedKernel kernel = store.resolve(KernelRef.parse(name));
-      guests.put(
-          name, new Boot.Guest(kernel.vmlinux(), store.initramfs(kernel, agent), "", MEMORY_MIB));
-      ready.put(name, new Samples());
-      counters.put(name, new TreeMap<>());
+      Path initramfs = store.initramfs(kernel, agent);
+      for (MemoryPolicy policy : MemoryPolicy.values()) {
+        String label = policy == MemoryPolicy.SPEED ? name : name + DENSE;
+        guests.put(label, new Boot.Guest(kernel.vmlinux(), initramfs, "", MEMORY_MIB, policy));
+        ready.put(label, new Samples());
+        counters.put(label, new TreeMap<>());
+      }
     }
   }
 
@@ -135,6 +140,9 @@ public final class KernelComparison {
         new Table("KiB", "vmlinux", "initramfs", "not MemTotal", "not MemAvailable", "Python");
     try (Nacelle nacelle = Nacelle.builder().cacheDirectory(cache).build()) {
       for (Map.Entry<String, Boot.Guest> entry : guests.entrySet()) {
+        if (entry.getKey().endsWith(DENSE)) {
+          continue;
+        }
         SandboxSpec spec =
             SandboxSpec.builder()
                 .image(image)

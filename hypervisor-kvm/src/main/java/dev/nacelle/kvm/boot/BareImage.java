@@ -69,7 +69,7 @@ public final class BareImage implements Payload {
             null);
       }
       OptionalLong pvhEntry = elf.pvhEntry();
-      elf.load(memory);
+      elf.load(memory, ElfKernel.Shared.NOTHING);
       memory.putBytes(MachineLayout.COMMAND_LINE, line, 0, line.length);
       long rsdp = AcpiTables.write(memory, hardware);
       if (pvhEntry.isPresent()) {

@@ -237,36 +237,45 @@ final class ElfKernel {
   }
 
   /**
-   * Puts the segments into memory that is still zero.
-   *
-   * @throws BadKernelException when the file became shorter meanwhile
+   * Which pages of the file stand in place of memory, copied on write, and are not read into it.
    */
-  void load(GuestMemory memory) throws BadKernelException {
-    for (Segment segment : segments) {
-      read(memory, segment, 0, segment.fileSize);
-    }
+  enum Shared {
+    NOTHING,
+
+    /**
+     * Those that Linux does not write to. It patches its code as it boots, in every page of it
+     * (calls, returns, alternatives), and each page that was mapped would be copied then, after a
+     * fault of its own: that takes longer than to read them into huge pages.
+     */
+    CONSTANTS,
+
+    ALL
   }
 
   /**
-   * As {@link #load}, for a Linux whose file never changes: its constants are the file's own pages,
-   * mapped copy-on-write, and all guests that boot it share them. Code and data are read into huge
-   * pages all the same. Linux patches its code as it boots, in every page of it (calls, returns,
-   * alternatives), and each page that was mapped would be copied then, after a fault of its own:
-   * that takes twice as long as reading them.
+   * Puts the segments into memory that is still zero.
    *
-   * @throws BadKernelException as load does
+   * @param shared NOTHING where the file may change later
+   * @throws BadKernelException when the file became shorter meanwhile
    */
-  void loadSharingConstants(GuestMemory memory) throws BadKernelException {
+  void load(GuestMemory memory, Shared shared) throws BadKernelException {
     for (Segment segment : segments) {
       long end = segment.fileSize & -PAGE;
-      long constants = Math.min(startOfConstants(segment), end);
-      read(memory, segment, 0, constants);
-      if (constants < end) {
+      long start = Math.min(startOfShared(segment, shared), end);
+      read(memory, segment, 0, start);
+      if (start < end) {
         memory.mapCopyOnWrite(
-            file, segment.fileOffset + constants, segment.address + constants, end - constants);
+            file, segment.fileOffset + start, segment.address + start, end - start);
       }
       read(memory, segment, end, segment.fileSize - end);
     }
+  }
+
+  private long startOfShared(Segment segment, Shared shared) {
+    if (shared == Shared.NOTHING || (segment.fileOffset | segment.address) % PAGE != 0) {
+      return segment.fileSize;
+    }
+    return shared == Shared.ALL ? 0 : startOfConstants(segment);
   }
 
   /**
@@ -275,9 +284,7 @@ final class ElfKernel {
    * (arch/x86/kernel/vmlinux.lds.S); what is between them it frees and uses.
    */
   private long startOfConstants(Segment segment) {
-    if (segment.writable
-        || sections == null
-        || (segment.fileOffset | segment.address) % PAGE != 0) {
+    if (segment.writable || sections == null) {
       return segment.fileSize;
     }
     long endOfCode = 0;

@@ -2,10 +2,12 @@
 package dev.nacelle.kvm.boot;
 
 import dev.nacelle.Stage;
+import dev.nacelle.kvm.boot.ElfKernel.Shared;
 import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.kvm.sys.ErrnoException;
 import dev.nacelle.kvm.sys.FileDescriptor;
 import dev.nacelle.spi.HypervisorException;
+import dev.nacelle.spi.MemoryPolicy;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
@@ -27,16 +29,20 @@ public final class LinuxKernel implements Payload {
   private final Path kernel;
   private final @Nullable Path initramfs;
   private final String commandLine;
+  private final MemoryPolicy memoryPolicy;
 
   /**
    * @param kernel the ELF file
    * @param initramfs or null
    * @param parameters the caller's part of the command line
+   * @param memoryPolicy whether the kernel is read into huge pages, or mapped
    */
-  public LinuxKernel(Path kernel, @Nullable Path initramfs, String parameters) {
+  public LinuxKernel(
+      Path kernel, @Nullable Path initramfs, String parameters, MemoryPolicy memoryPolicy) {
     this.kernel = kernel;
     this.initramfs = initramfs;
     commandLine = CommandLine.of(parameters);
+    this.memoryPolicy = memoryPolicy;
   }
 
   @Override
@@ -64,8 +70,8 @@ public final class LinuxKernel implements Payload {
           initramfsAddress = memory.lowEnd() - initramfsSize & -PAGE;
         }
         checkFit(memory, elf.end(), initramfsSize);
-        memory.preferHugePages();
-        elf.loadSharingConstants(memory);
+        memory.preferHugePages(memoryPolicy == MemoryPolicy.SPEED);
+        elf.load(memory, memoryPolicy == MemoryPolicy.SPEED ? Shared.CONSTANTS : Shared.ALL);
         if (image != null
             && memory.readFrom(image, 0, initramfsAddress, initramfsSize) < initramfsSize) {
           throw new HypervisorException(

@@ -309,10 +309,10 @@ public final class GuestMemory implements AutoCloseable {
 
   /**
    * For a guest that will use most of its memory: it then faults once where it would 512 times, and
-   * takes memory of the host in pieces of 2 MiB.
+   * takes memory of the host in pieces of 2 MiB. Or never, whatever the host's default is.
    */
-  public void preferHugePages() {
-    mapping.preferHugePages();
+  public void preferHugePages(boolean preferred) {
+    mapping.preferHugePages(preferred);
   }
 
   /** Fills a range with random bytes of the host's kernel. */

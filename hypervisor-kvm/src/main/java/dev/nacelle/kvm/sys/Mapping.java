@@ -21,6 +21,7 @@ public final class Mapping implements AutoCloseable {
   private static final long MAP_FAILED = -1;
   private static final int MADV_DONTFORK = 10;
   private static final int MADV_HUGEPAGE = 14;
+  private static final int MADV_NOHUGEPAGE = 15;
   private static final int MADV_DONTDUMP = 16;
 
   /** Of x86-64. */
@@ -110,10 +111,11 @@ public final class Mapping implements AutoCloseable {
     return address + offset;
   }
 
-  /** Asks for what is touched from now on to come in pages of 2 MiB, where the host has them. */
-  public void preferHugePages() {
+  /** Asks for what is touched from now on to come in pages of 2 MiB, or never to. */
+  public void preferHugePages(boolean preferred) {
     // Only a wish: an error means that this host has none.
-    int ignored = Libc.madvise(address(0, length), length, MADV_HUGEPAGE);
+    int advice = preferred ? MADV_HUGEPAGE : MADV_NOHUGEPAGE;
+    int ignored = Libc.madvise(address(0, length), length, advice);
   }
 
   /**

@@ -13,6 +13,7 @@ import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.kvm.sys.KvmRegs;
 import dev.nacelle.kvm.sys.KvmSregs;
 import dev.nacelle.spi.HypervisorException;
+import dev.nacelle.spi.MemoryPolicy;
 import dev.nacelle.spi.VmSpec;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -78,7 +79,8 @@ class LinuxKernelTest {
   }
 
   private InitialState load(Path kernel, @Nullable Path initramfs, String parameters) {
-    return new LinuxKernel(kernel, initramfs, parameters).load(memory, new Hardware(1, 1));
+    return new LinuxKernel(kernel, initramfs, parameters, MemoryPolicy.SPEED)
+        .load(memory, new Hardware(1, 1));
   }
 
   private HypervisorException refusal(Consumer<ByteBuffer> change) throws IOException {
@@ -135,16 +137,26 @@ class LinuxKernelTest {
 
   @Test
   void guestsShareTheConstantsOfAKernelUntilTheyWriteToThem() throws Exception {
+    guestsShare(2 * MIB, MemoryPolicy.SPEED);
+  }
+
+  @Test
+  void manyGuestsShareAllOfAKernelThatTheyDoNotWriteTo() throws Exception {
+    guestsShare(0, MemoryPolicy.DENSITY);
+  }
+
+  private void guestsShare(int from, MemoryPolicy policy) throws Exception {
     byte[] file = elfWithConstants().array();
     byte[] expected = Arrays.copyOf(Arrays.copyOfRange(file, 0x1000, SECTIONS), WHOLE_SIZE + 1);
     Path kernel = Files.write(directory.resolve("vmlinux"), file);
+    LinuxKernel linux = new LinuxKernel(kernel, null, "", policy);
     assertEquals(0, pagesOf(kernel));
-    load(kernel, null, "");
-    assertEquals(3 * MIB / 4096, pagesOf(kernel), "from 2 MiB on, whole pages");
+    linux.load(memory, new Hardware(1, 1));
+    assertEquals((WHOLE_SIZE - from) / 4096, pagesOf(kernel), "whole pages");
     assertTrue(flagsOf(kernel).matches(".* dc .*dd .*"), "in no child, and in no core dump");
     assertArrayEquals(expected, content(memory));
     try (GuestMemory other = GuestMemory.allocate(64 * MIB)) {
-      new LinuxKernel(kernel, null, "").load(other, new Hardware(1, 1));
+      linux.load(other, new Hardware(1, 1));
       memory.putLong(ADDRESS + 3 * MIB, 42);
       assertEquals(42, memory.getLong(ADDRESS + 3 * MIB));
       assertArrayEquals(expected, content(other));
@@ -152,6 +164,16 @@ class LinuxKernelTest {
     assertArrayEquals(file, Files.readAllBytes(kernel));
     Files.delete(kernel);
     assertEquals(expected[4 * MIB], memory.getByte(ADDRESS + 4 * MIB), "deleted, but in use");
+  }
+
+  @Test
+  void aFileWhoseSegmentsAreNotOnPagesIsRead() throws Exception {
+    ByteBuffer file = elfWithConstants();
+    file.putLong(SEGMENT_ADDRESS, ADDRESS + 8).putLong(ENTRY, ADDRESS + 8);
+    Path kernel = Files.write(directory.resolve("vmlinux"), file.array());
+    new LinuxKernel(kernel, null, "", MemoryPolicy.DENSITY).load(memory, new Hardware(1, 1));
+    assertEquals(0, pagesOf(kernel));
+    assertEquals(file.get(0x1000 + 4 * MIB), memory.getByte(ADDRESS + 8 + 4 * MIB));
   }
 
   /** How many pages of a file this process has mapped (proc_pid_maps(5)). */
@@ -187,7 +209,7 @@ class LinuxKernelTest {
         ByteBuffer.wrap(changed).order(ByteOrder.LITTLE_ENDIAN).putLong(field, value);
         try (GuestMemory other = GuestMemory.allocate(64 * MIB)) {
           Path kernel = Files.write(directory.resolve("vmlinux"), changed);
-          new LinuxKernel(kernel, null, "").load(other, new Hardware(1, 1));
+          new LinuxKernel(kernel, null, "", MemoryPolicy.SPEED).load(other, new Hardware(1, 1));
           assertArrayEquals(expected, content(other), field + " is " + value);
         }
       }
@@ -256,7 +278,8 @@ class LinuxKernelTest {
   @Test
   void describesMemoryAboveTheHole() throws Exception {
     try (GuestMemory big = GuestMemory.allocate(4L << 30)) {
-      new LinuxKernel(kernel(elf -> {}), null, "").load(big, new Hardware(1, 1));
+      new LinuxKernel(kernel(elf -> {}), null, "", MemoryPolicy.SPEED)
+          .load(big, new Hardware(1, 1));
       assertEquals(4, big.getByte(0x7000 + 0x1e8));
       long last = 0x7000 + 0x2d0 + 3 * 20;
       assertEquals(1L << 32, big.getLong(last));
