@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import dev.nacelle.image.PullPolicy;
+import dev.nacelle.spi.MemoryPolicy;
 import java.lang.reflect.Method;
 import java.lang.reflect.Modifier;
 import java.time.Duration;
@@ -24,6 +25,7 @@ class SandboxSpecTest {
         .name("name")
         .labels(Map.of("a", "b"))
         .memory(DataSize.mebibytes(300))
+        .memoryPolicy(MemoryPolicy.DENSITY)
         .cpus(3)
         .writableSpace(DataSize.mebibytes(17))
         .pidsLimit(99)
