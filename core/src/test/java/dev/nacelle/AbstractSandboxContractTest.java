@@ -11,11 +11,11 @@ import dev.nacelle.image.ImageConfig;
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.image.testing.Tool;
 import dev.nacelle.kernel.TestKernels;
+import dev.nacelle.spi.VmExit;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.time.Duration;
@@ -25,9 +25,11 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.concurrent.CompletableFuture;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestInstance;
@@ -49,6 +51,7 @@ public abstract class AbstractSandboxContractTest {
   private ImageRef image;
   private Nacelle nacelle;
   private Sandbox sandbox;
+  private Map<String, Integer> held;
 
   /**
    * @param kernel as {@link dev.nacelle.kernel.KernelRef#parse} takes it
@@ -63,6 +66,51 @@ public abstract class AbstractSandboxContractTest {
     image = TestImages.busybox(directory.resolve("image"));
     nacelle = Nacelle.builder().cacheDirectory(TestKernels.CACHE).build();
     sandbox = nacelle.start(spec().hostname("box").cpus(cpus).build());
+    held = held();
+  }
+
+  /** Whatever a test starts, or fails to start, is gone after it: all but what all share. */
+  @AfterEach
+  void nothingIsLeft() throws Exception {
+    // What is cancelled or killed may still be on its way out.
+    for (long end = System.nanoTime() + 60_000_000_000L; System.nanoTime() < end; ) {
+      if (held().equals(held)) {
+        return;
+      }
+      Thread.sleep(10);
+    }
+    assertEquals(held, held());
+  }
+
+  /**
+   * How many open files and mappings this process has of what machines are made of: files without a
+   * name, which are KVM's, events and what was deleted, and those of the cache directory.
+   */
+  private static Map<String, Integer> held() throws IOException {
+    Map<String, Integer> held = new TreeMap<>();
+    try (Stream<Path> descriptors = Files.list(Path.of("/proc/self/fd"));
+        Stream<String> mappings = Files.lines(Path.of("/proc/self/maps"))) {
+      List<String> names = new ArrayList<>();
+      descriptors.forEach(
+          descriptor -> {
+            try {
+              names.add(Files.readSymbolicLink(descriptor).toString());
+            } catch (IOException e) {
+              // it is the one that lists them
+            }
+          });
+      mappings
+          .filter(line -> line.split(" +").length > 5)
+          .forEach(line -> names.add("mapped " + line.split(" +", 6)[5]));
+      for (String name : names) {
+        if (name.contains("anon_inode:")
+            || name.contains("(deleted)")
+            || name.contains(TestKernels.CACHE.toString())) {
+          held.merge(name, 1, Integer::sum);
+        }
+      }
+    }
+    return held;
   }
 
   @AfterAll
@@ -221,25 +269,12 @@ public abstract class AbstractSandboxContractTest {
     assertEquals(List.of(), scratchFiles());
   }
 
-  /** What is open, or has a name, of disks. */
-  private static List<String> scratchFiles() throws IOException {
-    List<String> files = new ArrayList<>();
-    try (Stream<Path> open = Files.list(Path.of("/proc/self/fd"))) {
-      for (Path descriptor : open.toList()) {
-        try {
-          files.add(Files.readSymbolicLink(descriptor).toString());
-        } catch (NoSuchFileException e) {
-          // The listing's own.
-        }
-      }
-    }
+  /** Disks that have a name. */
+  private static List<Path> scratchFiles() throws IOException {
     Path directory = TestKernels.CACHE.resolve("scratch");
-    if (Files.exists(directory)) {
-      try (Stream<Path> named = Files.list(directory)) {
-        named.map(Path::toString).forEach(files::add);
-      }
+    try (Stream<Path> named = Files.list(directory)) {
+      return named.filter(file -> file.toString().contains("scratch-")).toList();
     }
-    return files.stream().filter(file -> file.contains("scratch-")).toList();
   }
 
   @Test
@@ -445,6 +480,13 @@ public abstract class AbstractSandboxContractTest {
         sandbox.exec(ProcessSpec.builder("mount", "-t", "tmpfs", "none", "/srv").user("0").build());
     assertTrue(mount.exitCode() != 0);
     assertFalse(output("ps").contains("kthreadd"));
+  }
+
+  @Test
+  void closingHasTheGuestPowerOff() {
+    Sandbox own = nacelle.start(spec().build());
+    own.close();
+    assertEquals(VmExit.Reason.POWER_OFF, own.onExit().join().reason());
   }
 
   @Test
