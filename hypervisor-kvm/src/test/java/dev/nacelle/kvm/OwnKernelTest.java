@@ -51,9 +51,11 @@ class OwnKernelTest {
           "ptp_kvm_gettime",
           "vmgenid_add",
           "virtballoon_probe",
+          "page_reporting_register",
           "virtio_pmem_probe",
           "virtnet_probe",
           // Hyper-V's
+          "vmbus_sendpacket",
           "storvsc_probe",
           "netvsc_probe",
           "hvs_probe",
@@ -64,12 +66,14 @@ class OwnKernelTest {
       """
       /bin/ip link set lo up
       for kind in bridge dummy wireguard; do /bin/ip link add $kind type $kind; done
+      /bin/ip tuntap add dev tun mode tun
+      /bin/ip tuntap add dev tap mode tap
       /bin/ip link add pair type veth peer name other
       /bin/ip link add link dummy name vlan type vlan id 7
       /bin/ip link add link dummy name macvlan type macvlan
       /bin/ip link add link pair name ipvlan type ipvlan
       /bin/ip link set other master bridge
-      for device in bridge dummy wireguard pair other vlan macvlan ipvlan; do
+      for device in bridge dummy wireguard tun tap pair other vlan macvlan ipvlan; do
         /bin/ip link set $device up
       done
       /bin/ip rule add fwmark 1 lookup 100
