@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm;
 
+import dev.nacelle.DataSize;
 import dev.nacelle.benchmarks.Results;
 import dev.nacelle.benchmarks.Samples;
 import dev.nacelle.benchmarks.Table;
@@ -32,9 +33,10 @@ final class SetUpTimes {
 
   /**
    * @param arguments how many machines count, after as many that do not; then, where a kernel's
-   *     loading is to be timed too, its vmlinux and initramfs
+   *     loading is to be timed too, its vmlinux and initramfs, and for sandboxes the cache's
+   *     directory and the references of the kernel and of an image
    */
-  public static void main(String... arguments) {
+  public static void main(String... arguments) throws InterruptedException {
     // Not through the provider, which refuses a KVM that cannot boot kernels: these guests need
     // none.
     try (KvmHypervisor hypervisor = new KvmHypervisor(Kvm.open())) {
@@ -42,9 +44,18 @@ final class SetUpTimes {
       times.measure("bare guest", BareGuest.payload(BareGuest.POWER_OFF));
       if (arguments.length > 1) {
         for (MemoryPolicy policy : MemoryPolicy.values()) {
+          String what = policy == MemoryPolicy.SPEED ? "kernel" : "kernel (dense)";
           times.measure(
-              policy == MemoryPolicy.SPEED ? "kernel" : "kernel (dense)",
-              new LinuxKernel(Path.of(arguments[1]), Path.of(arguments[2]), "", policy));
+              what, new LinuxKernel(Path.of(arguments[1]), Path.of(arguments[2]), "", policy));
+          times.add(
+              what + ": Nacelle.start to first KVM_RUN",
+              SandboxSetUp.measure(
+                  Path.of(arguments[3]),
+                  arguments[4],
+                  arguments[5],
+                  policy,
+                  DataSize.bytes(MEMORY),
+                  times.rounds));
         }
       }
       times.results.close();
