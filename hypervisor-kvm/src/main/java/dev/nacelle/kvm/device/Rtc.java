@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm.device;
 
-import java.time.Instant;
 import java.time.InstantSource;
-import java.time.ZoneOffset;
-import java.time.ZonedDateTime;
 
 /**
  * The CMOS clock (Motorola MC146818A data sheet) at ports 0x70 and 0x71: UTC of the host, never
@@ -45,6 +42,12 @@ public final class Rtc implements PioDevice {
   /** Bit 7 of the index port is the NMI mask of PCs. */
   private static final int INDEX_MASK = 0x7f;
 
+  private static final int SECONDS_OF_DAY = 86_400;
+  private static final int DAYS_OF_400_YEARS = 146_097;
+
+  /** From 0000-03-01 to 1970-01-01. */
+  private static final int DAYS_TO_EPOCH = 719_468;
+
   private final InstantSource clock;
 
   /** The time's registers hold the moment that is told; the others, what the guest has written. */
@@ -81,22 +84,39 @@ public final class Rtc implements PioDevice {
     return value | -1 << 8;
   }
 
-  /** Allocates where a second has begun; not at each read. */
   private void update(boolean newMoment) {
     long now = Math.floorDiv(clock.millis(), 1000);
     if (now == second || (!newMoment && now == second + 1)) {
       return;
     }
     second = now;
-    ZonedDateTime time = Instant.ofEpochSecond(now).atZone(ZoneOffset.UTC);
-    registers[SECONDS] = bcd(time.getSecond());
-    registers[MINUTES] = bcd(time.getMinute());
-    registers[HOURS] = bcd(time.getHour());
-    registers[DAY_OF_WEEK] = (byte) (time.getDayOfWeek().getValue() % 7 + 1); // Sunday is 1
-    registers[DAY_OF_MONTH] = bcd(time.getDayOfMonth());
-    registers[MONTH] = bcd(time.getMonthValue());
-    registers[YEAR] = bcd(time.getYear() % 100);
-    registers[CENTURY] = bcd(time.getYear() / 100);
+    int secondOfDay = Math.floorMod(now, SECONDS_OF_DAY);
+    registers[SECONDS] = bcd(secondOfDay % 60);
+    registers[MINUTES] = bcd(secondOfDay / 60 % 60);
+    registers[HOURS] = bcd(secondOfDay / 3600);
+    setDate(Math.floorDiv(now, SECONDS_OF_DAY));
+  }
+
+  /**
+   * By arithmetic, for java.time allocates: {@code civil_from_days} of H. Hinnant,
+   * chrono-Compatible Low-Level Date Algorithms. Its years start in March, so that the leap day is
+   * a year's last.
+   */
+  private void setDate(long epochDay) {
+    long day = epochDay + DAYS_TO_EPOCH;
+    long cycle = Math.floorDiv(day, DAYS_OF_400_YEARS);
+    int dayOfCycle = Math.floorMod(day, DAYS_OF_400_YEARS);
+    int yearOfCycle =
+        (dayOfCycle - dayOfCycle / 1460 + dayOfCycle / 36_524 - dayOfCycle / 146_096) / 365;
+    int dayOfYear = dayOfCycle - (365 * yearOfCycle + yearOfCycle / 4 - yearOfCycle / 100);
+    int monthFromMarch = (5 * dayOfYear + 2) / 153;
+    int month = monthFromMarch < 10 ? monthFromMarch + 3 : monthFromMarch - 9;
+    int year = (int) (cycle * 400) + yearOfCycle + (month <= 2 ? 1 : 0);
+    registers[DAY_OF_WEEK] = (byte) (Math.floorMod(epochDay + 4, 7) + 1); // Sunday is 1
+    registers[DAY_OF_MONTH] = bcd(dayOfYear - (153 * monthFromMarch + 2) / 5 + 1);
+    registers[MONTH] = bcd(month);
+    registers[YEAR] = bcd(year % 100);
+    registers[CENTURY] = bcd(year / 100);
   }
 
   @Override

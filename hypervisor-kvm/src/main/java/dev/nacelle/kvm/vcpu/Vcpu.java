@@ -21,7 +21,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A virtual processor and the thread that creates, runs and destroys it. The thread answers each
- * exit from the buses, without allocating, until the guest ends or {@link #stop} is called.
+ * exit from the buses until the guest ends or {@link #stop} is called. That allocates nothing, but
+ * for console output while somebody listens: a listener's array is its own.
  */
 public final class Vcpu {
   /** What a vCPU tells its machine; called on its thread. */

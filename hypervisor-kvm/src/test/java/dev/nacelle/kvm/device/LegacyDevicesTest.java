@@ -2,9 +2,15 @@
 package dev.nacelle.kvm.device;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.kvm.Allocation;
 import java.time.Instant;
+import java.time.InstantSource;
+import java.time.LocalDateTime;
+import java.time.ZoneOffset;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.Test;
 
@@ -97,6 +103,63 @@ class LegacyDevicesTest {
     assertEquals(0, rtc(rtc, 0));
     assertEquals(7, rtc(rtc, 6), "a Saturday");
     assertEquals(0x32, rtc(rtc, 9));
+  }
+
+  private static LocalDateTime time(Rtc rtc) {
+    return LocalDateTime.of(
+        bcd(rtc, 0x32) * 100 + bcd(rtc, 9),
+        bcd(rtc, 8),
+        bcd(rtc, 7),
+        bcd(rtc, 4),
+        bcd(rtc, 2),
+        bcd(rtc, 0));
+  }
+
+  private static int bcd(Rtc rtc, int register) {
+    int value = rtc(rtc, register);
+    return (value >>> 4) * 10 + (value & 15);
+  }
+
+  @Test
+  void clockKnowsTheGregorianCalendar() {
+    AtomicReference<Instant> now = new AtomicReference<>();
+    Rtc rtc = new Rtc(now::get);
+    // Its 400 years, each day at another time.
+    LocalDateTime end = LocalDateTime.of(2370, 1, 1, 0, 0);
+    for (LocalDateTime time = LocalDateTime.of(1970, 1, 1, 0, 0);
+        time.isBefore(end);
+        time = time.plusSeconds(80_021)) {
+      now.set(time.toInstant(ZoneOffset.UTC));
+      assertEquals(time, time(rtc));
+      assertEquals(time.getDayOfWeek().getValue() % 7 + 1, rtc(rtc, 6), time::toString);
+    }
+  }
+
+  @Test
+  void clockAllocatesNothingWhenASecondHasBegun() {
+    AtomicLong millis = new AtomicLong();
+    Rtc rtc =
+        new Rtc(
+            new InstantSource() {
+              @Override
+              public Instant instant() {
+                return Instant.ofEpochMilli(millis());
+              }
+
+              @Override
+              public long millis() {
+                return millis.addAndGet(1000);
+              }
+            });
+    assertEquals(1, rtc(rtc, 0));
+    int reads = 10_000;
+    long before = Allocation.ofThisThread();
+    for (int i = 0; i < reads; i++) {
+      int ignored = rtc.read(1, 1);
+    }
+    long allocated = Allocation.ofThisThread() - before;
+    // The smallest object has 16 bytes.
+    assertTrue(allocated < reads, () -> allocated + " bytes allocated");
   }
 
   @Test
