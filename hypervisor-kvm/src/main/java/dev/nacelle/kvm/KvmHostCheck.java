@@ -18,7 +18,9 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeoutException;
+import java.util.function.IntSupplier;
 import java.util.function.Supplier;
+import java.util.function.ToIntFunction;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -76,7 +78,7 @@ final class KvmHostCheck {
     }
     boolean usable = false;
     try {
-      usable = hasApiVersion(kvm) && hasCapabilities(kvm);
+      usable = hasApiVersion(kvm::apiVersion) && hasCapabilities(kvm::check);
       return usable ? kvm : null;
     } finally {
       if (!usable) {
@@ -183,10 +185,11 @@ final class KvmHostCheck {
     }
   }
 
-  private boolean hasApiVersion(Kvm kvm) {
+  /** Whether KVM_GET_API_VERSION answers what every KVM does. */
+  boolean hasApiVersion(IntSupplier apiVersion) {
     int version;
     try {
-      version = kvm.apiVersion();
+      version = apiVersion.getAsInt();
     } catch (RuntimeException e) {
       return failed(
           "api-version",
@@ -202,13 +205,14 @@ final class KvmHostCheck {
         "Use a Linux kernel since 2.6.22.");
   }
 
-  private boolean hasCapabilities(Kvm kvm) {
+  /** Whether KVM_CHECK_EXTENSION answers anything but 0 for each that is required. */
+  boolean hasCapabilities(ToIntFunction<Capability> check) {
     List<Capability> missing;
     try {
       missing =
           Stream.of(Capability.values())
               .filter(Capability::required)
-              .filter(capability -> kvm.check(capability) == 0)
+              .filter(capability -> check.applyAsInt(capability) == 0)
               .toList();
     } catch (ErrnoException e) {
       return failed(

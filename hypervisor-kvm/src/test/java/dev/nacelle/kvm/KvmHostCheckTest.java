@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.kvm.sys.Capability;
 import dev.nacelle.kvm.sys.Errno;
 import dev.nacelle.kvm.sys.ErrnoException;
 import dev.nacelle.kvm.sys.Kvm;
@@ -21,6 +22,8 @@ import java.util.ServiceLoader;
 import java.util.function.Supplier;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 @Timeout(60)
 class KvmHostCheckTest {
@@ -98,6 +101,34 @@ class KvmHostCheckTest {
               return kvm;
             });
     assertEquals("api-version", onlyFailure(check).name());
+  }
+
+  private static KvmHostCheck checkOfAnOpenDevice() {
+    return new KvmHostCheck("Linux", "amd64", Kvm.PATH, NEVER);
+  }
+
+  @Test
+  void saysThatTheApiHasAnotherVersion() {
+    KvmHostCheck check = checkOfAnOpenDevice();
+    assertFalse(check.hasApiVersion(() -> 11));
+    Finding failure = onlyFailure(check.result());
+    assertEquals("api-version", failure.name());
+    assertEquals("KVM API version 11 instead of 12", failure.detail());
+    assertEquals("Use a Linux kernel since 2.6.22.", failure.remedy());
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void saysWhichCapabilityIsMissingWhereItIsNeeded(Capability missing) {
+    KvmHostCheck check = checkOfAnOpenDevice();
+    boolean passed = check.hasCapabilities(capability -> capability == missing ? 0 : 1);
+    assertEquals(!missing.required(), passed);
+    if (!passed) {
+      Finding failure = onlyFailure(check.result());
+      assertEquals("capabilities", failure.name());
+      assertEquals("this KVM lacks " + missing, failure.detail());
+      assertTrue(String.valueOf(failure.remedy()).contains("Linux kernel"), failure::remedy);
+    }
   }
 
   @Test
