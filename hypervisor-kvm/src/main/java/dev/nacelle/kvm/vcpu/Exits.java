@@ -8,6 +8,7 @@ import dev.nacelle.spi.VmExit;
 import dev.nacelle.spi.VmExit.Reason;
 import java.nio.ByteBuffer;
 import java.util.HexFormat;
+import java.util.function.LongSupplier;
 
 /** What an exit that ends the guest means (KVM API section 5). */
 final class Exits {
@@ -27,14 +28,21 @@ final class Exits {
 
   /** Describes the exit that a vCPU just had. */
   static VmExit describe(int reason, int vcpu, KvmVcpu kvm) {
-    ByteBuffer run = kvm.run();
+    return describe(reason, vcpu, kvm.run(), () -> instructionPointer(kvm));
+  }
+
+  /**
+   * @param run what KVM says of the exit, laid out as {@link KvmRun} says
+   * @param rip the vCPU's instruction pointer
+   */
+  static VmExit describe(int reason, int vcpu, ByteBuffer run, LongSupplier rip) {
     return switch (reason) {
       case KvmRun.EXIT_SHUTDOWN ->
-          new VmExit(Reason.CRASHED, "vCPU " + vcpu + " had a triple fault" + atUnlessReset(kvm));
+          new VmExit(Reason.CRASHED, "vCPU " + vcpu + " had a triple fault" + atUnlessReset(rip));
       case KvmRun.EXIT_SYSTEM_EVENT -> systemEvent(run.getInt(KvmRun.SYSTEM_EVENT_TYPE));
       case KvmRun.EXIT_INTERNAL_ERROR ->
           new VmExit(
-              Reason.CRASHED, "KVM cannot go on with vCPU " + vcpu + ": " + error(run) + at(kvm));
+              Reason.CRASHED, "KVM cannot go on with vCPU " + vcpu + ": " + error(run) + at(rip));
       case KvmRun.EXIT_FAIL_ENTRY ->
           new VmExit(
               Reason.HOST_ERROR,
@@ -42,7 +50,7 @@ final class Exits {
                   + vcpu
                   + ": hardware reason 0x"
                   + Long.toHexString(run.getLong(KvmRun.FAIL_ENTRY_HARDWARE_REASON))
-                  + at(kvm));
+                  + at(rip));
       case KvmRun.EXIT_UNKNOWN ->
           new VmExit(
               Reason.HOST_ERROR,
@@ -50,7 +58,7 @@ final class Exits {
                   + vcpu
                   + " left the guest: hardware reason 0x"
                   + Long.toHexString(run.getLong(KvmRun.UNKNOWN_HARDWARE_REASON))
-                  + at(kvm));
+                  + at(rip));
       default ->
           new VmExit(
               Reason.HOST_ERROR,
@@ -58,7 +66,7 @@ final class Exits {
                   + vcpu
                   + " left the guest for a reason that was never enabled: "
                   + ExitReason.name(reason)
-                  + at(kvm));
+                  + at(rip));
     };
   }
 
@@ -97,12 +105,12 @@ final class Exits {
   }
 
   /** On AMD processors, KVM has reset the vCPU by now: it cannot know better where it was. */
-  private static String atUnlessReset(KvmVcpu kvm) {
-    return instructionPointer(kvm) == RESET_VECTOR ? "" : at(kvm);
+  private static String atUnlessReset(LongSupplier rip) {
+    return rip.getAsLong() == RESET_VECTOR ? "" : at(rip);
   }
 
-  private static String at(KvmVcpu kvm) {
-    return ", at instruction 0x" + Long.toHexString(instructionPointer(kvm));
+  private static String at(LongSupplier rip) {
+    return ", at instruction 0x" + Long.toHexString(rip.getAsLong());
   }
 
   private static long instructionPointer(KvmVcpu kvm) {
