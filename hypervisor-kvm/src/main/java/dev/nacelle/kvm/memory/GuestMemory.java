@@ -36,9 +36,8 @@ public final class GuestMemory implements AutoCloseable {
   private static final long SLICE = 1L << SLICE_BITS;
   private static final int SLICE_MASK = (int) SLICE - 1;
 
-  private static final VarHandle SHORT = view(short[].class);
-  private static final VarHandle INT = view(int[].class);
-  private static final VarHandle LONG = view(long[].class);
+  private static final VarHandle SHORT =
+      MethodHandles.byteBufferViewVarHandle(short[].class, ByteOrder.LITTLE_ENDIAN);
 
   private final Mapping mapping;
   private final long low;
@@ -65,10 +64,6 @@ public final class GuestMemory implements AutoCloseable {
               .buffer(start, (int) Math.min(SLICE + PAGE, size - start))
               .order(ByteOrder.LITTLE_ENDIAN);
     }
-  }
-
-  private static VarHandle view(Class<?> array) {
-    return MethodHandles.byteBufferViewVarHandle(array, ByteOrder.LITTLE_ENDIAN);
   }
 
   /**
@@ -182,38 +177,14 @@ public final class GuestMemory implements AutoCloseable {
 
   /** Reads an aligned 2-byte integer; later accesses of this thread happen after it. */
   public short getShortAcquire(long gpa) {
-    long offset = checkAligned(gpa, 2);
+    long offset = checkAlignedShort(gpa);
     return (short) SHORT.getAcquire(slice(offset), index(offset));
   }
 
   /** Writes an aligned 2-byte integer, after all earlier accesses of this thread. */
   public void putShortRelease(long gpa, short value) {
-    long offset = checkAligned(gpa, 2);
+    long offset = checkAlignedShort(gpa);
     SHORT.setRelease(slice(offset), index(offset), value);
-  }
-
-  /** Reads an aligned 4-byte integer; later accesses of this thread happen after it. */
-  public int getIntAcquire(long gpa) {
-    long offset = checkAligned(gpa, 4);
-    return (int) INT.getAcquire(slice(offset), index(offset));
-  }
-
-  /** Writes an aligned 4-byte integer, after all earlier accesses of this thread. */
-  public void putIntRelease(long gpa, int value) {
-    long offset = checkAligned(gpa, 4);
-    INT.setRelease(slice(offset), index(offset), value);
-  }
-
-  /** Reads an aligned 8-byte integer; later accesses of this thread happen after it. */
-  public long getLongAcquire(long gpa) {
-    long offset = checkAligned(gpa, 8);
-    return (long) LONG.getAcquire(slice(offset), index(offset));
-  }
-
-  /** Writes an aligned 8-byte integer, after all earlier accesses of this thread. */
-  public void putLongRelease(long gpa, long value) {
-    long offset = checkAligned(gpa, 8);
-    LONG.setRelease(slice(offset), index(offset), value);
   }
 
   /** Copies guest memory to part of an array, without ordering. */
@@ -338,11 +309,11 @@ public final class GuestMemory implements AutoCloseable {
     return offset;
   }
 
-  private long checkAligned(long gpa, int size) {
-    if ((gpa & (size - 1)) != 0) {
-      throw new GuestAddressException("not aligned to its size", gpa, size);
+  private long checkAlignedShort(long gpa) {
+    if ((gpa & 1) != 0) {
+      throw new GuestAddressException("not aligned to its size", gpa, 2);
     }
-    return check(gpa, size);
+    return check(gpa, 2);
   }
 
   /** The offset into the mapping, or -1. Addresses of 2^63 and above are negative: never RAM. */

@@ -3,12 +3,8 @@ package dev.nacelle.kvm.sys;
 
 /** struct kvm_regs of x86 (KVM API section 4.11): 18 registers of 8 bytes. */
 public final class KvmRegs extends NativeStruct {
-  public static final int RAX = 0;
   public static final int RBX = 8;
-  public static final int RCX = 16;
-  public static final int RDX = 24;
   public static final int RSI = 32;
-  public static final int RDI = 40;
   public static final int RSP = 48;
   public static final int RBP = 56;
   public static final int RIP = 128;
