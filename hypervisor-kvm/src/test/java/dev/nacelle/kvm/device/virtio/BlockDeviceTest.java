@@ -75,6 +75,12 @@ class BlockDeviceTest {
     driver.driverOk();
   }
 
+  /** Instead of the device that there is. */
+  private void restart(boolean readOnly, String serial) {
+    device.close();
+    start(readOnly, serial);
+  }
+
   @AfterEach
   void close() {
     device.close();
@@ -122,7 +128,7 @@ class BlockDeviceTest {
     assertEquals(254, transport.read(0x10c, 4), "seg_max");
     long offered = driver.offeredFeatures();
     assertEquals(F_SEG_MAX | F_FLUSH, offered & (F_SEG_MAX | F_FLUSH | F_READ_ONLY));
-    start(true, SERIAL);
+    restart(true, SERIAL);
     assertEquals(F_READ_ONLY, driver.offeredFeatures() & F_READ_ONLY);
   }
 
@@ -213,7 +219,7 @@ class BlockDeviceTest {
 
   @Test
   void refusesWritesToAReadOnlyDisk() throws IOException {
-    start(true, SERIAL);
+    restart(true, SERIAL);
     assertEquals(IO_ERROR, request(OUT, 0, queue.readable(new byte[SECTOR])).status());
     assertEquals(OK, request(IN, 0, queue.writable(SECTOR)).status());
     assertEquals(OK, request(FLUSH, 0).status());
@@ -250,7 +256,7 @@ class BlockDeviceTest {
 
   @Test
   void padsAShortSerial() {
-    start(false, "root");
+    restart(false, "root");
     assertArrayEquals(
         Arrays.copyOf("root".getBytes(StandardCharsets.US_ASCII), 20),
         request(GET_ID, 0, queue.writable(20)).data());
