@@ -10,10 +10,14 @@ import static dev.nacelle.kvm.DriverProgram.QUEUE_SEL;
 import static dev.nacelle.kvm.DriverProgram.QUEUE_SIZE;
 import static dev.nacelle.kvm.DriverProgram.STATUS;
 import static dev.nacelle.kvm.DriverProgram.USED;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.kvm.boot.Payload;
 import dev.nacelle.kvm.device.AttachedDevice;
+import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.spi.VmExit;
 import dev.nacelle.spi.VmExit.Reason;
 import dev.nacelle.spi.VmSpec.Disk;
@@ -21,6 +25,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -48,6 +53,7 @@ class HostileDriverTest {
   private static final int INDIRECT = 4;
   private static final int F_INDIRECT = 1 << 28;
   private static final int F_EVENT_IDX = 1 << 29;
+  private static final int STATUS_OF_REQUEST = DATA + 0x1000;
   private static final int END = (int) TestMachines.MEMORY;
 
   @RegisterExtension final TestMachines machines = new TestMachines();
@@ -234,30 +240,59 @@ class HostileDriverTest {
         resources -> heartbeat);
   }
 
-  private DeviceFactory disk() {
+  private DeviceFactory disk(boolean readOnly) {
     Path image = directory.resolve("image");
     try {
       Files.write(image, new byte[1 << 16]);
     } catch (IOException e) {
       throw new IllegalStateException(e);
     }
-    return DeviceFactory.disk(new Disk("scratch", image, false));
+    return DeviceFactory.disk(new Disk("scratch", image, readOnly));
   }
 
   @ParameterizedTest(name = "{0}")
   @MethodSource("faults")
   void endsTheMachineOfTheDriverAndNoOther(String fault, DriverProgram program, String message)
       throws Exception {
+    assertEndsAlone(TestMachines.MEMORY, program, message);
+  }
+
+  /** In the host's memory there is no hole: RAM from 4 GiB on follows that below 3 GiB. */
+  static Stream<Arguments> faultsAtTheHole() {
+    int end = (int) GuestMemory.HOLE_START;
+    return Stream.of(
+        Arguments.of(
+            "descriptor into the hole",
+            liveVsock().descriptor(0, GuestMemory.HOLE_START - 8, 44, 0, 0).offer(TX, 0),
+            "descriptor 0 of the chain at 0: 44 bytes at 0xbffffff8 are not all RAM"),
+        Arguments.of(
+            "queue into the hole",
+            vsock().negotiate(0).queue(TX, 8, DESCRIPTORS, end - 4, USED).write(STATUS, 0xf),
+            "available ring at 0xbffffffc is not in RAM"));
+  }
+
+  @ParameterizedTest(name = "{0}")
+  @MethodSource("faultsAtTheHole")
+  void endsTheMachineOfADriverThatReachesIntoTheHole(
+      String fault, DriverProgram program, String message) throws Exception {
+    assertEndsAlone(5L << 30, program, "virtio-vsock queue 1: " + message);
+  }
+
+  private void assertEndsAlone(long memory, DriverProgram program, String message)
+      throws Exception {
     Heartbeat heartbeat = new Heartbeat();
     KvmVirtualMachine healthy = startHealthy(heartbeat);
     heartbeat.awaitBeat();
+    Resources before = Resources.now();
 
-    KvmVirtualMachine hostile = machines.start(program, DeviceFactory.entropy(), disk());
+    KvmVirtualMachine hostile =
+        machines.start(memory, program, DeviceFactory.entropy(), disk(false));
     VmExit exit = hostile.exit().get();
     assertEquals(Reason.GUEST_FAULT, exit.reason(), exit.detail());
     assertTrue(exit.detail().contains(message), exit.detail());
     hostile.close();
 
+    assertEquals(before, Resources.now());
     heartbeat.awaitBeat();
     healthy.close();
     assertEquals(Reason.CLOSED, healthy.exit().get().reason());
@@ -265,21 +300,63 @@ class HostileDriverTest {
 
   @Test
   void serveTheSameDriverWhenItKeepsTheRules() throws Exception {
-    Path image = directory.resolve("image");
-    DriverProgram writesASector =
-        new DriverProgram(BLOCK)
-            .live(0, 0)
-            .store(DATA, 1) // VIRTIO_BLK_T_OUT
-            .store(DATA + 8, 3) // sector
-            .store(DATA + 16, 0x12345678)
-            .descriptor(0, DATA, 16 + 512, NEXT, 1)
-            .descriptor(1, DATA + 0x1000, 1, WRITE, 0)
-            .offer(0, 0);
-    KvmVirtualMachine machine =
-        machines.start(
-            writesASector.thenAwait(USED + 2, 1).thenPowerOff(), DeviceFactory.entropy(), disk());
-    assertEquals(Reason.POWER_OFF, machine.exit().get().reason());
-    byte[] written = Arrays.copyOfRange(Files.readAllBytes(image), 3 * 512, 3 * 512 + 4);
+    assertEquals(0, runUntilUsed(writingASector(), false).getByte(STATUS_OF_REQUEST), "OK");
+    byte[] written = Arrays.copyOfRange(imageBytes(), 3 * 512, 3 * 512 + 4);
     assertEquals("[120, 86, 52, 18]", Arrays.toString(written));
+  }
+
+  @Test
+  void doNotLetADriverWriteToAReadOnlyDisk() throws Exception {
+    assertEquals(1, runUntilUsed(writingASector(), true).getByte(STATUS_OF_REQUEST), "IOERR");
+    assertArrayEquals(new byte[1 << 16], imageBytes());
+  }
+
+  private static DriverProgram writingASector() {
+    return new DriverProgram(BLOCK)
+        .live(0, 0)
+        .store(DATA, 1) // VIRTIO_BLK_T_OUT
+        .store(DATA + 8, 3) // sector
+        .store(DATA + 16, 0x12345678)
+        .descriptor(0, DATA, 16 + 512, NEXT, 1)
+        .descriptor(1, STATUS_OF_REQUEST, 1, WRITE, 0)
+        .offer(0, 0);
+  }
+
+  private byte[] imageBytes() throws IOException {
+    return Files.readAllBytes(directory.resolve("image"));
+  }
+
+  @Test
+  void fillNoMoreThanTheirLimitOfABufferThatIsAllOfRam() throws Exception {
+    // From DATA to the end, and then what the guest itself needs.
+    GuestMemory memory =
+        runUntilUsed(
+            new DriverProgram(ENTROPY)
+                .live(0, 0)
+                .descriptor(0, DATA, END - DATA, WRITE | NEXT, 1)
+                .descriptor(1, 0, DATA, WRITE, 0)
+                .offer(0, 0),
+            false);
+    assertEquals(64 << 10, memory.getInt(USED + 8), "used.len");
+    assertNotEquals(0, memory.getLong(DATA + (64 << 10) - 8));
+    assertEquals(0, memory.getLong(DATA + (64 << 10)));
+  }
+
+  /**
+   * Runs a driver's program until its first buffer comes back.
+   *
+   * @return the guest's memory, which is there until the machine is closed after the test
+   */
+  private GuestMemory runUntilUsed(DriverProgram program, boolean readOnlyDisk) throws Exception {
+    AtomicReference<GuestMemory> loaded = new AtomicReference<>();
+    Payload payload =
+        (memory, hardware) -> {
+          loaded.set(memory);
+          return program.thenAwait(USED + 2, 1).thenPowerOff().load(memory, hardware);
+        };
+    KvmVirtualMachine machine =
+        machines.start(payload, DeviceFactory.entropy(), disk(readOnlyDisk));
+    assertEquals(Reason.POWER_OFF, machine.exit().get().reason());
+    return loaded.get();
   }
 }

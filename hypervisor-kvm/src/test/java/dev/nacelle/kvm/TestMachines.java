@@ -38,13 +38,23 @@ final class TestMachines implements BeforeEachCallback, AfterEachCallback {
 
   /** Creates a machine. */
   KvmVirtualMachine create(int cpus, Payload payload, DeviceFactory... devices) {
+    return create(MEMORY, cpus, payload, devices);
+  }
+
+  private KvmVirtualMachine create(
+      long memory, int cpus, Payload payload, DeviceFactory... devices) {
     return hypervisor.create(
-        new MachineSpec("test", MEMORY, cpus, 1024, payload, List.of(devices)));
+        new MachineSpec("test", memory, cpus, 1024, payload, List.of(devices)));
   }
 
   /** Creates a machine with one vCPU and starts it. */
   KvmVirtualMachine start(Payload payload, DeviceFactory... devices) {
-    KvmVirtualMachine machine = create(payload, devices);
+    return start(MEMORY, payload, devices);
+  }
+
+  /** Likewise, with another size of memory. */
+  KvmVirtualMachine start(long memory, Payload payload, DeviceFactory... devices) {
+    KvmVirtualMachine machine = create(memory, 1, payload, devices);
     machine.start();
     return machine;
   }
