@@ -66,19 +66,36 @@ public final class ImageRef {
     return new ImageRefParser(text).parse();
   }
 
-  /** The only image of an OCI image layout. */
+  /**
+   * The only image of an OCI image layout. Of this and the other two for files:
+   *
+   * @throws ImageException when the path is empty or has a colon (but for a drive's), so that no
+   *     reference can be written of it
+   */
   public static ImageRef ociLayout(Path directory) {
-    return new ImageRef(Transport.OCI_LAYOUT, directory.toString(), null, null);
+    return ofPath(Transport.OCI_LAYOUT, directory);
   }
 
   /** The only image of an OCI image layout in a tar archive. */
   public static ImageRef ociArchive(Path file) {
-    return new ImageRef(Transport.OCI_ARCHIVE, file.toString(), null, null);
+    return ofPath(Transport.OCI_ARCHIVE, file);
   }
 
   /** The only image of an archive that {@code docker save} wrote. */
   public static ImageRef dockerArchive(Path file) {
-    return new ImageRef(Transport.DOCKER_ARCHIVE, file.toString(), null, null);
+    return ofPath(Transport.DOCKER_ARCHIVE, file);
+  }
+
+  /** Read again from what it prints, it would be another path with a tag or digest. */
+  private static ImageRef ofPath(Transport transport, Path path) {
+    String place = path.toString();
+    if (place.isEmpty() || ImageRefParser.endOfPath(place) >= 0) {
+      throw new ImageException(
+          "The path '" + place + "' cannot be that of an image: it is empty or has a colon",
+          "Use a symbolic link without a colon, or \".\" for the working directory.",
+          null);
+    }
+    return new ImageRef(transport, place, null, null);
   }
 
   /** The image of that digest in the same place. */

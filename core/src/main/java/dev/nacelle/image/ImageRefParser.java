@@ -77,7 +77,7 @@ final class ImageRefParser {
       end = at;
     }
     String rest = text.substring(start, end);
-    int colon = rest.indexOf(':', WINDOWS_DRIVE.matcher(rest).matches() ? 2 : 0);
+    int colon = endOfPath(rest);
     String file = colon < 0 ? rest : rest.substring(0, colon);
     if (file.isEmpty()) {
       throw bad(
@@ -105,6 +105,11 @@ final class ImageRefParser {
       throw bad(
           start + Math.max(0, e.getIndex()), "'" + shown(file) + "' is no path: " + e.getReason());
     }
+  }
+
+  /** The position of the colon that ends the path at the beginning of a text, or -1. */
+  static int endOfPath(String text) {
+    return text.indexOf(':', WINDOWS_DRIVE.matcher(text).matches() ? 2 : 0);
   }
 
   /** The position of the at sign in front of what can only be meant as a digest, or -1. */

@@ -6,14 +6,18 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Optional;
+import java.util.Random;
+import java.util.function.Function;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class ImageRefTest {
-  private static final String HEX = "0123456789abcdef".repeat(4);
+  private static final String HEX =
+      "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
   @ParameterizedTest
   @CsvSource({
@@ -150,6 +154,49 @@ class ImageRefTest {
     assertTrue(message.contains("'" + text + "'"), message);
     assertTrue(message.contains("at character " + position + "."), message);
     assertTrue(message.contains("Write [HOST[:PORT]/]NAME"), message);
+  }
+
+  /** Seeded, so that a failure comes again. */
+  @Test
+  void whateverAFactoryTakesIsReadAgainFromWhatItPrints() {
+    Digest digest = Digest.sha256("x");
+    String[] parts = {
+      "a", "B", "/", "//", ".", "..", ":", "@", "@sha256", HEX, " ", "é", "\n", "-"
+    };
+    Random random = new Random(1);
+    int taken = 0;
+    for (int i = 0; i < 10_000; i++) {
+      StringBuilder path = new StringBuilder();
+      for (int length = random.nextInt(6); length > 0; length--) {
+        path.append(parts[random.nextInt(parts.length)]);
+      }
+      for (Function<Path, ImageRef> factory :
+          List.<Function<Path, ImageRef>>of(
+              ImageRef::ociLayout, ImageRef::ociArchive, ImageRef::dockerArchive)) {
+        ImageRef ref;
+        try {
+          ref = factory.apply(Path.of(path.toString()));
+        } catch (ImageException refused) {
+          assertTrue(path.isEmpty() || path.indexOf(":") >= 0, path::toString);
+          continue;
+        }
+        taken++;
+        assertEquals(Path.of(path.toString()), ref.path());
+        assertEquals(ref, ImageRef.parse(ref.toString()));
+        ImageRef pinned = ref.withDigest(digest);
+        assertEquals(pinned, ImageRef.parse(pinned.toString()));
+      }
+    }
+    assertTrue(taken > 10_000, "" + taken);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"/tmp/a:b", "a:", "a@sha256:" + HEX, ""})
+  void aPathThatNoReferenceCanSayIsRefused(String path) {
+    ImageException refused =
+        assertThrows(ImageException.class, () -> ImageRef.ociLayout(Path.of(path)));
+
+    assertTrue(String.valueOf(refused.getMessage()).contains("'" + path + "'"));
   }
 
   @Test
