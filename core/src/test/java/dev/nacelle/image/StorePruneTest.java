@@ -13,10 +13,8 @@ import dev.nacelle.image.testing.LayoutMaker.Layer;
 import dev.nacelle.image.testing.MountedImage;
 import dev.nacelle.image.testing.TarMaker;
 import dev.nacelle.image.testing.Tool;
-import dev.nacelle.image.testing.TreeListing;
 import dev.nacelle.internal.DirectoryLocks;
 import dev.nacelle.internal.FileCache;
-import dev.nacelle.internal.OtherProcess;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -36,7 +34,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
-/** What goes from a store, and what stays; with other processes that are at it, too. */
+/** What goes from a store, and what stays. */
 @Timeout(300)
 class StorePruneTest {
   private static final int TAGS = 3;
@@ -252,9 +250,13 @@ class StorePruneTest {
     try {
       ImageStore there = new ImageStore(disk.resolve("store"));
       ResolvedImage image = there.resolve(ref(0));
+      ImageRef pulledRef = pulled(new BlobStore(disk.resolve("store")));
+      ResolvedImage pulled = there.resolve(pulledRef);
       Tool.run(temp, "mount", "-o", "remount,ro", disk.toString());
 
       assertEquals(image, there.resolve(ref(0)));
+      assertEquals(pulled, there.resolve(pulledRef));
+      assertEquals(pulled.filesystem(), there.resolve(pulled.pinnedRef()).filesystem());
       ImageException absent = assertThrows(ImageException.class, () -> there.resolve(ref(1)));
       assertTrue(absent.getMessage().contains("Read-only file system"), absent::getMessage);
       assertTrue(String.valueOf(absent.remedy()).contains(disk.toString()), absent::getMessage);
@@ -282,89 +284,5 @@ class StorePruneTest {
     } finally {
       Tool.run(temp, "umount", disk.toString());
     }
-  }
-
-  /** Images of which each has some of its layers in common with the others. */
-  private LayoutMaker siblings() throws IOException {
-    LayoutMaker siblings = new LayoutMaker(temp.resolve("siblings"));
-    Layer low = siblings.gzipLayer(noise("low", 0).file("d/removed", "1").finish());
-    Layer middle =
-        siblings.gzipLayer(noise("middle", 1).file("d/.wh.removed", "").file("d/m", "").finish());
-    Layer[] tops = new Layer[TAGS];
-    for (int i = 0; i < TAGS; i++) {
-      tops[i] =
-          siblings.gzipLayer(noise("top", 2 + i).file(i == 0 ? ".wh.d" : "d/" + i, "").finish());
-    }
-    siblings.tag(siblings.image("linux/amd64", low, middle, tops[0]), "t0");
-    siblings.tag(siblings.image("linux/amd64", low, middle, tops[1]), "t1");
-    siblings.tag(siblings.image("linux/amd64", low, tops[2]), "t2");
-    return siblings;
-  }
-
-  private static TarMaker noise(String name, int seed) {
-    byte[] noise = new byte[1_000_000];
-    new Random(seed).nextBytes(noise);
-    return new TarMaker().add(TarMaker.header('0', name).size(noise.length), noise);
-  }
-
-  private void assertIntact(LayoutMaker siblings) throws IOException {
-    for (int i = 0; i < TAGS; i++) {
-      ImageRef ref = ImageRef.parse("oci:" + siblings.directory() + ":t" + i);
-      ImageStore reference = new ImageStore(temp.resolve("reference" + i));
-      // Also when it is found there: a half-made one would be taken for it.
-      assertEquals("", tree(reference.resolve(ref)).differences(tree(store.resolve(ref))));
-    }
-  }
-
-  private static TreeListing tree(ResolvedImage image) throws IOException {
-    MountedImage.check(image.filesystem());
-    try (MountedImage mounted = MountedImage.mount(image.filesystem(), "ro")) {
-      return TreeListing.of(mounted.root());
-    }
-  }
-
-  @Test
-  void processesThatAreKilledAnywhereLeaveTheStoreIntactAndNothingForGood() throws Exception {
-    LayoutMaker siblings = siblings();
-    Random random = new Random();
-    for (int i = 0; i < 6; i++) {
-      try (OtherProcess worker =
-          StoreWorker.start(directory, siblings, TAGS, Integer.MAX_VALUE, random.nextLong())) {
-        // Somewhere behind one of its first lines, of which half say that it begins to build.
-        for (int lines = 1 + random.nextInt(12); lines > 0; lines--) {
-          assertTrue(worker.read() != null);
-        }
-        worker.kill();
-      }
-      assertIntact(siblings);
-    }
-    store.prune(PrunePolicy.everything());
-    assertEquals(List.of(), files());
-  }
-
-  @Test
-  void severalProcessesShareAStore() throws Exception {
-    LayoutMaker siblings = siblings();
-    List<OtherProcess> workers = new ArrayList<>();
-    try {
-      for (int i = 0; i < 3; i++) {
-        workers.add(StoreWorker.start(directory, siblings, TAGS, 15, i));
-      }
-      for (OtherProcess worker : workers) {
-        String last = "";
-        for (String line; (line = worker.read()) != null; ) {
-          last = line;
-        }
-        assertEquals("done", last);
-        assertEquals(0, worker.waitFor());
-      }
-    } finally {
-      for (OtherProcess worker : workers) {
-        worker.close();
-      }
-    }
-    assertIntact(siblings);
-    store.prune(PrunePolicy.everything());
-    assertEquals(List.of(), files());
   }
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.image;
 
-import dev.nacelle.image.testing.LayoutMaker;
 import dev.nacelle.image.testing.MountedImage;
 import dev.nacelle.image.testing.Tool;
 import dev.nacelle.internal.OtherProcess;
@@ -12,7 +11,7 @@ import java.util.Random;
 import java.util.TreeMap;
 
 /**
- * Another process that works on a store: it takes images of a layout and prunes what it and others
+ * Another process that works on a store: it takes images of one place and prunes what it and others
  * took, in an order of its own.
  */
 final class StoreWorker {
@@ -21,25 +20,34 @@ final class StoreWorker {
   /**
    * Starts one.
    *
+   * @param place of the images, a reference up to the tag: they are t0, t1...
    * @param rounds after which it ends by itself
    */
-  static OtherProcess start(Path store, LayoutMaker layout, int tags, int rounds, long seed)
+  static OtherProcess start(Path store, String place, int tags, int rounds, long seed)
       throws IOException {
-    return OtherProcess.start(StoreWorker.class, store, layout.directory(), tags, rounds, seed);
+    return OtherProcess.start(StoreWorker.class, store, place, tags, rounds, seed);
   }
 
-  /** Prints a line before and behind each step. */
+  /** A store that speaks to that place as it does, a test's registry. */
+  static ImageStore open(Path store, String place, PullListener listener) {
+    RegistryOptions.Builder registries = RegistryOptions.builder().listener(listener);
+    ImageRef.parse(place + "t0").registry().ifPresent(registries::plainHttp);
+    return new ImageStore(store, ImageLimits.DEFAULT, registries.build());
+  }
+
+  /** Prints a line before and behind each step, and for each step of a download. */
   public static void main(String[] arguments) throws Exception {
-    ImageStore store = new ImageStore(Path.of(arguments[0]));
+    String place = arguments[1];
+    ImageStore store = open(Path.of(arguments[0]), place, System.out::println);
     int tags = Integer.parseInt(arguments[2]);
     int rounds = Integer.parseInt(arguments[3]);
     Random random = new Random(Long.parseLong(arguments[4]));
     Map<String, String> contents = new TreeMap<>();
     for (int i = 0; i < rounds; i++) {
       String tag = "t" + random.nextInt(tags);
-      ImageRef ref = ImageRef.parse("oci:" + arguments[1] + ":" + tag);
+      ImageRef ref = ImageRef.parse(place + tag);
       System.out.println("take " + tag);
-      try (ImageLease lease = store.lease(ref, Platform.LINUX_AMD64, PullPolicy.NEVER)) {
+      try (ImageLease lease = store.lease(ref, Platform.LINUX_AMD64, PullPolicy.MISSING)) {
         System.out.println("has " + tag);
         store.prune(PrunePolicy.everything());
         String content = contents(lease.image().filesystem());
@@ -48,8 +56,10 @@ final class StoreWorker {
           throw new AssertionError(tag + " was " + before + " and is " + content);
         }
       }
-      System.out.println("prune");
-      store.prune(PrunePolicy.everything());
+      if (random.nextBoolean()) {
+        System.out.println("prune");
+        store.prune(PrunePolicy.everything());
+      }
     }
     System.out.println("done");
   }

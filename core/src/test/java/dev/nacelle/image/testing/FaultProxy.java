@@ -144,7 +144,12 @@ public final class FaultProxy implements AutoCloseable {
         return rule.fault;
       }
     }
-    return (asked, registry, client, out) -> write(registry.ask(), out);
+    return pass();
+  }
+
+  /** Nothing: the response as it is. */
+  public static Fault pass() {
+    return (request, registry, client, out) -> write(registry.ask(), out);
   }
 
   private static void write(Reply reply, OutputStream out) throws IOException {
