@@ -3,17 +3,28 @@ package dev.nacelle.image;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
+import dev.nacelle.image.ext4.Ext4Options;
+import dev.nacelle.image.ext4.Ext4Writer;
+import dev.nacelle.image.tar.TarReader;
 import dev.nacelle.image.testing.LayoutMaker;
 import dev.nacelle.image.testing.MountedImage;
 import dev.nacelle.image.testing.TarMaker;
 import dev.nacelle.internal.OtherProcess;
+import java.io.ByteArrayInputStream;
 import java.io.IOException;
+import java.io.InputStream;
+import java.io.SequenceInputStream;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Random;
+import java.util.UUID;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
-/** Images are built in the memory that {@link ImageLimits} says. */
+/** Images are built in the memory that {@link ImageLimits} says, and no more for large files. */
 @Timeout(300)
 class SmallHeapTest {
   private static final int FILES = 100_000;
@@ -50,6 +61,76 @@ class SmallHeapTest {
 
     build("oci:" + layout.directory() + ":base");
     MountedImage.check(build("oci:" + layout.directory() + ":whole"));
+  }
+
+  /** Bytes that do not come again at any distance where a wrong offset could be. */
+  private static final class Noise extends InputStream {
+    private final byte[] period = new byte[(1 << 20) + 1];
+    private int position;
+
+    Noise() {
+      new Random(1).nextBytes(period);
+    }
+
+    @Override
+    public int read() {
+      byte next = period[position];
+      position = (position + 1) % period.length;
+      return Byte.toUnsignedInt(next);
+    }
+
+    @Override
+    public int read(byte[] bytes, int offset, int length) {
+      int count = Math.min(length, period.length - position);
+      System.arraycopy(period, position, bytes, offset, count);
+      position = (position + count) % period.length;
+      return count;
+    }
+  }
+
+  /** Makes a filesystem of an archive's one file, which goes on and on. */
+  static final class DenseBuilder {
+    private DenseBuilder() {}
+
+    public static void main(String[] arguments) throws IOException {
+      long size = Long.parseLong(arguments[1]);
+      byte[] header = new TarMaker().add(TarMaker.header('0', "noise").size(size)).unfinished();
+      try (Ext4Writer writer =
+          Ext4Writer.create(Path.of(arguments[0]), Ext4Options.of(new UUID(1, 2)))) {
+        LayerApplier applier = new LayerApplier(writer, ImageLimits.DEFAULT);
+        TarReader tar =
+            new TarReader(
+                new SequenceInputStream(new ByteArrayInputStream(header), new Noise()), 1 << 20);
+        applier.apply(tar.next(), tar.content());
+        writer.finish();
+      }
+    }
+  }
+
+  @Test
+  @Tag("slow")
+  void aFileWithMoreBytesThan32BitsCountFitsIn32MiB() throws Exception {
+    long size = (1L << 32) + 100_000_001;
+    Path image = temp.resolve("image");
+    try (OtherProcess process =
+        OtherProcess.startWithHeap("32m", DenseBuilder.class, image, size)) {
+      assertEquals(0, process.waitFor());
+    }
+    MountedImage.check(image);
+    try (MountedImage mounted = MountedImage.mount(image, "ro")) {
+      Path file = mounted.root().resolve("noise");
+      assertEquals(size, Files.size(file));
+      Noise expected = new Noise();
+      try (InputStream content = Files.newInputStream(file)) {
+        long read = 0;
+        for (byte[] bytes; (bytes = content.readNBytes(1 << 20)).length > 0; ) {
+          assertEquals(
+              -1, Arrays.mismatch(expected.readNBytes(bytes.length), bytes), "behind byte " + read);
+          read += bytes.length;
+        }
+        assertEquals(size, read);
+      }
+    }
   }
 
   private Path build(String ref) throws IOException, InterruptedException {
