@@ -7,6 +7,9 @@ import dev.nacelle.DataSize;
  * How much of an image is too much: an image is what somebody else made, and a small one can unpack
  * to anything.
  *
+ * <p>Besides these there are the limits of {@linkplain dev.nacelle.image.ext4 the filesystem}: an
+ * image of which a file has more than about 4,000 bytes of extended attributes is refused, too.
+ *
  * @param jsonSize of an index, manifest or configuration; 4 MiB by default, as registries have it
  * @param layers 1,000 by default
  * @param entries files, directories and so on in all layers, those included that the layers do not

@@ -345,11 +345,25 @@ class LayerApplierTest {
         IllegalArgumentException.class,
         () -> apply(layer().add(TarMaker.header('3', "d").device(4096, 0))));
     assertThrows(
-        IllegalArgumentException.class,
-        () -> apply(layer().pax("SCHILY.xattr.user.x", "x".repeat(5000)).directory("d")));
-    assertThrows(
         IllegalArgumentException.class, () -> apply(layer().add(TarMaker.header('2', "link"))));
     assertThrows(IllegalArgumentException.class, () -> apply(layer().file(".", "x")));
+  }
+
+  @Test
+  void attributesThatTakeMoreThanABlockAreRefusedByName() {
+    String[] attributes = {
+      "SCHILY.xattr.user.x", "x".repeat(5000), "SCHILY.xattr.security.selinux", "label"
+    };
+
+    String message =
+        String.valueOf(
+            assertThrows(
+                    IllegalArgumentException.class,
+                    () -> apply(layer().pax(attributes).directory("d")))
+                .getMessage());
+
+    assertTrue(message.contains("'user.x' with 5000 bytes"), message);
+    assertTrue(message.contains("Nacelle's filesystems"), message);
   }
 
   @Test

@@ -6,6 +6,7 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
@@ -122,7 +123,7 @@ public final class ExtendedAttributes implements Comparable<ExtendedAttributes> 
    *
    * @param values by full name ("user.comment"); ACLs in the form that getxattr(2) returns
    * @throws IllegalArgumentException when a name is not supported or too long, an ACL is malformed,
-   *     or all together do not fit in an inode and one block
+   *     or all together do not fit in an inode and one block, as they do up to about 4,000 bytes
    */
   public static ExtendedAttributes of(Map<String, byte[]> values) {
     if (values.isEmpty()) {
@@ -136,12 +137,22 @@ public final class ExtendedAttributes implements Comparable<ExtendedAttributes> 
     int blockRoom = Ext4Format.BLOCK_SIZE - BLOCK_HEADER - END_MARK;
     if (blockBytes > blockRoom) {
       throw new IllegalArgumentException(
-          "the extended attributes take "
+          "its extended attributes take "
               + blockBytes
-              + " bytes besides what fits in the inode; ext4 has room for "
-              + blockRoom);
+              + " bytes besides what fits in the inode, and Nacelle's filesystems, which do without"
+              + " ext4's ea_inode, have room for "
+              + blockRoom
+              + "; the largest is "
+              + largest(values));
     }
     return attributes;
+  }
+
+  private static String largest(Map<String, byte[]> values) {
+    Map.Entry<String, byte[]> largest =
+        Collections.max(
+            values.entrySet(), Comparator.comparingInt(entry -> entry.getValue().length));
+    return "'" + largest.getKey() + "' with " + largest.getValue().length + " bytes";
   }
 
   private static Entry entry(String name, byte[] value) {
