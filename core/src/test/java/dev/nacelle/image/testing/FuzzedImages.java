@@ -14,7 +14,10 @@ import java.util.concurrent.atomic.AtomicInteger;
  *   -Djazzer.hooks=true -Dtest='ImageFuzzTest#anArchiveBecomesATreeOrAnError'
  * }</pre>
  *
- * <p>What it finds it leaves as a file beside the corpus; it belongs there, with the fix.
+ * <p>What it finds it leaves as a file beside the corpus; it belongs there, with the fix. What it
+ * tried stays in {@code core/.cifuzz-corpus}: {@code com.code_intelligence.jazzer.Jazzer} with
+ * {@code -merge=1 -use_counters=0} and the corpus in front takes over what reaches more code, which
+ * belongs there, too.
  */
 public final class FuzzedImages {
   private static final boolean FUZZING = System.getenv("JAZZER_FUZZ") != null;
