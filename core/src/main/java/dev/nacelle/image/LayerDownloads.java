@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.image;
 
+import com.google.common.base.Throwables;
 import com.google.common.util.concurrent.Uninterruptibles;
 import dev.nacelle.image.registry.Deadline;
 import java.io.Closeable;
@@ -106,12 +107,7 @@ final class LayerDownloads implements Closeable {
       throw deadline.exceeded();
     } catch (ExecutionException e) {
       Throwable cause = e.getCause();
-      if (cause instanceof ImageException image) {
-        throw image;
-      }
-      if (cause instanceof Error error) {
-        throw error;
-      }
+      Throwables.throwIfUnchecked(cause);
       throw new IOException(String.valueOf(cause), cause);
     }
   }

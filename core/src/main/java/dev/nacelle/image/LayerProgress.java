@@ -15,6 +15,8 @@ public record LayerProgress(
     ImageRef image, Digest layer, int number, int layers, State state, long done, long total) {
   /** What happens to it. */
   public enum State {
+    /** It is wanted, and was not looked for yet. */
+    WAITING,
     /** It was in the store already; nothing is downloaded. */
     ALREADY_THERE,
     /** Bytes arrive. */

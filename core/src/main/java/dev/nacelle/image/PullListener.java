@@ -2,8 +2,10 @@
 package dev.nacelle.image;
 
 /**
- * Is told how the layers of an image arrive from a registry. Called by several threads at once, by
- * those that download: it should return quickly, and what it throws ends the pull.
+ * Is told how the layers of an image arrive from a registry: of each once before any of them does,
+ * so that their number of bytes is known from then on. Called by the thread that pulls and by those
+ * that download, several at once: it should return quickly; what it throws ends the pull, which
+ * throws it on.
  */
 @FunctionalInterface
 public interface PullListener {

@@ -148,6 +148,14 @@ final class RegistryOrigin implements ImageOrigin {
     stopDownloads();
     List<Descriptor> wanted = layers.subList(from, layers.size());
     requirePlausible(wanted);
+    for (int i = 0; i < layers.size(); i++) {
+      Progress progress = new Progress(layers.get(i), i + 1, layers.size());
+      if (i < from) {
+        progress.tell(State.ALREADY_THERE, layers.get(i).size());
+      } else {
+        progress.tell(State.WAITING, 0);
+      }
+    }
     downloads =
         new LayerDownloads(
             wanted,

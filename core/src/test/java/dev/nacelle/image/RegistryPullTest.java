@@ -6,6 +6,7 @@ import static dev.nacelle.image.testing.LayoutMaker.with;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -35,6 +36,7 @@ import java.util.Map;
 import java.util.Random;
 import java.util.concurrent.BrokenBarrierException;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.CyclicBarrier;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -51,6 +53,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -87,7 +90,7 @@ class RegistryPullTest {
         }
       };
 
-  private final List<LayerProgress> progress = Collections.synchronizedList(new ArrayList<>());
+  private final List<LayerProgress> progress = new CopyOnWriteArrayList<>();
 
   @BeforeAll
   static void fillRegistry() throws IOException {
@@ -286,12 +289,11 @@ class RegistryPullTest {
 
     assertEquals(1, proxy.requests(bigDigest).size());
     assertEquals(
-        State.ALREADY_THERE,
+        List.of(State.WAITING, State.ALREADY_THERE),
         progress.stream()
             .filter(p -> p.image().equals(ref("sharing")) && p.layer().toString().equals(bigDigest))
             .map(LayerProgress::state)
-            .findFirst()
-            .orElseThrow());
+            .toList());
   }
 
   @Test
@@ -300,7 +302,7 @@ class RegistryPullTest {
 
     List<LayerProgress> big =
         progress.stream().filter(p -> p.layer().toString().equals(bigDigest)).toList();
-    assertEquals(List.of(State.DOWNLOADING, State.DONE), states(bigDigest));
+    assertEquals(List.of(State.WAITING, State.DOWNLOADING, State.DONE), states(bigDigest));
     assertTrue(big.size() > 4, () -> "steps: " + big);
     LayerProgress last = big.get(big.size() - 1);
     assertEquals(
@@ -319,7 +321,8 @@ class RegistryPullTest {
         proxy.requests(bigDigest).stream().map(request -> request.header("range")).toList();
     assertEquals(List.of("", "bytes=400000-", "bytes=800000-"), ranges);
     assertEquals(
-        List.of(State.DOWNLOADING, State.RETRYING, State.RESUMED, State.DONE), states(bigDigest));
+        List.of(State.WAITING, State.DOWNLOADING, State.RETRYING, State.RESUMED, State.DONE),
+        states(bigDigest));
   }
 
   @Test
@@ -331,7 +334,8 @@ class RegistryPullTest {
     assertSameAsLayout("app", store().resolve(ref("app")));
 
     assertEquals("bytes=400000-", proxy.requests(bigDigest).get(1).header("range"));
-    assertEquals(State.RESUMED, states(bigDigest).get(1));
+    assertEquals(
+        List.of(State.WAITING, State.DOWNLOADING, State.RESUMED, State.DONE), states(bigDigest));
   }
 
   @Test
@@ -348,8 +352,9 @@ class RegistryPullTest {
                 ref("app").toString())
             .redirectError(ProcessBuilder.Redirect.INHERIT)
             .start();
+    String downloading = ".*" + bigDigest + ".*" + State.DOWNLOADING + ".*";
     try (BufferedReader said = process.inputReader()) {
-      for (String line; !(line = String.valueOf(said.readLine())).contains(bigDigest); ) {
+      for (String line; !(line = String.valueOf(said.readLine())).matches(downloading); ) {
         assertNotEquals("null", line, "it ended by itself");
       }
     } finally {
@@ -361,7 +366,7 @@ class RegistryPullTest {
 
     LayerProgress first =
         progress.stream()
-            .filter(p -> p.layer().toString().equals(bigDigest))
+            .filter(p -> p.layer().toString().equals(bigDigest) && p.state() != State.WAITING)
             .findFirst()
             .orElseThrow();
     assertEquals(State.RESUMED, first.state());
@@ -1014,16 +1019,21 @@ class RegistryPullTest {
         "in 5 attempts");
   }
 
-  @Test
-  void whatAListenerThrowsEndsThePull() {
+  @ParameterizedTest
+  @EnumSource(names = {"WAITING", "DOWNLOADING", "DONE"})
+  void whatAListenerThrowsEndsThePull(State state) {
+    RuntimeException enough = new IllegalStateException("enough");
     RegistryOptions.Builder options =
         options()
             .listener(
                 p -> {
-                  throw new IllegalStateException("enough");
+                  if (p.state() == state) {
+                    throw enough;
+                  }
                 });
 
-    assertContains(fault(store(options), ref("app")), "enough");
+    assertSame(
+        enough, assertThrows(RuntimeException.class, () -> store(options).resolve(ref("app"))));
   }
 
   @ParameterizedTest
@@ -1135,8 +1145,8 @@ class RegistryPullTest {
     proxy.fail(
         top,
         (request, upstream, client, out) -> {
-          // On the base nothing is told of other layers; without it the lowest comes first.
-          if (progress.isEmpty()) {
+          // Only without the base the lowest layer is wanted.
+          if (progress.stream().noneMatch(p -> p.number() == 1 && p.state() == State.WAITING)) {
             stall.answer(request, upstream, client, out);
           } else {
             FaultProxy.Reply reply = upstream.ask();
@@ -1151,14 +1161,36 @@ class RegistryPullTest {
   }
 
   @Test
-  void layersAreCountedFromTheBottomAlsoOnABase() {
+  void layersOfABaseAreToldToBeThere() {
     store().resolve(ref("app"));
     progress.clear();
 
     store().resolve(ref("larger"));
 
-    LayerProgress last = progress.get(progress.size() - 1);
-    assertEquals(List.of(3, 3), List.of(last.number(), last.layers()));
+    assertEquals(
+        List.of(
+            "1 of 3 ALREADY_THERE",
+            "2 of 3 ALREADY_THERE",
+            "3 of 3 WAITING",
+            "3 of 3 DOWNLOADING",
+            "3 of 3 DONE"),
+        progress.stream().map(p -> p.number() + " of " + p.layers() + " " + p.state()).toList());
+    for (LayerProgress layer : progress.subList(0, 2)) {
+      assertEquals(layer.total(), layer.done());
+    }
+  }
+
+  @Test
+  void allLayersAreToldBeforeOneArrives() throws IOException {
+    store(options().parallelDownloads(1)).resolve(ref("many"));
+
+    List<LayerProgress> first = progress.subList(0, LAYERS);
+    assertEquals(layers("many"), first.stream().map(LayerProgress::layer).toList());
+    for (LayerProgress layer : first) {
+      assertEquals(State.WAITING, layer.state());
+      assertEquals(0, layer.done());
+      assertEquals(Files.size(layout.blobFile(layer.layer().toString())), layer.total());
+    }
   }
 
   @Test

@@ -22,6 +22,9 @@ final class PullProgressLine implements PullListener {
   @Override
   public synchronized void onProgress(LayerProgress progress) {
     layers.put(progress.number(), progress);
+    if (layers.size() < progress.layers()) {
+      return; // The others are told before anything arrives.
+    }
     long done = layers.values().stream().mapToLong(LayerProgress::done).sum();
     long total = layers.values().stream().mapToLong(LayerProgress::total).sum();
     long complete =
