@@ -26,6 +26,7 @@ import java.util.logging.Handler;
 import java.util.logging.Level;
 import java.util.logging.LogRecord;
 import java.util.logging.Logger;
+import java.util.logging.SimpleFormatter;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.TrustManagerFactory;
 import org.junit.jupiter.api.AfterAll;
@@ -40,18 +41,24 @@ class RegistryLoginTest {
   private static final String SECRET = "sEcReT-that-nobody-sees";
   private static final String TOKEN = "tOkEn.that-nobody-sees";
 
+  /** Of an address; the JDK's HTTP client has whole addresses in its debug log. */
+  private static final String SIGNATURE = "sIgNaTuRe-that-nobody-sees";
+
+  private static final Logger ROOT_LOGGER = Logger.getLogger("");
+
   @TempDir static Path shared;
   private static RegistryServer secure;
   private static RegistryServer open;
 
   @TempDir Path temp;
   private FaultProxy proxy;
+  private final Level rootLevel = ROOT_LOGGER.getLevel();
   private final List<String> logged = Collections.synchronizedList(new ArrayList<>());
   private final Handler logHandler =
       new Handler() {
         @Override
         public void publish(LogRecord record) {
-          logged.add(String.valueOf(record.getMessage()));
+          logged.add(new SimpleFormatter().format(record)); // with the stack trace
         }
 
         @Override
@@ -82,13 +89,14 @@ class RegistryLoginTest {
   @BeforeEach
   void startProxy() throws IOException {
     proxy = new FaultProxy("http://" + open.host());
-    Logger.getLogger("").addHandler(logHandler);
-    logHandler.setLevel(Level.ALL);
+    ROOT_LOGGER.addHandler(logHandler);
+    ROOT_LOGGER.setLevel(Level.ALL);
   }
 
   @AfterEach
   void stopProxy() throws IOException {
-    Logger.getLogger("").removeHandler(logHandler);
+    ROOT_LOGGER.removeHandler(logHandler);
+    ROOT_LOGGER.setLevel(rootLevel);
     proxy.close();
     for (String line : logged) {
       assertNoSecret(line);
@@ -140,6 +148,7 @@ class RegistryLoginTest {
     StringWriter trace = new StringWriter();
     fault.printStackTrace(new PrintWriter(trace, true));
     assertNoSecret(trace.toString());
+    assertFalse(trace.toString().contains(SIGNATURE), trace::toString);
     assertNoSecret(options.build().toString());
     return String.valueOf(fault.getMessage());
   }
@@ -546,7 +555,8 @@ class RegistryLoginTest {
   @Test
   void signedAddressesOfARedirectAreNotShown() {
     proxy.fail(
-        "/blobs/", FaultProxy.status(307, "location", "http://localhost:1/x?signature=" + SECRET));
+        "/blobs/",
+        FaultProxy.status(307, "location", "http://localhost:1/x?signature=" + SIGNATURE));
 
     assertContains(fault(http().plainHttp("localhost:1"), proxied()), "http://localhost:1");
   }
