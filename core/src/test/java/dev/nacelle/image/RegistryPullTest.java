@@ -480,7 +480,7 @@ class RegistryPullTest {
   }
 
   @ParameterizedTest
-  @ValueSource(ints = {408, 429, 500, 502, 503, 504})
+  @ValueSource(ints = {408, 425, 429, 500, 502, 503, 504, 520})
   void whatMayPassIsTriedAgain(int status) throws IOException {
     proxy.fail("/manifests/app", 1, FaultProxy.status(status));
     proxy.fail("/blobs/", 1, FaultProxy.status(status));
@@ -532,6 +532,15 @@ class RegistryPullTest {
     assertEquals(4, pauses.size());
     assertTrue(pauses.get(3).toMillis() >= 2_000, pauses::toString);
     assertTrue(pauses.get(3).toMillis() <= 4_000, pauses::toString);
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {400, 403, 418, 501, 505})
+  void whatWillNotPassIsNotTriedAgain(int status) {
+    proxy.fail("/manifests/app", FaultProxy.status(status));
+
+    assertContains(fault(store(), ref("app")), "answers " + status);
+    assertEquals(1, proxy.requests().size());
   }
 
   @Test

@@ -31,9 +31,10 @@ final class Failures {
   static TransientException of(HttpReply reply, String what) throws IOException {
     String said = said(reply);
     String message = what + ": " + reply.uri().getHost() + " answers " + reply.status() + said;
-    return switch (reply.status()) {
-      case 408, 425, 429, 500, 502, 503, 504 ->
-          new TransientException(message, retryAfter(reply), null);
+    if (mayPass(reply.status())) {
+      return new TransientException(message, retryAfter(reply), null);
+    }
+    switch (reply.status()) {
       case 400 ->
           throw new ImageException(
               message,
@@ -48,6 +49,15 @@ final class Failures {
                   + " credentials.",
               null);
       default -> throw new ImageException(message, null, null);
+    }
+  }
+
+  /** CDNs have a 5xx of their own; 501 and 505 are of what a server cannot do (RFC 9110, 15.6). */
+  private static boolean mayPass(int status) {
+    return switch (status) {
+      case 408, 425, 429 -> true;
+      case 501, 505 -> false;
+      default -> status >= 500;
     };
   }
 
