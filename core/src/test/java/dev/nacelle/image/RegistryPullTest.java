@@ -68,6 +68,7 @@ class RegistryPullTest {
   private static byte[] bigBlob;
   private static String bigDigest;
   private static String bigDiffId;
+  private static String attestationDigest;
 
   @TempDir Path temp;
   private FaultProxy proxy;
@@ -122,8 +123,17 @@ class RegistryPullTest {
     String nested = layout.index(with(layout.index(arm, amd), platform(AMD64)));
     layout.tag(nested, "nested");
 
+    String attestation =
+        layout.image(
+            "unknown/unknown",
+            layout.layer(
+                "application/vnd.in-toto+json", "{}".getBytes(StandardCharsets.UTF_8), tar("")));
+    attestationDigest = attestation.replaceAll(".*(sha256:[0-9a-f]+).*", "$1");
+    layout.tag(layout.index(with(attestation, platform("unknown/unknown")), amd), "attested");
+
     registry = RegistryServer.open(shared.resolve("registry"));
-    for (String tag : List.of("app", "larger", "many", "sharing", "plain", "zstd", "multi")) {
+    for (String tag :
+        List.of("app", "larger", "many", "sharing", "plain", "zstd", "multi", "attested")) {
       registry.push(
           "oci:" + layout.directory() + ":" + tag,
           "test/image:" + tag,
@@ -136,6 +146,8 @@ class RegistryPullTest {
         LayoutMaker.INDEX,
         Files.readAllBytes(layout.blobFile(nested.replaceAll(".*(sha256:[0-9a-f]+).*", "$1"))));
     registry.push("oci:" + layout.directory() + ":app", "test/image:docker", "--format", "v2s2");
+    registry.push(
+        "oci:" + layout.directory() + ":multi", "test/image:list", "--all", "--format", "v2s2");
   }
 
   private static Layer zstdLayer(byte[] tar) throws IOException {
@@ -253,6 +265,31 @@ class RegistryPullTest {
   @Test
   void dockersManifestsArePulledToo() throws IOException {
     assertSameAsLayout("app", store().resolve(ref("docker")));
+  }
+
+  @Test
+  void dockersListsAreSearchedForThePlatform() throws IOException {
+    List<String> types = new CopyOnWriteArrayList<>();
+    proxy.fail(
+        "/manifests/",
+        (request, upstream, client, out) -> {
+          FaultProxy.Reply reply = upstream.ask();
+          types.add(reply.headers().get("content-type"));
+          reply.writeHead(out);
+          out.write(reply.body());
+        });
+
+    assertSameAsLayout("multi", store().resolve(ref("list")));
+
+    String docker = "application/vnd.docker.distribution.manifest.";
+    assertEquals(List.of(docker + "list.v2+json", docker + "v2+json"), types);
+  }
+
+  @Test
+  void anAttestationIsLeftWhereItIs() throws IOException {
+    assertSameAsLayout("attested", store().resolve(ref("attested")));
+
+    assertEquals(List.of(), proxy.requests(attestationDigest));
   }
 
   @Test
