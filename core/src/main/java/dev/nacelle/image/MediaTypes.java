@@ -49,7 +49,13 @@ final class MediaTypes {
     return type.equals(SCHEMA_1) || type.equals(DOCKER + "distribution.manifest.v1+prettyjws");
   }
 
-  /** Non-distributable ("foreign") layers count, as layer.md wants it. */
+  /** "Non-distributable" layers, as Docker's are "foreign": a registry need not have them. */
+  static boolean isForeign(String type) {
+    return type.startsWith(OCI + "layer.nondistributable.")
+        || type.startsWith(DOCKER + "image.rootfs.foreign.");
+  }
+
+  /** Foreign ones count, as layer.md wants it. */
   static boolean isLayer(String type) {
     String rest;
     if (type.startsWith(OCI + "layer.")) {

@@ -194,7 +194,7 @@ final class RegistryOrigin implements ImageOrigin {
             deadline::check,
             partial -> {
               progress.downloads = true;
-              client().download(layer.digest(), layer.size(), partial, progress);
+              download(layer, partial, progress);
             });
     progress.tell(progress.downloads ? State.DONE : State.ALREADY_THERE, layer.size());
     return file;
@@ -253,9 +253,16 @@ final class RegistryOrigin implements ImageOrigin {
       return blobs.find(blob.digest()).orElseThrow();
     }
     return blobs.get(
-        blob.digest(),
-        deadline::check,
-        partial -> client().download(blob.digest(), blob.size(), partial, DownloadProgress.NONE));
+        blob.digest(), deadline::check, partial -> download(blob, partial, DownloadProgress.NONE));
+  }
+
+  private void download(Descriptor blob, Path file, DownloadProgress progress) throws IOException {
+    String ifAbsent =
+        MediaTypes.isForeign(blob.mediaType())
+            ? "It is a foreign layer, which registries need not have: take the image from an archive"
+                + " that has it, as 'docker save' makes it, or one that was built without it."
+            : "Have the image pushed again, with all its layers.";
+    client().download(blob.digest(), blob.size(), ifAbsent, file, progress);
   }
 
   @Override

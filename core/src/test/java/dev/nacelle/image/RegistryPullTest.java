@@ -529,6 +529,15 @@ class RegistryPullTest {
     }
   }
 
+  @ParameterizedTest
+  @ValueSource(ints = {400, 403, 418, 501, 505})
+  void whatWillNotPassIsNotTriedAgain(int status) {
+    proxy.fail("/manifests/app", FaultProxy.status(status));
+
+    assertContains(fault(store(), ref("app")), "answers " + status);
+    assertEquals(1, proxy.requests().size());
+  }
+
   @Test
   void theWaitThatARegistryAsksForIsKept() throws IOException {
     proxy.fail("/manifests/app", 1, FaultProxy.status(429, "retry-after", "7"));
@@ -569,15 +578,6 @@ class RegistryPullTest {
     assertEquals(4, pauses.size());
     assertTrue(pauses.get(3).toMillis() >= 2_000, pauses::toString);
     assertTrue(pauses.get(3).toMillis() <= 4_000, pauses::toString);
-  }
-
-  @ParameterizedTest
-  @ValueSource(ints = {400, 403, 418, 501, 505})
-  void whatWillNotPassIsNotTriedAgain(int status) {
-    proxy.fail("/manifests/app", FaultProxy.status(status));
-
-    assertContains(fault(store(), ref("app")), "answers " + status);
-    assertEquals(1, proxy.requests().size());
   }
 
   @Test
@@ -845,7 +845,23 @@ class RegistryPullTest {
   void aMissingBlobIsSaid() {
     proxy.fail(bigDigest, FaultProxy.status(404));
 
-    assertContains(fault(store(), ref("app")), "blob " + bigDigest + " is missing");
+    assertContains(
+        fault(store(), ref("app")), "blob " + bigDigest + " is missing", "Have the image pushed");
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        OCI + "layer.nondistributable.v1.tar+gzip",
+        "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+      })
+  void aForeignLayerThatTheRegistryLacksIsSaidToBeOne(String type) {
+    serve("foreign", List.of(LayoutMaker.descriptor(type, bigDigest, bigBlob.length)));
+    proxy.fail(bigDigest, FaultProxy.status(404));
+
+    String fault = fault(store(), ref("foreign"));
+    assertContains(fault, "blob " + bigDigest + " is missing", "foreign layer", "docker save");
+    assertFalse(fault.contains("pushed"), fault);
   }
 
   @Test
@@ -1085,7 +1101,7 @@ class RegistryPullTest {
   @ParameterizedTest
   @MethodSource
   void layersOfAbsurdSizeAreNotBegun(List<Long> sizes) {
-    serve("absurd", sizes);
+    serve("absurd", ofSizes(sizes));
 
     assertContains(fault(store(), ref("absurd")), "larger than all of them may be", "64GiB");
     assertEquals(List.of(), proxy.requests(bigDigest));
@@ -1098,14 +1114,16 @@ class RegistryPullTest {
         List.of(1L, Long.MAX_VALUE, Long.MAX_VALUE));
   }
 
-  /** An image of nothing but the big layer, which is said to have those sizes. */
-  private void serve(String tag, List<Long> sizes) {
+  private static List<String> ofSizes(List<Long> sizes) {
+    return sizes.stream()
+        .map(size -> LayoutMaker.descriptor(LayoutMaker.GZIP, bigDigest, size))
+        .toList();
+  }
+
+  /** An image of nothing but the big layer, in the words of those descriptors. */
+  private void serve(String tag, List<String> descriptors) {
     List<Layer> layers =
-        sizes.stream()
-            .map(
-                size ->
-                    new Layer(LayoutMaker.descriptor(LayoutMaker.GZIP, bigDigest, size), bigDiffId))
-            .toList();
+        descriptors.stream().map(descriptor -> new Layer(descriptor, bigDiffId)).toList();
     String config = LayoutMaker.config(AMD64, "{}", layers);
     byte[] bytes = config.getBytes(StandardCharsets.UTF_8);
     String digest = LayoutMaker.digest(bytes);
@@ -1121,7 +1139,7 @@ class RegistryPullTest {
   @MethodSource
   void aManifestThatLiesOfABlobDoesNotRemoveIt(List<Long> sizes) {
     ResolvedImage image = store().resolve(ref("app"));
-    serve("lying", sizes);
+    serve("lying", ofSizes(sizes));
 
     assertContains(
         fault(store(), ref("lying")),

@@ -159,9 +159,11 @@ public final class RegistryClient implements Closeable {
   /**
    * Downloads and verifies a blob.
    *
+   * @param ifAbsent what the caller can do where it is missing, for the error
    * @param file exists; it may hold the beginning of the blob, and holds more of it on failure
    */
-  public void download(Digest digest, long size, Path file, DownloadProgress progress)
+  public void download(
+      Digest digest, long size, String ifAbsent, Path file, DownloadProgress progress)
       throws IOException {
     try (BlobDownload download = BlobDownload.open(file, digest, size, progress)) {
       Boolean unused =
@@ -174,8 +176,7 @@ public final class RegistryClient implements Closeable {
                       get(endpoint, authorizer, "blobs", digest.toString(), headers)) {
                     if (reply.status() == 404) {
                       throw new AbsentException(
-                          "The blob " + digest + " is missing at " + endpoint,
-                          "Have the image pushed again, with all its layers.");
+                          "The blob " + digest + " is missing at " + endpoint, ifAbsent);
                     }
                     download.receive(reply, endpoint);
                   }
