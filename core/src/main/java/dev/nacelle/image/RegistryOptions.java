@@ -166,7 +166,7 @@ public final class RegistryOptions {
      * $XDG_RUNTIME_DIR}, or without one {@code /run/containers/UID/auth.json}; then {@code
      * containers/auth.json} below {@code $XDG_CONFIG_HOME} or {@code ~/.config}, then {@code
      * config.json} below {@code $DOCKER_CONFIG} or {@code ~/.docker}. Credential helpers that a
-     * file names are run.
+     * file names are run, each for 30 seconds at most.
      */
     public Builder credentialFiles(Path... files) {
       this.credentialFiles = List.of(files);

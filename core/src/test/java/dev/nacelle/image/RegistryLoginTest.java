@@ -10,14 +10,17 @@ import dev.nacelle.image.testing.FaultProxy;
 import dev.nacelle.image.testing.LayoutMaker;
 import dev.nacelle.image.testing.RegistryServer;
 import dev.nacelle.image.testing.TarMaker;
+import dev.nacelle.image.testing.Tool;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.security.KeyStore;
 import java.security.cert.CertificateFactory;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Base64;
 import java.util.Collections;
@@ -310,6 +313,51 @@ class RegistryLoginTest {
                         "{\"auths\":{\"%s\":{\"auth\":\"%s\"}}}".formatted(secure.host(), SECRET))),
             ref()),
         "not USER:PASSWORD in base64");
+  }
+
+  @Test
+  void aHelperThatHangsEndsWithThePull() throws IOException {
+    proxy.fail("/v2/", FaultProxy.status(401, CHALLENGE, "Basic realm=x"));
+    Path helper = temp.resolve("docker-credential-hangs");
+    Files.writeString(helper, "#!/bin/sh\nexec sleep 1000\n");
+    Files.setPosixFilePermissions(helper, PosixFilePermissions.fromString("rwxr-xr-x"));
+
+    // Another process, whose PATH has the helper.
+    String said =
+        Tool.run(
+            temp,
+            "env",
+            "PATH=" + temp + ":" + System.getenv("PATH"),
+            Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+            "-cp",
+            System.getProperty("java.class.path"),
+            ImpatientPull.class.getName(),
+            temp.resolve("store").toString(),
+            proxied().toString(),
+            file("{\"credsStore\":\"hangs\"}").toString());
+
+    assertContains(
+        said, "credential helper docker-credential-hangs", "within the timeout of the pull");
+  }
+
+  /** Pulls for a second, and prints why that failed. */
+  static final class ImpatientPull {
+    private ImpatientPull() {}
+
+    public static void main(String[] args) {
+      ImageRef ref = ImageRef.parse(args[1]);
+      RegistryOptions options =
+          RegistryOptions.builder()
+              .plainHttp(ref.registry().orElseThrow())
+              .credentialFiles(Path.of(args[2]))
+              .timeout(Duration.ofSeconds(1))
+              .build();
+      try {
+        new ImageStore(Path.of(args[0]), ImageLimits.DEFAULT, options).resolve(ref);
+      } catch (ImageException e) {
+        System.out.println(e.getMessage());
+      }
+    }
   }
 
   private static final String CHALLENGE = "www-authenticate";

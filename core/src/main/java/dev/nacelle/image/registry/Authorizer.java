@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import dev.nacelle.image.ImageException;
 import dev.nacelle.image.RegistryCredentials;
 import java.io.IOException;
+import java.io.InterruptedIOException;
 import java.net.URI;
 import java.net.URLEncoder;
 import java.nio.charset.StandardCharsets;
@@ -13,6 +14,7 @@ import java.util.Base64;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.locks.ReentrantLock;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
@@ -34,9 +36,13 @@ final class Authorizer {
   private final Endpoint endpoint;
   private final HttpTransport transport;
   private final CredentialLookup lookup;
-  private Optional<RegistryCredentials> credentials = Optional.empty();
-  private boolean lookedUp;
-  private @Nullable String current;
+
+  /** Held by the thread that logs in; others wait for what it gets, and can be interrupted. */
+  private final ReentrantLock loggingIn = new ReentrantLock();
+
+  private boolean lookedUp; // guarded by loggingIn
+  private volatile Optional<RegistryCredentials> credentials = Optional.empty();
+  private volatile @Nullable String current;
 
   Authorizer(Endpoint endpoint, HttpTransport transport, CredentialLookup lookup) {
     this.endpoint = endpoint;
@@ -45,7 +51,7 @@ final class Authorizer {
   }
 
   /** The header for the next request; null for none. */
-  synchronized @Nullable String current() {
+  @Nullable String current() {
     return current;
   }
 
@@ -55,22 +61,32 @@ final class Authorizer {
    * @param refused what the refused request had in its header
    * @return whether there is another header now, with which it can be tried again
    */
-  synchronized boolean answer(List<String> challenges, @Nullable String refused)
-      throws IOException {
-    if (current != null && !current.equals(refused)) {
-      // Another thread was faster.
+  boolean answer(List<String> challenges, @Nullable String refused) throws IOException {
+    try {
+      loggingIn.lockInterruptibly();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new InterruptedIOException("interrupted while another thread logs in to " + endpoint);
+    }
+    try {
+      String known = current;
+      if (known != null && !known.equals(refused)) {
+        // Another thread was faster.
+        return true;
+      }
+      String fresh = header(Challenge.parse(challenges));
+      if (fresh == null || fresh.equals(refused)) {
+        return false;
+      }
+      current = fresh;
       return true;
+    } finally {
+      loggingIn.unlock();
     }
-    String fresh = header(Challenge.parse(challenges));
-    if (fresh == null || fresh.equals(refused)) {
-      return false;
-    }
-    current = fresh;
-    return true;
   }
 
   /** With what this endpoint was logged in to; empty when nobody was named. */
-  synchronized Optional<RegistryCredentials> used() {
+  Optional<RegistryCredentials> used() {
     return credentials;
   }
 

@@ -72,29 +72,33 @@ final class CredentialFile {
    *
    * @param paths registry and path, the most exact first
    * @param names of the registry; the first is what Docker asks its store for
+   * @param deadline of helpers
    */
-  Optional<RegistryCredentials> find(List<String> paths, List<String> names) throws IOException {
+  Optional<RegistryCredentials> find(List<String> paths, List<String> names, Deadline deadline)
+      throws IOException {
     for (String path : paths) {
-      Optional<RegistryCredentials> found = helped(path).or(() -> entry(path));
+      Optional<RegistryCredentials> found = helped(path, deadline).or(() -> entry(path));
       if (found.isPresent()) {
         return found;
       }
     }
     for (String name : names) {
-      Optional<RegistryCredentials> found = helped(name);
+      Optional<RegistryCredentials> found = helped(name, deadline);
       if (found.isPresent()) {
         return found;
       }
     }
     String store = Json.string(json, "credsStore");
     Optional<RegistryCredentials> stored =
-        store.isEmpty() ? Optional.empty() : CredentialHelper.get(store, names.get(0), path);
+        store.isEmpty()
+            ? Optional.empty()
+            : CredentialHelper.get(store, names.get(0), path, deadline);
     return stored.or(() -> entry(names));
   }
 
-  private Optional<RegistryCredentials> helped(String key) throws IOException {
+  private Optional<RegistryCredentials> helped(String key, Deadline deadline) throws IOException {
     String helper = Json.string(json.path("credHelpers"), key);
-    return helper.isEmpty() ? Optional.empty() : CredentialHelper.get(helper, key, path);
+    return helper.isEmpty() ? Optional.empty() : CredentialHelper.get(helper, key, path, deadline);
   }
 
   private Optional<RegistryCredentials> entry(String key) {

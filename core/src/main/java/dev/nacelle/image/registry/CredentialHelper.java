@@ -36,19 +36,21 @@ final class CredentialHelper {
    *
    * @param name what follows "docker-credential-" in the name of the program
    * @param file that named it
+   * @param deadline when it has to have ended, if {@link #TIMEOUT} is not over before
    * @throws ImageException when it cannot be run, or fails; what it wrote is not in there
    */
-  static Optional<RegistryCredentials> get(String name, String registry, Path file)
-      throws InterruptedIOException {
+  static Optional<RegistryCredentials> get(
+      String name, String registry, Path file, Deadline deadline) throws InterruptedIOException {
     String program = PREFIX + name;
     if (!NAME.matcher(name).matches()) {
       throw failed(program, file, "its name is not made of letters, digits and ._-", null);
     }
-    return ask(program, registry, file, TIMEOUT);
+    return ask(program, registry, file, deadline);
   }
 
   static Optional<RegistryCredentials> ask(
-      String program, String registry, Path file, Duration timeout) throws InterruptedIOException {
+      String program, String registry, Path file, Deadline deadline) throws InterruptedIOException {
+    Duration timeout = deadline.atMost(TIMEOUT);
     ExternalProcess done;
     try {
       done =
@@ -62,7 +64,8 @@ final class CredentialHelper {
     } catch (IOException e) {
       throw failed(program, file, "it cannot be run: " + e.getMessage(), e);
     } catch (TimeoutException e) {
-      throw failed(program, file, "it did not end within " + timeout, e);
+      String limit = timeout.equals(TIMEOUT) ? timeout.toString() : "the timeout of the pull";
+      throw failed(program, file, "it did not end within " + limit, e);
     }
     if (done.exitCode() != 0) {
       if (done.output().contains(NOT_FOUND)) {

@@ -22,15 +22,19 @@ final class CredentialLookup {
 
   private final RegistryOptions options;
   private final UnaryOperator<@Nullable String> environment;
+  private final Deadline deadline;
 
   /**
    * A lookup.
    *
    * @param environment the variables of the environment, by name; null for absent ones
+   * @param deadline of helpers
    */
-  CredentialLookup(RegistryOptions options, UnaryOperator<@Nullable String> environment) {
+  CredentialLookup(
+      RegistryOptions options, UnaryOperator<@Nullable String> environment, Deadline deadline) {
     this.options = options;
     this.environment = environment;
+    this.deadline = deadline;
   }
 
   Optional<RegistryCredentials> find(Endpoint endpoint) throws IOException {
@@ -47,7 +51,7 @@ final class CredentialLookup {
     for (Path path : files.isPresent() ? files.get() : files()) {
       CredentialFile file = CredentialFile.read(path);
       Optional<RegistryCredentials> found =
-          file == null ? Optional.empty() : file.find(paths, names);
+          file == null ? Optional.empty() : file.find(paths, names, deadline);
       if (found.isPresent()) {
         return found;
       }

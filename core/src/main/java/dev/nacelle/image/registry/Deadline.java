@@ -27,13 +27,17 @@ public final class Deadline {
     return shorter.toMillis() < 1 ? Duration.ofMillis(1) : shorter;
   }
 
+  boolean isOver() {
+    return remaining().isNegative();
+  }
+
   /**
    * Goes on while there is time.
    *
    * @throws ImageException when it is over
    */
   public void check() {
-    if (remaining().isNegative()) {
+    if (isOver()) {
       throw exceeded();
     }
   }

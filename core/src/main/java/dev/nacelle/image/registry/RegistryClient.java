@@ -65,7 +65,7 @@ public final class RegistryClient implements Closeable {
     this.deadline = deadline;
     this.transport = new HttpTransport(options, deadline);
     this.name = registry + "/" + repository;
-    CredentialLookup lookup = new CredentialLookup(options, System::getenv);
+    CredentialLookup lookup = new CredentialLookup(options, System::getenv, deadline);
     for (Endpoint endpoint : Endpoint.of(options, registry, repository)) {
       sources.add(new Source(endpoint, new Authorizer(endpoint, transport, lookup), pause));
     }
@@ -260,6 +260,9 @@ public final class RegistryClient implements Closeable {
           break;
         }
       } catch (ImageException e) {
+        if (deadline.isOver()) {
+          throw e; // That says it, or what hung until then.
+        }
         failures.put(source, e);
         source.failed(null);
         left.remove(source);
