@@ -21,10 +21,10 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.security.KeyStore;
 import java.security.cert.CertificateFactory;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.Base64;
-import java.util.Collections;
 import java.util.List;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.logging.Handler;
 import java.util.logging.Level;
 import java.util.logging.LogRecord;
@@ -56,7 +56,7 @@ class RegistryLoginTest {
   @TempDir Path temp;
   private FaultProxy proxy;
   private final Level rootLevel = ROOT_LOGGER.getLevel();
-  private final List<String> logged = Collections.synchronizedList(new ArrayList<>());
+  private final Queue<String> logged = new ConcurrentLinkedQueue<>();
   private final Handler logHandler =
       new Handler() {
         @Override
