@@ -12,6 +12,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Queue;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentLinkedQueue;
@@ -106,7 +107,7 @@ final class LayerDownloads implements Closeable {
     } catch (TimeoutException e) {
       throw deadline.exceeded();
     } catch (ExecutionException e) {
-      Throwable cause = e.getCause();
+      Throwable cause = Objects.requireNonNullElse(e.getCause(), e);
       Throwables.throwIfUnchecked(cause);
       throw new IOException(String.valueOf(cause), cause);
     }
