@@ -24,9 +24,12 @@ import java.util.zip.ZipException;
  * @param config the configuration that CONFIG_IKCONFIG embeds, when it is there
  */
 record Vmlinux(String version, String build, Optional<String> config) {
-  /** Linux's linux_banner (init/version-timestamp.c): release, builder, compiler, "#build ...". */
+  /**
+   * Linux's linux_banner (init/version-timestamp.c): release, (builder), (compiler), build. The
+   * build is '#' and a number (init/build-version), to which distributions add their own names.
+   */
   private static final Pattern BANNER =
-      Pattern.compile("Linux version ([0-9]\\S{0,63}) \\(.*?(#[0-9]+ .*)");
+      Pattern.compile("Linux version ([0-9]\\S{0,63}) \\(.*?\\) (#[0-9].*)");
 
   private static final byte[] BANNER_START = "Linux version ".getBytes(StandardCharsets.ISO_8859_1);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kernel;
 
+import static java.nio.charset.StandardCharsets.US_ASCII;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -40,6 +41,28 @@ class VmlinuxTest {
     assertEquals(Optional.empty(), vmlinux.config());
   }
 
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "6.8.0-31-generic (buildd@lcy02-amd64-080) (x86_64-linux-gnu-gcc-13 (Ubuntu 13.2.0-23ubuntu4) 13.2.0, GNU ld (GNU Binutils for Ubuntu) 2.42) | #31-Ubuntu SMP PREEMPT_DYNAMIC Sat Apr 20 00:40:06 UTC 2024",
+        "6.5.0-1024-azure (buildd@lcy02-amd64-058) (x86_64-linux-gnu-gcc-11 (Ubuntu 11.4.0-1ubuntu1~22.04) 11.4.0, GNU ld (GNU Binutils for Ubuntu) 2.38) | #25~22.04.1-Ubuntu SMP Thu Jul 11 22:33:04 UTC 2024",
+        "6.6.32 (nixbld@localhost) (gcc (GCC) 13.2.0, GNU ld (GNU Binutils) 2.41) | #1-NixOS SMP PREEMPT_DYNAMIC Sat May 25 14:22:56 UTC 2024",
+        "6.6.31-0-virt (buildozer@build-3-20-x86_64) (gcc (Alpine 13.2.1_git20240309) 13.2.1 20240309, GNU ld (GNU Binutils) 2.42) | #1-Alpine SMP PREEMPT_DYNAMIC Fri, 17 May 2024 14:33:47 +0000",
+        "6.8.5-301.fc40.x86_64 (mockbuild@8dfcf6c09ae3) (gcc (GCC) 14.0.1 20240411 (Red Hat 14.0.1-0), GNU ld version 2.41-34.fc40) | #1 SMP PREEMPT_DYNAMIC Thu Apr 11 20:00:10 UTC 2024",
+        "6.1.90-99.173.amzn2023.x86_64 (mockbuild@ip-10-0-38-17) (gcc (GCC) 11.4.1 20230605 (Red Hat 11.4.1-2), GNU ld version 2.39-6.amzn2023.0.10) | #1 SMP PREEMPT_DYNAMIC Tue May  7 15:19:01 UTC 2024",
+        "6.9.1-arch1-1 (linux@archlinux) (gcc (GCC) 14.1.1 20240507, GNU ld (GNU Binutils) 2.42.0) | #1 SMP PREEMPT_DYNAMIC Fri, 17 May 2024 16:56:38 +0000",
+        "5.15.153.1-microsoft-standard-WSL2 (root@941d701f84f1) (gcc (GCC) 11.2.0, GNU ld (GNU Binutils) 2.37) | #1 SMP Fri Mar 29 23:14:13 UTC 2024",
+        "6.1.0-clang (a@b #3) (Debian clang version 14.0.6, Debian LLD 14.0.6) | #7 SMP",
+      })
+  void theBannersOfDistributionsAreRead(String start, String build) throws IOException {
+    byte[] banner = ("Linux version " + start + " " + build + "\n").getBytes(US_ASCII);
+    Vmlinux vmlinux =
+        inspect(TestElf.of(Elf64.ET_EXEC).segment(0x100_0000, banner, banner.length).build());
+    assertEquals(start.substring(0, start.indexOf(' ')), vmlinux.version());
+    assertEquals(build, vmlinux.build());
+  }
+
   @Test
   void theBannerIsFoundAcrossTheChunksInWhichTheFileIsRead() throws IOException {
     byte[] banner = TestElf.banner("6.1.0");
@@ -66,11 +89,11 @@ class VmlinuxTest {
 
   private static byte[] embedded(String config) throws IOException {
     ByteArrayOutputStream embedded = new ByteArrayOutputStream();
-    embedded.writeBytes("IKCFG_ST".getBytes(StandardCharsets.US_ASCII));
+    embedded.writeBytes("IKCFG_ST".getBytes(US_ASCII));
     try (GZIPOutputStream gzip = new GZIPOutputStream(embedded)) {
-      gzip.write(config.getBytes(StandardCharsets.US_ASCII));
+      gzip.write(config.getBytes(US_ASCII));
     }
-    embedded.writeBytes("IKCFG_ED".getBytes(StandardCharsets.US_ASCII));
+    embedded.writeBytes("IKCFG_ED".getBytes(US_ASCII));
     return embedded.toByteArray();
   }
 
@@ -98,7 +121,7 @@ class VmlinuxTest {
   @Test
   void aConfigurationWithoutEndIsNotRead() throws IOException {
     ByteArrayOutputStream embedded = new ByteArrayOutputStream();
-    embedded.writeBytes("IKCFG_ST".getBytes(StandardCharsets.US_ASCII));
+    embedded.writeBytes("IKCFG_ST".getBytes(US_ASCII));
     try (GZIPOutputStream gzip = new GZIPOutputStream(embedded)) {
       gzip.write(new byte[KernelConfig.MAX_SIZE + 1]);
     }
@@ -195,10 +218,7 @@ class VmlinuxTest {
   void aBannerCannotSmuggleControlCharacters() {
     byte[] kernel =
         TestElf.of(Elf64.ET_EXEC)
-            .segment(
-                0x100_0000,
-                "Linux version 6.1\33[2J (a) (b) #1 x\n".getBytes(StandardCharsets.US_ASCII),
-                64)
+            .segment(0x100_0000, "Linux version 6.1\33[2J (a) (b) #1 x\n".getBytes(US_ASCII), 64)
             .build();
     assertTrue(refusal(kernel).contains("no \"Linux version ...\""), refusal(kernel));
   }
