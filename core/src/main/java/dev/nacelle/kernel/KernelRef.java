@@ -86,11 +86,9 @@ public final class KernelRef {
     int colon = text.indexOf(':');
     String name = text.substring(colon + 1);
     int at = name.lastIndexOf('@');
-    // An '@' may be part of a path.
-    int atPin = name.startsWith(PIN, at) ? at : -1;
     return switch (text.substring(0, Math.max(0, colon))) {
-      case "file" -> pinned(name, atPin, bare -> file(path(text, bare)));
-      case "deb" -> pinned(name, atPin, bare -> deb(path(text, bare)));
+      case "file" -> pinned(name, pinOfPath(name), bare -> file(path(text, bare)));
+      case "deb" -> pinned(name, pinOfPath(name), bare -> deb(path(text, bare)));
       case "debian" -> pinned(name, at, KernelRef::debian);
       case "nacelle" -> pinned(name, at, KernelRef::nacelle);
       case "image" -> image(parseImage(text, name));
@@ -101,6 +99,12 @@ public final class KernelRef {
               "Write file:PATH, deb:PATH, debian:SERIES, image:IMAGE or nacelle:SERIES, such as"
                   + " debian:6.12.");
     };
+  }
+
+  /** Where the pin behind a path starts, or -1: an '@' may be part of the path. */
+  private static int pinOfPath(String name) {
+    int at = name.lastIndexOf('@');
+    return name.startsWith(PIN, at) && name.indexOf('/', at) < 0 ? at : -1;
   }
 
   private static KernelRef pinned(String name, int at, Function<String, KernelRef> factory) {
@@ -127,14 +131,20 @@ public final class KernelRef {
 
   /**
    * A vmlinux or bzImage. A relative path is one from the working directory of the moment of use.
+   *
+   * @throws KernelException when the path is empty, or its end would read as a pin
    */
   public static KernelRef file(Path path) {
-    return new KernelRef(Scheme.FILE, notEmpty(Scheme.FILE, path), null);
+    return new KernelRef(Scheme.FILE, bareName(Scheme.FILE, path), null);
   }
 
-  /** A Debian package file ({@code .deb}) with a kernel in it. */
+  /**
+   * A Debian package file ({@code .deb}) with a kernel in it.
+   *
+   * @throws KernelException when the path is empty, or its end would read as a pin
+   */
   public static KernelRef deb(Path path) {
-    return new KernelRef(Scheme.DEB, notEmpty(Scheme.DEB, path), null);
+    return new KernelRef(Scheme.DEB, bareName(Scheme.DEB, path), null);
   }
 
   /**
@@ -156,9 +166,16 @@ public final class KernelRef {
    * The kernel in an OCI image that is laid out as LinuxKit's kernel images are. A digest of the
    * image's reference is the kernel's pin.
    *
-   * @throws KernelException when that digest is no sha256
+   * @throws KernelException when that digest is no sha256, or the path of a layout or archive is
+   *     one that would be read otherwise
    */
   public static KernelRef image(ImageRef image) {
+    if (!image.equals(parseImage("image:" + image, image.toString()))) {
+      throw bad(
+          "image:" + image,
+          "the end of its path would read as a tag or digest",
+          "Give the layout or archive a path without ':' and '@'.");
+    }
     Optional<Digest> digest = image.digest();
     if (digest.isEmpty()) {
       return new KernelRef(Scheme.IMAGE, image.toString(), null);
@@ -223,10 +240,17 @@ public final class KernelRef {
         : new KernelRef(scheme, name, digest.substring(7));
   }
 
-  private static String notEmpty(Scheme scheme, Path path) {
+  private static String bareName(Scheme scheme, Path path) {
     String name = path.toString();
+    String text = scheme.text() + ":" + name;
     if (name.isEmpty()) {
-      throw bad(scheme.text() + ":", "the path is empty", null);
+      throw bad(text, "the path is empty", null);
+    }
+    if (pinOfPath(name) >= 0) {
+      throw bad(
+          text,
+          "the path itself ends in " + PIN + "..., which would read as a pin",
+          "Rename the file, or link to it by another name; to pin it, use withDigest.");
     }
     return name;
   }

@@ -8,14 +8,17 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.image.ImageRef;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Optional;
+import java.util.function.Function;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class KernelRefTest {
-  private static final String DIGEST = "sha256:" + "0123456789abcdef".repeat(4);
+  private static final String DIGEST =
+      "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
   @ParameterizedTest
   @ValueSource(
@@ -119,6 +122,34 @@ class KernelRefTest {
             KernelException.class,
             () -> KernelRef.parse("image:kernel@sha512:" + "0123456789abcdef".repeat(8)));
     assertTrue(e.getMessage().contains("sha256 digests only"), e.getMessage());
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"/k@" + DIGEST, "/k@sha256:", "k@sha256:1"})
+  void aPathWhoseEndReadsAsAPinIsRefused(Path path) {
+    for (Function<Path, KernelRef> factory :
+        List.<Function<Path, KernelRef>>of(
+            KernelRef::file,
+            KernelRef::deb,
+            // Pinned or not: what is in front of the pin is such a path.
+            p -> KernelRef.parse("file:" + p + "@" + DIGEST),
+            p -> KernelRef.parse("deb:" + p + "@" + DIGEST))) {
+      KernelException e = assertThrows(KernelException.class, () -> factory.apply(path));
+      assertTrue(e.getMessage().contains("would read as a pin"), e.getMessage());
+    }
+    KernelRef other = KernelRef.file(Path.of(path + "/vmlinux"));
+    assertEquals(other, KernelRef.parse(other.toString()));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"/k@" + DIGEST, "/srv/kernels:6.6"})
+  void anImageWhosePathReadsAsATagOrDigestIsRefused(Path path) {
+    for (ImageRef image :
+        List.of(
+            ImageRef.ociLayout(path), ImageRef.ociArchive(path), ImageRef.dockerArchive(path))) {
+      KernelException e = assertThrows(KernelException.class, () -> KernelRef.image(image));
+      assertTrue(e.getMessage().contains("would read as a tag or digest"), e.getMessage());
+    }
   }
 
   @Test
