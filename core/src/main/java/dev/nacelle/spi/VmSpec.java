@@ -79,11 +79,13 @@ public record VmSpec(
     public static final int MAX_PARAMETERS = 1536;
 
     /**
-     * Checks the length of the parameters.
+     * Checks the parameters.
      *
-     * @throws IllegalArgumentException when they have more than {@value #MAX_PARAMETERS} bytes
+     * @throws IllegalArgumentException when they have more than {@value #MAX_PARAMETERS} bytes, or
+     *     a control character
      */
     public Linux {
+      requirePrintable("the kernel parameters hold", parameters);
       int bytes = parameters.getBytes(StandardCharsets.UTF_8).length;
       if (bytes > MAX_PARAMETERS) {
         throw new IllegalArgumentException(
@@ -96,11 +98,27 @@ public record VmSpec(
    * Any other program that runs without an operating system below it, as unikernels do. It may end
    * its machine with a status of its own: {@link VmExit.Reason#EXITED}.
    *
-   * @param image an ELF executable for this host's architecture; hypervisors say in which state it
-   *     starts, and with which devices
-   * @param commandLine handed to it as it is
+   * @param image an ELF64 executable for this host's architecture; hypervisors say in which state
+   *     it starts, and with which devices
+   * @param commandLine handed to it as it is, with a NUL at its end
    */
-  public record Bare(Path image, String commandLine) implements Guest {}
+  public record Bare(Path image, String commandLine) implements Guest {
+    /**
+     * Checks the command line.
+     *
+     * @throws IllegalArgumentException when it holds a control character
+     */
+    public Bare {
+      requirePrintable("the command line holds", commandLine);
+    }
+  }
+
+  /** A NUL would cut a command line, silently. */
+  private static void requirePrintable(String subject, String line) {
+    if (line.chars().anyMatch(Character::isISOControl)) {
+      throw new IllegalArgumentException(subject + " a control character");
+    }
+  }
 
   /**
    * A block device backed by a raw image. The hypervisor has opened the image when {@link
