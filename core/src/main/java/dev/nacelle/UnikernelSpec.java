@@ -11,10 +11,12 @@ import org.jspecify.annotations.Nullable;
 /**
  * A program that is its own operating system, and the machine it runs in. Immutable.
  *
- * <p>The image is an ELF executable for x86-64. Where it has a PVH entry it starts there, in 32-bit
- * mode; otherwise at its ELF entry, in 64-bit mode, as Linux would by the 64-bit boot protocol. It
- * finds a serial port (COM1, 0x3f8), whose output can be streamed, KVM's interrupt controllers and
- * clocks, and ACPI tables that announce virtio devices over MMIO: a socket and a source of entropy.
+ * <p>The image is an ELF64 executable for x86-64, linked to run from 1 MiB on. Where it has a PVH
+ * entry it starts there, in 32-bit mode; otherwise at its ELF entry, in 64-bit mode, as Linux would
+ * by the 64-bit boot protocol. ELF32 files are refused, also with a PVH entry; where an image is
+ * nothing but 32-bit code, {@code objcopy -O elf64-x86-64} makes it ELF64. It finds a serial port
+ * (COM1, 0x3f8), whose output can be streamed, KVM's interrupt controllers and clocks, and ACPI
+ * tables that announce virtio devices over MMIO: a socket and a source of entropy.
  *
  * <p>It ends by writing its status to port 0xf4, by powering off, by a reset, or by its deadline.
  */
@@ -42,7 +44,7 @@ public final class UnikernelSpec {
     return new Builder();
   }
 
-  /** The ELF file. */
+  /** The ELF64 file. */
   public Path image() {
     return image;
   }
@@ -93,7 +95,7 @@ public final class UnikernelSpec {
 
     private Builder() {}
 
-    /** The ELF file; it is read while the machine is made, and not needed afterwards. */
+    /** The ELF64 file; it is read while the machine is made, and not needed afterwards. */
     public Builder image(Path file) {
       this.image = Objects.requireNonNull(file);
       return this;

@@ -11,7 +11,7 @@ import java.nio.file.Path;
 import java.util.OptionalLong;
 
 /**
- * An ELF executable that is not Linux. One with a PVH entry (the note XEN_ELFNOTE_PHYS32_ENTRY)
+ * An ELF64 executable that is not Linux. One with a PVH entry (the note XEN_ELFNOTE_PHYS32_ENTRY)
  * starts there, in 32-bit mode, with EBX pointing to struct hvm_start_info; any other starts at its
  * ELF entry as Linux does by the 64-bit boot protocol, with RSI pointing to the zero page. Both are
  * given the memory map, the command line and the ACPI tables.
@@ -82,7 +82,7 @@ public final class BareImage implements Payload {
       throw new HypervisorException(
           Stage.CREATE,
           image + " is not an image that can be started: " + e.getMessage(),
-          "Give an ELF executable for x86-64 with a PVH entry or a 64-bit one, linked to run from 1 MiB on.",
+          "Give an ELF64 executable for x86-64, linked to run from 1 MiB on; also one whose PVH entry is 32-bit code has to be ELF64.",
           e);
     } catch (ErrnoException e) {
       throw new HypervisorException(

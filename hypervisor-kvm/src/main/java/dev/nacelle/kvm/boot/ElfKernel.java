@@ -6,6 +6,7 @@ import dev.nacelle.kvm.sys.FileDescriptor;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.OptionalLong;
 import org.jspecify.annotations.Nullable;
@@ -49,9 +50,14 @@ final class ElfKernel {
   private static final long HUGE_PAGE = 2 << 20;
 
   private record Segment(
-      long fileOffset, long address, long fileSize, long memorySize, boolean writable) {
+      int index, long fileOffset, long address, long fileSize, long memorySize, boolean writable) {
     long end() {
       return address + memorySize;
+    }
+
+    @Override
+    public String toString() {
+      return "segment " + index;
     }
   }
 
@@ -86,7 +92,7 @@ final class ElfKernel {
       throw new BadKernelException("it does not start with the ELF magic number");
     }
     if ((header.getInt(4) & 0xff_ffff) != CLASS_64_LITTLE_ENDIAN_VERSION_1) {
-      throw new BadKernelException("it is not a 64-bit little-endian ELF file");
+      throw new BadKernelException("it is not a 64-bit little-endian ELF file (ELF64)");
     }
     int type = Short.toUnsignedInt(header.getShort(16));
     int machine = Short.toUnsignedInt(header.getShort(18));
@@ -115,17 +121,19 @@ final class ElfKernel {
       if (table.getInt(at) == PT_LOAD && table.getLong(at + 40) != 0) {
         Segment segment =
             new Segment(
+                i,
                 table.getLong(at + 8),
                 table.getLong(at + 24),
                 table.getLong(at + 32),
                 table.getLong(at + 40),
                 (table.getInt(at + 4) & PF_W) != 0);
-        check(segment, i, fileSize);
+        check(segment, fileSize);
         segments.add(segment);
       } else if (table.getInt(at) == PT_NOTE && pvhEntry.isEmpty()) {
         pvhEntry = findPvhEntry(file, table.getLong(at + 8), table.getLong(at + 32), fileSize);
       }
     }
+    requireApart(segments);
     requireInside(segments, entry, "entry point");
     if (pvhEntry.isPresent()) {
       requireInside(segments, pvhEntry.getAsLong(), "PVH entry point");
@@ -147,6 +155,19 @@ final class ElfKernel {
             && offset <= fileSize - size
         ? read(file, offset, size, "section headers")
         : null;
+  }
+
+  /** Which content an address gets must not depend on the order of loading. */
+  private static void requireApart(List<Segment> segments) throws BadKernelException {
+    Segment below = null;
+    for (Segment segment :
+        segments.stream().sorted(Comparator.comparingLong(Segment::address)).toList()) {
+      if (below != null && segment.address < below.end()) {
+        throw new BadKernelException(
+            segment + " overlaps " + below + " at 0x" + Long.toHexString(segment.address));
+      }
+      below = segment;
+    }
   }
 
   private static void requireInside(List<Segment> segments, long address, String what)
@@ -193,18 +214,17 @@ final class ElfKernel {
     return OptionalLong.empty();
   }
 
-  private static void check(Segment segment, int index, long fileSize) throws BadKernelException {
+  private static void check(Segment segment, long fileSize) throws BadKernelException {
     if (segment.fileSize < 0
         || segment.fileOffset < 0
         || segment.fileOffset > fileSize - segment.fileSize) {
-      throw new BadKernelException("segment " + index + " is not inside the file: it is truncated");
+      throw new BadKernelException(segment + " is not inside the file: it is truncated");
     }
     if (segment.memorySize < segment.fileSize
         || segment.address < MachineLayout.HIGH_MEMORY
         || segment.address > Long.MAX_VALUE - segment.memorySize) {
       throw new BadKernelException(
-          "segment "
-              + index
+          segment
               + " wants "
               + Long.toUnsignedString(segment.memorySize)
               + " bytes at physical address 0x"

@@ -109,6 +109,29 @@ class BareImageTest {
   }
 
   @Test
+  void segmentsThatOverlapAreRefusedInWhicheverOrder() throws Exception {
+    for (long address : new long[] {BareElf.ADDRESS + 0xfff, BareElf.ADDRESS - 0xfff}) {
+      // Two pages without content: one byte of them is the other's, if anywhere.
+      ByteBuffer image = BareElf.longMode("90").putShort(56, (short) 2).putLong(104, 0x1000);
+      image.putInt(120, 1).putLong(144, Math.max(address, BareElf.ADDRESS)).putLong(160, 0x1000);
+      image.putLong(88, Math.max(BareElf.ADDRESS, 2L * BareElf.ADDRESS - address));
+      image.putLong(24, image.getLong(88));
+      assertRefused(
+          image,
+          "",
+          address > BareElf.ADDRESS
+              ? "segment 1 overlaps segment 0 at 0x100fff"
+              : "segment 0 overlaps segment 1 at 0x100fff");
+      load(image.putLong(160, 0xfff).putLong(104, 0xfff), "");
+    }
+  }
+
+  @Test
+  void anElf32ImageIsRefusedByItsClass() {
+    assertRefused(BareElf.pvh("90").put(4, (byte) 1), "", "(ELF64)");
+  }
+
+  @Test
   void whatDoesNotFitIsRefused() {
     assertRefused(BareElf.pvh("90"), "x".repeat(2048), "2048 bytes");
     assertRefused(
