@@ -18,7 +18,9 @@ import dev.nacelle.kernel.KernelRef;
 import dev.nacelle.kernel.ResolvedKernel;
 import dev.nacelle.kernel.TestKernelImages;
 import dev.nacelle.kernel.TestKernels;
+import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -26,6 +28,8 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -47,16 +51,23 @@ class KernelMatrixTest {
           "sha256sum /etc/passwd",
               "a6265344b0b9151a24576532f21074d46f3339d75c40532f65fd0bd79f0d2cd0  /etc/passwd\n");
 
+  /** What a reference stands for. Of two kernels of one release, only pins tell them apart. */
+  private record Expected(KernelRef pinned, String release) {}
+
   @Test
   void everyKernelRunsTheSameImageAtTheSameTime(@TempDir Path directory) throws Exception {
     ResolvedKernel inImage = TestKernels.debian61();
+    Path layout = TestKernelImages.layout(inImage);
     try (RegistryServer registry = RegistryServer.open(directory.resolve("registry"))) {
-      registry.push("oci:" + TestKernelImages.layout(inImage) + ":latest", "linuxkit/kernel:6.1");
-      Map<String, String> releases = new LinkedHashMap<>();
+      registry.push("oci:" + layout + ":latest", "linuxkit/kernel:6.1");
+      Map<String, Expected> kernels = new LinkedHashMap<>();
       for (String kernel : List.of("debian:6.1", "debian:6.12", "nacelle:6.1", "nacelle:6.12")) {
-        releases.put(kernel, TestKernels.store().resolve(KernelRef.parse(kernel)).version());
+        ResolvedKernel resolved = TestKernels.store().resolve(KernelRef.parse(kernel));
+        kernels.put(kernel, new Expected(resolved.pinnedRef(), resolved.version()));
       }
-      releases.put("image:" + registry.host() + "/linuxkit/kernel:6.1", inImage.version());
+      String image61 = "image:" + registry.host() + "/linuxkit/kernel:6.1";
+      KernelRef pinned = KernelRef.parse(image61).withDigest(manifestOf(layout));
+      kernels.put(image61, new Expected(pinned, inImage.version()));
       ImageRef image = TestImages.busybox(directory.resolve("image"));
       try (Nacelle nacelle =
           Nacelle.builder()
@@ -64,19 +75,21 @@ class KernelMatrixTest {
               .registries(RegistryOptions.builder().plainHttp(registry.host()).build())
               .build()) {
         List<CompletableFuture<Sandbox>> starting =
-            releases.keySet().stream()
+            kernels.keySet().stream()
                 .map(kernel -> nacelle.startAsync(spec(image, kernel)))
                 .toList();
         List<Sandbox> sandboxes = starting.stream().map(CompletableFuture::join).toList();
         List<Runnable> comparisons = new ArrayList<>();
         for (Sandbox sandbox : sandboxes) {
-          String release = releases.get(sandbox.spec().kernel().toString());
+          Expected kernel = kernels.get(sandbox.spec().kernel().toString());
+          String release = kernel.release();
+          assertEquals(kernel.pinned(), sandbox.info().kernel());
           assertTrue(sandbox.info().runsBootedKernel());
           assertEquals(release, sandbox.info().kernelRelease());
           CHECKS.forEach(
               (script, output) -> {
                 CompletableFuture<ExecResult> result = sandbox.execAsync(process(script));
-                String expected = output.replace("KERNEL", String.valueOf(release));
+                String expected = output.replace("KERNEL", release);
                 comparisons.add(
                     () ->
                         assertEquals(
@@ -88,6 +101,15 @@ class KernelMatrixTest {
         comparisons.forEach(Runnable::run);
       }
     }
+  }
+
+  /** The digest of the only manifest of a layout. */
+  private static String manifestOf(Path layout) throws IOException {
+    Matcher digest =
+        Pattern.compile("sha256:[0-9a-f]{64}")
+            .matcher(Files.readString(layout.resolve("index.json")));
+    assertTrue(digest.find());
+    return digest.group();
   }
 
   private static SandboxSpec spec(ImageRef image, String kernel) {
