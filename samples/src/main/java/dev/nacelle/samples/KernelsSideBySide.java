@@ -9,11 +9,13 @@ import dev.nacelle.ProcessSpec;
 import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.Stage;
+import dev.nacelle.kernel.KernelRef;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.CompletableFuture;
+import java.util.stream.Collectors;
 
 /**
  * Runs one program under several kernels and prints a table. The machines boot one after the other,
@@ -22,7 +24,7 @@ import java.util.concurrent.CompletableFuture;
  */
 public final class KernelsSideBySide {
   private static final List<Stage> STAGES =
-      List.of(Stage.KERNEL, Stage.INITRAMFS, Stage.CREATE, Stage.BOOT, Stage.PREPARE);
+      List.of(Stage.IMAGE, Stage.KERNEL, Stage.INITRAMFS, Stage.CREATE, Stage.BOOT, Stage.PREPARE);
 
   private static final String PROGRAM =
       """
@@ -30,6 +32,9 @@ public final class KernelsSideBySide {
       digest = hashlib.sha256(b'Nacelle' * 100_000).hexdigest()
       print(f'{digest[:8]} by Linux {platform.release()}')
       """;
+
+  /** What one sandbox booted, how long that took, and what the program said in it. */
+  record Row(KernelRef kernel, BootTimeline timeline, String result) {}
 
   private KernelsSideBySide() {}
 
@@ -53,7 +58,14 @@ public final class KernelsSideBySide {
       ProcessSpec program = ProcessSpec.of("python3", "-c", PROGRAM);
       List<CompletableFuture<ExecResult>> results =
           sandboxes.stream().map(sandbox -> sandbox.execAsync(program)).toList();
-      printTable(sandboxes, results);
+      List<Row> rows = new ArrayList<>();
+      for (int i = 0; i < sandboxes.size(); i++) {
+        Sandbox sandbox = sandboxes.get(i);
+        ExecResult result = results.get(i).join();
+        String text = (result.succeeded() ? result.stdout() : result.stderr()).toString().trim();
+        rows.add(new Row(sandbox.info().kernel(), sandbox.timeline(), text));
+      }
+      System.out.println(table(rows));
     }
   }
 
@@ -66,35 +78,32 @@ public final class KernelsSideBySide {
         .build();
   }
 
-  private static void printTable(
-      List<Sandbox> sandboxes, List<CompletableFuture<ExecResult>> results) {
-    List<String> titles = new ArrayList<>();
-    titles.add("ms");
-    STAGES.forEach(stage -> titles.add(stage.name().toLowerCase(Locale.ROOT)));
-    titles.add("ready");
-    titles.add("result");
-    row(titles);
-    for (int i = 0; i < sandboxes.size(); i++) {
-      Sandbox sandbox = sandboxes.get(i);
-      BootTimeline timeline = sandbox.timeline();
+  /** A table for people, in milliseconds. Each row is named by what was booted, not asked for. */
+  static String table(List<Row> rows) {
+    List<List<String>> lines = new ArrayList<>();
+    lines.add(new ArrayList<>(List.of("ms")));
+    STAGES.forEach(stage -> lines.get(0).add(stage.name().toLowerCase(Locale.ROOT)));
+    lines.get(0).addAll(List.of("ready", "result"));
+    for (Row row : rows) {
       List<String> cells = new ArrayList<>();
-      cells.add(sandbox.spec().kernel().toString());
-      for (Stage stage : STAGES) {
-        cells.add(millis(timeline.duration(stage).orElse(Duration.ZERO)));
-      }
-      cells.add(millis(timeline.total()));
-      ExecResult result = results.get(i).join();
-      cells.add((result.succeeded() ? result.stdout() : result.stderr()).toString().trim());
-      row(cells);
+      cells.add(row.kernel().toString().replaceFirst("@sha256:[0-9a-f]{64}$", ""));
+      STAGES.forEach(
+          stage -> cells.add(millis(row.timeline().duration(stage).orElse(Duration.ZERO))));
+      cells.add(millis(row.timeline().total()));
+      cells.add(row.result());
+      lines.add(cells);
     }
+    int width = lines.stream().mapToInt(line -> line.get(0).length()).max().orElseThrow();
+    return lines.stream().map(line -> format(line, width)).collect(Collectors.joining("\n"));
   }
 
-  private static void row(List<String> cells) {
-    StringBuilder row = new StringBuilder(String.format(Locale.ROOT, "%-16s", cells.get(0)));
+  private static String format(List<String> cells, int width) {
+    StringBuilder line = new StringBuilder(cells.get(0));
+    line.append(" ".repeat(width - line.length()));
     for (String cell : cells.subList(1, cells.size() - 1)) {
-      row.append(String.format(Locale.ROOT, "%10s", cell));
+      line.append(String.format(Locale.ROOT, "%10s", cell));
     }
-    System.out.println(row.append("  ").append(cells.get(cells.size() - 1)));
+    return line.append("  ").append(cells.get(cells.size() - 1)).toString();
   }
 
   private static String millis(Duration duration) {
