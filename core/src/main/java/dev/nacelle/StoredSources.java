@@ -65,7 +65,10 @@ final class StoredSources implements Sources {
             : lock.resolve(spec.kernel(), kernels, spec.timeout(), policy);
     KernelDemands demands =
         new KernelDemands(
-            spec.kernelModules(), spec.sysctls().keySet(), spec.pidsLimit().isPresent());
+            spec.kernelModules(),
+            spec.sysctls().keySet(),
+            spec.pidsLimit().isPresent(),
+            spec.cpus());
     return new BootKernel(
         kernel.vmlinux(),
         kernel.pinnedRef(),

@@ -11,10 +11,12 @@ import java.util.Set;
  *     as good
  * @param sysctls names of the sysctls that will be set, with dots
  * @param processLimit whether the number of its processes is limited to what it says
+ * @param cpus number of processors that it has to run on, at least 1
  */
-public record KernelDemands(List<String> modules, Set<String> sysctls, boolean processLimit) {
-  /** Nothing. */
-  public static final KernelDemands NONE = new KernelDemands(List.of(), Set.of(), false);
+public record KernelDemands(
+    List<String> modules, Set<String> sysctls, boolean processLimit, int cpus) {
+  /** Nothing: one processor. */
+  public static final KernelDemands NONE = new KernelDemands(List.of(), Set.of(), false, 1);
 
   /** Copies the collections. */
   public KernelDemands {

@@ -381,6 +381,8 @@ public final class KernelStore {
    * @throws KernelException when the kernel lacks something that is needed, naming the option
    */
   public Path initramfs(ResolvedKernel kernel, GuestAgentBinary agent, KernelDemands demands) {
+    // Not in the initramfs, so one serves every number of processors.
+    kernel.requireProcessors(demands.cpus());
     List<GuestRequirement> requirements = GuestRequirement.of(demands);
     String inputs =
         Stream.of(

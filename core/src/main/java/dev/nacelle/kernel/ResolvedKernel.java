@@ -118,6 +118,26 @@ public final class ResolvedKernel {
     }
   }
 
+  /** Refuses a kernel whose configuration says that it starts fewer processors. */
+  void requireProcessors(int wanted) {
+    if (wanted == 1 || config().isEmpty()) {
+      return;
+    }
+    String lacks =
+        this + " cannot be used: it cannot run " + wanted + " processors, which are asked for: ";
+    if (!config().get().isBuiltIn("SMP")) {
+      throw new KernelException(
+          lacks + "CONFIG_SMP is not set in it", "Use a kernel built with CONFIG_SMP.", null);
+    }
+    String most = config().get().value("NR_CPUS").orElse("");
+    if (most.matches("[0-9]{1,9}") && Integer.parseInt(most) < wanted) {
+      throw new KernelException(
+          lacks + "it is built for CONFIG_NR_CPUS=" + most,
+          "Ask for fewer, or use a kernel built with CONFIG_NR_CPUS=" + wanted + " or more.",
+          null);
+    }
+  }
+
   String sha256() {
     return sha256;
   }

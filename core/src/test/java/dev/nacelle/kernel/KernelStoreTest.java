@@ -286,13 +286,32 @@ class KernelStoreTest {
     Set<Path> different = new java.util.HashSet<>();
     for (List<String> modules :
         List.of(List.<String>of(), List.of("tun"), List.of("veth"), List.of("tun", "veth"))) {
-      Path path = store.initramfs(kernel, agent("1"), new KernelDemands(modules, Set.of(), false));
+      Path path =
+          store.initramfs(kernel, agent("1"), new KernelDemands(modules, Set.of(), false, 1));
       assertEquals(
-          path, store.initramfs(kernel, agent("1"), new KernelDemands(modules, Set.of(), false)));
+          path,
+          store.initramfs(kernel, agent("1"), new KernelDemands(modules, Set.of(), false, 1)));
       different.add(path);
     }
     assertEquals(4, different.size());
     assertTrue(different.contains(store.initramfs(kernel, agent("1"))));
+  }
+
+  @Test
+  void theInitramfsServesEveryNumberOfProcessorsThatTheKernelRuns() throws IOException {
+    StringBuilder config = new StringBuilder("CONFIG_SMP=y\nCONFIG_NR_CPUS=2\n");
+    GuestRequirement.VIRTIO_MMIO.forEach(
+        requirement -> config.append("CONFIG_" + requirement.option() + "=y\n"));
+    byte[] vmlinux = TestElf.kernel(RELEASE).section(".c", embedded(config.toString())).build();
+    ResolvedKernel kernel = store.resolve(KernelRef.file(file("vmlinux", vmlinux)));
+    Path path = store.initramfs(kernel, agent("1"));
+    assertEquals(
+        path,
+        store.initramfs(kernel, agent("1"), new KernelDemands(List.of(), Set.of(), false, 2)));
+    KernelDemands three = new KernelDemands(List.of(), Set.of(), false, 3);
+    KernelException e =
+        assertThrows(KernelException.class, () -> store.initramfs(kernel, agent("1"), three));
+    assertTrue(e.getMessage().contains("CONFIG_NR_CPUS=2"), e.getMessage());
   }
 
   @Test

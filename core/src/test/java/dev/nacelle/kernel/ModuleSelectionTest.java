@@ -84,7 +84,7 @@ class ModuleSelectionTest {
   }
 
   private static KernelDemands demands(String... modules) {
-    return new KernelDemands(List.of(modules), Set.of(), false);
+    return new KernelDemands(List.of(modules), Set.of(), false, 1);
   }
 
   private static List<GuestModule> demand(ResolvedKernel kernel, String... modules)
@@ -326,6 +326,33 @@ class ModuleSelectionTest {
         "an option that is no module's");
   }
 
+  /** As in guest-agent/kernel/config, of which nothing but the configuration is left. */
+  @ParameterizedTest
+  @CsvSource({
+    "xt_conntrack, NETFILTER_XT_MATCH_CONNTRACK",
+    "xt_LOG, NETFILTER_XT_TARGET_LOG",
+    "xt_TCPMSS, NETFILTER_XT_TARGET_TCPMSS",
+    "xt_mark, NETFILTER_XT_MARK",
+    "xt_tcpudp, NETFILTER_XTABLES",
+    "iptable_mangle, IP_NF_MANGLE",
+    "ip6table_raw, IP6_NF_RAW",
+    "ipt_REJECT, IP_NF_TARGET_REJECT",
+    "nf_conntrack_netlink, NF_CT_NETLINK",
+    "nfnetlink_log, NETFILTER_NETLINK_LOG",
+    "tcp_diag, INET_TCP_DIAG",
+    "ip_tables, IP_NF_IPTABLES",
+    "sch_fq, NET_SCH_FQ",
+    "virtio_rng, HW_RANDOM_VIRTIO",
+  })
+  void theOptionTellsThatAModuleIsBuiltIn(String module, String option) throws IOException {
+    String rest = "CONFIG_A=y\n# CONFIG_NETFILTER_XT_MATCH_MARK is not set\n";
+    config = Optional.of(rest + "CONFIG_" + option + "=y\n");
+    assertEquals(List.of(), demand(bare(), module));
+    config = Optional.of(rest + "# CONFIG_" + option + " is not set\n");
+    String message = refusedDemand(bare(), module);
+    assertTrue(message.contains(": CONFIG_" + option + " is not set in it"), message);
+  }
+
   @Test
   void whatCannotBeToldOfAModuleThatIsAskedForIsRefused() {
     config = Optional.of("CONFIG_A=y\n");
@@ -396,6 +423,12 @@ class ModuleSelectionTest {
   @CsvSource({
     "net.core.somaxconn, NET",
     "net.core.somaxconn, PROC_SYSCTL",
+    "net.core.bpf_jit_enable, BPF_JIT",
+    "net.ipv4.tcp_syncookies, SYN_COOKIES",
+    "kernel.sysrq, MAGIC_SYSRQ",
+    "kernel.kexec_load_disabled, KEXEC_CORE",
+    "kernel.unprivileged_bpf_disabled, BPF_SYSCALL",
+    "vm.unprivileged_userfaultfd, USERFAULTFD",
     "net.ipv4.ip_forward, INET",
     "net.ipv6.conf.all.forwarding, IPV6",
     "fs.mqueue.msg_max, POSIX_MQUEUE",
@@ -404,7 +437,7 @@ class ModuleSelectionTest {
     "net.netfilter.nf_conntrack_max, NF_CONNTRACK",
   })
   void aKernelWithoutTheOptionOfASysctlIsRefused(String sysctl, String option) {
-    KernelDemands demands = new KernelDemands(List.of(), Set.of(sysctl), false);
+    KernelDemands demands = new KernelDemands(List.of(), Set.of(sysctl), false, 1);
     String message = refusalWithout(option, demands);
     assertTrue(
         message.contains(
@@ -414,13 +447,37 @@ class ModuleSelectionTest {
 
   @Test
   void aKernelThatCannotLimitProcessesIsRefusedWhereThatIsAskedFor() throws IOException {
-    KernelDemands demands = new KernelDemands(List.of(), Set.of(), true);
+    KernelDemands demands = new KernelDemands(List.of(), Set.of(), true, 1);
     String message = refusalWithout("CGROUP_PIDS", demands);
     assertTrue(message.contains("it lacks CONFIG_CGROUP_PIDS, needed to limit"), message);
     assertEquals(
         List.of(),
         ModuleSelection.select(
             bare(), GuestRequirement.of(KernelDemands.NONE), KernelDemands.NONE));
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "CONFIG_SMP=y;CONFIG_NR_CPUS=2, CONFIG_NR_CPUS=2",
+    "CONFIG_NR_CPUS=1, CONFIG_SMP is not set in it",
+    "# CONFIG_SMP is not set;CONFIG_NR_CPUS=1, CONFIG_SMP is not set in it",
+  })
+  void aKernelForFewerProcessorsThanAreAskedForIsRefused(String configuration, String expected) {
+    config = Optional.of(configuration.replace(';', '\n'));
+    ResolvedKernel kernel = bare();
+    kernel.requireProcessors(1);
+    String message =
+        assertThrows(KernelException.class, () -> kernel.requireProcessors(3)).getMessage();
+    assertTrue(message.contains("cannot run 3 processors"), message);
+    assertTrue(message.contains(expected), message);
+  }
+
+  @Test
+  void aKernelForAsManyProcessorsOrWithoutAConfigurationIsAccepted() {
+    config = Optional.of("CONFIG_SMP=y\nCONFIG_NR_CPUS=3\n");
+    bare().requireProcessors(3);
+    config = Optional.empty();
+    bare().requireProcessors(3);
   }
 
   @Test
