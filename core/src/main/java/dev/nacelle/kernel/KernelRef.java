@@ -166,16 +166,9 @@ public final class KernelRef {
    * The kernel in an OCI image that is laid out as LinuxKit's kernel images are. A digest of the
    * image's reference is the kernel's pin.
    *
-   * @throws KernelException when that digest is no sha256, or the path of a layout or archive is
-   *     one that would be read otherwise
+   * @throws KernelException when that digest is no sha256
    */
   public static KernelRef image(ImageRef image) {
-    if (!image.equals(parseImage("image:" + image, image.toString()))) {
-      throw bad(
-          "image:" + image,
-          "the end of its path would read as a tag or digest",
-          "Give the layout or archive a path without ':' and '@'.");
-    }
     Optional<Digest> digest = image.digest();
     if (digest.isEmpty()) {
       return new KernelRef(Scheme.IMAGE, image.toString(), null);

@@ -141,17 +141,6 @@ class KernelRefTest {
     assertEquals(other, KernelRef.parse(other.toString()));
   }
 
-  @ParameterizedTest
-  @ValueSource(strings = {"/k@" + DIGEST, "/srv/kernels:6.6"})
-  void anImageWhosePathReadsAsATagOrDigestIsRefused(Path path) {
-    for (ImageRef image :
-        List.of(
-            ImageRef.ociLayout(path), ImageRef.ociArchive(path), ImageRef.dockerArchive(path))) {
-      KernelException e = assertThrows(KernelException.class, () -> KernelRef.image(image));
-      assertTrue(e.getMessage().contains("would read as a tag or digest"), e.getMessage());
-    }
-  }
-
   @Test
   void aPathThatCannotBeIsRefused() {
     KernelException e =
