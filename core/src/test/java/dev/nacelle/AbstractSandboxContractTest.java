@@ -10,6 +10,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.nacelle.image.ImageConfig;
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.image.testing.Tool;
+import dev.nacelle.internal.OpenFiles;
 import dev.nacelle.kernel.TestKernels;
 import dev.nacelle.spi.VmExit;
 import java.io.IOException;
@@ -87,27 +88,18 @@ public abstract class AbstractSandboxContractTest {
    * name, which are KVM's, events and what was deleted, and those of the cache directory.
    */
   private static Map<String, Integer> held() throws IOException {
+    List<String> names = new ArrayList<>();
+    OpenFiles.targets().forEach(file -> names.add(file.toString()));
+    Files.readAllLines(Path.of("/proc/self/maps")).stream()
+        .map(line -> line.split(" +", 6))
+        .filter(words -> words.length > 5)
+        .forEach(words -> names.add("mapped " + words[5]));
     Map<String, Integer> held = new TreeMap<>();
-    try (Stream<Path> descriptors = Files.list(Path.of("/proc/self/fd"));
-        Stream<String> mappings = Files.lines(Path.of("/proc/self/maps"))) {
-      List<String> names = new ArrayList<>();
-      descriptors.forEach(
-          descriptor -> {
-            try {
-              names.add(Files.readSymbolicLink(descriptor).toString());
-            } catch (IOException e) {
-              // it is the one that lists them
-            }
-          });
-      mappings
-          .filter(line -> line.split(" +").length > 5)
-          .forEach(line -> names.add("mapped " + line.split(" +", 6)[5]));
-      for (String name : names) {
-        if (name.contains("anon_inode:")
-            || name.contains("(deleted)")
-            || name.contains(TestKernels.CACHE.toString())) {
-          held.merge(name, 1, Integer::sum);
-        }
+    for (String name : names) {
+      if (name.contains("anon_inode:")
+          || name.contains("(deleted)")
+          || name.contains(TestKernels.CACHE.toString())) {
+        held.merge(name, 1, Integer::sum);
       }
     }
     return held;

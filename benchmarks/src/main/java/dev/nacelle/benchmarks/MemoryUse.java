@@ -75,6 +75,23 @@ public record MemoryUse(Map<String, Long> parts) {
     return new MemoryUse(parts);
   }
 
+  /**
+   * Bytes of guests' RAM that nobody else has: in mappings that are kept out of children and core
+   * dumps, as only guests' are (proc_pid_smaps(5)).
+   */
+  public static long ofGuestsAlone() {
+    long sum = 0;
+    long own = 0;
+    for (String line : lines("/proc/self/smaps")) {
+      if (line.startsWith("Private_Dirty:")) {
+        own = kib(line);
+      } else if (line.startsWith("VmFlags:") && line.contains(" dc ") && line.contains(" dd ")) {
+        sum += own;
+      }
+    }
+    return sum;
+  }
+
   /** Adjacent guests share a mapping: it is theirs when one of them starts inside. */
   private static boolean isGuests(Matcher mapping, List<Range> guests) {
     long start = Long.parseUnsignedLong(mapping.group(1), 16);

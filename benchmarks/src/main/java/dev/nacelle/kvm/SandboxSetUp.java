@@ -49,10 +49,7 @@ final class SandboxSetUp implements HypervisorProvider {
         long called = System.nanoTime();
         CompletableFuture<Sandbox> start = nacelle.startAsync(spec);
         VirtualMachine machine = provider.machines.take();
-        long run;
-        while ((run = machine.statistics().firstRunNanoTime()) == 0) {
-          Thread.yield();
-        }
+        long run = SetUpTimes.firstRun(machine);
         start.cancel(true);
         machine.exit().join();
         if (round >= 0) {

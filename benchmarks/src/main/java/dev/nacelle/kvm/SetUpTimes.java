@@ -9,6 +9,7 @@ import dev.nacelle.kvm.boot.LinuxKernel;
 import dev.nacelle.kvm.boot.Payload;
 import dev.nacelle.kvm.sys.Kvm;
 import dev.nacelle.spi.MemoryPolicy;
+import dev.nacelle.spi.VirtualMachine;
 import java.nio.file.Path;
 import java.util.List;
 
@@ -76,11 +77,7 @@ final class SetUpTimes {
       KvmVirtualMachine machine = hypervisor.create(spec);
       long created = System.nanoTime();
       machine.start();
-      long run;
-      while ((run = machine.statistics().firstRunNanoTime()) == 0) {
-        // Not waiting for the machine's end instead: a kernel would run for long here.
-        Thread.yield();
-      }
+      long run = firstRun(machine);
       long closing = System.nanoTime();
       machine.close();
       long closed = System.nanoTime();
@@ -95,6 +92,15 @@ final class SetUpTimes {
     add(name + ": start to first KVM_RUN", start);
     add(name + ": create to first KVM_RUN", total);
     add(name + ": close", close);
+  }
+
+  /** Waits for the first KVM_RUN, not for the machine's end: a kernel would run for long here. */
+  static long firstRun(VirtualMachine machine) {
+    long run;
+    while ((run = machine.statistics().firstRunNanoTime()) == 0) {
+      Thread.yield();
+    }
+    return run;
   }
 
   private void add(String name, Samples samples) {

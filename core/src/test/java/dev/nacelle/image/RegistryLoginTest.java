@@ -10,7 +10,7 @@ import dev.nacelle.image.testing.FaultProxy;
 import dev.nacelle.image.testing.LayoutMaker;
 import dev.nacelle.image.testing.RegistryServer;
 import dev.nacelle.image.testing.TarMaker;
-import dev.nacelle.image.testing.Tool;
+import dev.nacelle.internal.OtherProcess;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
@@ -322,19 +322,13 @@ class RegistryLoginTest {
     Files.writeString(helper, "#!/bin/sh\nexec sleep 1000\n");
     Files.setPosixFilePermissions(helper, PosixFilePermissions.fromString("rwxr-xr-x"));
 
-    // Another process, whose PATH has the helper.
     String said =
-        Tool.run(
+        OtherProcess.runWithPrograms(
             temp,
-            "env",
-            "PATH=" + temp + ":" + System.getenv("PATH"),
-            Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-            "-cp",
-            System.getProperty("java.class.path"),
-            ImpatientPull.class.getName(),
-            temp.resolve("store").toString(),
-            proxied().toString(),
-            file("{\"credsStore\":\"hangs\"}").toString());
+            ImpatientPull.class,
+            temp.resolve("store"),
+            proxied(),
+            file("{\"credsStore\":\"hangs\"}"));
 
     assertContains(
         said, "credential helper docker-credential-hangs", "within the timeout of the pull");

@@ -8,6 +8,7 @@ import dev.nacelle.image.ext4.Ext4Writer;
 import dev.nacelle.image.tar.TarReader;
 import dev.nacelle.image.testing.LayoutMaker;
 import dev.nacelle.image.testing.MountedImage;
+import dev.nacelle.image.testing.RepeatingStream;
 import dev.nacelle.image.testing.TarMaker;
 import dev.nacelle.internal.OtherProcess;
 import java.io.ByteArrayInputStream;
@@ -17,7 +18,6 @@ import java.io.SequenceInputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
-import java.util.Random;
 import java.util.UUID;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -63,31 +63,6 @@ class SmallHeapTest {
     MountedImage.check(build("oci:" + layout.directory() + ":whole"));
   }
 
-  /** Bytes that do not come again at any distance where a wrong offset could be. */
-  private static final class Noise extends InputStream {
-    private final byte[] period = new byte[(1 << 20) + 1];
-    private int position;
-
-    Noise() {
-      new Random(1).nextBytes(period);
-    }
-
-    @Override
-    public int read() {
-      byte next = period[position];
-      position = (position + 1) % period.length;
-      return Byte.toUnsignedInt(next);
-    }
-
-    @Override
-    public int read(byte[] bytes, int offset, int length) {
-      int count = Math.min(length, period.length - position);
-      System.arraycopy(period, position, bytes, offset, count);
-      position = (position + count) % period.length;
-      return count;
-    }
-  }
-
   /** Makes a filesystem of an archive's one file, which goes on and on. */
   static final class DenseBuilder {
     private DenseBuilder() {}
@@ -100,7 +75,8 @@ class SmallHeapTest {
         LayerApplier applier = new LayerApplier(writer, ImageLimits.DEFAULT);
         TarReader tar =
             new TarReader(
-                new SequenceInputStream(new ByteArrayInputStream(header), new Noise()), 1 << 20);
+                new SequenceInputStream(new ByteArrayInputStream(header), new RepeatingStream()),
+                1 << 20);
         applier.apply(tar.next(), tar.content());
         writer.finish();
       }
@@ -120,7 +96,7 @@ class SmallHeapTest {
     try (MountedImage mounted = MountedImage.mount(image, "ro")) {
       Path file = mounted.root().resolve("noise");
       assertEquals(size, Files.size(file));
-      Noise expected = new Noise();
+      InputStream expected = new RepeatingStream();
       try (InputStream content = Files.newInputStream(file)) {
         long read = 0;
         for (byte[] bytes; (bytes = content.readNBytes(1 << 20)).length > 0; ) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.internal;
 
+import dev.nacelle.image.testing.Tool;
 import java.io.BufferedReader;
 import java.io.File;
 import java.io.IOException;
@@ -32,6 +33,21 @@ public final class OtherProcess implements AutoCloseable {
   /** Likewise, with no more heap than that, as -Xmx has it. */
   public static OtherProcess startWithHeap(String heap, Class<?> main, Object... arguments)
       throws IOException {
+    ProcessBuilder builder = new ProcessBuilder(command(heap, main, arguments));
+    return new OtherProcess(builder.redirectError(ProcessBuilder.Redirect.INHERIT).start());
+  }
+
+  /**
+   * What such a process prints until it ends, with the programs of a directory on its PATH; an
+   * AssertionError where it fails.
+   */
+  public static String runWithPrograms(Path directory, Class<?> main, Object... arguments) {
+    List<String> command = command("256m", main, arguments);
+    command.addAll(0, List.of("env", "PATH=" + directory + ":" + System.getenv("PATH")));
+    return Tool.run(directory, command);
+  }
+
+  private static List<String> command(String heap, Class<?> main, Object... arguments) {
     String classPath =
         Stream.of("java.class.path", "jdk.module.path")
             .map(name -> System.getProperty(name, ""))
@@ -48,8 +64,7 @@ public final class OtherProcess implements AutoCloseable {
             classPath,
             main.getName()));
     Stream.of(arguments).map(Object::toString).forEach(command::add);
-    ProcessBuilder builder = new ProcessBuilder(command);
-    return new OtherProcess(builder.redirectError(ProcessBuilder.Redirect.INHERIT).start());
+    return command;
   }
 
   /** The next line that it prints; null at its end. */

@@ -276,13 +276,18 @@ class KernelStoreTest {
         "init", TestTools.run("sh", "-c", "cpio -it --quiet <'" + first + "' | tail -n 1").strip());
   }
 
-  @Test
-  void theInitramfsIsOneForEachSetOfModulesThatAreAskedFor() throws IOException {
-    StringBuilder config = new StringBuilder("CONFIG_TUN=y\nCONFIG_VETH=y\n");
+  /** A kernel with what every guest needs built in, and more. */
+  private ResolvedKernel usable(String more) throws IOException {
+    StringBuilder config = new StringBuilder(more);
     GuestRequirement.VIRTIO_MMIO.forEach(
         requirement -> config.append("CONFIG_" + requirement.option() + "=y\n"));
     byte[] vmlinux = TestElf.kernel(RELEASE).section(".c", embedded(config.toString())).build();
-    ResolvedKernel kernel = store.resolve(KernelRef.file(file("vmlinux", vmlinux)));
+    return store.resolve(KernelRef.file(file("vmlinux", vmlinux)));
+  }
+
+  @Test
+  void theInitramfsIsOneForEachSetOfModulesThatAreAskedFor() throws IOException {
+    ResolvedKernel kernel = usable("CONFIG_TUN=y\nCONFIG_VETH=y\n");
     Set<Path> different = new java.util.HashSet<>();
     for (List<String> modules :
         List.of(List.<String>of(), List.of("tun"), List.of("veth"), List.of("tun", "veth"))) {
@@ -299,11 +304,7 @@ class KernelStoreTest {
 
   @Test
   void theInitramfsServesEveryNumberOfProcessorsThatTheKernelRuns() throws IOException {
-    StringBuilder config = new StringBuilder("CONFIG_SMP=y\nCONFIG_NR_CPUS=2\n");
-    GuestRequirement.VIRTIO_MMIO.forEach(
-        requirement -> config.append("CONFIG_" + requirement.option() + "=y\n"));
-    byte[] vmlinux = TestElf.kernel(RELEASE).section(".c", embedded(config.toString())).build();
-    ResolvedKernel kernel = store.resolve(KernelRef.file(file("vmlinux", vmlinux)));
+    ResolvedKernel kernel = usable("CONFIG_SMP=y\nCONFIG_NR_CPUS=2\n");
     Path path = store.initramfs(kernel, agent("1"));
     assertEquals(
         path,

@@ -14,9 +14,9 @@ import dev.nacelle.kernel.ResolvedKernel;
 import dev.nacelle.kernel.TestKernels;
 import dev.nacelle.spi.MemoryPolicy;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Timeout;
@@ -27,8 +27,6 @@ import org.junit.jupiter.params.provider.ValueSource;
 @Tag("boot")
 @Timeout(value = 10, unit = TimeUnit.MINUTES)
 class MemoryPolicyBootTest {
-  private static final long MIB = 1 << 20;
-
   @ParameterizedTest
   @ValueSource(strings = {"debian:6.1", "debian:6.12", "nacelle:6.1", "nacelle:6.12"})
   void denseGuestsRunTheKernelsFileAndShareWhatTheyDoNotWriteTo(String ref, @TempDir Path directory)
@@ -48,28 +46,14 @@ class MemoryPolicyBootTest {
       for (Sandbox sandbox : new Sandbox[] {one, two}) {
         assertEquals(kernel.version() + "\n", sandbox.exec("uname", "-r").stdout().text());
       }
-      long mapped = bytesOf(kernel.vmlinux(), "Size");
-      assertTrue(mapped > 2 * 16 * MIB, "mapped: " + mapped);
+      long mapped = MemoryRegion.kib(kernel.vmlinux(), "Size");
+      assertTrue(mapped > 2 * 16 * 1024, "mapped: " + mapped);
       // Dirty on a tmpfs, which has no other place for it.
       long shared =
-          bytesOf(kernel.vmlinux(), "Shared_Clean") + bytesOf(kernel.vmlinux(), "Shared_Dirty");
-      assertTrue(shared > 2 * MIB, "shared: " + shared);
+          MemoryRegion.kib(kernel.vmlinux(), "Shared_Clean")
+              + MemoryRegion.kib(kernel.vmlinux(), "Shared_Dirty");
+      assertTrue(shared > 2 * 1024, "shared: " + shared);
     }
-    assertEquals(0, bytesOf(kernel.vmlinux(), "Size"));
-  }
-
-  /** The sum of a field of this process's mappings of a file (proc_pid_smaps(5)). */
-  private static long bytesOf(Path file, String field) throws IOException {
-    long sum = 0;
-    boolean counts = false;
-    for (String line : Files.readAllLines(Path.of("/proc/self/smaps"))) {
-      String[] words = line.split(" +");
-      if (words[0].contains("-")) {
-        counts = line.endsWith(" " + file);
-      } else if (counts && words[0].equals(field + ":")) {
-        sum += Long.parseLong(words[1]) * 1024;
-      }
-    }
-    return sum;
+    assertEquals(List.of(), MemoryRegion.of(kernel.vmlinux()));
   }
 }

@@ -37,7 +37,6 @@ import java.util.regex.Pattern;
 public final class KernelComparison {
   private static final int MEMORY_MIB = 128;
   private static final int WARM_UPS = 1;
-  private static final String DENSE = " (dense)";
   private static final Pattern KIB = Pattern.compile("(\\w+): +(\\d+) kB");
 
   private final Map<String, Boot.Guest> guests = new LinkedHashMap<>();
@@ -67,7 +66,7 @@ public final class KernelComparison {
       ResolvedKernel kernel = store.resolve(KernelRef.parse(name));
       Path initramfs = store.initramfs(kernel, agent);
       for (MemoryPolicy policy : MemoryPolicy.values()) {
-        String label = policy == MemoryPolicy.SPEED ? name : name + DENSE;
+        String label = policy == MemoryPolicy.SPEED ? name : name + " (dense)";
         guests.put(label, new Boot.Guest(kernel.vmlinux(), initramfs, "", MEMORY_MIB, policy));
         ready.put(label, new Samples());
         counters.put(label, new TreeMap<>());
@@ -140,7 +139,8 @@ public final class KernelComparison {
         new Table("KiB", "vmlinux", "initramfs", "not MemTotal", "not MemAvailable", "Python");
     try (Nacelle nacelle = Nacelle.builder().cacheDirectory(cache).build()) {
       for (Map.Entry<String, Boot.Guest> entry : guests.entrySet()) {
-        if (entry.getKey().endsWith(DENSE)) {
+        Boot.Guest guest = entry.getValue();
+        if (guest.memoryPolicy() != MemoryPolicy.SPEED) {
           continue;
         }
         SandboxSpec spec =
@@ -153,7 +153,6 @@ public final class KernelComparison {
         try (Sandbox sandbox = nacelle.start(spec)) {
           Map<String, Long> memory = meminfo(sandbox.exec("cat", "/proc/meminfo"));
           ExecResult python = sandbox.exec("python3", "-c", "print(6 * 7)");
-          Boot.Guest guest = entry.getValue();
           table.row(
               entry.getKey(),
               Table.kib(Files.size(guest.kernel())),

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.benchmarks.boot;
 
+import dev.nacelle.benchmarks.MemoryUse;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
 import dev.nacelle.spi.VmStatistics;
-import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -58,29 +55,9 @@ final class NacelleBoot implements Boot {
       VmStatistics statistics = machine.statistics();
       Map<String, Long> counters = new TreeMap<>(statistics.exits());
       counters.put("nanos to the first KVM_RUN", statistics.firstRunNanoTime() - called);
-      counters.put("KiB of the host that the guest's memory takes", privateKib());
+      counters.put(
+          "KiB of the host that the guest's memory takes", MemoryUse.ofGuestsAlone() / 1024);
       return new Result(accepted - called, counters);
     }
-  }
-
-  /**
-   * What guests' memory takes that nobody else has, of all mappings that are kept out of children
-   * and core dumps, as only guests' are (proc_pid_smaps(5)).
-   */
-  private static long privateKib() {
-    long sum = 0;
-    long mapping = 0;
-    try {
-      for (String line : Files.readAllLines(Path.of("/proc/self/smaps"))) {
-        if (line.startsWith("Private_Dirty:")) {
-          mapping = Long.parseLong(line.replaceAll("\\D", ""));
-        } else if (line.startsWith("VmFlags:") && line.contains(" dc ") && line.contains(" dd ")) {
-          sum += mapping;
-        }
-      }
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
-    return sum;
   }
 }

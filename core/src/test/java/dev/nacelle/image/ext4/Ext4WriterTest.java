@@ -10,6 +10,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.image.testing.MountedImage;
+import dev.nacelle.image.testing.RepeatingStream;
 import dev.nacelle.image.testing.Tool;
 import dev.nacelle.image.testing.TreeListing;
 import java.io.ByteArrayInputStream;
@@ -656,43 +657,17 @@ class Ext4WriterTest {
         write(
             OPTIONS,
             writer -> {
-              writer.createFile(
-                  writer.root(), name("a"), PLAIN, size, new RepeatingStream(1_000_003));
+              writer.createFile(writer.root(), name("a"), PLAIN, size, new RepeatingStream());
               file(writer, writer.root(), "b", "x");
             });
 
     MountedImage.check(image);
     try (MountedImage mounted = MountedImage.mount(image, "ro");
         InputStream actual = Files.newInputStream(mounted.root().resolve("a"));
-        InputStream expected = new RepeatingStream(1_000_003)) {
+        InputStream expected = new RepeatingStream()) {
       for (int left = size; left > 0; left -= 1 << 20) {
         assertArrayEquals(expected.readNBytes(1 << 20), actual.readNBytes(1 << 20));
       }
-    }
-  }
-
-  /** An endless stream of a period that is no multiple of a block. */
-  private static final class RepeatingStream extends InputStream {
-    private final byte[] period;
-    private int position;
-
-    RepeatingStream(int period) {
-      this.period = new byte[period];
-      new Random(5).nextBytes(this.period);
-    }
-
-    @Override
-    public int read() {
-      byte[] one = new byte[1];
-      return read(one, 0, 1) < 0 ? -1 : one[0] & 0xFF;
-    }
-
-    @Override
-    public int read(byte[] bytes, int offset, int length) {
-      int step = Math.min(length, period.length - position);
-      System.arraycopy(period, position, bytes, offset, step);
-      position = (position + step) % period.length;
-      return step;
     }
   }
 

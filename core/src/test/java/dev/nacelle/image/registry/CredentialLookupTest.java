@@ -9,6 +9,7 @@ import dev.nacelle.image.ImageException;
 import dev.nacelle.image.RegistryCredentials;
 import dev.nacelle.image.RegistryOptions;
 import dev.nacelle.image.testing.Tool;
+import dev.nacelle.internal.OtherProcess;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -252,18 +253,9 @@ class CredentialLookupTest {
     assertEquals("entry", otherProcess("none.example"));
   }
 
-  /** Another process, whose PATH has the helpers. */
   private String otherProcess(String registry) {
-    return Tool.run(
-            temp,
-            "env",
-            "PATH=" + temp + ":" + System.getenv("PATH"),
-            Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-            "-cp",
-            System.getProperty("java.class.path"),
-            LookupProcess.class.getName(),
-            temp.resolve("docker/config.json").toString(),
-            registry)
+    return OtherProcess.runWithPrograms(
+            temp, LookupProcess.class, temp.resolve("docker/config.json"), registry)
         .strip();
   }
 

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
+import dev.nacelle.internal.OpenFiles;
 import dev.nacelle.kvm.device.FakeDeviceResources;
 import dev.nacelle.kvm.device.GuestFault;
 import dev.nacelle.kvm.device.virtio.DriverQueue.Segment;
@@ -20,8 +21,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
-import java.util.stream.Stream;
-import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -320,17 +319,6 @@ class BlockDeviceTest {
 
   private long openImages() throws IOException {
     Path real = image.toRealPath();
-    try (Stream<Path> descriptors = Files.list(Path.of("/proc/self/fd"))) {
-      return descriptors.filter(descriptor -> real.equals(target(descriptor))).count();
-    }
-  }
-
-  private static @Nullable Path target(Path descriptor) {
-    try {
-      return Files.readSymbolicLink(descriptor);
-    } catch (IOException e) {
-      // Closed in the meantime, as the one of the listing itself.
-      return null;
-    }
+    return OpenFiles.targets().stream().filter(real::equals).count();
   }
 }
