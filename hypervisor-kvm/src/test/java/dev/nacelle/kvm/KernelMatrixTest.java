@@ -39,10 +39,10 @@ import org.junit.jupiter.api.io.TempDir;
 @Tag("boot")
 @Timeout(900)
 class KernelMatrixTest {
-  /** Each with the output that is expected of it; KERNEL stands for the release. */
+  /** Each with the output that is expected of it; KERNEL stands for the release and the build. */
   private static final Map<String, String> CHECKS =
       Map.of(
-          "uname -r", "KERNEL\n",
+          "uname -rv", "KERNEL\n",
           "cat", "to the standard input\n",
           "id -un; id -gn; pwd", "app\napps\n/srv\n",
           "echo written >/tmp/file && cat /tmp/file", "written\n",
@@ -52,7 +52,7 @@ class KernelMatrixTest {
               "a6265344b0b9151a24576532f21074d46f3339d75c40532f65fd0bd79f0d2cd0  /etc/passwd\n");
 
   /** What a reference stands for. Of two kernels of one release, only pins tell them apart. */
-  private record Expected(KernelRef pinned, String release) {}
+  private record Expected(KernelRef pinned, ResolvedKernel kernel) {}
 
   @Test
   void everyKernelRunsTheSameImageAtTheSameTime(@TempDir Path directory) throws Exception {
@@ -63,11 +63,11 @@ class KernelMatrixTest {
       Map<String, Expected> kernels = new LinkedHashMap<>();
       for (String kernel : List.of("debian:6.1", "debian:6.12", "nacelle:6.1", "nacelle:6.12")) {
         ResolvedKernel resolved = TestKernels.store().resolve(KernelRef.parse(kernel));
-        kernels.put(kernel, new Expected(resolved.pinnedRef(), resolved.version()));
+        kernels.put(kernel, new Expected(resolved.pinnedRef(), resolved));
       }
       String image61 = "image:" + registry.host() + "/linuxkit/kernel:6.1";
       KernelRef pinned = KernelRef.parse(image61).withDigest(manifestOf(layout));
-      kernels.put(image61, new Expected(pinned, inImage.version()));
+      kernels.put(image61, new Expected(pinned, inImage));
       ImageRef image = TestImages.busybox(directory.resolve("image"));
       try (Nacelle nacelle =
           Nacelle.builder()
@@ -82,14 +82,14 @@ class KernelMatrixTest {
         List<Runnable> comparisons = new ArrayList<>();
         for (Sandbox sandbox : sandboxes) {
           Expected kernel = kernels.get(sandbox.spec().kernel().toString());
-          String release = kernel.release();
+          String release = kernel.kernel().version();
           assertEquals(kernel.pinned(), sandbox.info().kernel());
           assertTrue(sandbox.info().runsBootedKernel());
           assertEquals(release, sandbox.info().kernelRelease());
           CHECKS.forEach(
               (script, output) -> {
                 CompletableFuture<ExecResult> result = sandbox.execAsync(process(script));
-                String expected = output.replace("KERNEL", release);
+                String expected = output.replace("KERNEL", release + " " + kernel.kernel().build());
                 comparisons.add(
                     () ->
                         assertEquals(

@@ -23,9 +23,9 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /**
@@ -57,30 +57,22 @@ class LinuxBootTest {
   }
 
   @ParameterizedTest
-  @CsvSource({
-    "debian:6.1, 1",
-    "debian:6.1, 2",
-    "debian:6.12, 1",
-    "debian:6.12, 2",
-    "nacelle:6.1, 2",
-    "nacelle:6.12, 2"
-  })
-  void findsItsDevicesAndBringsUpEveryProcessor(String kernel, int cpus) throws Exception {
-    VirtualMachine machine = create(kernel, 256 * MIB, cpus, "ignore_loglevel");
+  @ValueSource(strings = {"debian:6.1", "debian:6.12", "nacelle:6.1", "nacelle:6.12"})
+  void findsItsDevicesAndBringsUpEveryProcessor(String kernel) throws Exception {
+    VirtualMachine machine = create(kernel, 256 * MIB, 2, "ignore_loglevel");
     machine.start();
     assertEquals(new VmExit(Reason.RESET, "the guest reset the machine"), machine.exit().get());
     String console = machine.console().tail();
-    assertTrue(console.contains("smp: Brought up 1 node, " + cpus + " CPU"), console);
+    assertTrue(console.contains("smp: Brought up 1 node, 2 CPUs"), console);
     assertTrue(console.contains("ACPI: Interpreter enabled"), console);
     assertTrue(console.contains("ttyS0 at I/O 0x3f8"), console);
     assertTrue(console.contains("Switched to clocksource kvm-clock"), console);
   }
 
   /** Linux is a PVH image as well: one that was not made here. */
-  @ParameterizedTest
-  @ValueSource(strings = {"6.1", "6.12"})
-  void bootsAsABareImage(String series) throws Exception {
-    ResolvedKernel kernel = TestKernels.store().resolve(KernelRef.debian(series));
+  @Test
+  void bootsAsABareImage() throws Exception {
+    ResolvedKernel kernel = TestKernels.debian61();
     VirtualMachine machine =
         hypervisor.create(
             new VmSpec(
@@ -101,8 +93,15 @@ class LinuxBootTest {
 
   @ParameterizedTest
   @ValueSource(strings = {"debian:6.1", "debian:6.12", "nacelle:6.1", "nacelle:6.12"})
-  void tellsItsPanicAndLooksForNothingInVain(String kernel) throws Exception {
-    VirtualMachine machine = create(kernel, 128 * MIB, 1, "");
+  void bootsWithTheLeastMemoryThatIsAcceptedAndLooksForNothingInVain(String kernel)
+      throws Exception {
+    HypervisorException e =
+        assertThrows(HypervisorException.class, () -> create(kernel, 32 * MIB, 1, ""));
+    String remedy = e.remedy();
+    assertNotNull(remedy);
+    Matcher least = Pattern.compile("at least (\\d+) MiB").matcher(remedy);
+    assertTrue(least.find(), remedy);
+    VirtualMachine machine = create(kernel, Long.parseLong(least.group(1)) * MIB, 1, "");
     machine.start();
     assertEquals(Reason.RESET, machine.exit().get().reason());
     String console = machine.console().tail();
@@ -119,26 +118,9 @@ class LinuxBootTest {
             });
   }
 
-  @ParameterizedTest
-  @ValueSource(strings = {"debian:6.1", "debian:6.12", "nacelle:6.1", "nacelle:6.12"})
-  void bootsWithTheLeastMemoryThatIsAccepted(String kernel) throws Exception {
-    HypervisorException e =
-        assertThrows(HypervisorException.class, () -> create(kernel, 32 * MIB, 1, ""));
-    String remedy = e.remedy();
-    assertNotNull(remedy);
-    Matcher least = Pattern.compile("at least (\\d+) MiB").matcher(remedy);
-    assertTrue(least.find(), remedy);
-    VirtualMachine machine = create(kernel, Long.parseLong(least.group(1)) * MIB, 1, "");
-    machine.start();
-    assertEquals(Reason.RESET, machine.exit().get().reason());
-    String console = machine.console().tail();
-    assertTrue(console.contains("not syncing: VFS: Unable to mount root"), console);
-  }
-
-  @ParameterizedTest
-  @ValueSource(strings = {"debian:6.1", "debian:6.12"})
-  void canBeClosedWhileItBoots(String kernel) throws Exception {
-    VirtualMachine machine = create(kernel, 128 * MIB, 2, "ignore_loglevel");
+  @Test
+  void canBeClosedWhileItBoots() throws Exception {
+    VirtualMachine machine = create("debian:6.12", 128 * MIB, 2, "ignore_loglevel");
     CompletableFuture<Void> booting = new CompletableFuture<>();
     machine.console().stream(bytes -> booting.complete(null));
     machine.start();

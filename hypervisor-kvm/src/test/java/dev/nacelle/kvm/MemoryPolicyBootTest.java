@@ -28,7 +28,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 @Timeout(value = 10, unit = TimeUnit.MINUTES)
 class MemoryPolicyBootTest {
   @ParameterizedTest
-  @ValueSource(strings = {"debian:6.1", "debian:6.12", "nacelle:6.1", "nacelle:6.12"})
+  @ValueSource(strings = {"debian:6.1", "nacelle:6.12"})
   void denseGuestsRunTheKernelsFileAndShareWhatTheyDoNotWriteTo(String ref, @TempDir Path directory)
       throws IOException {
     ResolvedKernel kernel = TestKernels.store().resolve(KernelRef.parse(ref));

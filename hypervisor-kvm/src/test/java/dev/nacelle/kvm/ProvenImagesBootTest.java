@@ -57,7 +57,8 @@ class ProvenImagesBootTest {
 
   @ParameterizedTest
   @EnumSource
-  void runsAProgramThatSeesItsTree(ProvenImage image) throws IOException {
+  void runsAProgramThatSeesItsTreeAndDoesWhatItsConfigurationSays(ProvenImage image)
+      throws IOException {
     try (Sandbox sandbox = start(image)) {
       ExecResult result =
           sandbox.exec(ProcessSpec.builder(image.program().toArray(String[]::new)).build());
@@ -66,17 +67,12 @@ class ProvenImagesBootTest {
       assertEquals(
           Files.readString(image.listing(), ISO_8859_1),
           new String(result.stdout().bytes(), ISO_8859_1));
-    }
-  }
-
-  @ParameterizedTest
-  @EnumSource(names = {"BUILDAH_LAYERS", "UMOCI_LAYERS"})
-  void doesWhatItsConfigurationSays(ProvenImage image) throws IOException {
-    try (Sandbox sandbox = start(image)) {
-      assertEquals(9, sandbox.exec(ProcessSpec.entrypoint().build()).exitCode());
-      assertEquals(
-          image == ProvenImage.BUILDAH_LAYERS ? "/opaque\n" : "/empty\n",
-          sandbox.exec(ProcessSpec.entrypoint("pwd").build()).stdout().text());
+      if (image == ProvenImage.BUILDAH_LAYERS || image == ProvenImage.UMOCI_LAYERS) {
+        assertEquals(9, sandbox.exec(ProcessSpec.entrypoint().build()).exitCode());
+        assertEquals(
+            image == ProvenImage.BUILDAH_LAYERS ? "/opaque\n" : "/empty\n",
+            sandbox.exec(ProcessSpec.entrypoint("pwd").build()).stdout().text());
+      }
     }
   }
 }

@@ -7,6 +7,6 @@ import org.junit.jupiter.api.Tag;
 @Tag("boot")
 class SandboxOnDebian61Test extends AbstractSandboxContractTest {
   SandboxOnDebian61Test() {
-    super("debian:6.1", 1);
+    super("debian:6.1", 2);
   }
 }

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.nacelle.image.ImageRef;
+import dev.nacelle.internal.OpenFiles;
+import dev.nacelle.kernel.TestKernels;
+import dev.nacelle.spi.VmExit;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.TreeMap;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.api.TestInstance.Lifecycle;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
+/**
+ * What a user may rely on of a sandbox where the kernel has a part in it: real images, booted for
+ * real. Each hypervisor's tests extend it for each kernel; what is the host's or the agent's doing,
+ * whatever the kernel, is in {@link AbstractSandboxContractTest}.
+ *
+ * <p>All tests share two sandboxes, because a boot is slow where the processor is emulated. A test
+ * may fill them, kill in them and write to them, as long as it leaves room for the others; only
+ * what a sandbox does not outlive starts one of its own.
+ */
+@TestInstance(Lifecycle.PER_CLASS)
+@Timeout(900)
+public abstract class AbstractKernelContractTest {
+  private final String kernel;
+  private final int cpus;
+
+  private ImageRef image;
+  private Map<String, Integer> held;
+
+  Nacelle nacelle;
+
+  /** As the image says, on a writable space of 16 MiB. */
+  Sandbox sandbox;
+
+  /**
+   * With one processor, a disk of 256 MiB, room for 32 processes, and everything else than the
+   * image says.
+   */
+  Sandbox other;
+
+  /**
+   * @param kernel as {@link dev.nacelle.kernel.KernelRef#parse} takes it
+   */
+  protected AbstractKernelContractTest(String kernel, int cpus) {
+    this.kernel = kernel;
+    this.cpus = cpus;
+  }
+
+  @BeforeAll
+  void start(@TempDir Path directory) throws IOException {
+    image = TestImages.busybox(directory.resolve("image"));
+    nacelle = Nacelle.builder().cacheDirectory(TestKernels.CACHE).build();
+    sandbox =
+        nacelle.start(
+            spec().hostname("box").cpus(cpus).writableSpace(DataSize.mebibytes(16)).build());
+    other =
+        nacelle.start(
+            spec()
+                .disk(DataSize.mebibytes(256))
+                .pidsLimit(32)
+                .environment("COLOUR", "green")
+                .user("0:29")
+                .workingDirectory("/made")
+                .entrypoint("sh", "-c")
+                .command(
+                    "trap 'echo stopped; exit 9' QUIT; echo $COLOUR $(pwd) $(id -u) $(id -g);"
+                        + " while :; do sleep 0.1; done")
+                .stopSignal(Signal.QUIT)
+                .build());
+    held = held();
+  }
+
+  /** Whatever a test starts, or fails to start, is gone after it: all but what all share. */
+  @AfterEach
+  void nothingIsLeft() throws Exception {
+    // What is cancelled or killed may still be on its way out.
+    for (long end = System.nanoTime() + 60_000_000_000L; System.nanoTime() < end; ) {
+      if (held().equals(held)) {
+        return;
+      }
+      Thread.sleep(10);
+    }
+    assertEquals(held, held());
+  }
+
+  /**
+   * How many open files and mappings this process has of what machines are made of: files without a
+   * name, which are KVM's, events and what was deleted, and those of the cache directory.
+   */
+  private static Map<String, Integer> held() throws IOException {
+    List<String> names = new ArrayList<>();
+    OpenFiles.targets().forEach(file -> names.add(file.toString()));
+    Files.readAllLines(Path.of("/proc/self/maps")).stream()
+        .map(line -> line.split(" +", 6))
+        .filter(words -> words.length > 5)
+        .forEach(words -> names.add("mapped " + words[5]));
+    Map<String, Integer> held = new TreeMap<>();
+    for (String name : names) {
+      if (name.contains("anon_inode:")
+          || name.contains("(deleted)")
+          || name.contains(TestKernels.CACHE.toString())) {
+        held.merge(name, 1, Integer::sum);
+      }
+    }
+    return held;
+  }
+
+  @AfterAll
+  void closingHasTheGuestsPowerOffAndLeavesNoThread() throws InterruptedException {
+    sandbox.close();
+    other.close();
+    assertEquals(VmExit.Reason.POWER_OFF, sandbox.onExit().join().reason());
+    assertEquals(VmExit.Reason.POWER_OFF, other.onExit().join().reason());
+    nacelle.close();
+    for (Thread thread : Thread.getAllStackTraces().keySet()) {
+      if (thread.getName().startsWith("nacelle-")) {
+        // An executor counts its threads as ended a moment before they are.
+        thread.join(60_000);
+        assertFalse(thread.isAlive(), thread.getName());
+      }
+    }
+  }
+
+  SandboxSpec.Builder spec() {
+    return SandboxSpec.builder()
+        .image(image)
+        .kernel(kernel)
+        .memory(DataSize.mebibytes(192))
+        .timeout(Duration.ofMinutes(10));
+  }
+
+  String output(String... command) {
+    ExecResult result = sandbox.exec(command);
+    assertEquals("", result.stderr().text());
+    assertEquals(0, result.exitCode(), result::toString);
+    return result.stdout().text();
+  }
+
+  @Test
+  void runsTheKernelThatWasAskedFor() {
+    String release = output("uname", "-r").strip();
+    assertTrue(release.startsWith(kernel.substring(kernel.indexOf(':') + 1) + "."), release);
+    assertEquals(release, sandbox.info().kernelRelease());
+    assertEquals(release, sandbox.info().bootedRelease());
+    assertEquals(sandbox.info().bootedVersion() + "\n", output("uname", "-v"));
+    assertTrue(sandbox.info().runsBootedKernel());
+  }
+
+  @Test
+  void seesAsManyCpusAsWereAskedFor() {
+    assertEquals(cpus, Integer.parseInt(output("nproc").strip()));
+  }
+
+  @Test
+  void rootIsWritableAndTheImageStaysAsItWas() {
+    String write = "echo changed > /etc/not-executable && cat /etc/not-executable";
+    assertEquals("changed\n", other.exec("sh", "-c", write).stdout().text());
+    assertEquals("#!/bin/sh\n", output("cat", "/etc/not-executable"));
+  }
+
+  /** Writes until there is no more room, and then goes on. */
+  private static void fillAndGoOn(Sandbox sandbox, long atLeast) {
+    ProcessSpec fill =
+        ProcessSpec.builder("dd", "if=/dev/zero", "of=/tmp/fill", "bs=65536").user("0").build();
+    ExecResult full = sandbox.exec(fill);
+    assertEquals(1, full.exitCode(), full::toString);
+    String message = full.stderr().text();
+    assertTrue(message.contains("No space left on device"), message);
+    String size = sandbox.exec("sh", "-c", "wc -c < /tmp/fill").stdout().text().strip();
+    assertTrue(Long.parseLong(size) >= atLeast, size);
+    String rest = "busybox rm /tmp/fill && echo more > /tmp/more && cat /tmp/more";
+    assertEquals(
+        "more\n",
+        sandbox.exec(ProcessSpec.builder("sh", "-c", rest).user("0").build()).stdout().text());
+  }
+
+  @Test
+  void fullWritableSpaceIsEnospcInTheGuestAndNothingElse() {
+    fillAndGoOn(sandbox, 15 << 20);
+    assertEquals("still\n", other.exec("echo", "still").stdout().text());
+  }
+
+  @Test
+  void fullDiskIsEnospcInTheGuestAndNothingElse() throws IOException {
+    // More than the machine has memory.
+    fillAndGoOn(other, 200 << 20);
+    ProcessSpec reader =
+        ProcessSpec.of("sh", "-c", "seq 100000 > /srv/n; busybox sync; sha256sum < /srv/n");
+    assertEquals(
+        sandbox.exec("sh", "-c", "seq 100000 | sha256sum").stdout(), other.exec(reader).stdout());
+    assertEquals("still\n", output("echo", "still"));
+    assertEquals(List.of(), scratchFiles());
+  }
+
+  /** Disks that have a name. */
+  private static List<Path> scratchFiles() throws IOException {
+    Path directory = TestKernels.CACHE.resolve("scratch");
+    try (Stream<Path> named = Files.list(directory)) {
+      return named.filter(file -> file.toString().contains("scratch-")).toList();
+    }
+  }
+
+  @Test
+  void outOfMemoryEndsWhoTookItAndIsTold() {
+    ExecResult result = other.exec("busybox", "tail", "/dev/zero");
+    assertEquals(Signal.KILL, result.status().signal().orElseThrow());
+    assertTrue(result.status().oomKilled());
+    ExecResult next = other.exec("echo", "alive");
+    assertEquals("alive\n", next.stdout().text());
+    assertFalse(next.status().oomKilled());
+  }
+
+  @Test
+  void processesHaveALimitAndTheirEndMakesRoom() {
+    String script =
+        "(for i in $(seq 64); do sleep 86404 & done) 2>&1; busybox killall sleep;"
+            + " while busybox pidof sleep > /dev/null; do :; done";
+    String output = other.exec("sh", "-c", script).stdout().text();
+    assertTrue(output.contains("can't fork: Resource temporarily unavailable"), output);
+    assertEquals("room\n", other.exec("sh", "-c", "echo room | cat").stdout().text());
+  }
+
+  @Test
+  void timeoutKillsInTheGuest() {
+    ExecResult result =
+        sandbox.exec(ProcessSpec.builder("sleep", "86401").timeout(Duration.ofMillis(500)).build());
+    assertTrue(result.status().timedOut());
+    assertFalse(output("ps").contains("86401"));
+  }
+
+  @Test
+  void terminalHasItsSizeAndIsResized() throws IOException {
+    ProcessSpec spec =
+        ProcessSpec.builder("sh", "-c", "stty size; read line; stty size")
+            .terminal(new TerminalSize(30, 100))
+            .build();
+    try (GuestProcess shell = sandbox.start(spec)) {
+      assertEquals("30 100\r\n", new String(shell.stdout().readNBytes(8), StandardCharsets.UTF_8));
+      shell.resize(new TerminalSize(40, 120));
+      shell.stdin().write('\n');
+      shell.stdin().flush();
+      String rest = new String(shell.stdout().readAllBytes(), StandardCharsets.UTF_8);
+      assertTrue(rest.endsWith("40 120\r\n"), rest);
+    }
+  }
+
+  @Test
+  void stdinVeryLarge() throws Exception {
+    byte[] content = new byte[4 << 20];
+    new Random(1).nextBytes(content);
+    ExecResult result = sandbox.exec(ProcessSpec.builder("sha256sum").stdin(content).build());
+    String expected =
+        HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(content));
+    assertEquals(expected + "  -\n", result.stdout().text());
+  }
+
+  @Test
+  void outputVeryLarge() {
+    byte[] expected = new byte[10 << 20];
+    ExecResult result = sandbox.exec("head", "-c", "" + expected.length, "/dev/zero");
+    assertArrayEquals(expected, result.stdout().bytes());
+    assertFalse(result.stdout().truncated());
+  }
+
+  @Test
+  void workloadCannotMountOrSeeTheHostOfItsProcesses() {
+    ExecResult mount =
+        sandbox.exec(ProcessSpec.builder("mount", "-t", "tmpfs", "none", "/srv").user("0").build());
+    assertTrue(mount.exitCode() != 0);
+    assertFalse(output("ps").contains("kthreadd"));
+  }
+
+  @Test
+  void guestThatPanicsIsToldWithItsConsole() {
+    // More arguments for init than the kernel has room for (MAX_INIT_ARGS of init/main.c).
+    SandboxSpec spec = spec().kernelParameters("argument ".repeat(100)).build();
+    BootException e = assertThrows(BootException.class, () -> nacelle.start(spec));
+    assertTrue(e.console().contains("Kernel panic"), e::getMessage);
+    assertTrue(e.getMessage().contains("Kernel panic"), e::getMessage);
+  }
+
+  @Test
+  void guestWithTooLittleMemoryIsRefusedOrToldToNeedMore() {
+    SandboxSpec spec = spec().memory(SandboxSpec.MINIMUM_MEMORY).build();
+    NacelleException e = assertThrows(NacelleException.class, () -> nacelle.start(spec));
+    assertTrue(e.getMessage().contains("memory"), e::getMessage);
+  }
+}
