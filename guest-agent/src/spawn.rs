@@ -33,8 +33,8 @@ use crate::{exec, init, root, sysctl};
 /// Where commands are looked up when the environment has no PATH: Docker's default.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// More than any passwd(5) that people write, and little enough to read for each process.
-const MAX_USERS_BYTES: u64 = 4 << 20;
+/// More than any passwd(5) that people write, and little enough to read for each process: ten thousand users.
+const MAX_USERS_BYTES: u64 = 1 << 20;
 
 /// A process to start; checked by the service.
 #[derive(Debug)]
@@ -221,8 +221,7 @@ impl World {
     }
 
     fn identify(&self, user: &str) -> Result<Identity, LaunchError> {
-        let read = |name| read_users(name).map_err(|error| LaunchError::UnknownUser(error.to_string()));
-        user::resolve(user, &read("passwd")?, &read("group")?)
+        user::resolve(user, |name| read_users(name).map_err(|error| error.to_string()))
             .map_err(|unknown| LaunchError::UnknownUser(unknown.to_string()))
     }
 

@@ -5,8 +5,8 @@
 
 use std::fmt;
 
-/// Docker's bound: larger numbers do not survive conversions to a signed 32-bit number in common programs.
-const MAX_ID: u32 = i32::MAX as u32;
+/// The largest uid_t and gid_t: one more is (uid_t) -1, which means "unchanged" to setresuid(2).
+const MAX_ID: u32 = u32::MAX - 1;
 
 /// NGROUPS_MAX of linux/limits.h.
 const MAX_GROUPS: usize = 65536;
@@ -16,7 +16,9 @@ const MAX_GROUPS: usize = 65536;
 pub(crate) struct Identity {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
-    /// Supplementary groups: those whose members name the user, unless a group was given.
+    /// Supplementary groups: `gid`, and those whose members name the user, unless a group was given. `gid` is one of them
+    /// so that a process which changes its group, as by a set-group-ID file, stays a member of its own: a file closed to
+    /// that group would open to it otherwise (CVE-2022-36109).
     pub(crate) groups: Vec<u32>,
     pub(crate) home: Vec<u8>,
 }
@@ -26,6 +28,8 @@ pub(crate) struct Identity {
 pub(crate) enum Unknown {
     User(String),
     Group(String),
+    /// The file that would say who that is cannot be read.
+    Unreadable(String, String),
 }
 
 impl fmt::Display for Unknown {
@@ -33,16 +37,28 @@ impl fmt::Display for Unknown {
         match self {
             Self::User(name) => write!(f, "no user '{name}' in the image's /etc/passwd"),
             Self::Group(name) => write!(f, "no group '{name}' in the image's /etc/group"),
+            Self::Unreadable(name, why) => write!(f, "'{name}' is a name, not a number, and {why}"),
         }
     }
 }
 
-/// Resolves "", "user", "uid", "user:group", "uid:gid", "uid:group" or "user:gid". A number need not be in the files.
-pub(crate) fn resolve(specification: &str, passwd: &[u8], group: &[u8]) -> Result<Identity, Unknown> {
+/// Resolves "", "user", "uid", "user:group", "uid:gid", "uid:group" or "user:gid". A number need not be in the files, nor
+/// need they be readable for it: what the workload makes of them keeps nobody out who is named by number.
+///
+/// `read` gives the content of a file below /etc, empty when there is none, or says why it cannot.
+pub(crate) fn resolve(
+    specification: &str,
+    read: impl Fn(&'static str) -> Result<Vec<u8>, String>,
+) -> Result<Identity, Unknown> {
+    let file = |name, who: &str, number: Option<u32>| match read(name) {
+        Err(why) if number.is_none() => Err(Unknown::Unreadable(who.into(), why)),
+        content => Ok(content.unwrap_or_default()),
+    };
     let (user, group_name) = specification.split_once(':').unwrap_or((specification, ""));
     let user = if user.is_empty() { "0" } else { user };
     let user_id = id(user.as_bytes());
-    let entry = users(passwd).find(|entry| entry.name == user.as_bytes() || Some(entry.uid) == user_id);
+    let passwd = file("passwd", user, user_id)?;
+    let entry = users(&passwd).find(|entry| entry.name == user.as_bytes() || Some(entry.uid) == user_id);
     let mut identity = match (&entry, user_id) {
         (Some(entry), _) => Identity { uid: entry.uid, gid: entry.gid, groups: Vec::new(), home: entry.home.into() },
         (None, Some(uid)) => Identity { uid, gid: 0, groups: Vec::new(), home: Vec::new() },
@@ -52,15 +68,19 @@ pub(crate) fn resolve(specification: &str, passwd: &[u8], group: &[u8]) -> Resul
         identity.home = b"/".into();
     }
     if !group_name.is_empty() {
-        let named = groups(group).find(|entry| entry.name == group_name.as_bytes()).map(|entry| entry.gid);
-        let gid = named.or_else(|| id(group_name.as_bytes()));
-        identity.gid = gid.ok_or_else(|| Unknown::Group(group_name.into()))?;
-    } else if let Some(user) = entry {
-        identity.groups = groups(group)
-            .filter(|group| group.members.split(|&byte| byte == b',').any(|member| member == user.name))
-            .map(|group| group.gid)
-            .take(MAX_GROUPS)
-            .collect();
+        let group_id = id(group_name.as_bytes());
+        let group = file("group", group_name, group_id)?;
+        let named = groups(&group).find(|entry| entry.name == group_name.as_bytes()).map(|entry| entry.gid);
+        identity.gid = named.or(group_id).ok_or_else(|| Unknown::Group(group_name.into()))?;
+    }
+    identity.groups.push(identity.gid);
+    if let (Some(entry), true) = (entry, group_name.is_empty()) {
+        let group = file("group", user, user_id)?;
+        let others = groups(&group)
+            .filter(|group| group.gid != identity.gid)
+            .filter(|group| group.members.split(|&byte| byte == b',').any(|member| member == entry.name))
+            .map(|group| group.gid);
+        identity.groups.extend(others.take(MAX_GROUPS - 1));
     }
     Ok(identity)
 }
@@ -136,18 +156,22 @@ mod tests {
     }
 
     fn resolved(specification: &str) -> Result<Identity, Unknown> {
-        resolve(specification, PASSWD, GROUP)
+        resolved_in(specification, PASSWD, GROUP)
+    }
+
+    fn resolved_in(specification: &str, passwd: &[u8], group: &[u8]) -> Result<Identity, Unknown> {
+        resolve(specification, |name| Ok(if name == "passwd" { passwd } else { group }.into()))
     }
 
     #[test]
     fn nothing_is_root() {
-        assert_eq!(resolved(""), identity(0, 0, &[10], "/root"));
-        assert_eq!(resolve("", b"", b""), identity(0, 0, &[], "/"));
+        assert_eq!(resolved(""), identity(0, 0, &[0, 10], "/root"));
+        assert_eq!(resolved_in("", b"", b""), identity(0, 0, &[0], "/"));
     }
 
     #[test]
     fn a_name_brings_its_groups_and_its_home() {
-        assert_eq!(resolved("app"), identity(1000, 1001, &[10, 29], "/home/app"));
+        assert_eq!(resolved("app"), identity(1000, 1001, &[1001, 10, 29], "/home/app"));
     }
 
     #[test]
@@ -157,32 +181,32 @@ mod tests {
 
     #[test]
     fn a_number_that_is_unknown_has_the_root_group() {
-        assert_eq!(resolved("4242"), identity(4242, 0, &[], "/"));
+        assert_eq!(resolved("4242"), identity(4242, 0, &[0], "/"));
     }
 
     #[test]
     fn a_given_group_replaces_all_groups() {
-        assert_eq!(resolved("app:audio"), identity(1000, 29, &[], "/home/app"));
-        assert_eq!(resolved("app:55"), identity(1000, 55, &[], "/home/app"));
-        assert_eq!(resolved("1000:wheel"), identity(1000, 10, &[], "/home/app"));
-        assert_eq!(resolved("4242:4343"), identity(4242, 4343, &[], "/"));
+        assert_eq!(resolved("app:audio"), identity(1000, 29, &[29], "/home/app"));
+        assert_eq!(resolved("app:55"), identity(1000, 55, &[55], "/home/app"));
+        assert_eq!(resolved("1000:wheel"), identity(1000, 10, &[10], "/home/app"));
+        assert_eq!(resolved("4242:4343"), identity(4242, 4343, &[4343], "/"));
     }
 
     #[test]
     fn an_empty_half_is_the_default() {
-        assert_eq!(resolved(":wheel"), identity(0, 10, &[], "/root"));
+        assert_eq!(resolved(":wheel"), identity(0, 10, &[10], "/root"));
         assert_eq!(resolved("app:"), resolved("app"));
     }
 
     #[test]
     fn a_name_of_digits_is_a_name_before_it_is_a_number() {
-        assert_eq!(resolved("7"), identity(70, 70, &[], "/seven"));
-        assert_eq!(resolved("app:12"), identity(1000, 120, &[], "/home/app"));
+        assert_eq!(resolved("7"), identity(70, 70, &[70], "/seven"));
+        assert_eq!(resolved("app:12"), identity(1000, 120, &[120], "/home/app"));
     }
 
     #[test]
     fn a_user_without_a_home_has_the_root_directory() {
-        assert_eq!(resolved("homeless"), identity(1002, 1002, &[], "/"));
+        assert_eq!(resolved("homeless"), identity(1002, 1002, &[1002], "/"));
     }
 
     #[test]
@@ -195,18 +219,40 @@ mod tests {
 
     #[test]
     fn numbers_have_a_bound_and_no_sign() {
-        assert_eq!(resolved("2147483647").map(|identity| identity.uid), Ok(i32::MAX as u32));
-        for specification in ["2147483648", "4294967295", "99999999999999999999", "-1", "+1", " 1", "0x1"] {
+        assert_eq!(resolved("4294967294:4294967294"), identity(4294967294, 4294967294, &[4294967294], "/"));
+        for specification in ["4294967295", "4294967296", "99999999999999999999", "-1", "+1", " 1", "0x1"] {
             assert_eq!(resolved(specification), Err(Unknown::User(specification.into())), "{specification}");
         }
         // (uid_t) -1 means "unchanged" to setresuid(2): such an entry must not become a way to stay root.
-        assert_eq!(resolve("x", b"x:x:4294967295:4294967295::/:\n", b""), Err(Unknown::User("x".into())));
+        assert_eq!(resolved_in("x", b"x:x:4294967295:4294967295::/:\n", b""), Err(Unknown::User("x".into())));
+    }
+
+    #[test]
+    fn a_group_that_is_named_twice_is_one() {
+        let group = b"app:x:1001:app\naudio:x:29:app\n";
+        assert_eq!(resolved_in("app", PASSWD, group), identity(1000, 1001, &[1001, 29], "/home/app"));
+    }
+
+    #[test]
+    fn numbers_need_no_files() {
+        let unreadable = |specification: &str| resolve(specification, |_| Err("it is a directory".into()));
+        assert_eq!(unreadable(""), identity(0, 0, &[0], "/"));
+        assert_eq!(unreadable("1000:29"), identity(1000, 29, &[29], "/"));
+        for (specification, name) in [("app", "app"), ("1000:audio", "audio"), ("app:29", "app")] {
+            let unknown = Unknown::Unreadable(name.into(), "it is a directory".into());
+            assert_eq!(unreadable(specification), Err(unknown), "{specification}");
+        }
+        let only_passwd = |specification: &str| {
+            resolve(specification, |name| if name == "passwd" { Ok(PASSWD.into()) } else { Err("?".into()) })
+        };
+        assert_eq!(only_passwd("1000"), identity(1000, 1001, &[1001], "/home/app"));
+        assert_eq!(only_passwd("app"), Err(Unknown::Unreadable("app".into(), "?".into())));
     }
 
     proptest! {
         #[test]
         fn any_files_give_an_answer(specification in ".{0,20}", passwd: Vec<u8>, group: Vec<u8>) {
-            if let Ok(identity) = resolve(&specification, &passwd, &group) {
+            if let Ok(identity) = resolved_in(&specification, &passwd, &group) {
                 prop_assert!(identity.uid <= MAX_ID && identity.gid <= MAX_ID);
                 prop_assert!(!identity.home.is_empty() && !identity.home.contains(&0));
             }
@@ -220,8 +266,8 @@ mod tests {
             gid in 0..=MAX_ID,
         ) {
             let passwd = format!("{before}\nNobody:x:{uid}:{gid}::/h:/bin/sh\n{after}");
-            let found = resolve("Nobody", passwd.as_bytes(), b"");
-            prop_assert_eq!(found, identity(uid, gid, &[], "/h"));
+            let found = resolved_in("Nobody", passwd.as_bytes(), b"");
+            prop_assert_eq!(found, identity(uid, gid, &[gid], "/h"));
         }
     }
 }

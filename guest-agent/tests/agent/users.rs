@@ -16,6 +16,9 @@ fn as_user(user: &str) -> ProcessSpec {
     ProcessSpec { user: user.into(), ..shell("id -u; id -g; id -G; echo $HOME") }
 }
 
+/// Says who it is without a look at the files of users, which may never answer.
+const WHO: &str = "awk '/^[UG]id:/ { print $2 }' /proc/self/status";
+
 #[tokio::test]
 async fn users_and_groups_are_the_image_s() {
     let guest = Guest::busybox().await;
@@ -85,7 +88,48 @@ async fn what_is_no_file_of_users_is_refused_at_once() {
     for make in images {
         let guest = Guest::prepared(image_with_passwd(make)).await;
         assert_eq!(guest.run(as_user("app")).await.failure().reason(), Reason::UnknownUser);
+        let by_number = ProcessSpec { user: "1000:1000".into(), ..shell(WHO) };
+        assert_eq!(guest.run(by_number).await.text(), "1000\n1000\n");
     }
+}
+
+#[tokio::test]
+async fn nothing_that_a_workload_does_to_the_files_of_users_keeps_root_out() {
+    let guest = Guest::busybox().await;
+    for vandalism in [
+        "rm /etc/passwd /etc/group && mkdir /etc/passwd /etc/group",
+        "rmdir /etc/passwd /etc/group && mkfifo /etc/passwd /etc/group",
+        "rm /etc/passwd /etc/group && ln -s passwd /etc/passwd && ln -s passwd /etc/group",
+        "rm /etc/passwd /etc/group && truncate -s 1T /etc/passwd && head -c 2000000 /dev/zero > /etc/group",
+        "rm -r /etc && ln -s /proc/self/fd /etc",
+    ] {
+        assert_eq!(guest.sh(vandalism).await.text(), "");
+        for (user, expected) in [("", "0\n0\n"), ("0", "0\n0\n"), ("1000", "1000\n0\n"), ("7:8", "7\n8\n")] {
+            let specification = ProcessSpec { user: user.into(), ..shell(WHO) };
+            assert_eq!(guest.run(specification).await.text(), expected, "{vandalism}");
+        }
+        let failed = guest.run(as_user("app")).await.failure();
+        assert_eq!(failed.reason(), Reason::UnknownUser, "{failed:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_primary_group_is_among_the_supplementary_ones() {
+    let guest = Guest::busybox().await;
+    for (user, groups) in [("", "0"), ("app", "29 1000"), ("app:audio", "29"), ("4711:4712", "4712"), ("4711", "0")] {
+        let specification = ProcessSpec { user: user.into(), ..shell("grep Groups: /proc/self/status | tr -d '\\t'") };
+        assert_eq!(guest.run(specification).await.text().trim_end(), format!("Groups:{groups}"), "{user}");
+    }
+}
+
+#[tokio::test]
+async fn numbers_go_up_to_the_kernel_s_last() {
+    let guest = Guest::busybox().await;
+    let text = guest.run(as_user("4294967294:4294967294")).await.text();
+    assert_eq!(text, "4294967294\n4294967294\n4294967294\n/\n");
+    assert_eq!(guest.run(as_user("4294967295")).await.failure().reason(), Reason::UnknownUser);
+    let failed = guest.run(as_user("0:4294967295")).await.failure();
+    assert_eq!(failed.reason(), Reason::UnknownUser);
 }
 
 #[tokio::test]
