@@ -4,12 +4,16 @@
 //!
 //! It is the child of a process with several threads, so until execve(2) it may call only what is safe in a signal
 //! handler: system calls on what was prepared before. No allocation, no lock, no panic.
+//!
+//! It is born with a copy of every descriptor of the agent's: the cgroups above the workload's, other processes' pipes, the
+//! connection to the host. It closes them before it resolves a path that is not this file's own, because a path may lead
+//! through them (/proc/self/fd/N) and may never end (a FUSE mount).
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, chownat, fchown, mkdir, open, openat, stat};
+use rustix::fs::{CWD, Mode, OFlags, fchown, mkdir, open, openat, stat};
 use rustix::io::{Errno, read, write};
 use rustix::process::{Gid, Resource, Rlimit, Uid, chdir, getpid, ioctl_tiocsctty, setrlimit, setsid, umask};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdin, stdout};
@@ -60,8 +64,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) owns_stdin: bool,
     /// Whether the three are a terminal.
     pub(crate) terminal: bool,
-    /// The working directory, after the directories above it from the root on.
-    pub(crate) working_directory: &'a [CString],
+    pub(crate) working_directory: &'a CStr,
     pub(crate) uid: Uid,
     pub(crate) gid: Gid,
     pub(crate) groups: &'a [Gid],
@@ -95,6 +98,8 @@ pub(crate) enum Step {
     Streams,
     Terminal,
     WorkingDirectory,
+    /// The working directory is there, and not below the root.
+    OutsideRoot,
     Capabilities,
     Identity,
     /// No file could be executed.
@@ -106,9 +111,21 @@ pub(crate) enum Step {
 impl Step {
     fn from(number: u32) -> Option<Self> {
         use Step::*;
-        [Cgroup, Namespace, Limits, Streams, Terminal, WorkingDirectory, Capabilities, Identity, Execute, Interpreter]
-            .into_iter()
-            .find(|step| *step as u32 == number)
+        [
+            Cgroup,
+            Namespace,
+            Limits,
+            Streams,
+            Terminal,
+            WorkingDirectory,
+            OutsideRoot,
+            Capabilities,
+            Identity,
+            Execute,
+            Interpreter,
+        ]
+        .into_iter()
+        .find(|step| *step as u32 == number)
     }
 }
 
@@ -153,14 +170,27 @@ impl Report {
     }
 }
 
+/// Where the report goes once the agent's descriptors are closed.
+const REPORT: RawFd = 3;
+
 /// Becomes the process.
 pub(crate) fn run(plan: &Plan<'_>) -> ! {
     let pid = getpid().as_raw_nonzero().get();
     let _ = write(plan.report, &pid.to_ne_bytes());
+    if let Err((step, errno)) = leave_agent(plan) {
+        fail(plan, plan.report.as_fd(), step, errno, 0);
+    }
+    // SAFETY: `leave_agent` put it there, and nothing closes it.
+    let report = unsafe { BorrowedFd::borrow_raw(REPORT) };
     let (step, errno, candidate) = match prepare(plan) {
         Err((step, errno)) => (step, errno, 0),
         Ok(()) => execute(plan),
     };
+    fail(plan, report, step, errno, candidate)
+}
+
+/// Tells why, and ends.
+fn fail(plan: &Plan<'_>, report: BorrowedFd<'_>, step: Step, errno: Errno, candidate: usize) -> ! {
     let mut failure = [0; FAILURE_BYTES];
     let (numbers, head) = failure.split_at_mut(FAILURE_BYTES - HEAD_BYTES);
     let head_bytes = match plan.candidates.get(candidate) {
@@ -171,19 +201,35 @@ pub(crate) fn run(plan: &Plan<'_>) -> ! {
     for (bytes, value) in numbers.chunks_exact_mut(4).zip(values) {
         bytes.copy_from_slice(&value.to_ne_bytes());
     }
-    let _ = write(plan.report, &failure);
+    let _ = write(report, &failure);
     // SAFETY: ends this process without running what the agent registered for its own exit.
     unsafe { libc::_exit(127) }
 }
 
-fn prepare(plan: &Plan<'_>) -> Result<(), (Step, Errno)> {
-    let at = |step: Step| move |errno: Errno| (step, errno);
+fn at(step: Step) -> impl Fn(Errno) -> (Step, Errno) {
+    move |errno| (step, errno)
+}
+
+/// All that needs a descriptor of the agent's. Afterwards 0 to 2 and [`REPORT`] are open, nothing else.
+fn leave_agent(plan: &Plan<'_>) -> Result<(), (Step, Errno)> {
     let _ = setsid(); // Cannot fail: a new process leads no group.
     if let Some(procs) = plan.cgroup {
         write(procs, b"0").map_err(at(Step::Cgroup))?;
     }
     move_into_link_name_space(plan.cgroup_namespace.as_fd(), Some(LinkNameSpaceType::ControlGroup))
         .map_err(at(Step::Namespace))?;
+    streams(plan).map_err(at(Step::Streams))?;
+    let report = plan.report.as_raw_fd();
+    // SAFETY: integers only. Whatever was at that number is a copy of the agent's, and not used from here on.
+    if report != REPORT && unsafe { libc::dup3(report, REPORT, libc::O_CLOEXEC) } < 0 {
+        return Err((Step::Streams, last_errno()));
+    }
+    // SAFETY: nothing of what is closed is used from here on.
+    unsafe { close_from(REPORT + 1) };
+    Ok(())
+}
+
+fn prepare(plan: &Plan<'_>) -> Result<(), (Step, Errno)> {
     // The agent's own, which it inherited, would save it from the OOM killer.
     openat(CWD, c"/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
         .and_then(|file| write(&file, b"0"))
@@ -192,15 +238,12 @@ fn prepare(plan: &Plan<'_>) -> Result<(), (Step, Errno)> {
     let _ = setrlimit(Resource::Nofile, OPEN_FILES);
     let _ = setrlimit(Resource::Nproc, PROCESSES);
     umask(Mode::from_raw_mode(0o022));
-    streams(plan).map_err(at(Step::Streams))?;
     if plan.terminal {
         ioctl_tiocsctty(stdin()).map_err(at(Step::Terminal))?;
     }
-    let capabilities =
-        CapabilitySets { effective: CAPABILITIES, permitted: CAPABILITIES, inheritable: CapabilitySet::empty() };
-    set_capabilities(None, capabilities).map_err(at(Step::Capabilities))?;
+    drop_capabilities().map_err(at(Step::Capabilities))?;
     // Still as root: an image's working directory may be closed to its own user, and Docker enters it all the same.
-    working_directory(plan).map_err(at(Step::WorkingDirectory))?;
+    working_directory(plan)?;
     // By the bare system calls: the C library's would look for the threads that this process is a copy without.
     set_thread_groups(plan.groups)
         .and_then(|()| set_thread_res_gid(plan.gid, plan.gid, plan.gid))
@@ -210,23 +253,60 @@ fn prepare(plan: &Plan<'_>) -> Result<(), (Step, Errno)> {
     Ok(())
 }
 
+fn drop_capabilities() -> Result<(), Errno> {
+    let capabilities =
+        CapabilitySets { effective: CAPABILITIES, permitted: CAPABILITIES, inheritable: CapabilitySet::empty() };
+    set_capabilities(None, capabilities)
+}
+
+/// PATH_MAX of linux/limits.h, the NUL included.
+const PATH_MAX: usize = 4096;
+
 /// Enters the working directory, and makes it first where it is not. Here, and not on the spawner's thread, because it may
 /// lead into a FUSE mount of the workload's, whose server need not answer: only this process waits for that, and can be
 /// killed.
-fn working_directory(plan: &Plan<'_>) -> Result<(), Errno> {
-    let Some(directory) = plan.working_directory.last() else { return Ok(()) };
-    match chdir(directory) {
-        Err(Errno::NOENT) => {}
-        entered => return entered,
+fn working_directory(plan: &Plan<'_>) -> Result<(), (Step, Errno)> {
+    match chdir(plan.working_directory) {
+        Err(Errno::NOENT) => make_directories(plan).and_then(|()| chdir(plan.working_directory)),
+        entered => entered,
     }
-    for directory in plan.working_directory {
+    .map_err(at(Step::WorkingDirectory))?;
+    // It may be a link through /proc to a directory of another mount namespace. The bare system call: the C library's
+    // would look for a name of it.
+    let mut path = [0u8; PATH_MAX];
+    // SAFETY: the kernel writes at most the bytes that `path` has.
+    if unsafe { libc::syscall(libc::SYS_getcwd, path.as_mut_ptr(), path.len()) } < 0 {
+        return Err((Step::WorkingDirectory, last_errno()));
+    }
+    // Else "(unreachable)": getcwd(2).
+    if path[0] == b'/' { Ok(()) } else { Err((Step::OutsideRoot, Errno::XDEV)) }
+}
+
+/// Makes the working directory and those above it, as the user's own from the start: chown(2) could be led astray by a
+/// process of the workload's that puts something else in its place meanwhile.
+fn make_directories(plan: &Plan<'_>) -> Result<(), Errno> {
+    // SAFETY: integers only. They cannot fail with these capabilities.
+    unsafe {
+        libc::syscall(libc::SYS_setfsgid, plan.gid.as_raw());
+        libc::syscall(libc::SYS_setfsuid, plan.uid.as_raw());
+    }
+    // Which setfsuid(2) takes away: whose directory it is to be in is not the user's to decide.
+    drop_capabilities()?;
+    let mut path = [0u8; PATH_MAX];
+    let bytes = plan.working_directory.to_bytes();
+    path.get_mut(..bytes.len()).filter(|_| bytes.len() < PATH_MAX).ok_or(Errno::NAMETOOLONG)?.copy_from_slice(bytes);
+    for end in 1..=bytes.len() {
+        if path[end] != b'/' && path[end] != 0 {
+            continue;
+        }
+        let after = std::mem::replace(&mut path[end], 0);
+        let directory = CStr::from_bytes_until_nul(&path).map_err(|_| Errno::INVAL)?;
         match mkdir(directory, Mode::from_raw_mode(0o755)) {
-            Ok(()) => chownat(CWD, directory, Some(plan.uid), Some(plan.gid), AtFlags::SYMLINK_NOFOLLOW)?,
-            Err(Errno::EXIST) => {}
+            Ok(()) | Err(Errno::EXIST) => path[end] = after,
             Err(errno) => return Err(errno),
         }
     }
-    chdir(directory)
+    Ok(())
 }
 
 fn streams(plan: &Plan<'_>) -> Result<(), Errno> {
@@ -239,11 +319,37 @@ fn streams(plan: &Plan<'_>) -> Result<(), Errno> {
         fchown(stdin(), Some(plan.uid), group)?;
     }
     fchown(stdout(), Some(plan.uid), group)?;
-    fchown(stderr(), Some(plan.uid), group)?;
-    // Everything of the agent's is close-on-exec already; this holds whatever a library opens. Linux 5.11 and later.
-    // SAFETY: marks descriptors, and closes none.
-    unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-    Ok(())
+    fchown(stderr(), Some(plan.uid), group)
+}
+
+/// Closes every descriptor from this one on. Allocates nothing.
+///
+/// # Safety
+/// Nothing may use one of them afterwards.
+pub(crate) unsafe fn close_from(first: RawFd) {
+    // SAFETY: integers only; the caller answers for the descriptors. Linux 5.9 and later.
+    if unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) } != 0 {
+        // SAFETY: as above.
+        unsafe { close_each_from(first) };
+    }
+}
+
+/// # Safety
+/// As [`close_from`].
+unsafe fn close_each_from(first: RawFd) {
+    // The agent has only ever raised its limit, so it has no descriptor beyond.
+    // SAFETY: all zeroes is a valid rlimit, which getrlimit(2) writes; the rest are integers.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+        for fd in first..limit.rlim_cur.min(1 << 20) as RawFd {
+            libc::close(fd);
+        }
+    }
+}
+
+fn last_errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
 
 /// Size of the kernel's sigset_t.
@@ -282,7 +388,7 @@ fn execute(plan: &Plan<'_>) -> (Step, Errno, usize) {
         unsafe {
             libc::execve(file.as_ptr(), plan.arguments.pointers.as_ptr(), plan.environment.pointers.as_ptr());
         }
-        let errno = Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO);
+        let errno = last_errno();
         match errno {
             Errno::NOENT if stat(file).is_ok() => best = (Step::Interpreter, errno, index),
             Errno::NOENT | Errno::NOTDIR => {}
@@ -324,6 +430,30 @@ mod tests {
         let expected =
             Failure { step: Step::Interpreter, errno: Errno::NOENT, candidate: 3, head: b"#!/bin/nosh\n".into() };
         assert_eq!(Report::parse(&bytes), Report::Failed(expected));
+    }
+
+    /// As before Linux 5.9.
+    #[test]
+    fn descriptors_are_closed_one_by_one_where_there_is_no_other_way() {
+        let kept = std::fs::File::open("/dev/null").unwrap();
+        let first = kept.as_raw_fd() + 1;
+        // SAFETY: the child makes system calls on integers only, and does not return.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: as above.
+            unsafe {
+                libc::dup2(kept.as_raw_fd(), first + 5);
+                close_each_from(first);
+                let open = |fd| libc::fcntl(fd, libc::F_GETFD) != -1;
+                libc::_exit(if open(first - 1) && !(first..first + 32).any(open) { 7 } else { 1 });
+            }
+        }
+        let mut status = 0;
+        // Fails where the agent of another test, in this process, was quicker: it reaps whatever ends.
+        // SAFETY: the pointer is to a live variable of the type that waitpid(2) writes.
+        if unsafe { libc::waitpid(child, &raw mut status, 0) } == child {
+            assert_eq!(libc::WEXITSTATUS(status), 7);
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_paren
 use rustix::thread::{UnshareFlags, set_name, unshare_unsafe};
 
 use crate::error::StepError;
+use crate::exec;
 
 const STEPS: [&str; 4] = [
     "joining the workload's cgroup",
@@ -38,7 +39,7 @@ pub(crate) fn run(report: &OwnedFd, cgroup: Option<BorrowedFd<'_>>) -> ! {
     }
     // SAFETY: nothing in this process uses a descriptor from here on. Any one left open would keep alive what the agent
     // closes, its connection to the host first of all.
-    unsafe { close_all() };
+    unsafe { exec::close_from(0) };
     loop {
         // SAFETY: waits for a signal, of which only those that nobody can catch get through.
         unsafe { libc::pause() };
@@ -71,23 +72,6 @@ pub(crate) fn check(report: &[u8]) -> Result<(), StepError> {
             Err(StepError { step: STEPS[step as usize].into(), errno: Errno::from_raw_os_error(errno.into()) })
         }
         _ => Err(StepError { step: "starting the workload's init".into(), errno: Errno::SRCH }),
-    }
-}
-
-/// # Safety
-/// Nothing may use any descriptor of the process afterwards.
-unsafe fn close_all() {
-    // SAFETY: integers only; the caller answers for the descriptors.
-    unsafe {
-        // Linux 5.9 and later.
-        if libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0) == 0 {
-            return;
-        }
-        let mut limit: libc::rlimit = std::mem::zeroed();
-        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
-        for fd in 0..limit.rlim_cur.min(1 << 20) as i32 {
-            libc::close(fd);
-        }
     }
 }
 

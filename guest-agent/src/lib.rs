@@ -8,6 +8,7 @@
 //! `reaper` hands out exit statuses; `cgroup` limits and kills.
 
 pub mod boot;
+mod bounds;
 mod cgroup;
 mod clock;
 mod disk;

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Status, Streaming};
 
+use crate::bounds;
 use crate::cgroup::Cgroup;
 use crate::exec::{self, Report, Step};
 use crate::io::NonBlocking;
@@ -72,16 +73,18 @@ fn launch(id: u64, specification: ProcessSpec) -> Result<Launch, Status> {
     let string = |what: &'static str| {
         move |text: String| CString::new(text).map_err(|_| Status::invalid_argument(format!("{what} holds a NUL")))
     };
-    if specification.arguments.is_empty() {
-        return Err(Status::invalid_argument("no arguments: the first is the command"));
-    }
+    bounds::check(&specification).map_err(Status::invalid_argument)?;
     if let Some(entry) = specification.environment.iter().find(|entry| !entry.contains('=')) {
-        return Err(Status::invalid_argument(format!("environment entry '{entry}' is not NAME=value")));
+        let message = format!("environment entry '{entry}' is not NAME=value");
+        return Err(Status::invalid_argument(bounds::message(message)));
     }
     let directory = match specification.working_directory {
         directory if directory.is_empty() => "/".into(),
         directory if directory.starts_with('/') => directory,
-        directory => return Err(Status::invalid_argument(format!("working_directory '{directory}' is not absolute"))),
+        directory => {
+            let message = format!("working_directory '{directory}' is not absolute");
+            return Err(Status::invalid_argument(bounds::message(message)));
+        }
     };
     Ok(Launch {
         id,
@@ -222,12 +225,11 @@ async fn await_start(
 }
 
 fn not_born(error: LaunchError) -> StartFailed {
-    match error {
-        LaunchError::UnknownUser(message) => StartFailed { reason: Reason::UnknownUser.into(), message, errno: 0 },
-        LaunchError::Other(error) => {
-            StartFailed { reason: Reason::Other.into(), message: error.to_string(), errno: error.errno.raw_os_error() }
-        }
-    }
+    let (reason, message, errno) = match error {
+        LaunchError::UnknownUser(message) => (Reason::UnknownUser, message, 0),
+        LaunchError::Other(error) => (Reason::Other, error.to_string(), error.errno.raw_os_error()),
+    };
+    StartFailed { reason: reason.into(), message: bounds::message(message), errno }
 }
 
 /// Says in words why a command was not executed.
@@ -261,6 +263,11 @@ fn explain(failure: &exec::Failure, candidates: &[CString], working_directory: &
             let directory = working_directory.to_string_lossy();
             (Reason::BadWorkingDirectory, format!("making or entering the working directory {directory}: {text}"))
         }
+        (Step::OutsideRoot, _) => {
+            let directory = working_directory.to_string_lossy();
+            let message = format!("the working directory {directory} is outside of the workload's root");
+            (Reason::BadWorkingDirectory, message)
+        }
         (step, _) => {
             let name = match step {
                 Step::Cgroup => "joining the cgroup",
@@ -274,7 +281,7 @@ fn explain(failure: &exec::Failure, candidates: &[CString], working_directory: &
             (Reason::Other, format!("{name}: {text}"))
         }
     };
-    StartFailed { reason: reason.into(), message, errno: failure.errno.raw_os_error() }
+    StartFailed { reason: reason.into(), message: bounds::message(message), errno: failure.errno.raw_os_error() }
 }
 
 /// The program that a script's first line names.

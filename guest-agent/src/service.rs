@@ -31,12 +31,14 @@ use crate::proto::{
 };
 use crate::reaper::Children;
 use crate::spawn::Spawner;
-use crate::{clock, disk, entropy, log, process, root, sysctl};
+use crate::{bounds, clock, disk, entropy, log, process, root, sysctl};
 
 /// Processes at a time; also calls whose process is not gone yet, or that have not said which to start.
 pub(crate) const MAX_PROCESSES: usize = 1024;
 /// Messages that wait for the connection: one for each output of a process, and room for the next.
 const QUEUED_RESPONSES: usize = 4;
+/// More than the name of any filesystem.
+const MAX_FILESYSTEM_BYTES: usize = 32;
 /// HOST_NAME_MAX of limits.h.
 const MAX_HOSTNAME_BYTES: usize = 64;
 /// How long killed processes may take to be gone; only one in an uninterruptible sleep takes that long.
@@ -299,7 +301,7 @@ impl Shared {
             }
             Err(message) => {
                 *state = State::Closed;
-                Err(Status::failed_precondition(message))
+                Err(Status::failed_precondition(bounds::message(message)))
             }
         }
     }
@@ -441,7 +443,8 @@ fn check_prepare(request: &PrepareRequest) -> Result<(), Status> {
     if !root.scratch_serial.is_empty() && root.writable_bytes != 0 {
         return invalid("writable_bytes is the size of a tmpfs, and there is a scratch disk");
     }
-    if !root.filesystem.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+    let named = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    if root.filesystem.len() > MAX_FILESYSTEM_BYTES || !root.filesystem.bytes().all(named) {
         return invalid("filesystem is no filesystem's name");
     }
     if request.hostname.is_empty() || request.hostname.len() > MAX_HOSTNAME_BYTES {
@@ -454,7 +457,7 @@ fn check_prepare(request: &PrepareRequest) -> Result<(), Status> {
     if request.entropy.len() > entropy::MAX_BYTES {
         return invalid("entropy must have at most 512 bytes");
     }
-    sysctl::check(&request.sysctls).map_err(Status::invalid_argument)
+    sysctl::check(&request.sysctls).map_err(|message| Status::invalid_argument(bounds::message(message)))
 }
 
 /// A terminal's size; 80 by 24 where it is not given.

@@ -196,7 +196,7 @@ impl World {
             stderr: own.stderr.as_ref().unwrap_or(&own.stdout).as_fd(),
             owns_stdin: own.stdin.is_some(),
             terminal: launch.terminal.is_some(),
-            working_directory: &with_ancestors(&launch.working_directory),
+            working_directory: &launch.working_directory,
             uid: Uid::from_raw(identity.uid),
             gid: Gid::from_raw(identity.gid),
             groups: &groups,
@@ -384,13 +384,6 @@ fn open_users(name: &str) -> rustix::io::Result<OwnedFd> {
     }
 }
 
-/// The directories above an absolute path, from the root on, and the path.
-fn with_ancestors(path: &CString) -> Vec<CString> {
-    let bytes = path.as_bytes();
-    let ends = (1..bytes.len()).filter(|&end| bytes[end] == b'/').chain([bytes.len()]);
-    ends.map(|end| CString::new(&bytes[..end]).unwrap_or_default()).collect()
-}
-
 /// What the contract adds to what the host gives.
 fn complete_environment(mut environment: Vec<CString>, identity: &Identity, terminal: bool) -> Vec<CString> {
     let mut add = |name: &[u8], value: &[u8]| {
@@ -429,13 +422,6 @@ mod tests {
 
     fn strings(strings: &[&str]) -> Vec<CString> {
         strings.iter().map(|string| CString::new(*string).unwrap()).collect()
-    }
-
-    #[test]
-    fn a_directory_comes_after_those_above_it() {
-        assert_eq!(with_ancestors(&c"/".into()), strings(&["/"]));
-        assert_eq!(with_ancestors(&c"/srv/a/b".into()), strings(&["/srv", "/srv/a", "/srv/a/b"]));
-        assert_eq!(with_ancestors(&c"/srv//a/".into()), strings(&["/srv", "/srv/", "/srv//a", "/srv//a/"]));
     }
 
     fn identity(home: &str) -> Identity {

@@ -114,11 +114,34 @@ async fn a_working_directory_that_never_answers_holds_up_its_own_process_only() 
 }
 
 #[tokio::test]
+async fn a_process_that_cannot_start_keeps_no_other_s_streams() {
+    let guest = Guest::busybox().await;
+    let (_server, path) = start_silent_mount(&guest).await;
+    let mut reader = guest.start(ProcessSpec { stdin: true, ..command("cat") }).await;
+    reader.started().await;
+    let stuck = ProcessSpec { working_directory: format!("{path}/x"), ..command("true") };
+    let ending = async {
+        // Of the server, the reader, and what cannot start.
+        eventually("it is born", || (guest.process_cgroups().len() == 3).then_some(())).await;
+        reader.stdin("to the end");
+        reader.close_stdin();
+        reader.finish().await
+    };
+    tokio::select! {
+        biased;
+        running = guest.start(stuck) => panic!("it started: {:?}", running.finish().await),
+        outcome = ending => assert_eq!(outcome.stdout, b"to the end"),
+    }
+}
+
+#[tokio::test]
 async fn users_that_never_answer_hold_up_nobody() {
     let guest = Guest::busybox().await;
     let (_server, path) = start_silent_mount(&guest).await;
     assert_eq!(guest.sh(&format!("ln -sf {path}/passwd /etc/passwd")).await.code(), Some(0));
-    assert_eq!(guest.run(command("true")).await.failure().reason(), Reason::UnknownUser);
+    let app = ProcessSpec { user: "app".into(), ..command("true") };
+    assert_eq!(guest.run(app).await.failure().reason(), Reason::UnknownUser);
+    assert_eq!(guest.run(command("echo by number")).await.text(), "by number\n");
 }
 
 #[tokio::test]

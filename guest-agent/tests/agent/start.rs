@@ -3,7 +3,7 @@
 //! Starting processes: exit statuses, and commands that cannot be started.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use nacelle_agent::proto::ProcessSpec;
 use nacelle_agent::proto::start_failed::Reason;
@@ -163,6 +163,105 @@ async fn a_working_directory_that_is_none_is_told() {
         let failed = guest.run(ProcessSpec { working_directory: directory.into(), ..command("true") }).await.failure();
         assert_eq!(failed.reason(), Reason::BadWorkingDirectory, "{directory}: {failed:?}");
     }
+}
+
+/// The agent holds the cgroups above the workload's, disks' nodes and other processes' pipes, and what is born of it is
+/// born with copies.
+#[tokio::test]
+async fn no_working_directory_leads_through_a_descriptor_of_the_agent_s() {
+    let image = Image::customised(|root| {
+        for number in 0..32 {
+            symlink(format!("/proc/self/fd/{number}"), root.join(format!("link-{number}"))).unwrap();
+        }
+    });
+    let guest = Guest::prepared(image).await;
+    let agents = guest.descriptors();
+    assert!((5..32).contains(&agents), "{agents}");
+    for number in 0..32 {
+        for path in
+            [format!("/proc/self/fd/{number}"), format!("/proc/self/fd/{number}/made"), format!("/link-{number}")]
+        {
+            let specification = ProcessSpec { working_directory: path.clone(), ..command("ls") };
+            let failed = guest.run(specification).await.failure();
+            assert_eq!(failed.reason(), Reason::BadWorkingDirectory, "{path}: {failed:?}");
+        }
+    }
+    // What leads to the root is no way out.
+    let specification = ProcessSpec { working_directory: "/proc/self/root/etc".into(), ..command("pwd") };
+    assert_eq!(guest.run(specification).await.text(), "/etc\n");
+}
+
+#[tokio::test]
+async fn a_working_directory_in_another_root_is_refused() {
+    let guest = Guest::busybox().await;
+    let script = "mkdir /m; exec unshare -rm sh -c 'mount -t tmpfs none /m; mkdir /m/d; echo $$ up; exec sleep 1000'";
+    let mut call = guest.start(shell(script)).await;
+    let pid = call.read_until("up").await.split(' ').next().unwrap().to_owned();
+    let directory = format!("/proc/{pid}/root/m/d");
+    let specification = ProcessSpec { working_directory: directory.clone(), ..command("true") };
+    let failed = guest.run(specification).await.failure();
+    assert_eq!(failed.reason(), Reason::BadWorkingDirectory);
+    assert_eq!(failed.message, format!("the working directory {directory} is outside of the workload's root"));
+}
+
+#[tokio::test]
+async fn a_working_directory_is_its_user_s_from_the_start() {
+    // Made where its user may not make anything.
+    let image = Image::customised(|root| {
+        fs::create_dir(root.join("closed")).unwrap();
+        fs::set_permissions(root.join("closed"), PermissionsExt::from_mode(0o700)).unwrap();
+    });
+    let guest = Guest::prepared(image).await;
+    let script = "stat -c '%u %g %a' . ..; grep -E 'CapEff|Uid' /proc/self/status | tr -d '\\t\\n'";
+    let specification = |user: &str, directory: &str| ProcessSpec {
+        user: user.into(),
+        working_directory: directory.into(),
+        ..shell(script)
+    };
+    let text = guest.run(specification("app:audio", "/closed/a/b")).await.text();
+    assert_eq!(text, "1000 29 755\n1000 29 755\nUid:1000100010001000CapEff:0000000000000000");
+    let text = guest.run(specification("0", "/closed/c")).await.text();
+    assert_eq!(text, "0 0 755\n0 0 700\nUid:0000CapEff:00000000a80425fb");
+}
+
+#[tokio::test]
+async fn what_is_too_long_is_refused_and_costs_the_agent_nothing() {
+    let guest = Guest::busybox().await;
+    let peak = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", guest.agent_pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    };
+    let before = peak();
+    let deep = "/x".repeat(12_000);
+    for (specification, words) in [
+        (ProcessSpec { working_directory: deep.clone(), ..command("true") }, "working_directory"),
+        (ProcessSpec { arguments: vec![deep.clone()], ..command("true") }, "the command"),
+        (ProcessSpec { environment: vec![format!("PATH={}", "/x:".repeat(8000))], ..command("true") }, "PATH"),
+        (ProcessSpec { user: "x".repeat(24_000), ..command("true") }, "user"),
+        (ProcessSpec { environment: vec!["x".repeat(24_000)], ..command("true") }, "environment entry"),
+        (ProcessSpec { arguments: vec!["true".into(); 70_000], ..command("true") }, "arguments"),
+    ] {
+        let status = guest.try_run(specification).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{words}");
+        assert!(status.message().contains(words) && status.message().len() <= 1024, "{}", status.message());
+    }
+    // As much as is taken.
+    let deep = format!("/{}", "d/".repeat(2047));
+    let specification = ProcessSpec { working_directory: deep.clone(), ..command("pwd") };
+    assert_eq!(guest.run(specification).await.text().trim_end(), deep.trim_end_matches('/'));
+    let failed = guest.run(ProcessSpec { working_directory: format!("{}/x", "/etc/passwd"), ..command("true") }).await;
+    assert_eq!(failed.failure().reason(), Reason::BadWorkingDirectory);
+    assert!(peak() < before + (64 << 20), "{} MiB, and {} MiB before", peak() >> 20, before >> 20);
+}
+
+#[tokio::test]
+async fn a_failure_s_message_has_a_bound() {
+    let guest = Guest::busybox().await;
+    let path = vec!["/no/such/directory"; 256].join(":");
+    let specification = ProcessSpec { environment: vec![format!("PATH={path}")], ..command("nope") };
+    let failed = guest.run(specification).await.failure();
+    assert_eq!((failed.reason(), failed.message.len() <= 1024), (Reason::CommandNotFound, true));
 }
 
 #[tokio::test]
