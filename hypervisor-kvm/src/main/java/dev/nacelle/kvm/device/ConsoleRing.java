@@ -22,7 +22,7 @@ public final class ConsoleRing implements Console {
   private static final int GATHERED = 4096;
 
   private final Executor executor;
-  private final Runnable delivery = this::deliver;
+  private final Runnable delivery = this::deliverInTurn;
 
   private final byte[] ring;
   private long written;
@@ -33,6 +33,9 @@ public final class ConsoleRing implements Console {
   private final List<Consumer<byte[]>> listeners = new CopyOnWriteArrayList<>();
   private byte[] gathered = {};
   private int gatheredCount;
+
+  /** The executor has a delivery to do; it never has two. */
+  private boolean deliveryWaits;
 
   /**
    * @param capacity how much of the end is kept, in bytes
@@ -45,22 +48,30 @@ public final class ConsoleRing implements Console {
 
   /** The guest wrote a byte. */
   public void write(byte value) {
-    boolean first;
+    boolean newDelivery;
     boolean full;
     synchronized (ring) {
       ring[(int) (written++ % ring.length)] = value;
       if (listeners.isEmpty()) {
         return;
       }
-      first = gatheredCount == 0;
       gathered[gatheredCount++] = value;
       full = gatheredCount == gathered.length;
+      newDelivery = !full && !deliveryWaits;
+      deliveryWaits |= newDelivery;
     }
     if (full) {
       deliver();
-    } else if (first) {
+    } else if (newDelivery) {
       executor.execute(delivery);
     }
+  }
+
+  private void deliverInTurn() {
+    synchronized (ring) {
+      deliveryWaits = false;
+    }
+    deliver();
   }
 
   /** Hands over what is gathered, now. */

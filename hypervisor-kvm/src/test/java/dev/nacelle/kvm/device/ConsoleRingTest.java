@@ -54,6 +54,20 @@ class ConsoleRingTest {
   }
 
   @Test
+  void hasOneDeliveryWaitingHoweverMuchAGuestWrites() {
+    int[] heard = new int[1];
+    Listener listener = console.stream(bytes -> heard[0] += bytes.length);
+    byte[] much = new byte[100 * 4096 + 1];
+    write(much);
+    assertEquals(1, tasks.size());
+    runTasks();
+    assertEquals(much.length, heard[0]);
+    write("more");
+    assertEquals(1, tasks.size());
+    listener.close();
+  }
+
+  @Test
   void doesNothingMoreWhileNobodyListens() {
     write("nobody listens");
     assertTrue(tasks.isEmpty());
