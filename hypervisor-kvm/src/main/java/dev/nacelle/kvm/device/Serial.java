@@ -69,7 +69,9 @@ public final class Serial implements PioDevice {
   private final byte[] received = new byte[FIFO];
   private int receivedFirst;
   private int receivedCount;
-  private int signalled = IIR_NONE;
+
+  /** The level of the UART's interrupt pin. */
+  private boolean pending;
 
   /**
    * @param output where sent bytes go
@@ -212,15 +214,16 @@ public final class Serial implements PioDevice {
     return cause | ((fcr & FCR_ENABLE) != 0 ? IIR_FIFOS_ENABLED : 0);
   }
 
-  /** OUT2 connects the UART's interrupt to the PC's (in loopback it does not). */
+  /**
+   * The pin INTR is high while there is a cause, and OUT2 connects it to the PC's (in loopback it
+   * does not). Another cause beside the first makes no edge: drivers read causes until there are
+   * none (Linux: {@code serial8250_interrupt}).
+   */
   private void updateInterrupt() {
-    boolean connected = (mcr & (MCR_OUT2 | MCR_LOOP)) == MCR_OUT2;
-    int now = connected ? cause() : IIR_NONE;
-    if (now != signalled) {
-      signalled = now;
-      if (now != IIR_NONE) {
-        interrupt.raise();
-      }
+    boolean before = pending;
+    pending = (mcr & (MCR_OUT2 | MCR_LOOP)) == MCR_OUT2 && cause() != IIR_NONE;
+    if (pending && !before) {
+      interrupt.raise();
     }
   }
 }

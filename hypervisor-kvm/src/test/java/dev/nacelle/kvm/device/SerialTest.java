@@ -113,6 +113,37 @@ class SerialTest {
     assertEquals(2, interrupts.get());
   }
 
+  /** The pin stays high, which an edge-triggered controller cannot tell apart; drivers look on. */
+  @Test
+  void makesNoEdgeForASecondCause() {
+    write(MCR, OUT2);
+    write(IER, 3);
+    assertEquals(1, interrupts.get());
+    serial.receive((byte) 'x');
+    assertEquals(1, interrupts.get());
+    assertEquals(4, read(IIR));
+    assertEquals('x', read(DATA));
+    assertEquals(2, read(IIR));
+    assertEquals(1, read(IIR));
+    serial.receive((byte) 'y');
+    assertEquals(2, interrupts.get());
+  }
+
+  /** Linux: drivers/tty/serial/8250/8250_port.c, serial8250_handle_irq and tx_chars. */
+  @Test
+  void makesOneEdgeForAFifoFullOfBytes() {
+    write(FCR, 1);
+    write(MCR, OUT2);
+    write(IER, 2);
+    for (int batch = 1; batch <= 10; batch++) {
+      assertEquals(batch, interrupts.get());
+      assertEquals(2, read(IIR) & 0xf);
+      for (int i = 0; i < 16; i++) {
+        write(DATA, 'a');
+      }
+    }
+  }
+
   @Test
   void doesNotInterruptUnlessConnected() {
     write(IER, 2);
