@@ -239,7 +239,8 @@ public final class Nacelle implements AutoCloseable {
                   spec.memory().bytes(),
                   spec.cpus(),
                   List.of(),
-                  VmSpec.DEFAULT_CONSOLE_BYTES));
+                  VmSpec.DEFAULT_CONSOLE_BYTES,
+                  spec.rateLimits()));
     } catch (IllegalArgumentException e) {
       throw new HypervisorException(Stage.CREATE, String.valueOf(e.getMessage()), null, e);
     }

@@ -5,6 +5,7 @@ import dev.nacelle.image.ImageRef;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.kernel.KernelRef;
 import dev.nacelle.spi.MemoryPolicy;
+import dev.nacelle.spi.RateLimits;
 import dev.nacelle.spi.VmSpec;
 import java.time.Duration;
 import java.util.Collections;
@@ -55,6 +56,7 @@ public final class SandboxSpec {
   private final int cpus;
   private final @Nullable DataSize writableSpace;
   private final @Nullable DataSize disk;
+  private final RateLimits rateLimits;
   private final @Nullable Long pidsLimit;
   private final Duration timeout;
   private final @Nullable Duration maxLifetime;
@@ -81,6 +83,7 @@ public final class SandboxSpec {
     cpus = builder.cpus;
     writableSpace = builder.writableSpace;
     disk = builder.disk;
+    rateLimits = builder.rateLimits;
     pidsLimit = builder.pidsLimit;
     timeout = builder.timeout;
     maxLifetime = builder.maxLifetime;
@@ -154,6 +157,11 @@ public final class SandboxSpec {
   /** Size of the scratch disk that what the workload writes goes to, if it has one. */
   public Optional<DataSize> disk() {
     return Optional.ofNullable(disk);
+  }
+
+  /** How much it may have of its machine's devices; by default as much as they can give. */
+  public RateLimits rateLimits() {
+    return rateLimits;
   }
 
   /** Limit of processes and threads; without one 4096. */
@@ -260,6 +268,7 @@ public final class SandboxSpec {
     private int cpus = 1;
     private @Nullable DataSize writableSpace;
     private @Nullable DataSize disk;
+    private RateLimits rateLimits = RateLimits.NONE;
     private @Nullable Long pidsLimit;
     private Duration timeout = DEFAULT_TIMEOUT;
     private @Nullable Duration maxLifetime;
@@ -288,6 +297,7 @@ public final class SandboxSpec {
       cpus = spec.cpus;
       writableSpace = spec.writableSpace;
       disk = spec.disk;
+      rateLimits = spec.rateLimits;
       pidsLimit = spec.pidsLimit;
       timeout = spec.timeout;
       maxLifetime = spec.maxLifetime;
@@ -448,6 +458,16 @@ public final class SandboxSpec {
             "a disk has " + MINIMUM_DISK + " to " + MAXIMUM_DISK + ", not " + size);
       }
       this.disk = size;
+      return this;
+    }
+
+    /**
+     * How much it may have of its machine's devices: of each disk, of the source of entropy, and of
+     * each direction of the socket, through which everything goes that is said to its processes and
+     * comes from them. What is beyond a limit waits. The default is {@link RateLimits#NONE}.
+     */
+    public Builder rateLimits(RateLimits limits) {
+      this.rateLimits = Objects.requireNonNull(limits);
       return this;
     }
 

@@ -212,7 +212,8 @@ final class SandboxStart {
               spec.memory().bytes(),
               spec.cpus(),
               disks,
-              VmSpec.DEFAULT_CONSOLE_BYTES));
+              VmSpec.DEFAULT_CONSOLE_BYTES,
+              spec.rateLimits()));
     } catch (IllegalArgumentException e) {
       throw new HypervisorException(Stage.CREATE, String.valueOf(e.getMessage()), null, e);
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import dev.nacelle.spi.RateLimits;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Objects;
@@ -25,6 +26,7 @@ public final class UnikernelSpec {
   private final String commandLine;
   private final DataSize memory;
   private final int cpus;
+  private final RateLimits rateLimits;
   private final Duration timeout;
   private final @Nullable String name;
   private final Consumer<byte[]> console;
@@ -34,6 +36,7 @@ public final class UnikernelSpec {
     this.commandLine = builder.commandLine;
     this.memory = builder.memory;
     this.cpus = builder.cpus;
+    this.rateLimits = builder.rateLimits;
     this.timeout = builder.timeout;
     this.name = builder.name;
     this.console = builder.console;
@@ -64,6 +67,11 @@ public final class UnikernelSpec {
     return cpus;
   }
 
+  /** How much it may have of its machine's devices; by default as much as they can give. */
+  public RateLimits rateLimits() {
+    return rateLimits;
+  }
+
   /** How long it may run. */
   public Duration timeout() {
     return timeout;
@@ -89,6 +97,7 @@ public final class UnikernelSpec {
     private String commandLine = "";
     private DataSize memory = DataSize.mebibytes(64);
     private int cpus = 1;
+    private RateLimits rateLimits = RateLimits.NONE;
     private Duration timeout = Duration.ofMinutes(1);
     private @Nullable String name;
     private Consumer<byte[]> console = bytes -> {};
@@ -139,6 +148,20 @@ public final class UnikernelSpec {
         throw new IllegalArgumentException("a unikernel needs at least one vCPU, not " + number);
       }
       this.cpus = number;
+      return this;
+    }
+
+    /**
+     * How much it may have of its machine's devices, the source of entropy and each direction of
+     * the socket; the default is {@link RateLimits#NONE}.
+     *
+     * @throws IllegalArgumentException when there is a limit for disks, of which it has none
+     */
+    public Builder rateLimits(RateLimits limits) {
+      if (limits.disks() != null) {
+        throw new IllegalArgumentException("a unikernel has no disks to limit");
+      }
+      this.rateLimits = limits;
       return this;
     }
 

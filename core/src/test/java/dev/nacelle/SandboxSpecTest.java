@@ -8,6 +8,8 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.spi.MemoryPolicy;
+import dev.nacelle.spi.RateLimit;
+import dev.nacelle.spi.RateLimits;
 import java.lang.reflect.Method;
 import java.lang.reflect.Modifier;
 import java.time.Duration;
@@ -28,6 +30,7 @@ class SandboxSpecTest {
         .memoryPolicy(MemoryPolicy.DENSITY)
         .cpus(3)
         .writableSpace(DataSize.mebibytes(17))
+        .rateLimits(RateLimits.NONE.withDisks(RateLimit.bytes(1 << 20)))
         .pidsLimit(99)
         .timeout(Duration.ofSeconds(7))
         .maxLifetime(Duration.ofSeconds(8))

@@ -8,6 +8,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.fake.FakeHypervisor.Fault;
 import dev.nacelle.spi.HypervisorException;
+import dev.nacelle.spi.RateLimit;
+import dev.nacelle.spi.RateLimits;
 import dev.nacelle.spi.VmExit.Reason;
 import dev.nacelle.spi.VmSpec;
 import java.nio.file.Path;
@@ -32,15 +34,24 @@ class UnikernelTest {
                     .commandLine("one two")
                     .memory(DataSize.bytes((3 << 20) - 4000))
                     .cpus(2)
+                    .rateLimits(RateLimits.NONE.withEntropy(RateLimit.operations(7)))
                     .name("uk")
                     .build())) {
       VmSpec machine = fake.machine().spec();
       assertEquals(new VmSpec.Bare(Path.of("/fake/image"), "one two"), machine.guest());
       assertEquals(3 << 20, machine.memoryBytes());
       assertEquals(2, machine.cpus());
+      assertEquals(RateLimits.NONE.withEntropy(RateLimit.operations(7)), machine.rateLimits());
       assertEquals("uk", machine.name());
       assertEquals("uk", unikernel.name());
     }
+  }
+
+  @Test
+  void limitsOfDisksThatItDoesNotHaveAreRefused() {
+    RateLimits limits = RateLimits.NONE.withDisks(RateLimit.operations(7));
+    assertThrows(IllegalArgumentException.class, () -> spec().rateLimits(limits));
+    assertEquals(RateLimits.NONE, spec().build().rateLimits());
   }
 
   @Test

@@ -99,7 +99,7 @@ final class HostMemory {
           guests.add(range(memory));
           return BareGuest.load(memory, BareGuest.HALT);
         },
-        List.of(DeviceFactory.entropy()));
+        List.of(DeviceFactory.entropy(null)));
   }
 
   private static MemoryUse.Range range(GuestMemory memory) {

@@ -36,7 +36,7 @@ public class MachineLifeBenchmark {
           1,
           64 * 1024,
           BareGuest.payload(BareGuest.POWER_OFF),
-          List.of(DeviceFactory.entropy()));
+          List.of(DeviceFactory.entropy(null)));
 
   private KvmHypervisor hypervisor;
 

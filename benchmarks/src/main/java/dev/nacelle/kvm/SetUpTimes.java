@@ -71,7 +71,7 @@ final class SetUpTimes {
     Samples close = new Samples();
     MachineSpec spec =
         new MachineSpec(
-            "bench", MEMORY, 1, CONSOLE_BYTES, payload, List.of(DeviceFactory.entropy()));
+            "bench", MEMORY, 1, CONSOLE_BYTES, payload, List.of(DeviceFactory.entropy(null)));
     for (int round = -rounds; round < rounds; round++) {
       long called = System.nanoTime();
       KvmVirtualMachine machine = hypervisor.create(spec);

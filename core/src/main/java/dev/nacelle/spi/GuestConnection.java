@@ -54,8 +54,9 @@ public interface GuestConnection extends AutoCloseable {
   int hostPort();
 
   /**
-   * Ends the connection; bytes taken by write but not yet received by the guest may be lost.
-   * Idempotent, never throws.
+   * Ends the connection; bytes taken by write but not yet received by the guest may be lost. They
+   * are, at the latest, when the guest has not taken them half a minute later. Idempotent, never
+   * throws.
    */
   @Override
   void close();

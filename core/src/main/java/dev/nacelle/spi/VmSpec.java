@@ -17,9 +17,16 @@ import org.jspecify.annotations.Nullable;
  * @param cpus number of vCPUs, at least 1
  * @param disks block devices
  * @param consoleBytes how much of the end of the console's output is kept, in bytes
+ * @param rateLimits how much the guest may have of its devices
  */
 public record VmSpec(
-    String name, Guest guest, long memoryBytes, int cpus, List<Disk> disks, int consoleBytes) {
+    String name,
+    Guest guest,
+    long memoryBytes,
+    int cpus,
+    List<Disk> disks,
+    int consoleBytes,
+    RateLimits rateLimits) {
 
   /** Default of {@link #consoleBytes()}. */
   public static final int DEFAULT_CONSOLE_BYTES = 64 * 1024;
@@ -52,6 +59,12 @@ public record VmSpec(
         throw new IllegalArgumentException("two disks have the serial number " + disk.serial());
       }
     }
+  }
+
+  /** Without limits of rates. */
+  public VmSpec(
+      String name, Guest guest, long memoryBytes, int cpus, List<Disk> disks, int consoleBytes) {
+    this(name, guest, memoryBytes, cpus, disks, consoleBytes, RateLimits.NONE);
   }
 
   /** What a virtual machine boots. */

@@ -191,7 +191,7 @@ public final class FakeMachine implements VirtualMachine {
 
   @Override
   public VmStatistics statistics() {
-    return new VmStatistics(firstRun, Map.of());
+    return new VmStatistics(firstRun, Map.of(), Map.of());
   }
 
   @Override

@@ -11,7 +11,9 @@ import dev.nacelle.kvm.device.virtio.VirtioDevice;
 import dev.nacelle.kvm.sys.ErrnoException;
 import dev.nacelle.kvm.sys.FileDescriptor;
 import dev.nacelle.spi.HypervisorException;
+import dev.nacelle.spi.RateLimit;
 import dev.nacelle.spi.VmSpec.Disk;
+import org.jspecify.annotations.Nullable;
 
 /** Makes a memory-mapped device for one virtual machine. */
 @FunctionalInterface
@@ -42,9 +44,9 @@ interface DeviceFactory {
     }
   }
 
-  /** The virtio entropy device. */
-  static DeviceFactory entropy() {
-    return resources -> overMmio(new EntropyDevice(resources));
+  /** The virtio entropy device, with no limit where that is null. */
+  static DeviceFactory entropy(@Nullable RateLimit limit) {
+    return resources -> overMmio(new EntropyDevice(resources, limit));
   }
 
   /** A virtio block device. */

@@ -5,6 +5,7 @@ import dev.nacelle.kvm.boot.MachineLayout;
 import dev.nacelle.kvm.device.DeviceResources;
 import dev.nacelle.kvm.device.EventLoop;
 import dev.nacelle.kvm.device.InterruptLine;
+import dev.nacelle.kvm.device.Timer;
 import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.kvm.sys.EventFd;
 import dev.nacelle.kvm.sys.KvmVm;
@@ -54,6 +55,16 @@ final class DeviceSlot implements DeviceResources, AutoCloseable {
   @Override
   public boolean execute(Runnable task) {
     return loop.execute(task);
+  }
+
+  @Override
+  public long nanoTime() {
+    return loop.nanoTime();
+  }
+
+  @Override
+  public Timer timer(Runnable onTime) {
+    return loop.timer(onTime);
   }
 
   /** A signal of the device that comes later is dropped; doorbells leave the event loop. */

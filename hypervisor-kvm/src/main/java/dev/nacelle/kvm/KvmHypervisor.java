@@ -62,7 +62,7 @@ final class KvmHypervisor implements Hypervisor {
           null);
     }
     List<DeviceFactory> devices = new ArrayList<>();
-    devices.add(DeviceFactory.entropy());
+    devices.add(DeviceFactory.entropy(spec.rateLimits().entropy()));
     spec.disks().forEach(disk -> devices.add(DeviceFactory.disk(disk)));
     return create(
         new MachineSpec(
@@ -71,7 +71,8 @@ final class KvmHypervisor implements Hypervisor {
             spec.cpus(),
             spec.consoleBytes(),
             payload(spec.guest()),
-            devices));
+            devices,
+            spec.rateLimits()));
   }
 
   private static Payload payload(VmSpec.Guest guest) {

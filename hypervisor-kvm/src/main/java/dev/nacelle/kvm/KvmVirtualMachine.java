@@ -25,6 +25,7 @@ import dev.nacelle.kvm.vcpu.CpuidPolicy;
 import dev.nacelle.kvm.vcpu.Vcpu;
 import dev.nacelle.spi.Console;
 import dev.nacelle.spi.GuestConnection;
+import dev.nacelle.spi.RateLimit;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmExit;
 import dev.nacelle.spi.VmExit.Reason;
@@ -115,7 +116,7 @@ final class KvmVirtualMachine implements VirtualMachine {
       if (spec.payload().hasExitPort()) {
         ports.add(MachineLayout.EXIT_PORT, ExitPort.PORTS, new ExitPort(this::exited));
       }
-      vsock = addVsock();
+      vsock = addVsock(spec.rateLimits().socket());
       spec.devices().forEach(this::add);
       vm.createPit();
       createVcpus(cpuid, spec.cpus());
@@ -188,11 +189,11 @@ final class KvmVirtualMachine implements VirtualMachine {
     mmio.add(MachineLayout.deviceAddress(number), MachineLayout.MMIO_DEVICE_SIZE, device);
   }
 
-  private VsockDevice addVsock() {
+  private VsockDevice addVsock(@Nullable RateLimit limit) {
     AtomicReference<@Nullable VsockDevice> created = new AtomicReference<>();
     add(
         resources -> {
-          VsockDevice device = new VsockDevice(resources, FIRST_GUEST_CID);
+          VsockDevice device = new VsockDevice(resources, FIRST_GUEST_CID, limit);
           created.set(device);
           return DeviceFactory.overMmio(device);
         });
@@ -344,7 +345,9 @@ final class KvmVirtualMachine implements VirtualMachine {
   public VmStatistics statistics() {
     Map<String, Long> exits = new HashMap<>();
     vcpus.forEach(vcpu -> vcpu.addExits(exits));
-    return new VmStatistics(vcpus.get(0).firstRunNanoTime(), exits);
+    Map<String, Long> ignored = new HashMap<>();
+    devices.forEach(device -> device.addIgnored(ignored));
+    return new VmStatistics(vcpus.get(0).firstRunNanoTime(), exits, ignored);
   }
 
   @Override

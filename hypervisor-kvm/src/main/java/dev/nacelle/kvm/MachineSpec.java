@@ -2,6 +2,7 @@
 package dev.nacelle.kvm;
 
 import dev.nacelle.kvm.boot.Payload;
+import dev.nacelle.spi.RateLimits;
 import java.util.List;
 
 /**
@@ -13,6 +14,7 @@ import java.util.List;
  * @param consoleBytes how much of the console's end is kept
  * @param payload what runs in it
  * @param devices its other memory-mapped devices, in their order
+ * @param rateLimits the socket's; the other devices have theirs
  */
 record MachineSpec(
     String name,
@@ -20,4 +22,16 @@ record MachineSpec(
     int cpus,
     int consoleBytes,
     Payload payload,
-    List<DeviceFactory> devices) {}
+    List<DeviceFactory> devices,
+    RateLimits rateLimits) {
+  /** Without limits of rates. */
+  MachineSpec(
+      String name,
+      long memoryBytes,
+      int cpus,
+      int consoleBytes,
+      Payload payload,
+      List<DeviceFactory> devices) {
+    this(name, memoryBytes, cpus, consoleBytes, payload, devices, RateLimits.NONE);
+  }
+}

@@ -75,6 +75,19 @@ final class DriverProgram implements Payload {
         .write(QUEUE_READY, 1);
   }
 
+  /** Takes a queue away, and clears what was said of it. */
+  DriverProgram unsetQueue(int index) {
+    return write(QUEUE_SEL, index)
+        .write(QUEUE_READY, 0)
+        .write(QUEUE_SIZE, 0)
+        .write(QUEUE_DESC, 0)
+        .write(QUEUE_DESC + 4, 0)
+        .write(QUEUE_DRIVER, 0)
+        .write(QUEUE_DRIVER + 4, 0)
+        .write(QUEUE_DEVICE, 0)
+        .write(QUEUE_DEVICE + 4, 0);
+  }
+
   /** A live device with one queue of 8 where the constants say. */
   DriverProgram live(int queue, int features) {
     return negotiate(features).queue(queue, 8, DESCRIPTORS, AVAILABLE, USED).write(STATUS, 0xf);

@@ -25,6 +25,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.Map;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -37,7 +38,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 
 /**
  * Drivers that break the rules, in guests on this host's KVM: each ends its own machine with an
- * error that says how, while another machine runs on.
+ * error that says how, while another machine runs on; or it is let go on where it harms nobody.
  */
 @Timeout(60)
 class HostileDriverTest {
@@ -71,21 +72,6 @@ class HostileDriverTest {
     String queue = "virtio-vsock queue 1: ";
     return Stream.of(
         Arguments.of(
-            "queue size changed after activation",
-            liveVsock().write(QUEUE_SIZE, 16),
-            "virtio-vsock: QueueSize of queue 1 written with device status 0xf, not between"
-                + " FEATURES_OK and DRIVER_OK"),
-        Arguments.of(
-            "queue address changed after activation",
-            liveVsock().write(DriverProgram.QUEUE_DEVICE, 0),
-            "virtio-vsock: QueueDevice of queue 1 written with device status 0xf, not between"
-                + " FEATURES_OK and DRIVER_OK"),
-        Arguments.of(
-            "queue configured before its time",
-            vsock().write(STATUS, 0).write(QUEUE_SEL, 0).write(QUEUE_SIZE, 8),
-            "virtio-vsock: QueueSize of queue 0 written with device status 0x0, not between"
-                + " FEATURES_OK and DRIVER_OK"),
-        Arguments.of(
             "queue size of 0",
             vsock().negotiate(0).queue(TX, 0, DESCRIPTORS, AVAILABLE, USED).write(STATUS, 0xf),
             queue + "size 0 is not a power of two up to 32768"),
@@ -105,21 +91,6 @@ class HostileDriverTest {
             "misaligned queue",
             vsock().negotiate(0).queue(TX, 8, DESCRIPTORS + 8, AVAILABLE, USED).write(STATUS, 0xf),
             queue + "descriptor table at 0x100008 is not aligned to 16"),
-        Arguments.of(
-            "selected queue out of range",
-            vsock().negotiate(0).write(QUEUE_SEL, 3).write(QUEUE_SIZE, 8),
-            "virtio-vsock: queue 3 of 3 configured"),
-        Arguments.of(
-            "notified queue out of range",
-            liveVsock().write(QUEUE_NOTIFY, 3),
-            "virtio-vsock: a notification for queue 3"),
-        Arguments.of(
-            "queue made ready after activation",
-            liveVsock().write(QUEUE_SEL, 0).write(QUEUE_READY, 1),
-            "virtio-vsock: QueueReady of queue 0 written with device status 0xf, not between"
-                + " FEATURES_OK and DRIVER_OK"),
-        Arguments.of(
-            "status bit taken back", liveVsock().write(STATUS, 3), "device status 0x3 after 0xf"),
         Arguments.of(
             "available index that jumps",
             liveVsock().available(TX, 9),
@@ -156,10 +127,6 @@ class HostileDriverTest {
             liveVsock().descriptor(0, 0, -1, 0, 0).offer(TX, 0),
             queue + "descriptor 0 of the chain at 0: 4294967295 bytes at 0x0 are not all RAM"),
         Arguments.of(
-            "empty descriptor",
-            liveVsock().descriptor(0, DATA, 0, 0, 0).offer(TX, 0),
-            queue + "descriptor 0 of the chain at 0: its length is 0"),
-        Arguments.of(
             "readable after writable",
             liveVsock()
                 .descriptor(0, DATA, 44, NEXT | WRITE, 1)
@@ -181,23 +148,6 @@ class HostileDriverTest {
             "indirect table that was not negotiated",
             vsock().live(TX, 0).descriptor(0, DATA, 16, INDIRECT, 0).offer(TX, 0),
             queue + "descriptor 0 of the chain at 0: indirect, which was not negotiated"),
-        Arguments.of(
-            "packet shorter than its header",
-            liveVsock().descriptor(0, DATA, 43, 0, 0).offer(TX, 0),
-            queue + "a packet of 43 bytes, shorter than its header"),
-        Arguments.of(
-            "packet longer than its buffer",
-            liveVsock()
-                .store(DATA, 3)
-                .store(DATA + 8, 2)
-                .store(DATA + 24, -1)
-                .descriptor(0, DATA, 44, 0, 0)
-                .offer(TX, 0),
-            queue + "a packet with a payload of 4294967295 bytes in a buffer of 44 bytes"),
-        Arguments.of(
-            "random bytes wanted in a readable buffer",
-            new DriverProgram(ENTROPY).live(0, 0).descriptor(0, DATA, 64, 0, 0).offer(0, 0),
-            "virtio-rng queue 0: a device-readable buffer"),
         Arguments.of(
             "disk request without a status",
             new DriverProgram(BLOCK).live(0, 0).descriptor(0, DATA, 16, 0, 0).offer(0, 0),
@@ -257,6 +207,97 @@ class HostileDriverTest {
     assertEndsAlone(TestMachines.MEMORY, program, message);
   }
 
+  static Stream<Arguments> harmless() {
+    String ready = "virtio-vsock: a queue changed while it was ready";
+    String none = "virtio-vsock: a queue used that there is not";
+    String status = "virtio-vsock: a device status with bits taken back or unknown";
+    String packet = "virtio-vsock: a packet that is not as long as it says";
+    return Stream.of(
+        Arguments.of(
+            "queue size changed after activation", liveVsock().write(QUEUE_SIZE, 16), ready),
+        Arguments.of(
+            "queue address changed after activation",
+            liveVsock().write(DriverProgram.QUEUE_DEVICE, 0),
+            ready),
+        Arguments.of(
+            "queue taken away and cleared", liveVsock().unsetQueue(TX).write(QUEUE_NOTIFY, TX), ""),
+        Arguments.of(
+            "selected queue out of range",
+            vsock().negotiate(0).write(QUEUE_SEL, 3).write(QUEUE_SIZE, 8),
+            none),
+        Arguments.of("notified queue out of range", liveVsock().write(QUEUE_NOTIFY, 3), none),
+        Arguments.of(
+            "queue made ready after activation",
+            liveVsock().write(QUEUE_SEL, 0).write(QUEUE_READY, 1),
+            "virtio-vsock: a queue made ready after DRIVER_OK"),
+        Arguments.of("status bit taken back", liveVsock().write(STATUS, 3), status),
+        Arguments.of(
+            "configuration written",
+            liveVsock().write(0x100, 1),
+            "virtio-vsock: a write to the configuration space"),
+        Arguments.of(
+            "empty descriptor",
+            liveVsock().descriptor(0, -1, 0, 0, 0).offer(TX, 0).thenAwait(USED + 2, 1),
+            packet),
+        Arguments.of(
+            "packet shorter than its header",
+            liveVsock().descriptor(0, DATA, 43, 0, 0).offer(TX, 0).thenAwait(USED + 2, 1),
+            packet),
+        Arguments.of(
+            "packet longer than its buffer",
+            liveVsock()
+                .store(DATA, 3)
+                .store(DATA + 8, 2)
+                .store(DATA + 24, -1)
+                .descriptor(0, DATA, 44, 0, 0)
+                .offer(TX, 0)
+                .thenAwait(USED + 2, 1),
+            ""),
+        Arguments.of(
+            "random bytes wanted in a readable buffer",
+            new DriverProgram(ENTROPY)
+                .live(0, 0)
+                .descriptor(0, DATA, 64, 0, 0)
+                .offer(0, 0)
+                .thenAwait(USED + 2, 1),
+            "virtio-rng: a buffer of the other direction"));
+  }
+
+  @ParameterizedTest(name = "{0}")
+  @MethodSource("harmless")
+  void letsADriverGoOnThatHarmsNobody(String what, DriverProgram program, String counted)
+      throws Exception {
+    KvmVirtualMachine machine =
+        machines.start(program.thenPowerOff(), DeviceFactory.entropy(null), disk(false));
+    VmExit exit = machine.exit().get();
+    assertEquals(Reason.POWER_OFF, exit.reason(), exit.detail());
+    assertEquals(
+        counted.isEmpty() ? Map.of() : Map.of(counted, 1L), machine.statistics().ignored());
+  }
+
+  /** As Rust's virtio-drivers does when a driver is dropped, and made anew. */
+  @Test
+  void serveADriverThatTidiesUpAndComesAgain() throws Exception {
+    DriverProgram program = new DriverProgram(ENTROPY);
+    for (int i = 0; i < 3; i++) {
+      program
+          .store(AVAILABLE, 0)
+          .store(USED, 0)
+          .store(DATA, 0)
+          .live(0, 0)
+          .descriptor(0, DATA, 64, WRITE, 0)
+          .offer(0, 0)
+          .thenAwait(USED + 2, 1)
+          .unsetQueue(0)
+          .write(STATUS, 0);
+    }
+    KvmVirtualMachine machine =
+        machines.start(program.thenPowerOff(), DeviceFactory.entropy(null), disk(false));
+    VmExit exit = machine.exit().get();
+    assertEquals(Reason.POWER_OFF, exit.reason(), exit.detail());
+    assertEquals(Map.of(), machine.statistics().ignored());
+  }
+
   /** In the host's memory there is no hole: RAM from 4 GiB on follows that below 3 GiB. */
   static Stream<Arguments> faultsAtTheHole() {
     int end = (int) GuestMemory.HOLE_START;
@@ -286,7 +327,7 @@ class HostileDriverTest {
     Resources before = Resources.now();
 
     KvmVirtualMachine hostile =
-        machines.start(memory, program, DeviceFactory.entropy(), disk(false));
+        machines.start(memory, program, DeviceFactory.entropy(null), disk(false));
     VmExit exit = hostile.exit().get();
     assertEquals(Reason.GUEST_FAULT, exit.reason(), exit.detail());
     assertTrue(exit.detail().contains(message), exit.detail());
@@ -355,7 +396,7 @@ class HostileDriverTest {
           return program.thenAwait(USED + 2, 1).thenPowerOff().load(memory, hardware);
         };
     KvmVirtualMachine machine =
-        machines.start(payload, DeviceFactory.entropy(), disk(readOnlyDisk));
+        machines.start(payload, DeviceFactory.entropy(null), disk(readOnlyDisk));
     assertEquals(Reason.POWER_OFF, machine.exit().get().reason());
     return loaded.get();
   }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm.device;
 
+import java.util.Map;
+
 /** A memory-mapped device with a life of its own: connections, files. */
 public interface AttachedDevice extends MmioDevice, AutoCloseable {
   /**
@@ -11,4 +13,10 @@ public interface AttachedDevice extends MmioDevice, AutoCloseable {
    */
   @Override
   void close();
+
+  /**
+   * Adds what its driver did against the rules that was ignored: how often, by the device's name
+   * and the rule. From any thread.
+   */
+  default void addIgnored(Map<String, Long> counts) {}
 }

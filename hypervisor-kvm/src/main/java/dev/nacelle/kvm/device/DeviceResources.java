@@ -37,4 +37,14 @@ public interface DeviceResources {
    * @return false when the loop has ended and the task will not run
    */
   boolean execute(Runnable task);
+
+  /** The time that timers go by, in nanoseconds from some moment on, as {@link System#nanoTime}. */
+  long nanoTime();
+
+  /**
+   * A timer, not yet set. Call while the device is constructed.
+   *
+   * @param onTime called on the event loop
+   */
+  Timer timer(Runnable onTime);
 }

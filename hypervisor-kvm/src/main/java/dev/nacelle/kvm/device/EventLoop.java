@@ -6,18 +6,22 @@ import dev.nacelle.kvm.sys.EventFd;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The thread on which a virtual machine's devices work: it waits for doorbells and runs tasks, one
- * after the other. What a handler or task throws goes to {@code onFailure}, and the loop goes on.
+ * The thread on which a virtual machine's devices work: it waits for doorbells and timers and runs
+ * tasks, one after the other. What any of them throws goes to {@code onFailure}, and the loop goes
+ * on.
  *
- * <p>Handlers and tasks take turns: all doorbells that were rung, then the tasks that wait by then.
- * A task that gives itself again keeps no doorbell waiting for longer than it takes once.
+ * <p>They take turns: all doorbells that were rung, the timers whose time has come, then the tasks
+ * that wait by then. A task that gives itself again keeps no doorbell waiting for longer than it
+ * takes once.
  */
 public final class EventLoop implements AutoCloseable {
   private static final int WAKE_UP = 0;
+  private static final long NANOS_PER_MILLISECOND = 1_000_000;
 
   private final Thread thread;
   private final Consumer<? super Throwable> onFailure;
@@ -28,6 +32,10 @@ public final class EventLoop implements AutoCloseable {
   private final List<@Nullable Runnable> handlers = new ArrayList<>();
 
   private final ArrayDeque<Runnable> tasks = new ArrayDeque<>();
+
+  /** A few for each device, made with it. */
+  private final List<LoopTimer> timers = new CopyOnWriteArrayList<>();
+
   private boolean awake;
   private boolean closing;
 
@@ -91,16 +99,60 @@ public final class EventLoop implements AutoCloseable {
     return true;
   }
 
+  /** {@link DeviceResources#nanoTime}. From any thread. */
+  public long nanoTime() {
+    return System.nanoTime();
+  }
+
+  /** {@link DeviceResources#timer}; kept until the loop is closed, and not called later. */
+  public Timer timer(Runnable onTime) {
+    LoopTimer timer = new LoopTimer(onTime);
+    timers.add(timer);
+    return timer;
+  }
+
+  /** Guarded by {@link #tasks}. */
+  private final class LoopTimer implements Timer {
+    private final Runnable onTime;
+    private boolean set;
+    private long time;
+
+    LoopTimer(Runnable onTime) {
+      this.onTime = onTime;
+    }
+
+    @Override
+    public void set(long nanoTime) {
+      synchronized (tasks) {
+        time = nanoTime;
+        set = true;
+        if (awake || closing) {
+          return; // the loop looks at its timers before it waits
+        }
+        awake = true;
+      }
+      wakeUp.signal();
+    }
+
+    boolean takeIfDue(long now) {
+      synchronized (tasks) {
+        boolean due = set && time - now <= 0;
+        set &= !due;
+        return due;
+      }
+    }
+  }
+
   /** Whether the caller is on the loop. */
   public boolean isCurrent() {
     return thread.equals(Thread.currentThread());
   }
 
   private void run() {
-    boolean idle = true;
+    int patience = Epoll.FOREVER;
     boolean ended;
     do {
-      int events = epoll.await(idle);
+      int events = epoll.await(patience);
       synchronized (tasks) {
         awake = true;
       }
@@ -114,13 +166,41 @@ public final class EventLoop implements AutoCloseable {
           attempt(handler);
         }
       }
+      callDueTimers();
       runWaitingTasks();
       synchronized (tasks) {
-        idle = tasks.isEmpty();
+        boolean idle = tasks.isEmpty();
         awake = !idle;
         ended = idle && closing;
+        patience = idle ? millisecondsToTimer() : 0;
       }
     } while (!ended);
+  }
+
+  private void callDueTimers() {
+    for (int i = 0; i < timers.size(); i++) {
+      LoopTimer timer = timers.get(i);
+      if (timer.takeIfDue(nanoTime())) {
+        attempt(timer.onTime);
+      }
+    }
+  }
+
+  /** Until the first one is due, rounded up. Call with the lock. */
+  private int millisecondsToTimer() {
+    long soonest = Long.MAX_VALUE;
+    long now = nanoTime();
+    for (int i = 0; i < timers.size(); i++) {
+      LoopTimer timer = timers.get(i);
+      if (timer.set) {
+        soonest = Math.min(soonest, Math.max(timer.time - now, 0));
+      }
+    }
+    if (soonest == Long.MAX_VALUE) {
+      return Epoll.FOREVER;
+    }
+    long milliseconds = (soonest + NANOS_PER_MILLISECOND - 1) / NANOS_PER_MILLISECOND;
+    return (int) Math.min(milliseconds, Integer.MAX_VALUE);
   }
 
   /** Without those that they add. */

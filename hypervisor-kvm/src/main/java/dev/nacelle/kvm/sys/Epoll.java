@@ -18,8 +18,9 @@ public final class Epoll implements AutoCloseable {
   private static final int EVENT_DATA = 4;
 
   private static final int CAPACITY = 64;
-  private static final int FOREVER = -1;
-  private static final int NOT_AT_ALL = 0;
+
+  /** A time limit that is none. */
+  public static final int FOREVER = -1;
 
   private final FileDescriptor descriptor;
   private final NativeStruct ready = new NativeStruct(EVENT_SIZE * CAPACITY);
@@ -50,24 +51,22 @@ public final class Epoll implements AutoCloseable {
   }
 
   /**
-   * Waits for events, without a time limit, or looks whether there are any.
+   * Waits for events.
    *
-   * @return how many there are; at least 1 when it waits
+   * @param milliseconds how long at most: 0 to look only, {@link #FOREVER} for as long as it takes
+   * @return how many there are; 0 when the time is over, or where a signal cut it short
    */
-  public int await(boolean wait) {
+  public int await(int milliseconds) {
     try {
-      while (true) {
-        int n =
-            Libc.epoll_wait(
-                descriptor.fd(), ready.address(), CAPACITY, wait ? FOREVER : NOT_AT_ALL);
-        if (n > 0 || (n == 0 && !wait)) {
-          return n;
-        }
-        int errno = Libc.errno();
-        if (n < 0 && errno != Errno.EINTR) {
-          throw new ErrnoException("epoll_wait", errno);
-        }
+      int n = Libc.epoll_wait(descriptor.fd(), ready.address(), CAPACITY, milliseconds);
+      if (n >= 0) {
+        return n;
       }
+      int errno = Libc.errno();
+      if (errno != Errno.EINTR) {
+        throw new ErrnoException("epoll_wait", errno);
+      }
+      return 0;
     } finally {
       Reference.reachabilityFence(ready);
     }

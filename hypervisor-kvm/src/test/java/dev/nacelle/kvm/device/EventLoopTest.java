@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.kvm.Allocation;
 import dev.nacelle.kvm.sys.EventFd;
 import java.util.ArrayList;
 import java.util.List;
@@ -93,6 +94,92 @@ class EventLoopTest {
       assertTrue(served.get());
       loop.close();
     }
+  }
+
+  @Test
+  void callsATimerOnceItsTimeHasCome() throws Exception {
+    BlockingQueue<Long> calls = new LinkedBlockingQueue<>();
+    Timer timer = loop.timer(() -> calls.add(loop.isCurrent() ? loop.nanoTime() : 0));
+    for (long delay : new long[] {-1_000_000_000L, 0, 1, 3_000_000}) {
+      long time = loop.nanoTime() + delay;
+      timer.set(time);
+      assertTrue(calls.take() - time >= 0);
+    }
+    assertTrue(calls.isEmpty());
+  }
+
+  @Test
+  void callsATimerOnlyForTheLastTimeThatWasSet() throws Exception {
+    BlockingQueue<String> calls = new LinkedBlockingQueue<>();
+    Timer first = loop.timer(() -> calls.add("first"));
+    Timer second = loop.timer(() -> calls.add("second"));
+    long never = loop.nanoTime() + Long.MAX_VALUE / 2;
+    CompletableFuture<Boolean> set = new CompletableFuture<>();
+    loop.execute(
+        () -> {
+          first.set(loop.nanoTime());
+          second.set(loop.nanoTime());
+          first.set(never);
+          set.complete(true);
+        });
+    assertTrue(set.get());
+    assertEquals("second", calls.take());
+    second.set(loop.nanoTime());
+    assertEquals("second", calls.take());
+    loop.close();
+    assertTrue(calls.isEmpty());
+  }
+
+  @Test
+  void servesDoorbellsAndTasksBesideATimerThatSetsItselfAgain() throws Exception {
+    CompletableFuture<Boolean> rung = new CompletableFuture<>();
+    CompletableFuture<Boolean> ran = new CompletableFuture<>();
+    Timer[] timer = new Timer[1];
+    timer[0] =
+        loop.timer(
+            () -> {
+              if (!rung.isDone() || !ran.isDone()) {
+                timer[0].set(loop.nanoTime());
+              }
+            });
+    try (EventFd eventFd = new EventFd()) {
+      loop.register(eventFd, () -> rung.complete(true));
+      timer[0].set(loop.nanoTime());
+      eventFd.signal();
+      loop.execute(() -> ran.complete(true));
+      assertTrue(rung.get());
+      assertTrue(ran.get());
+      loop.close();
+    }
+  }
+
+  @Test
+  void callsTimersWithoutAllocating() throws Exception {
+    int rounds = 40_000;
+    CompletableFuture<Long> allocated = new CompletableFuture<>();
+    Timer[] timer = new Timer[1];
+    timer[0] =
+        loop.timer(
+            new Runnable() {
+              private int round;
+              private long before;
+
+              @Override
+              public void run() {
+                round++;
+                if (round == rounds / 2) {
+                  before = Allocation.ofThisThread();
+                }
+                if (round == rounds) {
+                  allocated.complete(Allocation.ofThisThread() - before);
+                } else {
+                  timer[0].set(loop.nanoTime());
+                }
+              }
+            });
+    timer[0].set(loop.nanoTime());
+    // The smallest object has 16 bytes.
+    assertTrue(allocated.get() < rounds / 2, () -> allocated.join() + " bytes allocated");
   }
 
   @Test

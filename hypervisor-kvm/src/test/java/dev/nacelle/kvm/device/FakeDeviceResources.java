@@ -2,24 +2,34 @@
 package dev.nacelle.kvm.device;
 
 import dev.nacelle.kvm.memory.GuestMemory;
+import java.time.Duration;
 import java.util.ArrayDeque;
+import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Queue;
 import java.util.concurrent.atomic.AtomicInteger;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A machine for one device without KVM: real guest memory; doorbells ring and tasks run on the
  * test's own thread, when the test says so.
  */
 public final class FakeDeviceResources implements DeviceResources, AutoCloseable {
+  /** So that it overflows soon, as {@link System#nanoTime} may at any time. */
+  private static final long FIRST_NANO_TIME = Long.MAX_VALUE - 5_000_000_000L;
+
   private record Doorbell(long offset, int value) {}
 
   private final GuestMemory memory;
   private final AtomicInteger interrupts = new AtomicInteger();
   private final Map<Doorbell, Runnable> doorbells = new HashMap<>();
   private final Queue<Runnable> tasks = new ArrayDeque<>();
+  private final List<FakeTimer> timers = new ArrayList<>();
+  private long nanoTime = FIRST_NANO_TIME;
+  private @Nullable Error interruptFailure;
 
   /**
    * @param memorySize in bytes, a multiple of 4096
@@ -35,7 +45,13 @@ public final class FakeDeviceResources implements DeviceResources, AutoCloseable
 
   @Override
   public InterruptLine interrupt() {
-    return interrupts::incrementAndGet;
+    return () -> {
+      Error failure = interruptFailure;
+      if (failure != null) {
+        throw failure;
+      }
+      interrupts.incrementAndGet();
+    };
   }
 
   @Override
@@ -47,6 +63,68 @@ public final class FakeDeviceResources implements DeviceResources, AutoCloseable
   public boolean execute(Runnable task) {
     synchronized (tasks) {
       return tasks.add(task);
+    }
+  }
+
+  /** Time goes by when the test says so. */
+  @Override
+  public long nanoTime() {
+    return nanoTime;
+  }
+
+  @Override
+  public Timer timer(Runnable onTime) {
+    FakeTimer timer = new FakeTimer(onTime);
+    timers.add(timer);
+    return timer;
+  }
+
+  private static final class FakeTimer implements Timer {
+    private final Runnable onTime;
+    private boolean set;
+    private long time;
+
+    FakeTimer(Runnable onTime) {
+      this.onTime = onTime;
+    }
+
+    @Override
+    public void set(long newTime) {
+      set = true;
+      time = newTime;
+    }
+  }
+
+  /** Lets time go by, from one timer to the next; each does its work when its time has come. */
+  public void advance(Duration duration) {
+    long end = nanoTime + duration.toNanos();
+    while (true) {
+      FakeTimer next = null;
+      for (FakeTimer timer : timers) {
+        if (timer.set && timer.time - end <= 0 && (next == null || timer.time - next.time < 0)) {
+          next = timer;
+        }
+      }
+      if (next == null) {
+        break;
+      }
+      nanoTime = next.time - nanoTime > 0 ? next.time : nanoTime;
+      next.set = false;
+      next.onTime.run();
+      runTasks();
+    }
+    nanoTime = end;
+  }
+
+  /** How many timers are set. */
+  public long setTimers() {
+    return timers.stream().filter(timer -> timer.set).count();
+  }
+
+  /** How many tasks wait. */
+  public int waitingTasks() {
+    synchronized (tasks) {
+      return tasks.size();
     }
   }
 
@@ -76,6 +154,11 @@ public final class FakeDeviceResources implements DeviceResources, AutoCloseable
       }
       task.run();
     }
+  }
+
+  /** Has interrupts fail from now on, as a host may that is out of memory. */
+  public void failInterrupts(Error failure) {
+    interruptFailure = failure;
   }
 
   /** How many interrupts were raised since the last call. */

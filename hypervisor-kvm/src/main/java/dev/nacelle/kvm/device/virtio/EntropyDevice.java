@@ -2,6 +2,8 @@
 package dev.nacelle.kvm.device.virtio;
 
 import dev.nacelle.kvm.device.DeviceResources;
+import dev.nacelle.spi.RateLimit;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The entropy device (virtio 1.2 section 5.4): random bytes of the host's kernel, written straight
@@ -21,11 +23,14 @@ public final class EntropyDevice extends VirtioDevice {
   private static final int BATCH = 16;
 
   private final DescriptorChain chain = new DescriptorChain(memory, QUEUE_SIZE);
-  private final Runnable processRest = this::processRest;
+  private final RateLimiter limiter;
 
-  /** Creates the device. */
-  public EntropyDevice(DeviceResources resources) {
+  /**
+   * @param limit of bytes given and of buffers; null for none
+   */
+  public EntropyDevice(DeviceResources resources, @Nullable RateLimit limit) {
     super(resources, "virtio-rng", DEVICE_ID, 0, new byte[0], QUEUE_SIZE);
+    limiter = new RateLimiter(limit, resources, () -> notified(0));
   }
 
   @Override
@@ -38,28 +43,35 @@ public final class EntropyDevice extends VirtioDevice {
       int budget = BATCH;
       do {
         queue.suppressNotifications();
-        while (budget > 0 && queue.pop(chain)) {
+        while (budget > 0 && popWithinLimit(queue)) {
           budget--;
-          queue.push(chain, fill(queue));
+          queue.push(chain, fill());
         }
-      } while (budget > 0 && queue.requestNotifications());
+      } while (budget > 0 && !limiter.isWaiting() && queue.requestNotifications());
       interruptIfNeeded(queue);
       if (budget == 0) {
-        boolean ignored = execute(processRest);
+        processLater(index);
       }
     }
   }
 
-  private void processRest() {
-    notified(0);
+  private boolean popWithinLimit(VirtQueue queue) {
+    if (limiter.isWaiting() || !queue.pop(chain)) {
+      return false;
+    }
+    if (limiter.admit(Math.min(chain.writableBytes(), MAXIMUM_BYTES))) {
+      return true;
+    }
+    queue.putBack();
+    return false;
   }
 
-  private int fill(VirtQueue queue) {
+  private int fill() {
     if (chain.readableBytes() > 0) {
-      throw queue.fault("a device-readable buffer, which section 5.4.6 forbids");
+      ignored(Ignored.DIRECTION);
     }
     int done = 0;
-    for (int i = 0; i < chain.segments() && done < MAXIMUM_BYTES; i++) {
+    for (int i = chain.readableSegments(); i < chain.segments() && done < MAXIMUM_BYTES; i++) {
       int n = Math.min(chain.length(i), MAXIMUM_BYTES - done);
       memory.fillRandom(chain.address(i), n);
       done += n;

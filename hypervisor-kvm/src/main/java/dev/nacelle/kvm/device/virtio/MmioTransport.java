@@ -2,19 +2,19 @@
 package dev.nacelle.kvm.device.virtio;
 
 import dev.nacelle.kvm.device.AttachedDevice;
-import dev.nacelle.kvm.device.GuestFault;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /**
  * The register file of a virtio device over MMIO, version 2 (virtio 1.2 section 4.2.2), and the
  * state machine of its device status (sections 2.1 and 3.1).
  *
- * <p>What a queue is may be said between FEATURES_OK and DRIVER_OK only; it is latched and checked
- * at DRIVER_OK. A write that the specification forbids ends the machine, since no driver makes it;
- * a read that it forbids has no effect and gives 0.
+ * <p>What a queue is is latched and checked at DRIVER_OK. What is written to its registers at
+ * another time is taken and has no effect: drivers clear them when they tidy up. A write that the
+ * specification forbids is {@link Ignored}, and a read that it forbids gives 0: nothing that is
+ * written to a register ends the machine, except DRIVER_OK with a queue that is none.
  */
 public final class MmioTransport implements AttachedDevice {
   /** Size of the device's range in bytes: the page that Linux' driver maps. */
@@ -63,11 +63,11 @@ public final class MmioTransport implements AttachedDevice {
   static final int DRIVER = 2;
   static final int DRIVER_OK = 4;
   static final int FEATURES_OK = 8;
+  static final int DEVICE_NEEDS_RESET = 64;
   static final int FAILED = 128;
   private static final int DRIVER_MAY_SET = ACKNOWLEDGE | DRIVER | DRIVER_OK | FEATURES_OK | FAILED;
 
   private final VirtioDevice device;
-  private final Doorbell[] doorbells;
   private final QueueRegisters[] queues;
 
   private int status;
@@ -83,12 +83,10 @@ public final class MmioTransport implements AttachedDevice {
   /** Connects a device to its registers and its doorbells. */
   public MmioTransport(VirtioDevice device) {
     this.device = device;
-    doorbells = new Doorbell[device.queueCount()];
     queues = new QueueRegisters[device.queueCount()];
     for (int i = 0; i < queues.length; i++) {
       int queue = i;
       queues[i] = new QueueRegisters();
-      doorbells[i] = new Doorbell(i);
       device.resources().doorbell(QUEUE_NOTIFY, i, () -> device.notified(queue));
     }
   }
@@ -111,28 +109,6 @@ public final class MmioTransport implements AttachedDevice {
 
     QueueLayout layout() {
       return new QueueLayout(size, descriptors, available, used);
-    }
-  }
-
-  /** Calls the device on its event loop; however often it is rung, it waits there only once. */
-  private final class Doorbell implements Runnable {
-    private final int queue;
-    private final AtomicBoolean rung = new AtomicBoolean();
-
-    Doorbell(int queue) {
-      this.queue = queue;
-    }
-
-    void ring() {
-      if (rung.compareAndSet(false, true)) {
-        boolean ignored = device.resources().execute(this);
-      }
-    }
-
-    @Override
-    public void run() {
-      rung.set(false);
-      device.notified(queue);
     }
   }
 
@@ -184,13 +160,12 @@ public final class MmioTransport implements AttachedDevice {
   @Override
   public synchronized void write(long offset, int size, long value) {
     if (offset >= CONFIG) {
-      throw fault("a write to its configuration at " + (offset - CONFIG) + ", which is read-only");
+      device.ignored(Ignored.CONFIGURATION);
+    } else if (size != 4 || (offset & 3) != 0) {
+      device.ignored(Ignored.REGISTER_WIDTH);
+    } else {
+      writeRegister((int) offset, (int) value);
     }
-    if (size != 4 || (offset & 3) != 0) {
-      throw fault(
-          size + " bytes written to the register at 0x" + Long.toHexString(offset) + ", not 4");
-    }
-    writeRegister((int) offset, (int) value);
   }
 
   private void writeRegister(int register, int value) {
@@ -199,36 +174,31 @@ public final class MmioTransport implements AttachedDevice {
       case DRIVER_FEATURES -> acceptFeatures(value);
       case DRIVER_FEATURES_SEL -> driverFeaturesSelect = value;
       case QUEUE_SEL -> queueSelect = value;
-      case QUEUE_SIZE -> configurable("QueueSize").size = value;
+      case QUEUE_SIZE,
+          QUEUE_DESC_LOW,
+          QUEUE_DESC_HIGH,
+          QUEUE_DRIVER_LOW,
+          QUEUE_DRIVER_HIGH,
+          QUEUE_DEVICE_LOW,
+          QUEUE_DEVICE_HIGH ->
+          configure(register, value);
       case QUEUE_READY -> setReady(value);
       case QUEUE_NOTIFY -> ring(value);
       case INTERRUPT_ACK -> device.interrupt().acknowledge(value);
       case STATUS -> setStatus(value);
-      case QUEUE_DESC_LOW, QUEUE_DESC_HIGH -> {
-        QueueRegisters queue = configurable("QueueDesc");
-        queue.descriptors = half(queue.descriptors, register == QUEUE_DESC_HIGH, value);
-      }
-      case QUEUE_DRIVER_LOW, QUEUE_DRIVER_HIGH -> {
-        QueueRegisters queue = configurable("QueueDriver");
-        queue.available = half(queue.available, register == QUEUE_DRIVER_HIGH, value);
-      }
-      case QUEUE_DEVICE_LOW, QUEUE_DEVICE_HIGH -> {
-        QueueRegisters queue = configurable("QueueDevice");
-        queue.used = half(queue.used, register == QUEUE_DEVICE_HIGH, value);
-      }
       case SHM_SEL -> {
         // Whatever is selected, there is no such region.
       }
-      default ->
-          throw fault("a write to 0x" + Integer.toHexString(register) + ", no writable register");
+      default -> device.ignored(Ignored.NO_REGISTER);
     }
   }
 
   private void ring(int queue) {
     if (queue < 0 || queue >= queues.length) {
-      throw fault("a notification for queue " + Integer.toUnsignedString(queue));
+      device.ignored(Ignored.NO_QUEUE);
+    } else {
+      device.processLater(queue);
     }
-    doorbells[queue].ring();
   }
 
   /** Replaces one half of a 64-bit register. */
@@ -240,85 +210,81 @@ public final class MmioTransport implements AttachedDevice {
 
   private void acceptFeatures(int value) {
     if ((status & FEATURES_OK) != 0) {
-      throw fault("features written after FEATURES_OK");
-    }
-    if (driverFeaturesSelect == 0 || driverFeaturesSelect == 1) {
+      device.ignored(Ignored.LATE_FEATURES);
+    } else if (driverFeaturesSelect == 0 || driverFeaturesSelect == 1) {
       driverFeatures = half(driverFeatures, driverFeaturesSelect == 1, value);
     } else {
       unknownFeatures |= value != 0;
     }
   }
 
-  private QueueRegisters selected() {
+  /** Also of a queue that was taken away while the device is live; then it stays away. */
+  private void configure(int register, int value) {
     if (!queueExists()) {
-      throw fault(
-          "queue "
-              + Integer.toUnsignedString(queueSelect)
-              + " of "
-              + queues.length
-              + " configured");
+      device.ignored(Ignored.NO_QUEUE);
+      return;
     }
-    return queues[queueSelect];
-  }
-
-  /** The selected queue, where its registers may be written now. */
-  private QueueRegisters configurable(String register) {
-    QueueRegisters queue = selected();
-    if ((status & (FEATURES_OK | DRIVER_OK)) != FEATURES_OK) {
-      throw fault(
-          register
-              + " of queue "
-              + queueSelect
-              + " written with device status 0x"
-              + Integer.toHexString(status)
-              + ", not between FEATURES_OK and DRIVER_OK");
-    }
+    QueueRegisters queue = queues[queueSelect];
     if (queue.ready) {
-      throw fault(register + " of queue " + queueSelect + " written while the queue is ready");
+      device.ignored(Ignored.READY_QUEUE);
+      return;
     }
-    return queue;
+    switch (register) {
+      case QUEUE_SIZE -> queue.size = value;
+      case QUEUE_DESC_LOW, QUEUE_DESC_HIGH ->
+          queue.descriptors = half(queue.descriptors, register == QUEUE_DESC_HIGH, value);
+      case QUEUE_DRIVER_LOW, QUEUE_DRIVER_HIGH ->
+          queue.available = half(queue.available, register == QUEUE_DRIVER_HIGH, value);
+      default -> queue.used = half(queue.used, register == QUEUE_DEVICE_HIGH, value);
+    }
   }
 
   private void setReady(int value) {
-    QueueRegisters queue = selected();
-    if (value == 1) {
-      configurable("QueueReady").ready = true;
+    if (!queueExists()) {
+      device.ignored(Ignored.NO_QUEUE);
     } else if (value == 0) {
-      queue.ready = false;
+      queues[queueSelect].ready = false;
       device.stopQueue(queueSelect);
+    } else if (value != 1) {
+      device.ignored(Ignored.QUEUE_READY);
+    } else if ((status & DRIVER_OK) != 0) {
+      device.ignored(Ignored.LATE_QUEUE);
     } else {
-      throw fault("QueueReady set to " + Integer.toUnsignedString(value));
+      queues[queueSelect].ready = true;
     }
   }
 
+  /** Bits are added only, also where a driver writes the new one alone, as some do. */
   private void setStatus(int value) {
     if (value == 0) {
       reset();
       return;
     }
-    if ((value & ~DRIVER_MAY_SET) != 0 || (status & ~value) != 0) {
-      throw fault(
-          "device status 0x"
-              + Integer.toHexString(value)
-              + " after 0x"
-              + Integer.toHexString(status));
+    if ((value & ~(DRIVER_MAY_SET | DEVICE_NEEDS_RESET)) != 0
+        || (status & DRIVER_MAY_SET & ~value) != 0) {
+      device.ignored(Ignored.STATUS);
     }
-    int added = value & ~status;
-    if (((added & DRIVER) != 0 && (value & ACKNOWLEDGE) == 0)
-        || ((added & FEATURES_OK) != 0 && (value & DRIVER) == 0)) {
-      throw outOfOrder(value);
-    }
+    int added = value & DRIVER_MAY_SET & ~status;
     if ((added & FEATURES_OK) != 0 && !featuresAcceptable()) {
       // The driver finds the bit unset when it reads it again (section 3.1.1, step 6).
-      value &= ~FEATURES_OK;
+      added &= ~FEATURES_OK;
     }
+    status |= added & ~DRIVER_OK;
     if ((added & DRIVER_OK) != 0) {
-      if ((value & FEATURES_OK) == 0) {
-        throw outOfOrder(value);
-      }
-      activate();
+      start();
     }
-    status = value;
+  }
+
+  private void start() {
+    if ((status & FEATURES_OK) == 0) {
+      // Without it nothing is settled that the device could begin with.
+      device.ignored(Ignored.EARLY_DRIVER_OK);
+      status |= DEVICE_NEEDS_RESET;
+    }
+    if ((status & DEVICE_NEEDS_RESET) == 0) {
+      activate();
+      status |= DRIVER_OK;
+    }
   }
 
   private boolean featuresAcceptable() {
@@ -334,8 +300,8 @@ public final class MmioTransport implements AttachedDevice {
     }
     device.activate(layouts, driverFeatures);
     // The driver may have filled its queues before.
-    for (Doorbell doorbell : doorbells) {
-      doorbell.ring();
+    for (int i = 0; i < queues.length; i++) {
+      device.processLater(i);
     }
   }
 
@@ -364,18 +330,16 @@ public final class MmioTransport implements AttachedDevice {
         deviceFeaturesSelect,
         driverFeaturesSelect,
         driverFeatures,
+        unknownFeatures,
         queueSelect,
         device.interrupt().status(),
         registers,
         device.queueStates());
   }
 
-  private GuestFault outOfOrder(int value) {
-    return fault("device status 0x" + Integer.toHexString(value) + " out of order");
-  }
-
-  private GuestFault fault(String problem) {
-    return new GuestFault(device.name() + ": " + problem);
+  @Override
+  public void addIgnored(Map<String, Long> counts) {
+    device.addIgnored(counts);
   }
 
   /** Closes the device. */

@@ -16,7 +16,8 @@ import org.jspecify.annotations.Nullable;
  * @param status the device status
  * @param deviceFeaturesSelect DeviceFeaturesSel
  * @param driverFeaturesSelect DriverFeaturesSel
- * @param driverFeatures what the driver has accepted
+ * @param driverFeatures what the driver has accepted of the first 64 features
+ * @param unknownFeatures whether it has accepted any beyond those, which none offers
  * @param queueSelect QueueSel
  * @param interruptStatus InterruptStatus
  * @param queues the registers of each queue
@@ -28,6 +29,7 @@ public record TransportState(
     int deviceFeaturesSelect,
     int driverFeaturesSelect,
     long driverFeatures,
+    boolean unknownFeatures,
     int queueSelect,
     int interruptStatus,
     List<Registers> queues,

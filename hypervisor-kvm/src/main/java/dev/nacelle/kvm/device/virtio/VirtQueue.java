@@ -171,6 +171,11 @@ public final class VirtQueue {
     return true;
   }
 
+  /** Leaves the buffer that was popped last where it was: the next pop finds it again. */
+  public void putBack() {
+    nextAvailable = (nextAvailable - 1) & 0xffff;
+  }
+
   /** Follows a chain. Every descriptor is read once, in two loads that do not overlap. */
   private void collect(int head, DescriptorChain chain) {
     chain.begin(head);
@@ -205,10 +210,8 @@ public final class VirtQueue {
 
       boolean writable = (flags & DESC_F_WRITE) != 0;
       total += length;
-      if (length == 0) {
-        throw fault(head, index, "its length is 0");
-      }
-      if (!memory.contains(address, length)) {
+      // Section 2.7.5 forbids no empty descriptor: it adds nothing, wherever it points.
+      if (length > 0 && !memory.contains(address, length)) {
         throw fault(
             head, index, length + " bytes at 0x" + Long.toHexString(address) + " are not all RAM");
       }
@@ -216,10 +219,12 @@ public final class VirtQueue {
         // Half of what section 2.7.5.2 allows, so that a length is a positive int everywhere.
         throw fault(head, index, "the buffer is longer than 2 GiB");
       }
-      if (!writable && chain.writableBytes() > 0) {
+      if (length > 0 && !writable && chain.writableBytes() > 0) {
         throw fault(head, index, "device-readable after device-writable");
       }
-      chain.add(address, (int) length, writable);
+      if (length > 0) {
+        chain.add(address, (int) length, writable);
+      }
 
       if ((flags & DESC_F_NEXT) == 0) {
         return;

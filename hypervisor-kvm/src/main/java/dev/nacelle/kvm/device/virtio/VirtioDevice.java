@@ -6,6 +6,9 @@ import dev.nacelle.kvm.device.GuestFault;
 import dev.nacelle.kvm.memory.GuestMemory;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicLongArray;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -32,6 +35,8 @@ public abstract class VirtioDevice implements AutoCloseable {
   private final long features;
   private final byte[] configuration;
   private final int[] queueSizes;
+  private final Doorbell[] doorbells;
+  private final AtomicLongArray ignored = new AtomicLongArray(Ignored.values().length);
 
   /**
    * Null unless the driver has activated the device; an element is null where it has no queue.
@@ -65,9 +70,42 @@ public abstract class VirtioDevice implements AutoCloseable {
             | VirtioFeatures.EVENT_IDX;
     this.configuration = configuration.clone();
     this.queueSizes = queueSizes.clone();
+    doorbells = new Doorbell[queueSizes.length];
+    for (int i = 0; i < doorbells.length; i++) {
+      doorbells[i] = new Doorbell(i);
+    }
   }
 
-  final DeviceResources resources() {
+  /** Has a queue processed on the event loop; however often it is rung, it waits there once. */
+  private final class Doorbell implements Runnable {
+    private final int queue;
+    private final AtomicBoolean rung = new AtomicBoolean();
+
+    Doorbell(int queue) {
+      this.queue = queue;
+    }
+
+    void ring() {
+      if (rung.compareAndSet(false, true)) {
+        boolean accepted = false;
+        try {
+          accepted = resources.execute(this);
+        } finally {
+          if (!accepted) {
+            rung.set(false);
+          }
+        }
+      }
+    }
+
+    @Override
+    public void run() {
+      rung.set(false);
+      notified(queue);
+    }
+  }
+
+  protected final DeviceResources resources() {
     return resources;
   }
 
@@ -183,6 +221,28 @@ public abstract class VirtioDevice implements AutoCloseable {
       // The machine ends by this. Until it has, the device stays away from the guest's memory.
       deactivate();
       throw e;
+    }
+  }
+
+  /**
+   * Has a queue processed on the event loop after whatever waits there: the rest of what one turn
+   * does not do, for one. From any thread; a queue that waits already is not added again.
+   */
+  protected final void processLater(int queue) {
+    doorbells[queue].ring();
+  }
+
+  /** Counts what the driver did, and goes on. From any thread. */
+  protected final void ignored(Ignored what) {
+    ignored.incrementAndGet(what.ordinal());
+  }
+
+  final void addIgnored(Map<String, Long> counts) {
+    for (Ignored what : Ignored.values()) {
+      long count = ignored.get(what.ordinal());
+      if (count > 0) {
+        counts.merge(name + ": " + what, count, Long::sum);
+      }
     }
   }
 

@@ -4,6 +4,7 @@ package dev.nacelle.kvm.device.virtio;
 import dev.nacelle.kvm.device.DeviceResources;
 import dev.nacelle.kvm.device.EventLoop;
 import dev.nacelle.kvm.device.InterruptLine;
+import dev.nacelle.kvm.device.Timer;
 import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.kvm.sys.EventFd;
 import java.util.List;
@@ -51,6 +52,16 @@ public final class LoopDeviceResources implements DeviceResources, AutoCloseable
   @Override
   public boolean execute(Runnable task) {
     return loop.execute(task);
+  }
+
+  @Override
+  public long nanoTime() {
+    return loop.nanoTime();
+  }
+
+  @Override
+  public Timer timer(Runnable onTime) {
+    return loop.timer(onTime);
   }
 
   /** Rings for a queue. */

@@ -8,6 +8,7 @@ import dev.nacelle.kvm.device.DeviceResources;
 import dev.nacelle.kvm.device.virtio.DriverQueue.Segment;
 import java.util.List;
 import java.util.Random;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
 import org.junit.jupiter.api.Test;
@@ -97,5 +98,29 @@ class QueueConcurrencyTest {
     assertEquals(List.of(), resources.failures());
     assertEquals(BUFFERS, returned);
     assertTrue(rings > 0 && sleeps > 0, "neither ever slept: " + rings + ", " + sleeps);
+  }
+
+  /** Without eventfds, as a vCPU's write to QueueNotify that KVM does not take. */
+  @Test
+  @Timeout(value = 5, unit = TimeUnit.MINUTES)
+  void processesAQueueAfterEachNotificationHoweverTheyMeet() throws Exception {
+    LoopDeviceResources resources = new LoopDeviceResources(1 << 20);
+    Semaphore processed = new Semaphore(0);
+    VirtioDevice device =
+        new VirtioDevice(resources, "counter", 99, 0, new byte[0], SIZE) {
+          @Override
+          protected void process(int index) {
+            processed.release();
+          }
+        };
+    MmioTransport transport = new MmioTransport(device);
+    for (int i = 0; i < BUFFERS; i++) {
+      transport.write(DriverFixture.QUEUE_NOTIFY, 4, 0);
+      processed.acquire();
+    }
+    device.close();
+    resources.close();
+    assertEquals(List.of(), resources.failures());
+    assertEquals(0, processed.availablePermits());
   }
 }

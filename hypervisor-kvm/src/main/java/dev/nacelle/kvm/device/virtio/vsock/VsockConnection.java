@@ -19,6 +19,29 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>A guest that breaks the protocol (data beyond its credit, after its own end of output, a
  * second connect, an unknown operation) has this connection reset; its other connections go on.
+ *
+ * <pre>
+ *   the host connects                           the guest connects
+ *          |                                            |
+ *          v                 RESPONSE                   v
+ *     CONNECTING ----------------------------------> ESTABLISHED
+ *          |  |                                      |        |
+ *          |  | another answer; (*) no answer;       |        | a rule broken; both outputs shut
+ *          |  | closed once the guest was asked      |        | down by the guest; (*) closed, and
+ *          |  |                                      |        | the last bytes not taken
+ *          |  '-------------> RESETTING <------------|--------'
+ *          |                      |                  |
+ *          | RST; closed before   | reset sent;      | RST; closed, and the last bytes
+ *          | the guest was asked  | RST; (*) reset   | and a reset sent
+ *          |                      | not taken        |
+ *          '------------------> GONE <---------------'
+ * </pre>
+ *
+ * A transition with (*) is taken when the guest's time is over ({@link
+ * VsockDevice#PATIENCE_NANOS}). A reset of the whole device leads from anywhere to GONE, except for
+ * a connect that the guest has not seen. What the user did is apart from that: {@link #closed},
+ * {@link #outputEnded}. The place among the device's connections is free again when the connection
+ * is GONE and its user has closed it or read all there was.
  */
 final class VsockConnection implements GuestConnection {
   /** What write takes at most while the guest has no buffer for it, in bytes. */
@@ -54,6 +77,9 @@ final class VsockConnection implements GuestConnection {
   /** It is in the device's queue of that name, which it leaves when it is gone at the latest. */
   boolean inOutput;
 
+  /** It is in the device's queue of that name, likewise. */
+  boolean isHeld;
+
   boolean inEvents;
 
   // From guest to host.
@@ -75,6 +101,11 @@ final class VsockConnection implements GuestConnection {
   private @Nullable String failure;
 
   private boolean closed;
+
+  /** The guest has until {@link #end} to do what is waited for. */
+  private boolean timed;
+
+  private long end;
 
   /** It counts among the device's connections. */
   private boolean counted = true;
@@ -142,6 +173,16 @@ final class VsockConnection implements GuestConnection {
     }
   }
 
+  /** The guest has sent a packet that has more payload than its buffer. */
+  void receiveTooLittle(VsockHeader header) {
+    if (state != State.RESETTING) {
+      reset(
+          "the guest sent a packet with "
+              + Integer.toUnsignedString(header.length)
+              + " bytes in a buffer that is too small for them");
+    }
+  }
+
   /** Takes over the guest's credit; false when it cannot be. */
   private boolean learnCredit(VsockHeader header) {
     if (!credit.learn(header.bufferSize, header.forwarded)) {
@@ -159,6 +200,7 @@ final class VsockConnection implements GuestConnection {
       return;
     }
     state = State.ESTABLISHED;
+    timed = false;
     answered = true;
     device.events().add(this);
   }
@@ -220,14 +262,19 @@ final class VsockConnection implements GuestConnection {
 
   /** How many of the bytes taken from the user may go now. */
   private int sendable() {
-    return Math.min(toSend.size(), credit.bytes());
+    return device.holdsData() ? 0 : Math.min(toSend.size(), credit.bytes());
+  }
+
+  /** Whether there are bytes that the guest has room for, and no more than a limit may hold. */
+  boolean hasData() {
+    return state == State.ESTABLISHED && Math.min(toSend.size(), credit.bytes()) > 0;
   }
 
   /**
    * Writes the next packet into a buffer of the guest that has room for a header and at least one
    * byte. Call only when there is one.
    *
-   * @return the packet's size in bytes
+   * @return the packet's size in bytes; 0 when it is one of data that must wait
    */
   int emit(DescriptorChain buffer) {
     if (state == State.RESETTING) {
@@ -236,12 +283,13 @@ final class VsockConnection implements GuestConnection {
       return size;
     }
     if (take(OWED_REQUEST)) {
+      giveTime();
       return device.putHeader(this, VsockHeader.REQUEST, 0, 0, buffer);
     }
     if (take(OWED_RESPONSE)) {
       return device.putHeader(this, VsockHeader.RESPONSE, 0, 0, buffer);
     }
-    int length = Math.min(sendable(), payloadRoom(buffer));
+    int length = device.admitData(Math.min(sendable(), payloadRoom(buffer)));
     if (length > 0) {
       credit.use(length);
       int size = device.putHeader(this, VsockHeader.DATA, 0, length, buffer);
@@ -260,7 +308,9 @@ final class VsockConnection implements GuestConnection {
     if (toSend.isEmpty() && take(OWED_SHUTDOWN)) {
       return device.putHeader(this, VsockHeader.SHUTDOWN, VsockHeader.NO_MORE_SENDING, 0, buffer);
     }
-    return device.putHeader(this, VsockHeader.CREDIT_UPDATE, 0, 0, buffer);
+    return take(OWED_CREDIT_UPDATE)
+        ? device.putHeader(this, VsockHeader.CREDIT_UPDATE, 0, 0, buffer)
+        : 0;
   }
 
   private boolean take(int what) {
@@ -296,6 +346,7 @@ final class VsockConnection implements GuestConnection {
     }
     toSend.release();
     state = State.RESETTING;
+    giveTime();
     device.outputMayBeReady(this);
     device.events().add(this);
     releaseIfDone();
@@ -311,6 +362,30 @@ final class VsockConnection implements GuestConnection {
     gone();
   }
 
+  private void giveTime() {
+    timed = true;
+    end = device.endOfPatience();
+  }
+
+  /**
+   * Goes on without the guest where its time is over: tells it once more, with a reset, and then no
+   * more; a packet on these ports will tell it again.
+   *
+   * @return in how many nanoseconds there is to look again; {@link Long#MAX_VALUE} for never
+   */
+  long timeLeft(long now) {
+    if (timed && end - now <= 0) {
+      if (state == State.RESETTING) {
+        gone();
+      } else if (isHeld) {
+        giveTime(); // it is the limit that makes the guest wait
+      } else {
+        reset("the guest has not answered in time");
+      }
+    }
+    return timed ? end - now : Long.MAX_VALUE;
+  }
+
   /** A connect that the guest has not seen yet outlives the driver's start. */
   boolean guestHasSeenIt() {
     return (owed & OWED_REQUEST) == 0;
@@ -319,6 +394,7 @@ final class VsockConnection implements GuestConnection {
   private void gone() {
     state = State.GONE;
     owed = 0;
+    timed = false;
     device.forget(this);
     releaseIfDone();
   }
@@ -402,9 +478,14 @@ final class VsockConnection implements GuestConnection {
     }
   }
 
-  /** Copies one packet from the user's buffer into the guest's; 0 when there is no credit. */
+  /** Copies one packet from the user's buffer into the guest's; 0 when it must wait. */
   int emitDirectly(ByteBuffer source, DescriptorChain buffer) {
-    int length = Math.min(Math.min(credit.bytes(), source.remaining()), payloadRoom(buffer));
+    int length =
+        device.admitData(
+            Math.min(Math.min(credit.bytes(), source.remaining()), payloadRoom(buffer)));
+    if (length == 0) {
+      return 0;
+    }
     credit.use(length);
     int size = device.putHeader(this, VsockHeader.DATA, 0, length, buffer);
     buffer.write(VsockHeader.BYTES, source, length);
@@ -412,7 +493,7 @@ final class VsockConnection implements GuestConnection {
   }
 
   boolean canSend(ByteBuffer source) {
-    return source.hasRemaining() && credit.bytes() > 0;
+    return source.hasRemaining() && credit.bytes() > 0 && !device.holdsData();
   }
 
   private void waitForRoom() {
@@ -450,9 +531,9 @@ final class VsockConnection implements GuestConnection {
   /**
    * {@inheritDoc}
    *
-   * <p>What write took still goes out if the guest takes it, then a reset: it needs no answer, so
-   * that a guest cannot keep a place by never giving one, and Linux lets its user read what came
-   * before.
+   * <p>What write took still goes out if the guest takes it in time, then a reset: it needs no
+   * answer, so that a guest cannot keep a place by never giving one, and Linux lets its user read
+   * what came before.
    */
   @Override
   public void close() {
@@ -469,6 +550,9 @@ final class VsockConnection implements GuestConnection {
         } else {
           gone();
         }
+      }
+      if (state != State.GONE) {
+        giveTime();
       }
       releaseIfDone();
       owed &= OWED_RESPONSE;

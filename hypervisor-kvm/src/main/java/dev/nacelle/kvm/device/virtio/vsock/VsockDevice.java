@@ -2,10 +2,14 @@
 package dev.nacelle.kvm.device.virtio.vsock;
 
 import dev.nacelle.kvm.device.DeviceResources;
+import dev.nacelle.kvm.device.Timer;
 import dev.nacelle.kvm.device.virtio.DescriptorChain;
+import dev.nacelle.kvm.device.virtio.Ignored;
+import dev.nacelle.kvm.device.virtio.RateLimiter;
 import dev.nacelle.kvm.device.virtio.VirtQueue;
 import dev.nacelle.kvm.device.virtio.VirtioDevice;
 import dev.nacelle.spi.GuestConnection;
+import dev.nacelle.spi.RateLimit;
 import dev.nacelle.spi.VirtualMachine;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -26,16 +30,18 @@ import org.jspecify.annotations.Nullable;
  * nobody waits for them, and otherwise waits its turn: connections with something to say get one
  * packet each, in turn. Listeners are called on the event loop, without the lock.
  *
- * <p>A malformed packet (shorter than its header, longer than its buffer) ends the machine; one
- * that breaks the protocol resets its connection; one with another source than the guest is dropped
- * (section 5.10.6.4).
+ * <p>A packet that is shorter than its header is dropped, as is one with another source than the
+ * guest (section 5.10.6.4); one that breaks the protocol, or is longer than its buffer, resets its
+ * connection.
  *
  * <p>What a guest can make the host hold is bounded. There are at most {@link
  * #MAXIMUM_CONNECTIONS}; each holds at most {@link ReceiveWindow#INITIAL_BYTES} that its user has
  * not read, and {@link #GROWTH_BYTES} more all together: 64 MiB. Besides, each holds at most {@link
  * VsockConnection#SEND_BYTES} that its user has written and the guest has not taken, closed ones
  * included: 128 MiB where a service writes that much to each of so many. Resets for packets of no
- * connection are {@link OwedResets bounded} by not taking further packets.
+ * connection are {@link OwedResets bounded} by not taking further packets. For how long a guest can
+ * make the host hold something that it neither takes nor answers is bounded, too: {@link
+ * #PATIENCE_NANOS}.
  */
 public final class VsockDevice extends VirtioDevice {
   /** Connections at a time, including those whose last bytes the user has not read. */
@@ -43,6 +49,16 @@ public final class VsockDevice extends VirtioDevice {
 
   /** By how many bytes all receive buffers together may grow beyond their first size. */
   static final int GROWTH_BYTES = 32 * 1024 * 1024;
+
+  /**
+   * How long a guest has to answer a connect that it was told of, to take the last bytes of a
+   * connection that the host has closed, and to take a reset: 30 s. Linux gives 2 s to a connect
+   * and 8 s to a close (net/vmw_vsock), from where its peer is no further than its host.
+   */
+  static final long PATIENCE_NANOS = 30_000_000_000L;
+
+  /** Who has run out of time is looked for that often at most. */
+  private static final long LOOK_NANOS = 1_000_000_000L;
 
   /** VMADDR_PORT_ANY, which is no port (include/uapi/linux/vm_sockets.h). */
   private static final int PORT_ANY = -1;
@@ -67,12 +83,20 @@ public final class VsockDevice extends VirtioDevice {
   private final ConnectionTable connections = new ConnectionTable();
   private final OwedResets resets = new OwedResets();
   private final TransportReset transportReset = new TransportReset();
-  private final Runnable takeMorePackets = this::takeMorePackets;
+  private final Runnable throwFailure = this::throwFailure;
+  private final Timer patience;
+  private final RateLimiter fromGuest;
+  private final RateLimiter toGuest;
   private final UserEvents events = new UserEvents(lock, this::execute);
 
   /** Connections that have packets for the guest, each once. */
   private final ArrayDeque<VsockConnection> output = new ArrayDeque<>();
 
+  /** Connections whose data waits for {@link #toGuest}, each once, in their order. */
+  private final ArrayDeque<VsockConnection> held = new ArrayDeque<>();
+
+  private boolean patienceIsSet;
+  private @Nullable Throwable failure;
   private int counted;
   private int grown;
   private int nextEphemeralPort = FIRST_EPHEMERAL_PORT;
@@ -81,8 +105,9 @@ public final class VsockDevice extends VirtioDevice {
 
   /**
    * @param guestCid the guest's context identifier
+   * @param limit of bytes of payload and of packets, for each direction; null for none
    */
-  public VsockDevice(DeviceResources resources, int guestCid) {
+  public VsockDevice(DeviceResources resources, int guestCid, @Nullable RateLimit limit) {
     super(
         resources,
         "virtio-vsock",
@@ -96,6 +121,9 @@ public final class VsockDevice extends VirtioDevice {
       throw new IllegalArgumentException("not a guest's context identifier: " + guestCid);
     }
     this.guestCid = guestCid;
+    patience = resources.timer(this::onImpatience);
+    fromGuest = new RateLimiter(limit, resources, () -> notified(TX));
+    toGuest = new RateLimiter(limit, resources, this::releaseHeld);
   }
 
   // ---- the user's side
@@ -178,7 +206,7 @@ public final class VsockDevice extends VirtioDevice {
       transportReset.owe();
       try {
         tellTransportReset();
-      } catch (RuntimeException e) {
+      } catch (RuntimeException | Error e) {
         failLater(e);
       }
     }
@@ -196,33 +224,92 @@ public final class VsockDevice extends VirtioDevice {
   }
 
   void outputMayBeReady(VsockConnection connection) {
-    if (!connection.inOutput && connection.hasOutput()) {
+    if (connection.inOutput) {
+      return;
+    }
+    if (connection.hasOutput()) {
       connection.inOutput = true;
       output.add(connection);
+    } else if (!connection.isHeld && toGuest.isWaiting() && connection.hasData()) {
+      connection.isHeld = true;
+      held.add(connection);
     }
+  }
+
+  /** Whether data must wait for the limit of what goes to the guest. */
+  boolean holdsData() {
+    return toGuest.isWaiting();
+  }
+
+  /**
+   * How much of so many bytes of data may go to the guest as one packet, which then must go; 0 when
+   * all data must wait.
+   */
+  int admitData(int length) {
+    int piece = toGuest.piece(length);
+    return piece > 0 && toGuest.admit(piece) ? piece : 0;
+  }
+
+  /** The limit lets data go again. On the event loop. */
+  private void releaseHeld() {
+    synchronized (lock) {
+      for (int i = held.size(); i > 0; i--) {
+        VsockConnection connection = held.remove();
+        connection.isHeld = false;
+        outputMayBeReady(connection);
+      }
+    }
+    notified(RX);
   }
 
   /** Sends what can be sent, on a thread that must not see the guest's faults. */
   void flushForUser() {
     try {
       flush();
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | Error e) {
       failLater(e);
     }
+  }
+
+  /** When the guest's time is over that begins now; it will be looked for then. */
+  long endOfPatience() {
+    long end = resources().nanoTime() + PATIENCE_NANOS;
+    if (!patienceIsSet) {
+      patienceIsSet = true;
+      patience.set(end);
+    }
+    return end;
+  }
+
+  /** Looks which connections have run out of time. On the event loop. */
+  private void onImpatience() {
+    synchronized (lock) {
+      patienceIsSet = false;
+      long now = resources().nanoTime();
+      long soonest = Long.MAX_VALUE;
+      for (VsockConnection connection : connections.toArray()) {
+        soonest = Math.min(soonest, connection.timeLeft(now));
+      }
+      if (soonest != Long.MAX_VALUE) {
+        patienceIsSet = true;
+        patience.set(now + Math.max(soonest, LOOK_NANOS));
+      }
+    }
+    notified(RX);
   }
 
   /** Copies from a user's buffer into the guest's, as long as nobody else waits for those. */
   void sendDirectly(VsockConnection connection, ByteBuffer source) {
     VirtQueue rx = rx();
-    if (rx == null || !output.isEmpty() || !resets.isEmpty()) {
+    if (rx == null || !output.isEmpty() || !held.isEmpty() || !resets.isEmpty()) {
       return;
     }
     try {
       while (connection.canSend(source) && popForPacket(rx)) {
-        rx.push(chain, connection.emitDirectly(source, chain));
+        returnBuffer(rx, connection.emitDirectly(source, chain));
       }
       interruptIfNeeded(rx);
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | Error e) {
       failLater(e);
     }
   }
@@ -269,6 +356,10 @@ public final class VsockDevice extends VirtioDevice {
       connection.inOutput = false;
       boolean ignored = output.remove(connection);
     }
+    if (connection.isHeld) {
+      connection.isHeld = false;
+      boolean ignored = held.remove(connection);
+    }
   }
 
   /** How many connections count, for tests of the bounds. */
@@ -282,6 +373,13 @@ public final class VsockDevice extends VirtioDevice {
   int waitingConnections() {
     synchronized (lock) {
       return output.size();
+    }
+  }
+
+  /** How many connections wait for the limit, for tests of the bounds. */
+  int heldConnections() {
+    synchronized (lock) {
+      return held.size();
     }
   }
 
@@ -326,12 +424,21 @@ public final class VsockDevice extends VirtioDevice {
     boolean more = true;
     while (more) {
       while (outputWaits() && popForPacket(rx)) {
-        rx.push(chain, emit());
+        returnBuffer(rx, emit());
       }
       // Only with something to say does a new buffer matter.
       more = outputWaits() && rx.requestNotifications();
     }
     interruptIfNeeded(rx);
+  }
+
+  /** Returns a buffer with a packet of that size, or has it wait where the limit let none go. */
+  private void returnBuffer(VirtQueue rx, int size) {
+    if (size == 0) {
+      rx.putBack();
+    } else {
+      rx.push(chain, size);
+    }
   }
 
   private boolean outputWaits() {
@@ -341,6 +448,7 @@ public final class VsockDevice extends VirtioDevice {
     VsockConnection first = output.peek();
     while (first != null && !first.hasOutput()) {
       output.remove().inOutput = false;
+      outputMayBeReady(first);
       first = output.peek();
     }
     return first != null;
@@ -379,12 +487,8 @@ public final class VsockDevice extends VirtioDevice {
     }
     if (more) {
       // The rest after other devices and tasks, so that a busy guest keeps nobody waiting.
-      boolean ignored = execute(takeMorePackets);
+      processLater(TX);
     }
-  }
-
-  private void takeMorePackets() {
-    notified(TX);
   }
 
   /**
@@ -402,35 +506,38 @@ public final class VsockDevice extends VirtioDevice {
     boolean more = false;
     do {
       tx.suppressNotifications();
-      while (!resets.isFull() && budget > 0 && tx.pop(chain)) {
+      while (!resets.isFull() && budget > 0 && popWithinLimit(tx)) {
         budget--;
-        takePacket(tx);
+        takePacket();
         tx.push(chain, 0);
       }
       more = budget == 0;
-    } while (!resets.isFull() && !more && tx.requestNotifications());
+    } while (!resets.isFull() && !more && !fromGuest.isWaiting() && tx.requestNotifications());
     interruptIfNeeded(tx);
     return more;
   }
 
-  private void takePacket(VirtQueue tx) {
+  private boolean popWithinLimit(VirtQueue tx) {
+    if (fromGuest.isWaiting() || !tx.pop(chain)) {
+      return false;
+    }
+    if (fromGuest.admit(Math.max(0, chain.readableBytes() - VsockHeader.BYTES))) {
+      return true;
+    }
+    tx.putBack();
+    return false;
+  }
+
+  private void takePacket() {
     if (chain.writableBytes() > 0) {
-      throw tx.fault("a packet in a device-writable buffer");
+      ignored(Ignored.DIRECTION);
     }
     if (chain.readableBytes() < VsockHeader.BYTES) {
-      throw tx.fault("a packet of " + chain.readableBytes() + " bytes, shorter than its header");
+      ignored(Ignored.PACKET);
+      return;
     }
     chain.read(0, headerBytes, 0, VsockHeader.BYTES);
     header.decode(headerBytes);
-    long length = Integer.toUnsignedLong(header.length);
-    if (length > chain.readableBytes() - VsockHeader.BYTES) {
-      throw tx.fault(
-          "a packet with a payload of "
-              + length
-              + " bytes in a buffer of "
-              + chain.readableBytes()
-              + " bytes");
-    }
     if (header.sourceCid != guestCid) {
       return;
     }
@@ -439,7 +546,14 @@ public final class VsockDevice extends VirtioDevice {
       return;
     }
     VsockConnection connection = connections.get(header.destinationPort, header.sourcePort);
-    if (connection != null) {
+    if (Integer.toUnsignedLong(header.length) > chain.readableBytes() - VsockHeader.BYTES) {
+      ignored(Ignored.PACKET);
+      if (connection != null) {
+        connection.receiveTooLittle(header);
+      } else {
+        refuse();
+      }
+    } else if (connection != null) {
       connection.receive(header, chain);
     } else if (header.operation == VsockHeader.REQUEST) {
       accept();
@@ -500,14 +614,31 @@ public final class VsockDevice extends VirtioDevice {
     }
   }
 
-  /** Ends the machine from a thread that is not its own. */
-  private void failLater(RuntimeException failure) {
+  /**
+   * Ends the machine from a thread that is not its own, for a buffer of the guest may be lost. An
+   * error is that thread's, too.
+   */
+  private void failLater(Throwable cause) {
+    if (failure == null) {
+      failure = cause;
+    }
     deactivate();
-    boolean ignored =
-        execute(
-            () -> {
-              throw failure;
-            });
+    boolean ignored = execute(throwFailure);
+    if (cause instanceof Error error) {
+      throw error;
+    }
+  }
+
+  private void throwFailure() {
+    Throwable cause;
+    synchronized (lock) {
+      cause = failure;
+    }
+    if (cause instanceof RuntimeException exception) {
+      throw exception;
+    } else if (cause instanceof Error error) {
+      throw error;
+    }
   }
 
   /**

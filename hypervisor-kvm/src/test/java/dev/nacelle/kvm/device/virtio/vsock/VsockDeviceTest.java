@@ -13,17 +13,22 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.kvm.device.virtio.DriverFixture;
+import dev.nacelle.kvm.device.virtio.DriverQueue.Segment;
 import dev.nacelle.spi.GuestConnection;
 import dev.nacelle.spi.VirtualMachine;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -842,5 +847,204 @@ class VsockDeviceTest {
     assertTrue(guest.events().take().isEmpty());
     device.connect(GUEST_PORT);
     assertOperation(REQUEST);
+  }
+
+  // ---- packets that are none
+
+  private void sendBytes(byte[] bytes, int length) {
+    guest.driver.memory().putBytes(BYTES, bytes, 0, bytes.length);
+    guest.tx().offer(new Segment(BYTES, length, false));
+    guest.tx().kick();
+  }
+
+  /** Below what the fixture allocates. */
+  private static final long BYTES = 0x1000;
+
+  private Map<String, Long> ignored() {
+    Map<String, Long> counts = new HashMap<>();
+    guest.transport.addIgnored(counts);
+    return counts;
+  }
+
+  @Test
+  void dropsAPacketThatIsShorterThanItsHeader() throws Exception {
+    GuestConnection connection = acceptOne();
+    sendBytes(packet(RST).encode(), 43);
+    assertEquals("", read(connection));
+    assertEquals(Map.of("virtio-vsock: a packet that is not as long as it says", 1L), ignored());
+  }
+
+  @Test
+  void resetsAConnectionWhosePacketIsLongerThanItsBuffer() throws Exception {
+    GuestConnection connection = acceptOne();
+    byte[] bytes = packet(RW).withPayload(new byte[100]).encode();
+    sendBytes(bytes, bytes.length - 1);
+    assertOperation(RST);
+    IOException failure = assertThrows(IOException.class, () -> read(connection));
+    assertEquals(
+        "the guest sent a packet with 100 bytes in a buffer that is too small for them",
+        failure.getMessage());
+    sendBytes(bytes, bytes.length - 1);
+    assertOperation(RST);
+  }
+
+  @Test
+  void takesAPacketWhoseBufferItCouldWriteTo() throws Exception {
+    GuestConnection connection = acceptOne();
+    byte[] bytes = packet(RW).withPayload((byte) 'a').encode();
+    guest.driver.memory().putBytes(BYTES, bytes, 0, bytes.length);
+    guest.tx().offer(new Segment(BYTES, bytes.length, false), new Segment(BYTES, 10, true));
+    guest.tx().kick();
+    assertEquals("a", read(connection));
+    assertEquals(Map.of("virtio-vsock: a buffer of the other direction", 1L), ignored());
+  }
+
+  // ---- tasks
+
+  @Test
+  void hasOneTaskOfItsOwnForEachQueueHoweverOftenAGuestRings() {
+    for (int turn = 0; turn < 2_000; turn++) {
+      while (guest.tx().freeDescriptors() > 0) {
+        guest.post(packet(RST));
+      }
+      for (int queue = 0; queue < 3; queue++) {
+        guest.machine().ring(DriverFixture.QUEUE_NOTIFY, queue);
+        guest.driver.write(DriverFixture.QUEUE_NOTIFY, queue);
+      }
+      guest.untaken();
+      int waiting = guest.machine().waitingTasks();
+      assertTrue(waiting <= 4, () -> waiting + " tasks: three queues, and users' events");
+    }
+  }
+
+  // ---- a guest that neither takes nor answers
+
+  private static final Duration PATIENCE = Duration.ofNanos(VsockDevice.PATIENCE_NANOS);
+
+  @Test
+  void givesThePlaceOfAClosedConnectionToAnotherWhereTheGuestDoesNotTakeItsLastBytes()
+      throws Exception {
+    try (VsockGuest starved = new VsockGuest(1L << 32)) {
+      starved.device.listen(HOST_PORT, accepted::add);
+      for (int i = 0; i < VsockDevice.MAXIMUM_CONNECTIONS; i++) {
+        starved.send(Packet.of(REQUEST, i, HOST_PORT).withCredit(100, 0));
+        assertEquals(11, accepted.get(i).write(text("never taken")));
+        starved.send(Packet.of(CREDIT_UPDATE, i, HOST_PORT).withCredit(0, 0));
+        accepted.get(i).close();
+      }
+      starved.giveBuffers(64, BUFFER);
+      for (int i = 0; i < VsockDevice.MAXIMUM_CONNECTIONS; i++) {
+        assertEquals(RESPONSE, starved.receive().operation());
+      }
+      assertNull(starved.receive());
+      assertTrue(failure(starved.device.connect(1)).contains("2048 connections are open already"));
+
+      starved.advance(PATIENCE.minusNanos(1));
+      assertNull(starved.receive());
+      starved.advance(Duration.ofNanos(1));
+      for (int i = 0; i < VsockDevice.MAXIMUM_CONNECTIONS; i++) {
+        assertEquals(RST, starved.receive().operation());
+      }
+      assertEquals(0, starved.device.countedConnections());
+      starved.device.connect(GUEST_PORT);
+      assertEquals(REQUEST, starved.receive().operation());
+    }
+  }
+
+  @Test
+  void forgetsConnectionsOfAGuestThatTakesNothingAtAll() throws Exception {
+    try (VsockGuest starved = new VsockGuest(1L << 32)) {
+      starved.device.listen(HOST_PORT, accepted::add);
+      for (int i = 0; i < 10; i++) {
+        starved.send(Packet.of(REQUEST, i, HOST_PORT));
+        accepted.get(i).write(text("never taken"));
+        accepted.get(i).close();
+      }
+      starved.send(Packet.of(REQUEST, 10, HOST_PORT));
+      starved.send(Packet.of(SHUTDOWN, 10, HOST_PORT).withFlags(3));
+      starved.advance(PATIENCE);
+      assertEquals(10, starved.device.waitingConnections(), "each owes a reset");
+      starved.advance(PATIENCE.plusSeconds(1));
+      assertEquals(0, starved.device.countedConnections());
+      assertEquals(0, starved.device.waitingConnections());
+      assertEquals(0, starved.machine().setTimers());
+      // A guest that still believes in one hears of its end when it speaks.
+      starved.giveBuffers(4, BUFFER);
+      starved.send(Packet.of(CREDIT_UPDATE, 3, HOST_PORT));
+      assertEquals(RST, starved.receive().operation());
+    }
+  }
+
+  @Test
+  void givesUpAConnectThatTheGuestDoesNotAnswer() throws Exception {
+    CompletableFuture<GuestConnection> future = device.connect(GUEST_PORT);
+    assertOperation(REQUEST);
+    guest.advance(PATIENCE.minusNanos(1));
+    assertFalse(future.isDone());
+    guest.advance(Duration.ofNanos(1));
+    assertEquals("connecting to port 5000: the guest has not answered in time", failure(future));
+    assertOperation(RST);
+    assertEquals(0, device.countedConnections());
+  }
+
+  @Test
+  void waitsWithAConnectForAGuestThatHasNotSeenIt() {
+    guest.driver.write(0x70, 0);
+    CompletableFuture<GuestConnection> future = device.connect(GUEST_PORT);
+    guest.advance(Duration.ofDays(1));
+    assertFalse(future.isDone());
+    guest.start(1L << 32);
+    guest.giveBuffers(4, BUFFER);
+    assertOperation(REQUEST);
+  }
+
+  @Test
+  void hasAllTheTimeForConnectionsThatAreOpen() throws Exception {
+    GuestConnection connected = connectOne();
+    GuestConnection connection = acceptOne();
+    connection.shutdownOutput();
+    assertOperation(SHUTDOWN);
+    guest.advance(Duration.ofDays(1));
+    assertEquals("", read(connected));
+    assertEquals("", read(connection));
+    assertNull(guest.receive());
+    assertEquals(0, guest.machine().setTimers());
+  }
+
+  @Test
+  void looksForThoseOutOfTimeOnceASecondAtMost() throws Exception {
+    for (int i = 0; i < 100; i++) {
+      device.connect(GUEST_PORT);
+      assertOperation(REQUEST);
+      guest.advance(Duration.ofMillis(1));
+    }
+    guest.advance(PATIENCE.minusMillis(100));
+    int resets = 0;
+    while (guest.receive() != null) {
+      resets++;
+    }
+    assertEquals(1, resets, "the first; the next look is a second later");
+    guest.advance(Duration.ofSeconds(1));
+    while (guest.receive() != null) {
+      resets++;
+    }
+    assertEquals(100, resets);
+  }
+
+  // ---- errors
+
+  @Test
+  void endsTheMachineByAnErrorOfAUsersThreadWhichThatThreadSeesToo() throws Exception {
+    try (VsockGuest busy = new VsockGuest(DriverFixture.VERSION_1)) {
+      busy.giveBuffers(4, BUFFER);
+      busy.device.listen(HOST_PORT, accepted::add);
+      busy.send(packet(REQUEST));
+      GuestConnection connection = accepted.get(0);
+      OutOfMemoryError expected = new OutOfMemoryError("expected");
+      busy.machine().failInterrupts(expected);
+      assertSame(expected, assertThrows(OutOfMemoryError.class, () -> connection.write(text("x"))));
+      assertSame(expected, assertThrows(OutOfMemoryError.class, busy::runTasks));
+      assertThrows(IOException.class, () -> connection.write(text("x")));
+    }
   }
 }

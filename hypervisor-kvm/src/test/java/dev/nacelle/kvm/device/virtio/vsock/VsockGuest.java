@@ -7,9 +7,12 @@ import dev.nacelle.kvm.device.virtio.DriverQueue;
 import dev.nacelle.kvm.device.virtio.DriverQueue.Segment;
 import dev.nacelle.kvm.device.virtio.LoopDeviceResources;
 import dev.nacelle.kvm.device.virtio.MmioTransport;
+import dev.nacelle.spi.RateLimit;
+import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /** The guest's end of a socket device: sends and receives single packets, right or wrong. */
@@ -22,8 +25,10 @@ final class VsockGuest implements AutoCloseable {
   static final int EVENT = 2;
 
   final VsockDevice device;
+  final MmioTransport transport;
   final DriverFixture driver;
   private final Runnable runTasks;
+  private final @Nullable FakeDeviceResources fake;
   private final AutoCloseable resources;
   private DriverQueue rx;
   private DriverQueue tx;
@@ -41,9 +46,16 @@ final class VsockGuest implements AutoCloseable {
 
   /** A guest whose driver has started, without receive buffers. */
   VsockGuest(long features) {
+    this(features, null);
+  }
+
+  /** Likewise, with a limit for each direction. */
+  VsockGuest(long features, @Nullable RateLimit limit) {
     FakeDeviceResources fake = new FakeDeviceResources(MEMORY);
-    device = new VsockDevice(fake, CID);
-    driver = new DriverFixture(fake, new MmioTransport(device));
+    device = new VsockDevice(fake, CID, limit);
+    this.fake = fake;
+    transport = new MmioTransport(device);
+    driver = new DriverFixture(fake, transport);
     runTasks = fake::runTasks;
     resources = fake;
     start(features);
@@ -51,8 +63,10 @@ final class VsockGuest implements AutoCloseable {
 
   /** Likewise; the device works on a thread of its own. */
   VsockGuest(LoopDeviceResources resources, long features) {
-    device = new VsockDevice(resources, CID);
-    driver = new DriverFixture(resources, new MmioTransport(device));
+    device = new VsockDevice(resources, CID, null);
+    fake = null;
+    transport = new MmioTransport(device);
+    driver = new DriverFixture(resources, transport);
     runTasks = () -> {};
     this.resources = resources;
     start(features);
@@ -61,6 +75,16 @@ final class VsockGuest implements AutoCloseable {
   /** Runs what waits on the device's event loop. */
   void runTasks() {
     runTasks.run();
+  }
+
+  /** The machine, where the device works on the test's thread. */
+  FakeDeviceResources machine() {
+    return Objects.requireNonNull(fake);
+  }
+
+  /** Lets time go by there. */
+  void advance(Duration duration) {
+    machine().advance(duration);
   }
 
   /** Resets the device and starts over. */
