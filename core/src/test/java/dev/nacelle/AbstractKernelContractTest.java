@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
-import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -57,8 +56,8 @@ public abstract class AbstractKernelContractTest {
   Sandbox sandbox;
 
   /**
-   * With one processor, a disk of 256 MiB, room for 32 processes, and everything else than the
-   * image says.
+   * With one processor, 128 MiB of memory, a larger disk, room for 32 processes, and all else than
+   * the image says.
    */
   Sandbox other;
 
@@ -80,7 +79,8 @@ public abstract class AbstractKernelContractTest {
     other =
         nacelle.start(
             spec()
-                .disk(DataSize.mebibytes(256))
+                .memory(DataSize.mebibytes(128))
+                .disk(DataSize.mebibytes(160))
                 .pidsLimit(32)
                 .environment("COLOUR", "green")
                 .user("0:29")
@@ -207,7 +207,7 @@ public abstract class AbstractKernelContractTest {
   @Test
   void fullDiskIsEnospcInTheGuestAndNothingElse() throws IOException {
     // More than the machine has memory.
-    fillAndGoOn(other, 200 << 20);
+    fillAndGoOn(other, 130 << 20);
     ProcessSpec reader =
         ProcessSpec.of("sh", "-c", "seq 100000 > /srv/n; busybox sync; sha256sum < /srv/n");
     assertEquals(
@@ -276,14 +276,6 @@ public abstract class AbstractKernelContractTest {
     String expected =
         HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(content));
     assertEquals(expected + "  -\n", result.stdout().text());
-  }
-
-  @Test
-  void outputVeryLarge() {
-    byte[] expected = new byte[10 << 20];
-    ExecResult result = sandbox.exec("head", "-c", "" + expected.length, "/dev/zero");
-    assertArrayEquals(expected, result.stdout().bytes());
-    assertFalse(result.stdout().truncated());
   }
 
   @Test

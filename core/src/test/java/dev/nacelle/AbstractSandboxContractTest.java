@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -164,6 +165,14 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
     ProcessSpec spec = ProcessSpec.builder("true").user("nobody-here").build();
     ProcessException e = assertThrows(ProcessException.class, () -> sandbox.exec(spec));
     assertEquals(ProcessException.Reason.UNKNOWN_USER, e.reason());
+  }
+
+  @Test
+  void outputVeryLarge() {
+    byte[] expected = new byte[10 << 20];
+    ExecResult result = sandbox.exec("head", "-c", "" + expected.length, "/dev/zero");
+    assertArrayEquals(expected, result.stdout().bytes());
+    assertFalse(result.stdout().truncated());
   }
 
   @Test

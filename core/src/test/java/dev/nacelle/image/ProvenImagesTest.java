@@ -30,7 +30,7 @@ import org.junit.jupiter.params.provider.EnumSource;
  * <p>The store with the images stays, and beside it what a program in umoci's tree sees of it:
  * ProvenImagesBootTest boots what was compared here.
  */
-@Tag("slow")
+@Tag("boot-images")
 class ProvenImagesTest {
   private static RegistryServer registry;
   private static ImageStore store;

@@ -36,7 +36,7 @@ class ProvenImagesBootTest {
   static void open() {
     assertTrue(
         Files.exists(ProvenImage.CACHE),
-        "core's ProvenImagesTest was not run: mvn test -pl core -am -Dtest.excluded.groups=boot");
+        "core's ProvenImagesTest was not run, which .ci/boot-tests does");
     nacelle = Nacelle.builder().cacheDirectory(ProvenImage.CACHE).build();
   }
 
