@@ -21,6 +21,9 @@ public final class Zstd extends FilterInputStream {
    */
   private static final int MAX_WINDOW_LOG = 27;
 
+  /** The level that zstd(1) calls its fastest of the ordinary ones. */
+  private static final int FAST = 1;
+
   /** The library's number of ZSTD_error_frameParameter_windowTooLarge (zstd_errors.h). */
   private static final int WINDOW_TOO_LARGE = 16;
 
@@ -47,12 +50,29 @@ public final class Zstd extends FilterInputStream {
     try {
       return new Zstd(new ZstdInputStreamNoFinalizer(packed).setLongMax(MAX_WINDOW_LOG));
     } catch (LinkageError e) {
-      throw new NacelleException(
-          Stage.HOST,
-          "The library for Zstandard, zstd-jni, cannot be loaded: " + e.getMessage(),
-          "Make the directory for temporary files executable, or set ZstdTempFolder to one that is.",
-          e);
+      throw notLoaded(e);
     }
+  }
+
+  /**
+   * Packs into one frame, quickly rather than as small as can be.
+   *
+   * @throws NacelleException when the library cannot be loaded
+   */
+  public static byte[] pack(byte[] content) {
+    try {
+      return com.github.luben.zstd.Zstd.compress(content, FAST);
+    } catch (LinkageError e) {
+      throw notLoaded(e);
+    }
+  }
+
+  private static NacelleException notLoaded(LinkageError e) {
+    return new NacelleException(
+        Stage.HOST,
+        "The library for Zstandard, zstd-jni, cannot be loaded: " + e.getMessage(),
+        "Make the directory for temporary files executable, or set ZstdTempFolder to one that is.",
+        e);
   }
 
   /**

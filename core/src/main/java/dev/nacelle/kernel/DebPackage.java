@@ -8,8 +8,6 @@ import java.io.FilterInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.regex.Matcher;
@@ -51,11 +49,13 @@ final class DebPackage {
    * Writes the kernel, its configuration and its modules to an archive.
    *
    * @param name what to call the package in errors
+   * @param deb the package, which stays open; not always read to its end
    * @throws KernelException when it is no Debian package, or has no kernel for x86-64 in it
    */
-  static void extract(String name, Path deb, KernelArchive.Writer writer) throws IOException {
-    try (InputStream file = new BufferedInputStream(Files.newInputStream(deb), 1 << 16)) {
-      new DebPackage(name, writer).read(file);
+  static void extract(String name, InputStream deb, KernelArchive.Writer writer)
+      throws IOException {
+    try {
+      new DebPackage(name, writer).read(new BufferedInputStream(deb, 1 << 16));
     } catch (NacelleException e) {
       throw e;
     } catch (IOException | RuntimeException e) {
@@ -77,7 +77,7 @@ final class DebPackage {
     }
     file.reset();
     boolean hasData = false;
-    try (ArArchiveInputStream ar = new ArArchiveInputStream(file)) {
+    try (ArArchiveInputStream ar = new ArArchiveInputStream(unclosed(file))) {
       for (ArArchiveEntry member; (member = ar.getNextEntry()) != null; ) {
         if (member.getName().startsWith("control.tar")) {
           try (Tar tar = new Tar(member, ar)) {
@@ -167,6 +167,13 @@ final class DebPackage {
     return bytes;
   }
 
+  private static InputStream unclosed(InputStream in) {
+    return new FilterInputStream(in) {
+      @Override
+      public void close() {}
+    };
+  }
+
   /** It goes into reports and lock files. */
   private static String printable(String text) {
     String line = text.strip().replaceAll("[^ -~]", "?");
@@ -191,15 +198,10 @@ final class DebPackage {
     /** Closing it leaves the package open. */
     Tar(ArArchiveEntry member, InputStream ar) throws IOException {
       this(
-          new BoundedInputStream(
-              Compressed.open(member.getName(), ".tar", unclosed(ar)), MAX_SIZE));
-    }
-
-    private static InputStream unclosed(InputStream in) {
-      return new FilterInputStream(in) {
-        @Override
-        public void close() {}
-      };
+          new BufferedInputStream(
+              new BoundedInputStream(
+                  Compressed.open(member.getName(), ".tar", unclosed(ar)), MAX_SIZE),
+              1 << 16));
     }
 
     private Tar(InputStream unpacked) {

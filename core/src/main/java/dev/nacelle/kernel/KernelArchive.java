@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kernel;
 
+import dev.nacelle.internal.Zstd;
 import java.io.BufferedOutputStream;
+import java.io.ByteArrayInputStream;
 import java.io.Closeable;
 import java.io.FileNotFoundException;
 import java.io.IOException;
@@ -28,7 +30,8 @@ import java.util.zip.ZipOutputStream;
  * A kernel package as Nacelle keeps it: a zip file, which unlike the package gives any module
  * without unpacking the others. Holds {@code kernel} (a bzImage or vmlinux), {@code
  * config/VERSION}, {@code package} (its name and version) and {@code modules/VERSION/...} as in the
- * package's /lib/modules. Modules that the package has compressed stay so.
+ * package's /lib/modules. Modules that the package has compressed stay so; the others are packed
+ * with Zstandard.
  */
 final class KernelArchive implements Closeable {
   private static final String KERNEL = "kernel";
@@ -128,7 +131,12 @@ final class KernelArchive implements Closeable {
 
   /** A module, uncompressed; {@code file} is a value of {@link #modules}. */
   byte[] module(String file) throws IOException {
-    return Compressed.readAll(name + ": " + file, ".ko", read(file), MAX_MODULE);
+    if (!file.endsWith(".ko")) {
+      return Compressed.readAll(name + ": " + file, ".ko", read(file), MAX_MODULE);
+    }
+    try (InputStream in = Zstd.open(new ByteArrayInputStream(read(file)))) {
+      return in.readAllBytes();
+    }
   }
 
   /**
@@ -190,10 +198,13 @@ final class KernelArchive implements Closeable {
 
     /** Adds modules.builtin, or a module. */
     void putModuleFile(String version, String path, byte[] content) throws IOException {
-      put(
-          MODULES + version + "/" + path,
-          content,
-          path.endsWith(".ko") || path.endsWith(".builtin"));
+      String entry = MODULES + version + "/" + path;
+      if (path.endsWith(".ko")) {
+        // To deflate them would take half as long as it took to unpack the package.
+        put(entry, Zstd.pack(content), false);
+      } else {
+        put(entry, content, path.endsWith(".builtin"));
+      }
     }
 
     private void put(String name, byte[] content, boolean compress) throws IOException {

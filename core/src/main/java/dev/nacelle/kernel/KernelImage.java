@@ -2,30 +2,40 @@
 package dev.nacelle.kernel;
 
 import java.io.IOException;
-import java.io.OutputStream;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.nio.file.Files;
+import java.nio.channels.FileChannel;
 import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
 
 /** A kernel in any of the forms in which it is shipped, and how to get its vmlinux. */
 final class KernelImage {
   /** As much as any of the signatures below needs. */
   private static final int START = 0x210;
 
-  private static final int COPY = 1 << 20;
-
   private KernelImage() {}
 
   /**
-   * Writes the uncompressed kernel into an empty file, and checks that it can be loaded and is
-   * Linux.
+   * Makes an uncompressed kernel of an image, and checks that it can be loaded and is Linux.
    *
    * @param name what to call the image in errors
+   * @param file the image, which becomes the kernel; damaged where that fails
    * @return what it says about itself
    * @throws KernelException when it is no Linux kernel for x86-64, or damaged
    */
-  static Vmlinux unpack(String name, Bytes image, Path file) throws IOException {
+  static Vmlinux unpack(String name, Path file) throws IOException {
+    byte[] payload;
+    try (FileChannel channel = FileChannel.open(file)) {
+      payload = payload(name, Bytes.of(channel));
+    }
+    if (payload != null) {
+      KernelPayload.unpack(name, payload, file);
+    }
+    return Vmlinux.inspect(name, file);
+  }
+
+  /** The compressed kernel; null where the image is an uncompressed one. */
+  private static byte @Nullable [] payload(String name, Bytes image) throws IOException {
     int length = (int) Math.min(START, image.size());
     ByteBuffer start =
         ByteBuffer.allocate(START)
@@ -33,23 +43,13 @@ final class KernelImage {
             .put(image.read(0, length))
             .clear();
     if (Elf64.hasMagic(start)) {
-      copy(image, file);
-    } else if (BzImage.hasMagic(start)) {
+      return null;
+    }
+    if (BzImage.hasMagic(start)) {
       BzImage header = BzImage.read(name, image);
-      byte[] payload = image.read(header.payloadOffset(), header.payloadLength());
-      KernelPayload.unpack(name, payload, file);
-    } else {
-      throw foreign(name, start);
+      return image.read(header.payloadOffset(), header.payloadLength());
     }
-    return Vmlinux.inspect(name, file);
-  }
-
-  private static void copy(Bytes image, Path file) throws IOException {
-    try (OutputStream out = Files.newOutputStream(file)) {
-      for (long offset = 0; offset < image.size(); offset += COPY) {
-        out.write(image.read(offset, (int) Math.min(COPY, image.size() - offset)));
-      }
-    }
+    throw foreign(name, start);
   }
 
   /** Names what people mistake for a kernel that runs here. */

@@ -8,12 +8,15 @@ import dev.nacelle.image.Platform;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.internal.FileCache;
 import java.io.IOException;
-import java.nio.channels.FileChannel;
+import java.io.InputStream;
+import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.security.MessageDigest;
 import java.time.Duration;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -33,7 +36,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class KernelStore {
   /** Changes when what is unpacked from the same kernel would be written differently. */
-  private static final String KERNEL_FORMAT = "2";
+  private static final String KERNEL_FORMAT = "3";
 
   /** Changes when the same kernel and agent would give another initramfs. */
   private static final String INITRAMFS_FORMAT = "3";
@@ -163,6 +166,20 @@ public final class KernelStore {
               pin + ".deb", file -> apt.download(pinned(ref, pin, deadline), file, deadline)),
           pin);
     }
+    try {
+      return fetchNewest(ref, deadline);
+    } catch (KernelException e) {
+      KernelRef cached = newestCached(ref.name());
+      if (cached == null) {
+        throw e;
+      }
+      String remedy = "Ask for " + cached + ", which is in the cache and needs no apt.";
+      throw new KernelException(
+          e.messageWithoutRemedy(), e.remedy() == null ? remedy : remedy + " Or: " + e.remedy(), e);
+    }
+  }
+
+  private Source fetchNewest(KernelRef ref, Duration deadline) throws IOException {
     Path found =
         names.get(
             Sha256.hex((ref + "\n" + apt.stateFingerprint()).getBytes(StandardCharsets.UTF_8))
@@ -180,6 +197,35 @@ public final class KernelStore {
         new AptKernels.Candidate(parts.get(0), parts.get(1), parts.get(2));
     Path deb = packages.get(newest.sha256() + ".deb", file -> apt.download(newest, file, deadline));
     return new Source(deb, newest.sha256());
+  }
+
+  /** The newest kernel of a series that was unpacked from a package which is still there. */
+  private @Nullable KernelRef newestCached(String series) throws IOException {
+    String newest = "";
+    String digest = "";
+    for (FileCache.Entry entry : packages.entries()) {
+      String sha256 = entry.key().substring(0, Math.min(64, entry.key().length()));
+      Optional<FileCache.Lease> facts =
+          entry.key().equals(sha256 + ".deb")
+              ? kernels.find(key(sha256, "facts"))
+              : Optional.empty();
+      if (facts.isPresent()) {
+        try (FileCache.Lease lease = facts.get()) {
+          String version = KernelFacts.read(lease.file()).version();
+          if (isOfSeries(version, series) && AptKernels.compareVersions(version, newest) > 0) {
+            newest = version;
+            digest = "sha256:" + sha256;
+          }
+        }
+      }
+    }
+    return newest.isEmpty() ? null : KernelRef.debian(series).withDigest(digest);
+  }
+
+  private static boolean isOfSeries(String version, String series) {
+    boolean longer = version.length() > series.length();
+    return version.startsWith(series)
+        && !(longer && Character.isLetterOrDigit(version.charAt(series.length())));
   }
 
   private AptKernels.Candidate pinned(KernelRef ref, String pin, Duration deadline)
@@ -203,13 +249,9 @@ public final class KernelStore {
 
   /** A pin alone finds any package that is in the cache; it must be one of that series too. */
   private static ResolvedKernel requireSeries(ResolvedKernel kernel) {
-    String series = kernel.ref().name();
-    String version = kernel.version();
-    boolean longer = version.length() > series.length();
-    if (!version.startsWith(series)
-        || (longer && Character.isLetterOrDigit(version.charAt(series.length())))) {
+    if (!isOfSeries(kernel.version(), kernel.ref().name())) {
       throw new KernelException(
-          kernel.ref() + " is pinned to another series: that package is " + version,
+          kernel.ref() + " is pinned to another series: that package is " + kernel.version(),
           "Change the series or the pin.",
           null);
     }
@@ -222,13 +264,14 @@ public final class KernelStore {
         source.sha256(),
         "file " + source.file(),
         archive -> {
-          Path deb = verified(ref, source, archive);
-          try (KernelArchive.Writer writer =
-              new KernelArchive.Writer(Files.newOutputStream(archive))) {
+          MessageDigest digest = Sha256.digest();
+          try (InputStream deb = Sha256.digesting(Files.newInputStream(source.file()), digest);
+              KernelArchive.Writer writer =
+                  new KernelArchive.Writer(Files.newOutputStream(archive))) {
             DebPackage.extract(ref.toString(), deb, writer);
-          } finally {
-            Files.delete(deb);
+            deb.transferTo(OutputStream.nullOutputStream());
           }
+          requireUnchanged(ref, source, digest);
         });
   }
 
@@ -280,8 +323,9 @@ public final class KernelStore {
         archive,
         file -> {
           try (KernelArchive open = new KernelArchive(name, archive)) {
-            return KernelImage.unpack(name, Bytes.of(open.kernel()), file);
+            Files.write(file, open.kernel());
           }
+          return KernelImage.unpack(name, file);
         },
         found -> {
           try (KernelArchive open = new KernelArchive(name, archive)) {
@@ -307,12 +351,8 @@ public final class KernelStore {
         "file " + source.file(),
         null,
         file -> {
-          Path image = verified(ref, source, file);
-          try (FileChannel channel = FileChannel.open(image)) {
-            return KernelImage.unpack(ref.toString(), Bytes.of(channel), file);
-          } finally {
-            Files.delete(image);
-          }
+          copyVerified(ref, source, file);
+          return KernelImage.unpack(ref.toString(), file);
         },
         found -> KernelFacts.of(found, "", found.config()));
   }
@@ -346,21 +386,23 @@ public final class KernelStore {
         archive);
   }
 
+  /** Copies the file into an empty one, while it is what its digest says. */
+  private static void copyVerified(KernelRef ref, Source source, Path file) throws IOException {
+    MessageDigest digest = Sha256.digest();
+    try (InputStream in = Sha256.digesting(Files.newInputStream(source.file()), digest);
+        OutputStream out = Files.newOutputStream(file)) {
+      in.transferTo(out);
+    }
+    requireUnchanged(ref, source, digest);
+  }
+
   /**
-   * A copy beside that file, whose digest is right for certain: the file that was named may be
-   * replaced at any time, and what is unpacked from it is kept under the digest.
+   * The file that was named may be replaced at any time, and what is made of it is kept under its
+   * digest: so what has been read is held to that before it is kept.
    */
-  private static Path verified(KernelRef ref, Source source, Path beside) throws IOException {
-    Path copy = FileCache.temporary(beside, ".source");
-    try {
-      Files.copy(source.file(), copy);
-      if (!Sha256.hex(copy).equals(source.sha256())) {
-        throw new KernelException(ref + " changes while it is read", "Try again.", null);
-      }
-      return copy;
-    } catch (IOException | RuntimeException e) {
-      Files.deleteIfExists(copy);
-      throw e;
+  private static void requireUnchanged(KernelRef ref, Source source, MessageDigest read) {
+    if (!HexFormat.of().formatHex(read.digest()).equals(source.sha256())) {
+      throw new KernelException(ref + " changes while it is read", "Try again.", null);
     }
   }
 

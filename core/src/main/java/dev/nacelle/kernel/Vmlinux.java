@@ -8,6 +8,7 @@ import java.io.InputStream;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
@@ -31,11 +32,10 @@ record Vmlinux(String version, String build, Optional<String> config) {
   private static final Pattern BANNER =
       Pattern.compile("Linux version ([0-9]\\S{0,63}) \\(.*?\\) (#[0-9].*)");
 
-  private static final byte[] BANNER_START = "Linux version ".getBytes(StandardCharsets.ISO_8859_1);
+  private static final Marker BANNER_START = new Marker("Linux version ");
 
   /** kernel/configs.c: the marker, and then a gzip member (RFC 1952: ID1, ID2, deflate). */
-  private static final byte[] CONFIG_START =
-      "IKCFG_ST\37\213\10".getBytes(StandardCharsets.ISO_8859_1);
+  private static final Marker CONFIG_START = new Marker("IKCFG_ST\37\213\10");
 
   private static final int CONFIG_MARKER = "IKCFG_ST".length();
 
@@ -132,21 +132,25 @@ record Vmlinux(String version, String build, Optional<String> config) {
     Optional<String> config = Optional.empty();
     int banners = 0;
     int configs = 0;
-    int overlap = BANNER_START.length - 1;
-    for (long offset = 0; offset < bytes.size(); offset += CHUNK) {
-      int length = (int) Math.min(CHUNK + overlap, bytes.size() - offset);
-      byte[] chunk = bytes.read(offset, length);
-      for (int i = 0; i < length; i++) {
-        if (banner == null && banners < MAX_MENTIONS && startsWith(chunk, i, BANNER_START)) {
-          banners++;
-          Matcher matcher = BANNER.matcher(line(bytes, offset + i));
-          banner = matcher.matches() ? matcher : null;
-        } else if (config.isEmpty()
-            && configs < MAX_MENTIONS
-            && startsWith(chunk, i, CONFIG_START)) {
-          configs++;
-          config = unpackConfig(bytes, offset + i + CONFIG_MARKER);
-        }
+    int overlap = BANNER_START.length() - 1;
+    for (long offset = 0;
+        offset < bytes.size() && (banner == null || config.isEmpty());
+        offset += CHUNK) {
+      byte[] chunk = bytes.read(offset, (int) Math.min(CHUNK + overlap, bytes.size() - offset));
+      for (int i = -1;
+          banner == null
+              && banners < MAX_MENTIONS
+              && (i = BANNER_START.find(chunk, i + 1)) >= 0; ) {
+        banners++;
+        Matcher matcher = BANNER.matcher(line(bytes, offset + i));
+        banner = matcher.matches() ? matcher : null;
+      }
+      for (int i = -1;
+          config.isEmpty()
+              && configs < MAX_MENTIONS
+              && (i = CONFIG_START.find(chunk, i + 1)) >= 0; ) {
+        configs++;
+        config = unpackConfig(bytes, offset + i + CONFIG_MARKER);
       }
     }
     if (banner == null) {
@@ -156,16 +160,38 @@ record Vmlinux(String version, String build, Optional<String> config) {
     return new Vmlinux(banner.group(1), banner.group(2).strip(), config);
   }
 
-  private static boolean startsWith(byte[] chunk, int at, byte[] wanted) {
-    if (chunk[at] != wanted[0] || chunk.length - at < wanted.length) {
-      return false;
-    }
-    for (int i = 1; i < wanted.length; i++) {
-      if (chunk[at + i] != wanted[i]) {
-        return false;
+  /**
+   * Bytes to look for, by Horspool's algorithm: it looks at one byte in ten of a file, which the
+   * Java that has only just started would otherwise take as long for as for its digest.
+   */
+  private static final class Marker {
+    private final byte[] wanted;
+
+    /** By the byte under the marker's end, how far that may move without passing an occurrence. */
+    private final int[] steps = new int[256];
+
+    Marker(String text) {
+      wanted = text.getBytes(StandardCharsets.ISO_8859_1);
+      Arrays.fill(steps, wanted.length);
+      for (int i = 0; i < wanted.length - 1; i++) {
+        steps[Byte.toUnsignedInt(wanted[i])] = wanted.length - 1 - i;
       }
     }
-    return true;
+
+    int length() {
+      return wanted.length;
+    }
+
+    /** The first place at or behind {@code from}, or -1. */
+    int find(byte[] bytes, int from) {
+      int last = wanted.length - 1;
+      for (int i = from + last; i < bytes.length; i += steps[Byte.toUnsignedInt(bytes[i])]) {
+        if (bytes[i] == wanted[last] && Arrays.equals(bytes, i - last, i, wanted, 0, last)) {
+          return i - last;
+        }
+      }
+      return -1;
+    }
   }
 
   /** Printable ASCII up to the end of the line; it goes into errors, logs and file names. */

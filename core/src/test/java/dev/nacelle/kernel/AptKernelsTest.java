@@ -193,6 +193,22 @@ class AptKernelsTest {
   }
 
   @Test
+  void withoutAptThePinOfWhatIsInTheCacheIsNamedAndWorks() throws IOException {
+    store().resolve(KernelRef.parse("debian:6.1" + pin(oldPackage)));
+    KernelRef newest = store().resolve(KernelRef.parse("debian:6.1")).pinnedRef();
+    // Otherwise apt's answer is remembered, too.
+    Files.setLastModifiedTime(lists, FileTime.fromMillis(0));
+    Files.delete(aptCache);
+    String message = refusal("debian:6.1", LONG);
+    assertTrue(message.contains("There is no apt on this machine"), message);
+    assertTrue(message.contains("Ask for " + newest + ", which is in the cache"), message);
+    assertEquals("6.1.0-56-cloud-amd64", store().resolve(newest).version());
+
+    message = refusal("debian:6.12", LONG);
+    assertFalse(message.contains("in the cache"), message);
+  }
+
+  @Test
   void whatAptSaysWithoutNetworkIsPassedOn() throws IOException {
     script(aptGet, "echo 'E: Temporary failure resolving deb.debian.org'; exit 100");
     String message = refusal("debian:6.1", LONG);

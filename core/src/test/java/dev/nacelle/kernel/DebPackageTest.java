@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -46,8 +47,9 @@ class DebPackageTest {
 
   private Path extract(Path deb) throws IOException {
     Path zip = Files.createTempFile(directory, "archive", ".zip");
-    try (KernelArchive.Writer writer = new KernelArchive.Writer(Files.newOutputStream(zip))) {
-      DebPackage.extract("the package", deb, writer);
+    try (InputStream in = Files.newInputStream(deb);
+        KernelArchive.Writer writer = new KernelArchive.Writer(Files.newOutputStream(zip))) {
+      DebPackage.extract("the package", in, writer);
     }
     return zip;
   }

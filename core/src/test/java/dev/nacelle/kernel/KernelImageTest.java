@@ -36,8 +36,8 @@ class KernelImageTest {
   }
 
   private byte[] unpack(byte[] image) throws IOException {
-    Path file = Files.createTempFile(directory, "vmlinux", "");
-    KernelImage.unpack("the kernel", Bytes.of(image), file);
+    Path file = Files.write(Files.createTempFile(directory, "vmlinux", ""), image);
+    KernelImage.unpack("the kernel", file);
     return Files.readAllBytes(file);
   }
 

@@ -206,8 +206,7 @@ class KernelStoreTest {
   void whatAKilledProcessLeftIsRemoved() throws IOException {
     Path file = file("vmlinux", TestElf.kernel(RELEASE).build());
     Path kernels = Files.createDirectories(directory.resolve("store/kernels"));
-    Files.writeString(
-        kernels.resolve("." + Sha256.hex(file) + ".2.vmlinux.partial.source"), "half of it");
+    Files.writeString(kernels.resolve("." + Sha256.hex(file) + ".3.vmlinux.partial"), "half of it");
     assertEquals(RELEASE, store.resolve(KernelRef.file(file)).version());
     assertTrue(filesInStore().stream().noneMatch(name -> name.startsWith(".")));
   }
@@ -235,7 +234,7 @@ class KernelStoreTest {
   void factsThatAreMissingAreFoundAgain() throws IOException {
     Path file = file("vmlinux", TestElf.kernel(RELEASE).build());
     ResolvedKernel kernel = store.resolve(KernelRef.file(file));
-    Files.delete(kernel.vmlinux().resolveSibling(Sha256.hex(file) + ".2.facts"));
+    Files.delete(kernel.vmlinux().resolveSibling(Sha256.hex(file) + ".3.facts"));
     ResolvedKernel again = store.resolve(KernelRef.file(file));
     assertEquals(kernel.version() + kernel.build(), again.version() + again.build());
   }
