@@ -109,6 +109,10 @@ fn finish() {
     // As Docker does, so that images which listen below 1024 or ping need no privilege. Absent without IPv4.
     let _ = fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
     let _ = fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647");
+    // As distributions do: a link or a file that somebody else put into a shared directory leads no program astray.
+    for name in ["protected_hardlinks", "protected_symlinks", "protected_fifos", "protected_regular"] {
+        let _ = fs::write(Path::new("/proc/sys/fs").join(name), "1");
+    }
     // The modules are in the kernel now; their files would only hold memory.
     let _ = fs::remove_dir_all(BOOT_FILES);
 }

@@ -275,6 +275,7 @@ impl Shared {
         let prepared = Spawner::prepare(plan, workload.clone(), self.children.clone()).await;
         let (spawner, more) = prepared.map_err(text)?;
         steps.extend(more);
+        self.machine.put_away().map_err(text)?;
         let steps =
             steps.into_iter().map(|(name, nanos)| prepare_response::Step { name: name.into(), nanos }).collect();
         Ok((World { spawner, workload }, PrepareResponse { steps }))

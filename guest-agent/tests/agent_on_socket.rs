@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! The agent on a Unix socket instead of vsock, for the tests: `agent-on-socket SOCKET BLOCK CGROUP STAGING`.
+//! The agent on a Unix socket instead of vsock, for the tests: `agent-on-socket SOCKET BLOCK CGROUP STAGING
+//! [EXECUTABLE]`; the last is what the agent may remove as its own.
 //!
 //! Everything but the boot and the dial is the agent that virtual machines run. It needs root, and a mount namespace of its
 //! own keeps what it mounts from the machine it runs on.
@@ -22,7 +23,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
     let mut next = || arguments.next().ok_or("usage: agent-on-socket SOCKET BLOCK CGROUP STAGING");
     let socket = next()?;
-    let machine = Machine { block: next()?, cgroup: next()?, staging: next()?, ..Machine::default() };
+    let (block, cgroup, staging) = (next()?, next()?, next()?);
+    let machine = Machine { block, cgroup, staging, executable: next().ok(), ..Machine::default() };
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let agent = runtime.block_on(async { Agent::new(machine, Default::default()) });

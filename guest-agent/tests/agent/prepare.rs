@@ -62,6 +62,21 @@ async fn each_step_is_timed() {
     assert!(steps.iter().all(|step| step.nanos > 0));
 }
 
+/// In its own mount namespace, where the workload is not.
+#[tokio::test]
+async fn the_agent_keeps_no_devices_and_no_switches() {
+    let guest = Guest::busybox().await;
+    let mounts = fs::read_to_string(format!("/proc/{}/mounts", guest.agent_pid())).unwrap();
+    let options = |target: &str| {
+        let mounts = mounts.lines().map(|mount| mount.split(' ').collect::<Vec<_>>());
+        mounts.filter(|fields| fields[1] == target).map(|fields| fields[3].to_owned()).last()
+    };
+    assert_eq!(options("/dev"), None);
+    for target in ["/proc", "/sys"] {
+        assert!(options(target).is_some_and(|options| options.starts_with("ro,")), "{mounts}");
+    }
+}
+
 #[tokio::test]
 async fn a_request_that_breaks_the_contract_is_not_counted() {
     let mut guest = Guest::fresh(Image::busybox()).await;
@@ -77,6 +92,7 @@ async fn a_request_that_breaks_the_contract_is_not_counted() {
         PrepareRequest { root: root("", ""), ..prepare_request() },
         PrepareRequest { root: root("x".repeat(21).as_str(), ""), ..prepare_request() },
         PrepareRequest { root: root(SERIAL, "ext4,rw"), ..prepare_request() },
+        PrepareRequest { root: root(SERIAL, &"x".repeat(33)), ..prepare_request() },
         PrepareRequest { root: scratch(SERIAL, 0), ..prepare_request() },
         PrepareRequest { root: scratch("x".repeat(21).as_str(), 0), ..prepare_request() },
         PrepareRequest { root: scratch("other", 1 << 20), ..prepare_request() },

@@ -43,6 +43,15 @@ pub struct Guest {
 impl Guest {
     /// An agent that nobody has asked for anything yet.
     pub async fn fresh(image: Image) -> Self {
+        Self::of(image, false).await
+    }
+
+    /// An agent that has its executable for itself, as in a virtual machine.
+    pub async fn with_own_executable(image: Image) -> Self {
+        Self::of(image, true).await
+    }
+
+    async fn of(image: Image, own_executable: bool) -> Self {
         assert!(rustix::process::getuid().is_root(), "the agent's tests mount and make namespaces: run them as root");
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
@@ -54,10 +63,16 @@ impl Guest {
         fs::create_dir(&cgroup).unwrap();
 
         let listener = UnixListener::bind(path("socket")).unwrap();
-        let process = Command::new(env!("CARGO_BIN_EXE_agent-on-socket"))
-            .args([path("socket"), path("block"), cgroup.clone(), path("staging")])
-            .spawn()
-            .unwrap();
+        let mut executable = PathBuf::from(env!("CARGO_BIN_EXE_agent-on-socket"));
+        let mut arguments = vec![path("socket"), path("block"), cgroup.clone(), path("staging")];
+        if own_executable {
+            // Not by this process: while it has the copy open to write, also in a child that another test forks, nobody can
+            // execute it.
+            assert!(Command::new("cp").arg(&executable).arg(path("agent")).status().unwrap().success());
+            executable = path("agent");
+            arguments.push(executable.clone());
+        }
+        let process = Command::new(executable).args(arguments).spawn().unwrap();
         let client = accept(&listener).await;
         Self { client, process, cgroup, image, directory }
     }
