@@ -33,6 +33,7 @@ pub(crate) struct Workload {
     directory: Arc<OwnedFd>,
     /// memory.events, where the kernel has it.
     memory_events: Option<OwnedFd>,
+    memory_bytes: Option<u64>,
 }
 
 impl Workload {
@@ -64,7 +65,12 @@ impl Workload {
             }
         }
         let memory_events = openat(&directory, "memory.events", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok();
-        Ok(Self { directory: Arc::new(directory), memory_events })
+        Ok(Self { directory: Arc::new(directory), memory_events, memory_bytes: memory })
+    }
+
+    /// Its limit of memory, or what it can hardly have more of, where the kernel tells.
+    pub(crate) fn memory_bytes(&self) -> Option<u64> {
+        self.memory_bytes
     }
 
     pub(crate) fn directory(&self) -> BorrowedFd<'_> {

@@ -22,6 +22,8 @@ use rustix::thread::{
     set_thread_res_gid, set_thread_res_uid,
 };
 
+use crate::root;
+
 /// The capabilities that images are written for: Docker's default. The machine is the boundary; these keep a workload from
 /// pulling its own machine from under itself by accident (reboot, mounts over /proc, loading modules).
 pub(crate) const CAPABILITIES: CapabilitySet = CapabilitySet::AUDIT_WRITE
@@ -64,6 +66,10 @@ pub(crate) struct Plan<'a> {
     pub(crate) owns_stdin: bool,
     /// Whether the three are a terminal.
     pub(crate) terminal: bool,
+    /// Whether it is PID 1 of its namespace, in a mount namespace whose /proc is not that namespace's yet.
+    pub(crate) pid_one: bool,
+    /// Path of the terminal that is to be its /dev/console.
+    pub(crate) console: Option<&'a CStr>,
     pub(crate) working_directory: &'a CStr,
     pub(crate) uid: Uid,
     pub(crate) gid: Gid,
@@ -94,6 +100,7 @@ impl<'a> Pointers<'a> {
 pub(crate) enum Step {
     Cgroup,
     Namespace,
+    Proc,
     Limits,
     Streams,
     Terminal,
@@ -114,6 +121,7 @@ impl Step {
         [
             Cgroup,
             Namespace,
+            Proc,
             Limits,
             Streams,
             Terminal,
@@ -218,6 +226,9 @@ fn leave_agent(plan: &Plan<'_>) -> Result<(), (Step, Errno)> {
     }
     move_into_link_name_space(plan.cgroup_namespace.as_fd(), Some(LinkNameSpaceType::ControlGroup))
         .map_err(at(Step::Namespace))?;
+    if plan.pid_one {
+        root::renew_proc().map_err(at(Step::Proc))?;
+    }
     streams(plan).map_err(at(Step::Streams))?;
     let report = plan.report.as_raw_fd();
     // SAFETY: integers only. Whatever was at that number is a copy of the agent's, and not used from here on.
@@ -240,6 +251,10 @@ fn prepare(plan: &Plan<'_>) -> Result<(), (Step, Errno)> {
     umask(Mode::from_raw_mode(0o022));
     if plan.terminal {
         ioctl_tiocsctty(stdin()).map_err(at(Step::Terminal))?;
+    }
+    if let Some(terminal) = plan.console {
+        // The workload may have something of its own there, and then keeps it.
+        let _ = root::bind_console(terminal);
     }
     drop_capabilities().map_err(at(Step::Capabilities))?;
     // Still as root: an image's working directory may be closed to its own user, and Docker enters it all the same.

@@ -9,12 +9,11 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, mount};
 use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal, setsid};
 use rustix::thread::{UnshareFlags, set_name, unshare_unsafe};
 
 use crate::error::StepError;
-use crate::exec;
+use crate::{exec, root};
 
 const STEPS: [&str; 4] = [
     "joining the workload's cgroup",
@@ -59,9 +58,8 @@ fn set_up(cgroup: Option<BorrowedFd<'_>>) -> Result<(), (u8, Errno)> {
     }
     // SAFETY: the flag concerns the namespace only.
     unsafe { unshare_unsafe(UnshareFlags::NEWCGROUP) }.map_err(|errno| (1, errno))?;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    mount(c"proc", c"/proc", c"proc", flags, c"").map_err(|errno| (2, errno))?;
-    mount(c"cgroup2", c"/sys/fs/cgroup", c"cgroup2", flags | MountFlags::RDONLY, c"").map_err(|errno| (3, errno))
+    root::mount_proc().map_err(|errno| (2, errno))?;
+    root::mount_cgroup().map_err(|errno| (3, errno))
 }
 
 /// What the new process reported.

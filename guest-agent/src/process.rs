@@ -94,6 +94,7 @@ fn launch(id: u64, specification: ProcessSpec) -> Result<Launch, Status> {
         user: specification.user,
         terminal: specification.terminal.map(|terminal| window_size(terminal.size)).transpose()?,
         stdin: specification.stdin,
+        pid_one: specification.pid_one,
         stop_signal: match specification.stop_signal {
             0 => None,
             number => Some(signal_of(number)?),
@@ -272,6 +273,7 @@ fn explain(failure: &exec::Failure, candidates: &[CString], working_directory: &
             let name = match step {
                 Step::Cgroup => "joining the cgroup",
                 Step::Namespace => "joining the cgroup namespace",
+                Step::Proc => "mounting the /proc of its PID namespace",
                 Step::Limits => "setting limits",
                 Step::Streams => "setting up stdin, stdout and stderr",
                 Step::Terminal => "taking the terminal",

@@ -6,19 +6,20 @@
 //! The image is hostile. Nothing below is resolved through it before the thread's root *is* the image's, so no link in
 //! it can lead out; and where a mount point must be, a link is an error.
 
+use std::ffi::CStr;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use std::{fs, io};
 
-use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use rustix::fs::{CWD, FileType, Mode, chmod, chown, lstat, makedev, mknodat};
 use rustix::io::Errno;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, mount_move, mount_remount,
     unmount,
 };
-use rustix::process::{chdir, chroot, pivot_root};
+use rustix::process::{Gid, Uid, chdir, chroot, pivot_root};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::error::{Step, StepError};
@@ -31,10 +32,12 @@ pub(crate) struct Plan {
     pub(crate) disk: PathBuf,
     /// Its filesystem's type.
     pub(crate) filesystem: String,
-    /// Size of a writable layer in memory; 0 for half of the memory.
+    /// Size of a writable layer in memory.
     pub(crate) writable_bytes: u64,
     /// The block device with an ext4 filesystem for the writable layer, if that is not to be in memory.
     pub(crate) scratch: Option<PathBuf>,
+    /// Size of /dev/shm.
+    pub(crate) shared_memory_bytes: u64,
     pub(crate) hostname: String,
     /// A directory of the agent's to mount the parts on.
     pub(crate) staging: PathBuf,
@@ -42,6 +45,38 @@ pub(crate) struct Plan {
     pub(crate) drivers: Vec<Driver>,
     pub(crate) sysctls: Vec<Sysctl>,
 }
+
+/// How much of the workload's memory its files may take.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Sizes {
+    pub(crate) writable: u64,
+    pub(crate) shared_memory: u64,
+}
+
+/// Docker's default for /dev/shm.
+const SHARED_MEMORY: u64 = 64 << 20;
+
+/// The sizes of the tmpfs for the root and of that on /dev/shm, from what was asked for (0 for the default) and the
+/// workload's limit of memory. Both are charged to the workload, so together they leave a quarter of the limit to its
+/// processes: who fills them gets ENOSPC, where otherwise the OOM killer would come, and there is still room to clean up.
+pub(crate) fn sizes(memory: u64, writable: u64, is_on_disk: bool, shared_memory: u64) -> Sizes {
+    let room = memory - memory / 4;
+    let shared_memory = match shared_memory {
+        0 => SHARED_MEMORY.min(room / 4),
+        bytes => bytes.min(room / 2),
+    };
+    let writable = match writable {
+        // Only the mount points are in it then.
+        _ if is_on_disk => STAGING,
+        0 => room - shared_memory,
+        bytes => bytes.min(room - shared_memory),
+    };
+    // 0 would be no limit.
+    Sizes { writable: writable.max(1), shared_memory: shared_memory.max(1) }
+}
+
+/// Enough for the directories that parts are mounted on.
+const STAGING: u64 = 1 << 20;
 
 /// Names below /dev, major and minor numbers of what every program may count on
 /// (Documentation/admin-guide/devices.txt).
@@ -87,10 +122,11 @@ const NO_PRIVILEGES: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).un
 /// overlay's options.
 const LAYERS: &str = "lowerdir=image,upperdir=writable/upper,workdir=writable/work";
 
-/// Paths of /proc and /sys that tell about, or act on, the whole machine: runc's defaults.
+/// Paths of /proc and /sys that tell about, or act on, the whole machine: Docker's defaults.
 const MASKED: &[&str] = &[
     "/proc/acpi",
     "/proc/asound",
+    "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
@@ -117,10 +153,7 @@ pub(crate) fn enter_namespaces(hostname: &str) -> Result<(), StepError> {
 pub(crate) fn assemble(plan: &Plan, timeline: &mut Timeline) -> Result<(), StepError> {
     let staging = &plan.staging;
     make_directory(staging)?;
-    let size = match plan.writable_bytes {
-        0 => "mode=0755".into(), // tmpfs's default is half of the memory.
-        bytes => format!("mode=0755,size={bytes}"),
-    };
+    let size = format!("mode=0755,size={}", plan.writable_bytes);
     mount_new("tmpfs", staging, MountFlags::empty(), &size)?;
     chdir(staging).step(|| format!("entering {}", staging.display()))?;
     for name in ["image", "writable", "root"] {
@@ -145,11 +178,22 @@ pub(crate) fn assemble(plan: &Plan, timeline: &mut Timeline) -> Result<(), StepE
     mount(&plan.disk, "image", &*plan.filesystem, MountFlags::RDONLY | MountFlags::NOATIME, &*c_string(options))
         .step(|| format!("mounting the image {} ({})", plan.disk.display(), plan.filesystem))?;
     timeline.mark("image");
+    take_after_image()?;
     // A device file works where `furnish` made it and nowhere else, as Docker has it with a filter on the cgroup: neither the
     // image nor root with mknod(2) opens the disks below this.
+    // Without `volatile`: on a disk it would keep from fsync(2) that the host's own disk is full, in memory it changes nothing.
     mount_new("overlay", Path::new("root"), MountFlags::NODEV, LAYERS)?;
     timeline.mark("overlay");
     Ok(())
+}
+
+/// Gives the writable layer's root, which is the root that the workload sees, the owner and the mode of the image's.
+fn take_after_image() -> Result<(), StepError> {
+    let image = rustix::fs::stat("image").step(|| "looking at the image's root".into())?;
+    let (owner, group) = (Uid::from_raw(image.st_uid), Gid::from_raw(image.st_gid));
+    chown("writable/upper", Some(owner), Some(group))
+        .and_then(|()| chmod("writable/upper", Mode::from_raw_mode(image.st_mode & 0o7777)))
+        .step(|| "giving the root its owner and mode".into())
 }
 
 /// Makes the assembled root the thread's root, and drops everything else from its mount namespace.
@@ -171,7 +215,7 @@ pub(crate) fn pivot(staging: &Path) -> Result<(), StepError> {
 }
 
 /// Mounts /dev and /sys. /proc belongs to a process of the PID namespace, the workload's init.
-pub(crate) fn furnish(drivers: &[Driver]) -> Result<(), StepError> {
+pub(crate) fn furnish(drivers: &[Driver], shared_memory_bytes: u64) -> Result<(), StepError> {
     for directory in ["/dev", "/proc", "/sys"] {
         make_directory(Path::new(directory))?;
     }
@@ -198,7 +242,8 @@ pub(crate) fn furnish(drivers: &[Driver]) -> Result<(), StepError> {
     }
     let terminals = MountFlags::NOSUID | MountFlags::NOEXEC;
     mount_new("devpts", Path::new("/dev/pts"), terminals, "newinstance,ptmxmode=0666,mode=0620,gid=5")?;
-    mount_new("tmpfs", Path::new("/dev/shm"), NO_PRIVILEGES, "mode=1777")?;
+    let size = format!("mode=1777,size={shared_memory_bytes}");
+    mount_new("tmpfs", Path::new("/dev/shm"), NO_PRIVILEGES, &size)?;
     match mount_new("mqueue", Path::new("/dev/mqueue"), NO_PRIVILEGES, "") {
         // A kernel without POSIX message queues.
         Err(StepError { errno: Errno::NODEV, .. }) => {}
@@ -216,31 +261,58 @@ fn make_device(name: &str, device: u64) -> Result<(), StepError> {
         .step(|| format!("creating {}", path.display()))
 }
 
-/// Hides and write-protects what acts on the whole machine.
-pub(crate) fn mask() -> Result<(), StepError> {
-    for path in MASKED {
-        let masked = match fs::symlink_metadata(path) {
-            Err(_) => continue, // This kernel has no such thing.
-            Ok(metadata) if metadata.is_dir() => {
-                mount("tmpfs", *path, "tmpfs", NO_PRIVILEGES | MountFlags::RDONLY, c"size=0")
-            }
-            Ok(_) => mount_bind("/dev/null", *path),
-        };
-        masked.step(|| format!("masking {path}"))?;
+/// Mounts the /proc of the calling process's PID namespace. This and what follows also run in new processes, and allocate
+/// nothing.
+pub(crate) fn mount_proc() -> rustix::io::Result<()> {
+    mount(c"proc", c"/proc", c"proc", NO_PRIVILEGES, c"")
+}
+
+/// Mounts the calling process's cgroup namespace.
+pub(crate) fn mount_cgroup() -> rustix::io::Result<()> {
+    mount(c"cgroup2", c"/sys/fs/cgroup", c"cgroup2", NO_PRIVILEGES | MountFlags::RDONLY, c"")
+}
+
+/// Puts the /proc of the calling process's PID namespace in the place of another's, for a mount namespace of its own.
+pub(crate) fn renew_proc() -> rustix::io::Result<()> {
+    unmount(c"/proc", UnmountFlags::DETACH)?;
+    mount_proc()?;
+    mask("/proc/").map_err(|(_, errno)| errno)
+}
+
+/// Makes a terminal /dev/console, as Docker does for a container's first process. Elsewhere the file that this leaves
+/// behind cannot be opened.
+pub(crate) fn bind_console(terminal: &CStr) -> rustix::io::Result<()> {
+    match mknodat(CWD, c"/dev/console", FileType::CharacterDevice, Mode::from_raw_mode(0o600), makedev(5, 1)) {
+        Ok(()) | Err(Errno::EXIST) => mount_bind(terminal, c"/dev/console"),
+        Err(errno) => Err(errno),
     }
-    for path in READ_ONLY {
-        match mount_bind(*path, *path) {
+}
+
+/// Hides and write-protects what acts on the whole machine, of the paths that begin so; says which of them it could not.
+pub(crate) fn mask(prefix: &str) -> Result<(), (&'static str, Errno)> {
+    for &path in MASKED.iter().filter(|path| path.starts_with(prefix)) {
+        let masked = match lstat(path) {
+            Err(_) => continue, // This kernel has no such thing.
+            Ok(found) if FileType::from_raw_mode(found.st_mode).is_dir() => {
+                mount(c"tmpfs", path, c"tmpfs", NO_PRIVILEGES | MountFlags::RDONLY, c"size=0")
+            }
+            Ok(_) => mount_bind(c"/dev/null", path),
+        };
+        masked.map_err(|errno| (path, errno))?;
+    }
+    for &path in READ_ONLY.iter().filter(|path| path.starts_with(prefix)) {
+        match mount_bind(path, path) {
             Err(Errno::NOENT) => continue,
-            bound => bound.step(|| format!("binding {path}"))?,
+            bound => bound.map_err(|errno| (path, errno))?,
         }
-        mount_remount(*path, MountFlags::BIND | MountFlags::RDONLY | NO_PRIVILEGES, "")
-            .step(|| format!("making {path} read-only"))?;
+        mount_remount(path, MountFlags::BIND | MountFlags::RDONLY | NO_PRIVILEGES, c"")
+            .map_err(|errno| (path, errno))?;
     }
     Ok(())
 }
 
-/// Writes /etc/hostname and /etc/hosts, as every container runtime does: images leave them to it. An image where they
-/// cannot be has other plans.
+/// Writes the files below /etc that images leave to whoever runs them, as every container runtime does. An image where
+/// they cannot be has other plans.
 pub(crate) fn write_names(hostname: &str) {
     if make_directory(Path::new("/etc")).is_err() {
         return;
@@ -248,6 +320,10 @@ pub(crate) fn write_names(hostname: &str) {
     let _ = replace("/etc/hostname", &format!("{hostname}\n"));
     let hosts = format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n");
     let _ = replace("/etc/hosts", &hosts);
+    // Rather than the one of the machine that the image was built on.
+    let _ = replace("/etc/resolv.conf", "# No name servers: there is no network.\n");
+    // Where the image has none.
+    let _ = rustix::fs::symlink("/proc/mounts", "/etc/mtab");
 }
 
 fn replace(path: &str, content: &str) -> io::Result<()> {
@@ -275,4 +351,32 @@ fn mount_new(filesystem: &str, target: &Path, flags: MountFlags, options: &str) 
 /// Mount options, all written in this file or numbers.
 fn c_string(options: &str) -> std::ffi::CString {
     std::ffi::CString::new(options).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn files_in_memory_leave_a_quarter_of_it_to_processes() {
+        for memory in [1, 16, 87, 256, 1024, 1 << 20].map(|memory| memory * MIB) {
+            for asked in [0, 1, 64, 512, 1 << 30].map(|bytes| bytes * MIB) {
+                let Sizes { writable, shared_memory } = sizes(memory, asked, false, asked);
+                assert!(writable > 0 && shared_memory > 0);
+                assert!(writable + shared_memory <= memory - memory / 4, "{memory} {asked}");
+                assert!(asked == 0 || (writable <= asked && shared_memory <= asked));
+            }
+        }
+    }
+
+    #[test]
+    fn shared_memory_is_docker_s_64_mib_where_there_is_room() {
+        assert_eq!(sizes(1024 * MIB, 0, false, 0), Sizes { writable: 704 * MIB, shared_memory: 64 * MIB });
+        assert_eq!(sizes(128 * MIB, 0, false, 0), Sizes { writable: 72 * MIB, shared_memory: 24 * MIB });
+        assert_eq!(sizes(128 * MIB, 16 * MIB, false, 32 * MIB), Sizes { writable: 16 * MIB, shared_memory: 32 * MIB });
+        assert_eq!(sizes(128 * MIB, 0, true, 256 * MIB), Sizes { writable: STAGING, shared_memory: 48 * MIB });
+        assert_eq!(sizes(u64::MAX, 0, true, 0), Sizes { writable: STAGING, shared_memory: 64 * MIB });
+    }
 }

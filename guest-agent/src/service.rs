@@ -262,11 +262,14 @@ impl Shared {
         let filesystem = if filesystem.is_empty() { "ext4".into() } else { filesystem };
         let staging = self.machine.staging.clone();
         let drivers = root::drivers(&self.machine.devices);
+        let memory = workload.memory_bytes().unwrap_or_else(memory_bytes);
+        let sizes = root::sizes(memory, writable_bytes, scratch.is_some(), request.shared_memory_bytes);
         let plan = root::Plan {
             disk,
             filesystem,
-            writable_bytes,
+            writable_bytes: sizes.writable,
             scratch,
+            shared_memory_bytes: sizes.shared_memory,
             hostname: request.hostname,
             staging,
             drivers,
@@ -345,7 +348,6 @@ impl Stream for Responses {
 impl agent_server::Agent for Agent {
     async fn get_info(&self, _: Request<GetInfoRequest>) -> Result<Response<GetInfoResponse>, Status> {
         let kernel = uname();
-        let memory = sysinfo();
         let processors = rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count());
         Ok(Response::new(GetInfoResponse {
             agent_version: env!("CARGO_PKG_VERSION").into(),
@@ -353,7 +355,7 @@ impl agent_server::Agent for Agent {
             kernel_version: kernel.version().to_string_lossy().into(),
             kernel_machine: kernel.machine().to_string_lossy().into(),
             features: Vec::new(),
-            memory_bytes: memory.totalram * u64::from(memory.mem_unit),
+            memory_bytes: memory_bytes(),
             cpus: processors,
             boot_marks: Some(BootMarks {
                 agent_entered_nanos: self.boot.marks.entered,
@@ -419,6 +421,12 @@ impl agent_server::Agent for Agent {
         self.shut_down.send_replace(true);
         Ok(Response::new(ShutdownResponse {}))
     }
+}
+
+/// MemTotal of /proc/meminfo.
+fn memory_bytes() -> u64 {
+    let memory = sysinfo();
+    memory.totalram * u64::from(memory.mem_unit)
 }
 
 /// A signal by its number.

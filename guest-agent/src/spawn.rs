@@ -7,6 +7,10 @@
 //! link in the image cannot lead to the agent's own files.
 //!
 //! Every process waits for this one thread, so it waits for nothing that the workload can hold up.
+//!
+//! The namespaces that Prepare makes live as long as the workload, with `init` as PID 1. A process that is to be PID 1 itself,
+//! an image's entrypoint, gets a PID namespace of its own, beside that one, and the same mounts with the /proc of that
+//! namespace. The thread stays there as long as it lives, so what is started meanwhile joins it, and returns afterwards.
 
 use std::ffi::CString;
 use std::fs;
@@ -19,9 +23,12 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat, openat2};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Gid, Pid, Signal, Uid, umask};
-use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
-use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
+use rustix::thread::{
+    CapabilitySet, LinkNameSpaceType, UnshareFlags, move_into_link_name_space, remove_capability_from_bounding_set,
+    unshare_unsafe,
+};
 use tokio::sync::{oneshot, watch};
 
 use crate::cgroup::{Cgroup, Workload};
@@ -46,6 +53,8 @@ pub(crate) struct Launch {
     pub(crate) user: String,
     pub(crate) terminal: Option<Winsize>,
     pub(crate) stdin: bool,
+    /// Whether it is to be PID 1, unless one that was to be it lives.
+    pub(crate) pid_one: bool,
     /// What asks it, and it alone, to end.
     pub(crate) stop_signal: Option<Signal>,
 }
@@ -62,6 +71,9 @@ pub(crate) struct Launched {
     pub(crate) candidates: Vec<CString>,
     pub(crate) working_directory: CString,
 }
+
+/// A child, and its end.
+type Born = (Pid, watch::Receiver<Option<Exit>>);
 
 /// The agent's ends of a process's streams.
 #[derive(Debug)]
@@ -132,6 +144,14 @@ struct World {
     /// The workload's devpts.
     terminals: OwnedFd,
     cgroup_namespace: OwnedFd,
+    hostname: String,
+    /// The agent's own PID namespace.
+    agents_pids: OwnedFd,
+    /// The namespaces that Prepare made.
+    mounts: OwnedFd,
+    pids: OwnedFd,
+    /// The end of the PID 1 whose namespaces the thread is in, where it is not in those that Prepare made.
+    pid_one: Option<watch::Receiver<Option<Exit>>>,
     /// Signals that the agent ignores, which execve(2) would pass on.
     ignored_signals: Vec<i32>,
 }
@@ -140,23 +160,26 @@ impl World {
     fn build(plan: root::Plan, workload: Arc<Workload>, children: Children) -> Result<(Self, root::Steps), StepError> {
         block_signals();
         let mut timeline = root::Timeline::start();
+        let agents_pids = open_read("/proc/thread-self/ns/pid")?;
         root::enter_namespaces(&plan.hostname)?;
         timeline.mark("namespaces");
         umask(Mode::empty());
         root::assemble(&plan, &mut timeline)?;
         root::pivot(&plan.staging)?;
         timeline.mark("pivot_root");
-        root::furnish(&plan.drivers)?;
+        root::furnish(&plan.drivers, plan.shared_memory_bytes)?;
         timeline.mark("devices");
         start_init(&workload, &children)?;
         // Members of the namespace see its first process as 1; this thread sees it through their /proc.
         let cgroup_namespace = open_read("/proc/1/ns/cgroup")?;
+        let mounts = open_read("/proc/1/ns/mnt")?;
+        let pids = open_read("/proc/1/ns/pid")?;
         timeline.mark("init");
         if !plan.sysctls.is_empty() {
             sysctl::set(&plan.sysctls)?;
             timeline.mark("sysctls");
         }
-        root::mask()?;
+        root::mask("/").map_err(|(path, errno)| StepError { step: format!("masking {path}"), errno })?;
         root::write_names(&plan.hostname);
         timeline.mark("masks");
         umask(Mode::from_raw_mode(0o022));
@@ -165,10 +188,23 @@ impl World {
         let terminals = open_read("/dev/pts")?;
         drop_bounding_capabilities()?;
         let ignored_signals = exec::ignored_signals();
-        Ok((Self { workload, children, null, terminals, cgroup_namespace, ignored_signals }, timeline.steps))
+        let world = Self {
+            workload,
+            children,
+            null,
+            terminals,
+            cgroup_namespace,
+            hostname: plan.hostname,
+            agents_pids,
+            mounts,
+            pids,
+            pid_one: None,
+            ignored_signals,
+        };
+        Ok((world, timeline.steps))
     }
 
-    fn serve(self, commands: &mpsc::Receiver<Command>) {
+    fn serve(mut self, commands: &mpsc::Receiver<Command>) {
         for (launch, reply) in commands {
             // A caller that is gone leaves its process to be killed with its cgroup, which is empty of others.
             if let Err(Ok(unwanted)) = reply.send(self.launch(launch)) {
@@ -177,15 +213,22 @@ impl World {
         }
     }
 
-    fn launch(&self, launch: Launch) -> Result<Launched, LaunchError> {
+    fn launch(&mut self, launch: Launch) -> Result<Launched, LaunchError> {
         let identity = self.identify(&launch.user)?;
-        let environment = complete_environment(launch.environment, &identity, launch.terminal.is_some());
+        let environment =
+            complete_environment(launch.environment, &identity, &self.hostname, launch.terminal.is_some());
         let candidates = candidates(&launch.arguments, &environment);
         let groups: Vec<Gid> = identity.groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
 
         let other = LaunchError::Other;
         let (streams, own) = self.streams(launch.terminal, launch.stdin).map_err(other)?;
         let (report, report_writer) = pipe().map_err(other)?;
+        self.leave_ended_pid_one().map_err(other)?;
+        let becomes_pid_one = launch.pid_one && self.pid_one.is_none();
+        let console = match &streams {
+            Streams::Terminal(master) if becomes_pid_one => ptsname(master, Vec::new()).ok(),
+            _ => None,
+        };
         let cgroup = self.workload.create_child(launch.id).map_err(other)?;
         let plan = exec::Plan {
             report: &report_writer,
@@ -196,6 +239,8 @@ impl World {
             stderr: own.stderr.as_ref().unwrap_or(&own.stdout).as_fd(),
             owns_stdin: own.stdin.is_some(),
             terminal: launch.terminal.is_some(),
+            pid_one: becomes_pid_one,
+            console: console.as_deref(),
             working_directory: &launch.working_directory,
             uid: Uid::from_raw(identity.uid),
             gid: Gid::from_raw(identity.gid),
@@ -205,19 +250,81 @@ impl World {
             arguments: &exec::Pointers::new(&launch.arguments),
             environment: &exec::Pointers::new(&environment),
         };
-        let born = self
-            .children
-            .adopt(|| fork_into(cgroup.directory(), |procs| exec::run(&exec::Plan { cgroup: procs, ..plan })));
+        let fork = |children: &Children| {
+            children.adopt(|| fork_into(cgroup.directory(), |procs| exec::run(&exec::Plan { cgroup: procs, ..plan })))
+        };
+        let born = if becomes_pid_one { self.begin_pid_one(fork) } else { self.join(fork) };
         match born {
             Ok((pid, exit)) => {
+                if becomes_pid_one {
+                    self.pid_one = Some(exit.clone());
+                }
                 let working_directory = launch.working_directory;
                 Ok(Launched { pid, exit, cgroup, report, streams, candidates, working_directory })
             }
-            Err(errno) => {
+            Err(error) => {
                 cgroup.try_remove();
-                Err(other(StepError { step: "forking".into(), errno }))
+                Err(other(error))
             }
         }
+    }
+
+    fn join(&self, fork: impl FnOnce(&Children) -> rustix::io::Result<Born>) -> Result<Born, StepError> {
+        fork(&self.children).map_err(|errno| match errno {
+            // What alloc_pid of kernel/pid.c answers in a namespace whose PID 1 is gone.
+            Errno::NOMEM if self.pid_one.is_some() => {
+                StepError { step: "joining the entrypoint's PID namespace, which may be ending".into(), errno }
+            }
+            _ => StepError { step: "forking".into(), errno },
+        })
+    }
+
+    /// Starts a process as PID 1 of a new PID namespace, below the agent's own, and waits until its /proc is mounted; where
+    /// that fails, the process ends with the reason in its report.
+    fn begin_pid_one(&self, fork: impl FnOnce(&Children) -> rustix::io::Result<Born>) -> Result<Born, StepError> {
+        let (furnished, writer) = pipe()?;
+        // unshare(2) makes a PID namespace below the thread's own only, so that has to be its children's first.
+        let begun = self
+            .move_to(&self.agents_pids, LinkNameSpaceType::ProcessID)
+            .and_then(|()| {
+                // SAFETY: no flag of these separates the thread's file descriptors from its process's.
+                unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::NEWPID) }
+                    .step(|| "creating the entrypoint's namespaces".into())
+            })
+            .and_then(|()| fork(&self.children).step(|| "forking".into()));
+        drop(writer);
+        match begun {
+            Ok(born) => {
+                // It closes its copy of the other end, with every descriptor of the agent's. Nobody of the workload sees it
+                // yet, so nobody can keep it from that.
+                let _ = fs::File::from(furnished).read(&mut [0]);
+                Ok(born)
+            }
+            Err(error) => {
+                self.return_to_prepared()?;
+                Err(error)
+            }
+        }
+    }
+
+    fn leave_ended_pid_one(&mut self) -> Result<(), StepError> {
+        match &self.pid_one {
+            Some(exit) if exit.borrow().is_some() => {
+                self.return_to_prepared()?;
+                self.pid_one = None;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn return_to_prepared(&self) -> Result<(), StepError> {
+        self.move_to(&self.mounts, LinkNameSpaceType::Mount)?;
+        self.move_to(&self.pids, LinkNameSpaceType::ProcessID)
+    }
+
+    fn move_to(&self, namespace: &OwnedFd, kind: LinkNameSpaceType) -> Result<(), StepError> {
+        move_into_link_name_space(namespace.as_fd(), Some(kind)).step(|| "moving to the workload's namespaces".into())
     }
 
     fn identify(&self, user: &str) -> Result<Identity, LaunchError> {
@@ -385,7 +492,12 @@ fn open_users(name: &str) -> rustix::io::Result<OwnedFd> {
 }
 
 /// What the contract adds to what the host gives.
-fn complete_environment(mut environment: Vec<CString>, identity: &Identity, terminal: bool) -> Vec<CString> {
+fn complete_environment(
+    mut environment: Vec<CString>,
+    identity: &Identity,
+    hostname: &str,
+    terminal: bool,
+) -> Vec<CString> {
     let mut add = |name: &[u8], value: &[u8]| {
         let prefix = [name, b"="].concat();
         if !environment.iter().any(|entry| entry.as_bytes().starts_with(&prefix)) {
@@ -394,6 +506,7 @@ fn complete_environment(mut environment: Vec<CString>, identity: &Identity, term
         }
     };
     add(b"HOME", &identity.home);
+    add(b"HOSTNAME", hostname.as_bytes());
     if terminal {
         add(b"TERM", b"xterm");
     }
@@ -457,14 +570,14 @@ mod tests {
     fn the_environment_gains_only_what_it_lacks() {
         let given = strings(&["HOMER=1", "PATH=/bin"]);
         assert_eq!(
-            complete_environment(given.clone(), &identity("/root"), false),
-            strings(&["HOMER=1", "PATH=/bin", "HOME=/root"])
+            complete_environment(given.clone(), &identity("/root"), "box", false),
+            strings(&["HOMER=1", "PATH=/bin", "HOME=/root", "HOSTNAME=box"])
         );
         assert_eq!(
-            complete_environment(given, &identity("/root"), true),
-            strings(&["HOMER=1", "PATH=/bin", "HOME=/root", "TERM=xterm"])
+            complete_environment(given, &identity("/root"), "box", true),
+            strings(&["HOMER=1", "PATH=/bin", "HOME=/root", "HOSTNAME=box", "TERM=xterm"])
         );
-        let full = strings(&["HOME=", "TERM=dumb"]);
-        assert_eq!(complete_environment(full.clone(), &identity("/root"), true), full);
+        let full = strings(&["HOME=", "HOSTNAME=own", "TERM=dumb"]);
+        assert_eq!(complete_environment(full.clone(), &identity("/root"), "box", true), full);
     }
 }

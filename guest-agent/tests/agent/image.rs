@@ -15,7 +15,7 @@ const GROUP: &str = "root:x:0:\napp:x:1000:\naudio:x:29:app\n";
 /// An ext4 image on a read-only loop device, which goes when it is dropped.
 pub struct Image {
     pub device: PathBuf,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Image {
@@ -45,7 +45,12 @@ impl Image {
         fs::File::create(&file).unwrap().set_len(16 << 20).unwrap();
         output(Command::new("/sbin/mkfs.ext4").args(["-q", "-F", "-O", "^has_journal", "-d"]).arg(&root).arg(&file));
         let device = output(Command::new("/sbin/losetup").args(["--find", "--show", "--read-only"]).arg(&file));
-        Self { device: device.trim().into(), _directory: directory }
+        Self { device: device.trim().into(), directory }
+    }
+
+    /// The image itself.
+    pub fn file(&self) -> PathBuf {
+        self.directory.path().join("image")
     }
 }
 

@@ -10,7 +10,7 @@ use nacelle_agent::proto::start_failed::Reason;
 use tonic::Code;
 
 use crate::image::Image;
-use crate::support::{Guest, command, shell};
+use crate::support::{Guest, command, prepare_request, shell};
 
 #[tokio::test]
 async fn exit_codes_are_the_process_s_own() {
@@ -62,18 +62,18 @@ async fn arguments_arrive_as_they_are() {
 }
 
 #[tokio::test]
-async fn the_environment_is_what_was_given_and_a_home() {
+async fn the_environment_is_what_was_given_a_home_and_the_host_s_name() {
     let guest = Guest::busybox().await;
     let environment = vec!["PATH=/bin".into(), "A=1 2".into(), "EMPTY=".into()];
     let text = guest.run(ProcessSpec { environment, ..command("env") }).await.text();
-    assert_eq!(text, "PATH=/bin\nA=1 2\nEMPTY=\nHOME=/root\n");
+    assert_eq!(text, "PATH=/bin\nA=1 2\nEMPTY=\nHOME=/root\nHOSTNAME=nacelle-test\n");
 }
 
 #[tokio::test]
 async fn without_a_path_commands_are_still_found() {
     let guest = Guest::busybox().await;
     let text = guest.run(ProcessSpec { environment: Vec::new(), ..command("env") }).await.text();
-    assert_eq!(text, "HOME=/root\n");
+    assert_eq!(text, "HOME=/root\nHOSTNAME=nacelle-test\n");
 }
 
 #[tokio::test]
@@ -262,6 +262,33 @@ async fn a_failure_s_message_has_a_bound() {
     let specification = ProcessSpec { environment: vec![format!("PATH={path}")], ..command("nope") };
     let failed = guest.run(specification).await.failure();
     assert_eq!((failed.reason(), failed.message.len() <= 1024), (Reason::CommandNotFound, true));
+}
+
+/// CVE-2019-5736's class.
+#[tokio::test]
+async fn the_agent_is_no_command() {
+    let image = Image::customised(|root| {
+        fs::write(root.join("script"), "#!/proc/self/exe\n").unwrap();
+        fs::set_permissions(root.join("script"), PermissionsExt::from_mode(0o755)).unwrap();
+        symlink("/proc/self/exe", root.join("link")).unwrap();
+    });
+    let mut guest = Guest::with_own_executable(image).await;
+    guest.client.prepare(prepare_request()).await.unwrap();
+    for file in ["/proc/self/exe", "/proc/thread-self/exe", "/script", "/link"] {
+        for pid_one in [false, true] {
+            let failed = guest.run(ProcessSpec { pid_one, ..command(file) }).await.failure();
+            assert_eq!((failed.reason(), failed.errno), (Reason::CommandNotExecutable, libc::EACCES), "{failed:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_command_leads_through_a_descriptor_of_the_agent_s() {
+    let guest = Guest::busybox().await;
+    for number in 3..32 {
+        let file = format!("/proc/self/fd/{number}");
+        assert!(guest.run(command(&file)).await.failed.is_some(), "{file}");
+    }
 }
 
 #[tokio::test]

@@ -100,7 +100,7 @@ async fn nothing_that_a_workload_does_to_the_files_of_users_keeps_root_out() {
         "rm /etc/passwd /etc/group && mkdir /etc/passwd /etc/group",
         "rmdir /etc/passwd /etc/group && mkfifo /etc/passwd /etc/group",
         "rm /etc/passwd /etc/group && ln -s passwd /etc/passwd && ln -s passwd /etc/group",
-        "rm /etc/passwd /etc/group && truncate -s 1T /etc/passwd && head -c 2000000 /dev/zero > /etc/group",
+        "rm /etc/passwd /etc/group && truncate -s 1024G /etc/passwd && head -c 2000000 /dev/zero > /etc/group",
         "rm -r /etc && ln -s /proc/self/fd /etc",
     ] {
         assert_eq!(guest.sh(vandalism).await.text(), "");

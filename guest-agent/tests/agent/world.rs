@@ -47,6 +47,30 @@ async fn the_host_s_name_is_everywhere() {
 }
 
 #[tokio::test]
+async fn files_that_are_whoever_runs_the_image_s_are_not_the_image_s() {
+    let image = Image::customised(|root| {
+        fs::write(root.join("etc/resolv.conf"), "nameserver 10.1.2.3\n").unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", root.join("etc/hosts")).unwrap();
+    });
+    let guest = Guest::prepared(image).await;
+    let text = guest.sh("grep -c nameserver /etc/resolv.conf; head -n 1 /etc/passwd; readlink /etc/mtab").await;
+    assert_eq!(String::from_utf8_lossy(&text.stdout), "0\nroot:x:0:0:root:/root:/bin/sh\n/proc/mounts\n");
+    let own = Image::customised(|root| fs::write(root.join("etc/mtab"), "own\n").unwrap());
+    assert_eq!(Guest::prepared(own).await.sh("cat /etc/mtab").await.text(), "own\n");
+}
+
+#[tokio::test]
+async fn the_root_has_the_image_s_owner_and_mode() {
+    let image = Image::busybox();
+    for change in ["set_inode_field / uid 7", "set_inode_field / mode 041751"] {
+        let changed = Command::new("/sbin/debugfs").args(["-w", "-R", change]).arg(image.file()).output();
+        assert!(changed.unwrap().status.success());
+    }
+    let guest = Guest::prepared(image).await;
+    assert_eq!(guest.sh("stat -c '%u %a' /").await.text(), "7 1751\n");
+}
+
+#[tokio::test]
 async fn only_the_workload_s_processes_are_visible() {
     let guest = Guest::busybox().await;
     let text = guest.sh("echo /proc/[0-9]*; cat /proc/1/comm; ls /proc/1/fd/; exec cat /proc/1/exe").await;
@@ -88,6 +112,9 @@ async fn the_machine_cannot_be_switched_by_accident() {
     for refused in [
         "echo b > /proc/sysrq-trigger",
         "echo 1 > /proc/sys/kernel/panic",
+        "echo '|/bin/sh' > /proc/sys/kernel/core_pattern",
+        "echo /bin/sh > /sys/kernel/uevent_helper",
+        "mount -t binfmt_misc none /mnt",
         "mount -t tmpfs none /mnt",
         "mount -o remount,rw /sys",
         "umount /proc",
@@ -181,6 +208,18 @@ async fn the_writable_layer_has_its_limit() {
     let outcome = guest.sh("head -c 900000 /dev/zero > /fits && cat /fits > /not").await;
     assert_eq!(outcome.code(), Some(1));
     assert_eq!(String::from_utf8_lossy(&outcome.stderr), "cat: write error: No space left on device\n");
+}
+
+#[tokio::test]
+async fn shared_memory_has_its_limit() {
+    let mut guest = Guest::fresh(Image::busybox()).await;
+    let request = PrepareRequest { shared_memory_bytes: 1 << 20, ..prepare_request() };
+    guest.client.prepare(request).await.unwrap();
+    let outcome = guest.sh("head -c 900000 /dev/zero > /dev/shm/fits && cat /dev/shm/fits > /dev/shm/not").await;
+    assert_eq!(outcome.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&outcome.stderr), "cat: write error: No space left on device\n");
+    // Docker's default, where there is room.
+    assert_eq!(Guest::busybox().await.sh("df -k /dev/shm | awk 'END { print $2 }'").await.text(), "65536\n");
 }
 
 #[tokio::test]
