@@ -49,15 +49,20 @@ interface DeviceFactory {
     return resources -> overMmio(new EntropyDevice(resources, limit));
   }
 
-  /** A virtio block device. */
+  /** A virtio block device without a limit. */
   static DeviceFactory disk(Disk disk) {
+    return disk(disk, null);
+  }
+
+  /** A virtio block device, with no limit where that is null. */
+  static DeviceFactory disk(Disk disk, @Nullable RateLimit limit) {
     return new DeviceFactory() {
       @Override
       public AttachedDevice create(DeviceResources resources) {
         FileDescriptor image = open(disk);
         try {
           checkSize(disk, image);
-          return overMmio(new BlockDevice(resources, image, disk.readOnly(), disk.serial()));
+          return overMmio(new BlockDevice(resources, image, disk.readOnly(), disk.serial(), limit));
         } catch (RuntimeException | Error e) {
           image.close();
           throw e;

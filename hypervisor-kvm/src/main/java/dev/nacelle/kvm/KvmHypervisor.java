@@ -63,7 +63,9 @@ final class KvmHypervisor implements Hypervisor {
     }
     List<DeviceFactory> devices = new ArrayList<>();
     devices.add(DeviceFactory.entropy(spec.rateLimits().entropy()));
-    spec.disks().forEach(disk -> devices.add(DeviceFactory.disk(disk)));
+    for (VmSpec.Disk disk : spec.disks()) {
+      devices.add(DeviceFactory.disk(disk, spec.rateLimits().disks()));
+    }
     return create(
         new MachineSpec(
             spec.name(),

@@ -4,9 +4,11 @@ package dev.nacelle.kvm.device.virtio;
 import dev.nacelle.kvm.device.DeviceResources;
 import dev.nacelle.kvm.sys.ErrnoException;
 import dev.nacelle.kvm.sys.FileDescriptor;
+import dev.nacelle.spi.RateLimit;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A disk (virtio 1.2 section 5.2) backed by a raw image. Data goes straight between the file and
@@ -70,6 +72,7 @@ public final class BlockDevice extends VirtioDevice {
   private final byte[] headerBytes = new byte[HEADER_BYTES];
   private final ByteBuffer header = ByteBuffer.wrap(headerBytes).order(ByteOrder.LITTLE_ENDIAN);
   private final byte[] status = new byte[1];
+  private final RateLimiter limiter;
 
   /** The driver knows no flush: a write is stable when it is completed (section 5.2.6.2). */
   private boolean writeThrough;
@@ -83,7 +86,19 @@ public final class BlockDevice extends VirtioDevice {
    */
   public BlockDevice(
       DeviceResources resources, FileDescriptor image, boolean readOnly, String serial) {
-    this(resources, image, readOnly, serial, image.size() / SECTOR_BYTES);
+    this(resources, image, readOnly, serial, null);
+  }
+
+  /**
+   * @param limit of bytes of data and of requests; null for none
+   */
+  public BlockDevice(
+      DeviceResources resources,
+      FileDescriptor image,
+      boolean readOnly,
+      String serial,
+      @Nullable RateLimit limit) {
+    this(resources, image, readOnly, serial, limit, image.size() / SECTOR_BYTES);
   }
 
   private BlockDevice(
@@ -91,6 +106,7 @@ public final class BlockDevice extends VirtioDevice {
       FileDescriptor image,
       boolean readOnly,
       String serial,
+      @Nullable RateLimit limit,
       long sectors) {
     super(
         resources,
@@ -100,6 +116,7 @@ public final class BlockDevice extends VirtioDevice {
         configuration(sectors),
         QUEUE_SIZE);
     this.image = image;
+    limiter = new RateLimiter(limit, resources, () -> notified(0));
     this.sectors = sectors;
     this.readOnly = readOnly;
     byte[] ascii = serial.getBytes(StandardCharsets.US_ASCII);
@@ -133,11 +150,15 @@ public final class BlockDevice extends VirtioDevice {
   private boolean processOne(int index) {
     synchronized (lock) {
       VirtQueue queue = queue(index);
-      if (queue == null) {
+      if (queue == null || limiter.isWaiting()) {
         return false;
       }
       if (!queue.pop(chain)) {
         return queue.requestNotifications();
+      }
+      if (!limiter.admit(dataBytes())) {
+        queue.putBack();
+        return false;
       }
       queue.suppressNotifications();
       perform(queue);
@@ -145,6 +166,12 @@ public final class BlockDevice extends VirtioDevice {
       interruptIfNeeded(queue);
       return true;
     }
+  }
+
+  /** Without header and status. */
+  private long dataBytes() {
+    return Math.max(0, chain.readableBytes() - HEADER_BYTES)
+        + Math.max(0, chain.writableBytes() - 1);
   }
 
   private void perform(VirtQueue queue) {

@@ -8,8 +8,10 @@ import dev.nacelle.kvm.device.GuestFault;
 import dev.nacelle.kvm.device.virtio.DriverQueue;
 import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.spi.GuestConnection;
+import dev.nacelle.spi.RateLimit;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
@@ -72,7 +74,9 @@ class HostileGuestFuzzTest {
     Choices choices = new Choices(input);
     long features =
         1L << 32 | (choices.below(2) == 0 ? 0 : 1L << 29) | (choices.below(2) == 0 ? 0 : 1L << 28);
-    try (VsockGuest guest = new VsockGuest(features)) {
+    RateLimit limit =
+        choices.below(4) == 0 ? RateLimit.bytes(1 + choices.next16()).andOperations(100, 5) : null;
+    try (VsockGuest guest = new VsockGuest(features, limit)) {
       Play play = new Play(guest, choices);
       for (int i = 0; choices.left() && i < MOST_OPERATIONS && !play.faulted; i++) {
         play.operation();
@@ -87,6 +91,8 @@ class HostileGuestFuzzTest {
     assertTrue(counted <= VsockDevice.MAXIMUM_CONNECTIONS, () -> counted + " connections");
     int waiting = device.waitingConnections();
     assertTrue(waiting <= counted, () -> waiting + " of " + counted + " connections wait");
+    int held = device.heldConnections();
+    assertTrue(held <= counted, () -> held + " of " + counted + " connections are held");
   }
 
   @ParameterizedTest
@@ -122,7 +128,10 @@ class HostileGuestFuzzTest {
           case 3 -> guest.driver.ring(choices.below(3));
           case 4, 5 -> giveBuffers();
           case 6 -> receive();
-          case 7 -> guest.runTasks();
+          case 7 -> {
+            guest.runTasks();
+            guest.advance(Duration.ofMillis(choices.next16()));
+          }
           case 8, 9, 10 -> useConnection();
           default -> sendPacket();
         }
