@@ -19,7 +19,7 @@ module dev.nacelle {
   requires io.netty.transport.unix.common; // gRPC
   requires java.naming; // gRPC
   requires java.net.http;
-  requires jdk.jfr;
+  requires static jdk.jfr; // a runtime may be without it
   requires jdk.unsupported; // aircompressor's sun.misc.Unsafe
   requires org.apache.commons.compress;
   requires org.tukaani.xz;

@@ -26,8 +26,7 @@ final class StageClock {
 
   <T> T time(Stage stage, Callable<T> work) throws Exception {
     enter(stage);
-    StageEvent event = new StageEvent(sandbox, stage);
-    event.begin();
+    Runnable recording = StageRecording.begin(sandbox, stage);
     long start = System.nanoTime();
     Quietly.run("a sandbox listener", () -> listener.stageStarted(sandbox, stage));
     try {
@@ -39,7 +38,7 @@ final class StageClock {
       throw e;
     } finally {
       Duration duration = Duration.ofNanos(System.nanoTime() - start);
-      event.commit();
+      recording.run();
       add(new Entry(stage, "", Duration.ofNanos(start - call), duration));
       Quietly.run("a sandbox listener", () -> listener.stageEnded(sandbox, stage, duration));
     }

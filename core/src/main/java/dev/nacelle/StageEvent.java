@@ -8,7 +8,7 @@ import jdk.jfr.Label;
 import jdk.jfr.Name;
 import jdk.jfr.StackTrace;
 
-/** A stage of a sandbox's start, for Java Flight Recorder. */
+/** A stage of a sandbox's start, for Java Flight Recorder; see {@link StageRecording}. */
 @Name("dev.nacelle.SandboxStage")
 @Label("Sandbox Stage")
 @Description("A stage of starting a sandbox")

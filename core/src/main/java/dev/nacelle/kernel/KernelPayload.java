@@ -131,6 +131,15 @@ final class KernelPayload {
         case ZSTD -> copy(Zstd::open, payload, length, file, size);
         case LZO -> unpackLzo(payload, length, file, size);
       }
+    } catch (NoClassDefFoundError e) {
+      throw new KernelException(
+          name
+              + ": the kernel's "
+              + format
+              + " data cannot be unpacked by a Java runtime without the module jdk.unsupported, whose"
+              + " sun.misc.Unsafe the library for it uses",
+          "Add jdk.unsupported to the modules that jlink is given.",
+          e);
     } catch (Zstd.WindowException e) {
       throw new KernelException(
           name + ": the kernel's " + format + " data " + e.getMessage(),
