@@ -136,8 +136,8 @@ final class KernelPayload {
           name
               + ": the kernel's "
               + format
-              + " data cannot be unpacked by a Java runtime without the module jdk.unsupported, whose"
-              + " sun.misc.Unsafe the library for it uses",
+              + " data cannot be unpacked by a Java runtime without the module jdk.unsupported,"
+              + " whose sun.misc.Unsafe the library for it uses",
           "Add jdk.unsupported to the modules that jlink is given.",
           e);
     } catch (Zstd.WindowException e) {
