@@ -66,8 +66,7 @@ class KernelOptionsBootTest {
                 busybox tunctl -t tun7 >/dev/null
                 busybox ip link add wg0 type wireguard
                 busybox grep -o "tun7\\\\|wg0" /proc/net/dev
-              '\
-              """));
+              '"""));
       assertTrue(output(sandbox, "cat /proc/cmdline").contains(" nacelle_test=\"a b\""));
       // Rounded up to whole pages of pointers; without the parameter it is 512.
       assertEquals(
@@ -78,8 +77,7 @@ class KernelOptionsBootTest {
                   sandbox,
                   """
                   cd /proc/sys; cat net/core/somaxconn net/netfilter/nf_conntrack_max \
-                    kernel/shmmni fs/mqueue/msg_max net/ipv4/ip_local_port_range\
-                  """)
+                    kernel/shmmni fs/mqueue/msg_max net/ipv4/ip_local_port_range""")
               .strip()
               .replace('\n', ' '));
       assertGuestMarks(sandbox.timeline());
