@@ -2,6 +2,7 @@
 package dev.nacelle;
 
 import com.google.common.util.concurrent.Uninterruptibles;
+import dev.nacelle.internal.LibraryThread;
 import java.util.concurrent.Executor;
 import java.util.concurrent.Future;
 import java.util.concurrent.SynchronousQueue;
@@ -16,13 +17,12 @@ import java.util.concurrent.atomic.AtomicInteger;
 final class Workers implements Executor, AutoCloseable {
   private final ThreadPoolExecutor pool;
 
-  private static final class Worker extends Thread {
+  private static final class Worker extends LibraryThread {
     private final Workers owner;
 
     Worker(Workers owner, Runnable task, String name) {
       super(task, name);
       this.owner = owner;
-      setDaemon(true);
     }
   }
 

@@ -2,6 +2,9 @@
 package dev.nacelle;
 
 import static com.tngtech.archunit.base.DescribedPredicate.describe;
+import static com.tngtech.archunit.core.domain.JavaCall.Predicates.target;
+import static com.tngtech.archunit.core.domain.JavaClass.Predicates.type;
+import static com.tngtech.archunit.core.domain.properties.HasOwner.Predicates.With.owner;
 import static com.tngtech.archunit.lang.conditions.ArchConditions.dependOnClassesThat;
 import static com.tngtech.archunit.lang.conditions.ArchConditions.not;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.classes;
@@ -22,11 +25,14 @@ import com.tngtech.archunit.lang.ArchCondition;
 import com.tngtech.archunit.lang.ArchRule;
 import com.tngtech.archunit.lang.ConditionEvents;
 import com.tngtech.archunit.lang.SimpleConditionEvent;
+import dev.nacelle.internal.LibraryThread;
+import io.netty.util.concurrent.DefaultThreadFactory;
 import java.io.InputStream;
 import java.lang.module.ModuleDescriptor;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Set;
+import java.util.Timer;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -52,6 +58,18 @@ class ArchitectureTest {
                   || type.getPackageName().startsWith("java.")
                   || type.getPackageName().startsWith("javax.")
                   || EXPORTED.contains(type.getPackageName()));
+
+  @ArchTest
+  static final ArchRule threadsTakeNothingOver =
+      noClasses()
+          .that()
+          .doNotBelongToAnyOf(LibraryThread.class)
+          .should()
+          .callConstructorWhere(target(owner(type(Thread.class))))
+          .orShould()
+          .dependOnClassesThat()
+          .belongToAnyOf(DefaultThreadFactory.class, Timer.class)
+          .because("LibraryThread inherits nothing from who makes it");
 
   @ArchTest
   static final ArchRule coreKnowsNoHypervisor =

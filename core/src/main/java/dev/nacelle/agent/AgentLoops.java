@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.agent;
 
+import dev.nacelle.internal.LibraryThread;
 import dev.nacelle.spi.GuestConnection;
 import io.netty.channel.DefaultEventLoop;
 import io.netty.channel.EventLoop;
-import io.netty.util.concurrent.DefaultThreadFactory;
+import io.netty.util.concurrent.FastThreadLocalThread;
 import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Future;
+import java.util.concurrent.ThreadFactory;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.IntStream;
@@ -28,7 +30,13 @@ public final class AgentLoops implements AutoCloseable {
    * @param threads at least one
    */
   public AgentLoops(int threads) {
-    DefaultThreadFactory factory = new DefaultThreadFactory("nacelle-io", true);
+    AtomicInteger number = new AtomicInteger();
+    // Netty's own kind of thread, which cannot be told to take nothing over: made by one that has
+    // nothing, when it is first needed.
+    ThreadFactory factory =
+        task ->
+            LibraryThread.make(
+                () -> new FastThreadLocalThread(task, "nacelle-io-" + number.incrementAndGet()));
     loops =
         IntStream.range(0, threads)
             .<EventLoop>mapToObj(i -> new DefaultEventLoop(factory))

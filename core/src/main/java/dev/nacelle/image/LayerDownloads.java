@@ -4,6 +4,7 @@ package dev.nacelle.image;
 import com.google.common.base.Throwables;
 import com.google.common.util.concurrent.Uninterruptibles;
 import dev.nacelle.image.registry.Deadline;
+import dev.nacelle.internal.LibraryThread;
 import java.io.Closeable;
 import java.io.IOException;
 import java.io.InterruptedIOException;
@@ -52,9 +53,7 @@ final class LayerDownloads implements Closeable {
       waiting.add(() -> run(file, layer, index, download));
     }
     for (int i = 1; i <= Math.min(parallel, layers.size()); i++) {
-      Thread thread = new Thread(this::work, "nacelle-pull-" + i);
-      thread.setDaemon(true);
-      threads.add(thread);
+      threads.add(new LibraryThread(this::work, "nacelle-pull-" + i));
     }
     try {
       threads.forEach(Thread::start);

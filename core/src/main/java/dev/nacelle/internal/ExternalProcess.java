@@ -73,8 +73,7 @@ public record ExternalProcess(int exitCode, String output) {
     builder.environment().put("LC_ALL", "C.UTF-8");
     Process process = builder.start();
     FutureTask<String> output = new FutureTask<>(() -> drain(process.getInputStream(), maxOutput));
-    Thread reader = new Thread(output, "nacelle-output-of-" + program);
-    reader.setDaemon(true);
+    Thread reader = new LibraryThread(output, "nacelle-output-of-" + program);
     reader.start();
     try {
       write(process.getOutputStream(), input);

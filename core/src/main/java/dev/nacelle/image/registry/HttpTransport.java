@@ -2,9 +2,9 @@
 package dev.nacelle.image.registry;
 
 import com.google.common.collect.Sets;
-import com.google.common.util.concurrent.Uninterruptibles;
 import dev.nacelle.image.ImageException;
 import dev.nacelle.image.RegistryOptions;
+import dev.nacelle.internal.LibraryThread;
 import java.io.Closeable;
 import java.io.IOException;
 import java.io.InterruptedIOException;
@@ -25,7 +25,6 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
-import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -52,7 +51,7 @@ final class HttpTransport implements Closeable {
    * starts in the group of who makes it, ends it when it is interrupted (HttpClientImpl's
    * SelectorManager); otherwise it would stay until the client is garbage.
    */
-  private static final ThreadGroup MAKERS = new ThreadGroup("nacelle-http");
+  private static final ThreadGroup MAKERS = LibraryThread.group("nacelle-http");
 
   private final RegistryOptions options;
   private final Deadline deadline;
@@ -66,11 +65,7 @@ final class HttpTransport implements Closeable {
     AtomicInteger number = new AtomicInteger();
     this.executor =
         Executors.newCachedThreadPool(
-            task -> {
-              Thread thread = new Thread(task, "nacelle-http-" + number.incrementAndGet());
-              thread.setDaemon(true);
-              return thread;
-            });
+            task -> new LibraryThread(task, "nacelle-http-" + number.incrementAndGet()));
   }
 
   /** What says who a server is: scheme, host and port. */
@@ -291,12 +286,11 @@ final class HttpTransport implements Closeable {
   private HttpClient make(HttpClient.Builder builder) {
     synchronized (HttpTransport.class) {
       Set<Thread> others = madeThreads();
-      CompletableFuture<HttpClient> made = new CompletableFuture<>();
-      Thread maker = new Thread(MAKERS, () -> made.completeAsync(builder::build, Runnable::run));
-      maker.start();
-      Uninterruptibles.joinUninterruptibly(maker);
-      selectors.addAll(Sets.difference(madeThreads(), others));
-      return made.join();
+      try {
+        return LibraryThread.make(MAKERS, builder::build);
+      } finally {
+        selectors.addAll(Sets.difference(madeThreads(), others));
+      }
     }
   }
 
