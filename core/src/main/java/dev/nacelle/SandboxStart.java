@@ -208,7 +208,11 @@ final class SandboxStart {
           new VmSpec(
               name,
               new VmSpec.Linux(
-                  kernel.vmlinux(), initramfs, spec.kernelParameters(), spec.memoryPolicy()),
+                  kernel.vmlinux(),
+                  initramfs,
+                  spec.kernelParameters(),
+                  spec.memoryPolicy(),
+                  kernel.paravirtualClock()),
               spec.memory().bytes(),
               spec.cpus(),
               disks,

@@ -45,8 +45,14 @@ interface Sources {
    * @param ref what it was found to be
    * @param release as {@code uname -r} is to print it
    * @param version as {@code uname -v} is to print it
+   * @param paravirtualClock whether it is known to use the hypervisor's clock
    * @param initramfs makes the initramfs for it and the sandbox; apart, to be timed apart
    */
   record BootKernel(
-      Path vmlinux, KernelRef ref, String release, String version, Callable<Path> initramfs) {}
+      Path vmlinux,
+      KernelRef ref,
+      String release,
+      String version,
+      boolean paravirtualClock,
+      Callable<Path> initramfs) {}
 }

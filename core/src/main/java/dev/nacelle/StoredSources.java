@@ -16,6 +16,7 @@ import dev.nacelle.kernel.KernelLock;
 import dev.nacelle.kernel.KernelStore;
 import dev.nacelle.kernel.ResolvedKernel;
 import java.nio.file.Path;
+import java.util.Optional;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
@@ -74,6 +75,7 @@ final class StoredSources implements Sources {
         kernel.pinnedRef(),
         kernel.version(),
         kernel.build(),
+        kernel.config().flatMap(config -> config.value("KVM_GUEST")).equals(Optional.of("y")),
         () -> kernels.initramfs(kernel, agent.get(), demands));
   }
 }

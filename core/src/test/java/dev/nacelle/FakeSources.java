@@ -60,6 +60,7 @@ class FakeSources implements Sources {
         spec.kernel(),
         "6.1.0-fake",
         "#1 SMP fake",
+        true,
         () -> Path.of("/fake/initramfs.cpio"));
   }
 }

@@ -160,6 +160,7 @@ class NacelleTest {
                 spec.kernel(),
                 "6.1.0-fake",
                 "#1 SMP fake",
+                true,
                 () -> {
                   taken.add("initramfs");
                   return Path.of("/fake/initramfs.cpio");

@@ -81,15 +81,27 @@ public record VmSpec(
    *     #MAX_PARAMETERS} bytes; the hypervisor adds what its devices need (console, reboot method,
    *     ...)
    * @param memoryPolicy what the host's memory is spent on, as far as the hypervisor has the choice
+   * @param paravirtualClock whether the kernel is known to keep time by the hypervisor's own clock
+   *     (CONFIG_KVM_GUEST under KVM), so that the machine need not have a timer chip for it
    */
   public record Linux(
-      Path kernel, @Nullable Path initramfs, String parameters, MemoryPolicy memoryPolicy)
+      Path kernel,
+      @Nullable Path initramfs,
+      String parameters,
+      MemoryPolicy memoryPolicy,
+      boolean paravirtualClock)
       implements Guest {
     /**
      * How many bytes of parameters every hypervisor takes: of the 2047 that the kernel takes on
      * x86-64 (COMMAND_LINE_SIZE), what is left to the workload.
      */
     public static final int MAX_PARAMETERS = 1536;
+
+    /** A kernel of which it is not known whether it has a paravirtual clock. */
+    public Linux(
+        Path kernel, @Nullable Path initramfs, String parameters, MemoryPolicy memoryPolicy) {
+      this(kernel, initramfs, parameters, memoryPolicy, false);
+    }
 
     /**
      * Checks the parameters.
