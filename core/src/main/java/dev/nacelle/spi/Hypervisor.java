@@ -11,7 +11,11 @@ public interface Hypervisor extends AutoCloseable {
    */
   VirtualMachine create(VmSpec spec);
 
-  /** Closes every virtual machine that is still open, then releases the hypervisor. Idempotent. */
+  /**
+   * Closes all virtual machines that are still open, at the same time, then releases the
+   * hypervisor. Idempotent. Takes as long as the slowest, with the limits of {@link
+   * VirtualMachine#close()}.
+   */
   @Override
   void close();
 }

@@ -58,8 +58,13 @@ public interface VirtualMachine extends AutoCloseable {
 
   /**
    * Ends the guest at once if it runs, resets its connections, and releases everything: threads,
-   * descriptors, memory. Returns when that is done. Idempotent; concurrent calls all wait for the
-   * one that does it. Does not throw.
+   * descriptors, memory. Returns when that is done. Idempotent; concurrent calls all wait for it.
+   * Does not throw.
+   *
+   * <p>On a thread of any virtual machine, that is in a dependent of {@link #exit()}, a listener or
+   * another callback, it returns at once, and the rest follows. A thread that is stuck, in a disk
+   * that does not answer or in a callback that blocks, is waited for a limited time, then named in
+   * the log; what it uses, the guest's memory among it, is released when it ends.
    */
   @Override
   void close();

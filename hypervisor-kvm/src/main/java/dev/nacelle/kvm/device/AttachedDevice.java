@@ -6,10 +6,12 @@ import java.util.Map;
 /** A memory-mapped device with a life of its own: connections, files. */
 public interface AttachedDevice extends MmioDevice, AutoCloseable {
   /**
-   * The guest has ended: resets what depends on it and releases what the device holds. Called once:
-   * on the machine's event loop, after the last vCPU has left the guest, or after that loop's end
-   * where the machine could not be built. Guest memory is still there. An event loop of the
-   * device's own may be at work; doorbells and tasks that come later find a closed device.
+   * The guest has ended: resets what depends on it and releases what the device holds. Called once,
+   * on the device's event loop, which is its own where its work waits ({@code
+   * DeviceFactory.waits}), after the last vCPU has left the guest. Guest memory is there until it
+   * returns, however long that takes: the machine's end does not wait for a device with an event
+   * loop of its own, and who closes the machine waits for a limited time. Any other device must not
+   * block. Doorbells and tasks that come later find a closed device.
    */
   @Override
   void close();

@@ -6,6 +6,7 @@ import dev.nacelle.kvm.sys.EventFd;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
@@ -24,6 +25,7 @@ public final class EventLoop implements AutoCloseable {
   private static final long NANOS_PER_MILLISECOND = 1_000_000;
 
   private final Thread thread;
+  private final CompletableFuture<@Nullable Void> ended = new CompletableFuture<>();
   private final Consumer<? super Throwable> onFailure;
   private final Epoll epoll;
   private final EventFd wakeUp;
@@ -55,8 +57,7 @@ public final class EventLoop implements AutoCloseable {
       try {
         epoll.add(wakeUp, WAKE_UP);
         handlers.add(null);
-        thread = new Thread(this::run, name);
-        thread.setDaemon(true);
+        thread = new MachineThread(this::live, name);
         thread.start();
       } catch (RuntimeException | Error e) {
         wakeUp.close();
@@ -148,6 +149,26 @@ public final class EventLoop implements AutoCloseable {
     return thread.equals(Thread.currentThread());
   }
 
+  /** The loop's thread. */
+  public Thread thread() {
+    return thread;
+  }
+
+  /** Completes as the last thing that the loop's thread does. */
+  public CompletableFuture<@Nullable Void> ended() {
+    return ended;
+  }
+
+  private void live() {
+    try {
+      run();
+    } finally {
+      epoll.close();
+      wakeUp.close();
+      ended.complete(null);
+    }
+  }
+
   private void run() {
     int patience = Epoll.FOREVER;
     boolean ended;
@@ -237,19 +258,21 @@ public final class EventLoop implements AutoCloseable {
     }
   }
 
-  /**
-   * Runs the tasks already given, ends the thread and waits for that. Idempotent. Not from the loop
-   * itself: IllegalStateException.
-   */
+  /** Has the thread end after the tasks already given; from any thread, idempotent. */
+  public void shutdown() {
+    synchronized (tasks) {
+      closing = true;
+    }
+    wakeUp.signal();
+  }
+
+  /** As {@link #shutdown}, and waits for that. Not from the loop itself: IllegalStateException. */
   @Override
   public void close() {
     if (isCurrent()) {
       throw new IllegalStateException("an event loop cannot wait for its own end");
     }
-    synchronized (tasks) {
-      closing = true;
-    }
-    wakeUp.signal();
+    shutdown();
     boolean interrupted = false;
     while (true) {
       try {
@@ -262,7 +285,5 @@ public final class EventLoop implements AutoCloseable {
     if (interrupted) {
       Thread.currentThread().interrupt();
     }
-    epoll.close();
-    wakeUp.close();
   }
 }

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kvm;
+
+import java.lang.System.Logger.Level;
+import java.time.Duration;
+import java.util.ArrayDeque;
+import java.util.Deque;
+import java.util.List;
+import java.util.Queue;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicInteger;
+
+/**
+ * What a virtual machine holds, and who still uses it: its owner, who may give it up once, and its
+ * threads. The last of them releases everything, the last acquired first, as the last thing it
+ * does. So no thread meets a closed descriptor or memory that is not mapped any more, however long
+ * it is stuck in a disk; and machines that end together are released by as many threads.
+ */
+final class Teardown {
+  private static final System.Logger LOGGER = System.getLogger(Teardown.class.getName());
+
+  private final String name;
+  private final Runnable onReleased;
+  private final Deque<AutoCloseable> resources = new ArrayDeque<>(); // guarded by itself
+  private final Set<Thread> threads = ConcurrentHashMap.newKeySet();
+  private final Queue<Thread> everyThread = new ConcurrentLinkedQueue<>();
+  private final AtomicInteger users = new AtomicInteger(1); // the owner
+  private final AtomicBoolean owned = new AtomicBoolean(true);
+  private final AtomicBoolean reported = new AtomicBoolean();
+  private final CountDownLatch released = new CountDownLatch(1);
+
+  /**
+   * @param name of the machine, for messages
+   * @param onReleased called once, when everything is released
+   */
+  Teardown(String name, Runnable onReleased) {
+    this.name = name;
+    this.onReleased = onReleased;
+  }
+
+  /** Takes over what is to be closed. */
+  <T extends AutoCloseable> T acquire(T resource) {
+    synchronized (resources) {
+      resources.push(resource);
+    }
+    return resource;
+  }
+
+  /** A thread that uses it is about to be started, and will say when it has {@link #ended}. */
+  void uses(Thread thread) {
+    users.incrementAndGet();
+    threads.add(thread);
+    everyThread.add(thread);
+  }
+
+  /** The thread, which may be the caller, touches nothing of it any more, or was not started. */
+  void ended(Thread thread) {
+    if (threads.remove(thread)) {
+      drop();
+    }
+  }
+
+  /** The owner wants it no more. Does nothing the second time. */
+  void disown() {
+    if (owned.compareAndSet(true, false)) {
+      drop();
+    }
+  }
+
+  private void drop() {
+    if (users.decrementAndGet() == 0) {
+      release();
+    }
+  }
+
+  private void release() {
+    Throwable failure = null;
+    synchronized (resources) {
+      while (!resources.isEmpty()) {
+        try {
+          resources.pop().close();
+        } catch (Throwable e) {
+          if (failure == null) {
+            failure = e;
+          } else {
+            failure.addSuppressed(e);
+          }
+        }
+      }
+    }
+    try {
+      onReleased.run();
+    } finally {
+      released.countDown();
+    }
+    if (failure != null) {
+      LOGGER.log(Level.WARNING, "not all of " + name + " could be released", failure);
+    }
+  }
+
+  /**
+   * Waits until everything is released, or until the time is over; then says once, in the log,
+   * which threads have not ended. Interrupts are kept for later.
+   *
+   * @param deadline of {@link System#nanoTime}
+   * @param patience how long that was, for the message
+   */
+  void await(long deadline, Duration patience) {
+    boolean interrupted = false;
+    while (true) {
+      try {
+        if (!released.await(deadline - System.nanoTime(), TimeUnit.NANOSECONDS)) {
+          report(patience);
+          break;
+        }
+        for (Thread thread : everyThread) {
+          thread.join(); // it has nothing more to do
+        }
+        break;
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  private void report(Duration patience) {
+    List<String> names = threads.stream().map(Thread::getName).sorted().toList();
+    if (!names.isEmpty() && reported.compareAndSet(false, true)) {
+      LOGGER.log(
+          Level.WARNING,
+          "{0} has not ended in {1} ms: {2} stuck, in a disk that does not answer or in a callback."
+              + " What it uses, the guest''s memory among it, is released when that ends.",
+          name,
+          patience.toMillis(),
+          names);
+    }
+  }
+}
