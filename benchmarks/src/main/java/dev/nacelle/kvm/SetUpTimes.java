@@ -47,7 +47,8 @@ final class SetUpTimes {
         for (MemoryPolicy policy : MemoryPolicy.values()) {
           String what = policy == MemoryPolicy.SPEED ? "kernel" : "kernel (dense)";
           times.measure(
-              what, new LinuxKernel(Path.of(arguments[1]), Path.of(arguments[2]), "", policy));
+              what,
+              new LinuxKernel(Path.of(arguments[1]), Path.of(arguments[2]), "", policy, true));
           times.add(
               what + ": Nacelle.start to first KVM_RUN",
               SandboxSetUp.measure(

@@ -25,7 +25,7 @@ import java.util.concurrent.TimeoutException;
 final class KernelModeProbe {
   private static final int CODE = 0x1_0000;
   private static final int IDT = 0x1_1000;
-  // At 0x12000: zeros for cmpxchg16b, then an area for xsave.
+  // At 0x12000: zeros for cmpxchg16b, then an area for xsave, up to the end of the memory.
 
   private static final int MEMORY = 1 << 20;
 
@@ -49,10 +49,12 @@ final class KernelModeProbe {
       "0f 20 e0" // mov %cr4, %rax
           + " 0d 00 02 04 00" // or $(OSXSAVE | OSFXSR), %eax
           + " 0f 22 e0" // mov %rax, %cr4
+          // All states that CPUID has, as Linux switches them on.
+          + " b8 0d 00 00 00" // mov $0xd, %eax
           + " 31 c9" // xor %ecx, %ecx
-          + " 31 d2" // xor %edx, %edx
-          + " b8 03 00 00 00" // mov $3, %eax
-          + " 0f 01 d1" // xsetbv
+          + " 0f a2" // cpuid
+          + " 31 c9" // xor %ecx, %ecx
+          + " 0f 01 d1" // xsetbv, of %edx:%eax
           + " 0f ae 67 40" // xsave 64(%rdi)
           + " 0f ae 6f 40"; // xrstor 64(%rdi)
 
@@ -63,9 +65,21 @@ final class KernelModeProbe {
           + " b0 34" // mov $(SLP_EN | SOFT_OFF << 2), %al
           + " ee"; // out %al, %dx
 
+  private static final String REFUSED_CODE =
+      "ba 02 06 00 00" // mov $RESET_PORT, %edx
+          + " b0 01" // mov $RESET_VALUE, %al
+          + " ee"; // out %al, %dx
+
   private static final String HANDLER_CODE = "48 cf"; // iretq
 
   private static final int BREAKPOINT_VECTOR = 3;
+
+  /** Invalid opcode and general protection: how the processor refuses an instruction. */
+  private static final int[] REFUSAL_VECTORS = {6, 13};
+
+  /** Those that the processor may raise. */
+  private static final int VECTORS = 32;
+
   private static final int CODE_SELECTOR = 0x10;
 
   /** An interrupt gate: present, ring 0 (Intel SDM volume 3, figure 7-8). */
@@ -76,15 +90,16 @@ final class KernelModeProbe {
   /**
    * Runs it.
    *
-   * @param supported what this KVM says it can do
+   * @param told what CPUID tells the guest
    * @return how the machine ended; {@link Reason#POWER_OFF} when all went well, {@link
-   *     Reason#CRASHED} when KVM cannot run the code
+   *     Reason#CRASHED} when KVM cannot run the code, {@link Reason#RESET} when the processor
+   *     refuses an instruction of it
    * @throws RuntimeException when the machine cannot be made
    * @throws TimeoutException when it did not end in a time that is more than enough
    */
-  static VmExit run(KvmHypervisor hypervisor, KvmCpuid supported)
+  static VmExit run(KvmHypervisor hypervisor, KvmCpuid told)
       throws InterruptedException, TimeoutException {
-    byte[] code = HexFormat.ofDelimiter(" ").parseHex(code(supported));
+    byte[] code = HexFormat.ofDelimiter(" ").parseHex(code(told));
     MachineSpec spec =
         new MachineSpec(
             "probe", MEMORY, 1, 1024, (memory, hardware) -> load(memory, code), List.of());
@@ -96,11 +111,11 @@ final class KernelModeProbe {
     }
   }
 
-  private static String code(KvmCpuid supported) {
+  private static String code(KvmCpuid told) {
     int features = 0;
-    for (int n = 0; n < supported.count(); n++) {
-      if (supported.leaf(n) == 1) {
-        features = supported.get(n, KvmCpuid.ECX);
+    for (int n = 0; n < told.count(); n++) {
+      if (told.leaf(n) == 1) {
+        features = told.get(n, KvmCpuid.ECX);
       }
     }
     return String.join(
@@ -111,22 +126,34 @@ final class KernelModeProbe {
         (features & XSAVE) != 0 ? XSAVE_CODE : "90",
         BREAKPOINT_CODE,
         POWER_OFF_CODE,
+        REFUSED_CODE,
         HANDLER_CODE);
   }
 
   private static InitialState load(GuestMemory memory, byte[] code) {
     memory.putBytes(CODE, code, 0, code.length);
-    int handler = CODE + code.length - 2;
+    int handler = CODE + code.length - length(HANDLER_CODE);
+    setGate(memory, BREAKPOINT_VECTOR, handler);
+    for (int vector : REFUSAL_VECTORS) {
+      setGate(memory, vector, handler - length(REFUSED_CODE));
+    }
+    InitialState longMode = LongMode.enter(memory, CODE, 0);
+    return (regs, sregs) -> {
+      longMode.apply(regs, sregs);
+      sregs.setTable(KvmSregs.IDT, IDT, VECTORS * 16 - 1);
+    };
+  }
+
+  private static int length(String code) {
+    return (code.length() + 1) / 3;
+  }
+
+  private static void setGate(GuestMemory memory, int vector, int handler) {
     ByteBuffer gate = ByteBuffer.allocate(16).order(ByteOrder.LITTLE_ENDIAN);
     gate.putShort(0, (short) handler)
         .putShort(2, (short) CODE_SELECTOR)
         .putShort(4, (short) INTERRUPT_GATE)
         .putShort(6, (short) (handler >>> 16));
-    memory.putBytes(IDT + BREAKPOINT_VECTOR * 16L, gate.array(), 0, 16);
-    InitialState longMode = LongMode.enter(memory, CODE, 0);
-    return (regs, sregs) -> {
-      longMode.apply(regs, sregs);
-      sregs.setTable(KvmSregs.IDT, IDT, (BREAKPOINT_VECTOR + 1) * 16 - 1);
-    };
+    memory.putBytes(IDT + vector * 16L, gate.array(), 0, 16);
   }
 }

@@ -230,7 +230,7 @@ final class KvmHostCheck {
   private void runKernelCode(Kvm kvm) {
     VmExit exit;
     try (KvmHypervisor hypervisor = new KvmHypervisor(kvm)) {
-      exit = KernelModeProbe.run(hypervisor, kvm.supportedCpuid());
+      exit = KernelModeProbe.run(hypervisor, hypervisor.cpuid().forVcpu(0, 1));
     } catch (TimeoutException e) {
       failed(
           "virtual-machine",
@@ -264,6 +264,14 @@ final class KvmHostCheck {
             "this KVM emulates the guest's kernel code, and cannot: " + exit.detail(),
             "Use a host with hardware virtualisation (Intel VT-x or AMD-V); in a cloud, a bare-metal"
                 + " instance or one with nested virtualisation.");
+      }
+      case RESET -> {
+        passed("virtual-machine", "a virtual machine can be made");
+        failed(
+            HostCheck.RUNS_UNMODIFIED_KERNELS,
+            "the processor refuses an instruction that every kernel's start runs, such as to switch"
+                + " on all register states that CPUID names",
+            "Update the host's kernel: what its KVM says of this processor does not hold.");
       }
       default -> failed("virtual-machine", exit.detail(), SEE_MESSAGES);
     }

@@ -6,15 +6,16 @@ import dev.nacelle.kvm.boot.BareImage;
 import dev.nacelle.kvm.boot.LinuxKernel;
 import dev.nacelle.kvm.boot.MachineLayout;
 import dev.nacelle.kvm.boot.Payload;
+import dev.nacelle.kvm.cpu.CpuidPolicy;
 import dev.nacelle.kvm.sys.Capability;
 import dev.nacelle.kvm.sys.Errno;
 import dev.nacelle.kvm.sys.ErrnoException;
 import dev.nacelle.kvm.sys.Kvm;
-import dev.nacelle.kvm.vcpu.CpuidPolicy;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.HypervisorException;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
@@ -28,7 +29,11 @@ final class KvmHypervisor implements Hypervisor {
   /** All but the virtio socket and the entropy device. */
   private static final int MAX_DISKS = MachineLayout.MAX_MMIO_DEVICES - 2;
 
+  /** What a thread that is stuck is waited for when machines are closed. */
+  private static final Duration PATIENCE = Duration.ofSeconds(10);
+
   private final Kvm kvm;
+  private final Duration patience;
   private final CpuidPolicy cpuid;
   private final int maxCpus;
   private final Set<KvmVirtualMachine> machines = ConcurrentHashMap.newKeySet();
@@ -40,7 +45,13 @@ final class KvmHypervisor implements Hypervisor {
 
   /** Takes the device over; it is closed with this, or when this fails. */
   KvmHypervisor(Kvm kvm) {
+    this(kvm, PATIENCE);
+  }
+
+  /** Likewise, with another time that closing waits for stuck threads. */
+  KvmHypervisor(Kvm kvm, Duration patience) {
     this.kvm = kvm;
+    this.patience = patience;
     try {
       cpuid =
           new CpuidPolicy(
@@ -50,6 +61,11 @@ final class KvmHypervisor implements Hypervisor {
       kvm.close();
       throw e;
     }
+  }
+
+  /** What guests are told of their processors. */
+  CpuidPolicy cpuid() {
+    return cpuid;
   }
 
   @Override
@@ -81,7 +97,11 @@ final class KvmHypervisor implements Hypervisor {
     // A switch over the types of a sealed interface comes with Java 21.
     return guest instanceof VmSpec.Linux linux
         ? new LinuxKernel(
-            linux.kernel(), linux.initramfs(), linux.parameters(), linux.memoryPolicy())
+            linux.kernel(),
+            linux.initramfs(),
+            linux.parameters(),
+            linux.memoryPolicy(),
+            linux.paravirtualClock())
         : new BareImage(((VmSpec.Bare) guest).image(), ((VmSpec.Bare) guest).commandLine());
   }
 
@@ -107,7 +127,8 @@ final class KvmHypervisor implements Hypervisor {
           null);
     }
     try {
-      KvmVirtualMachine machine = new KvmVirtualMachine(kvm, cpuid, spec, machines::remove);
+      KvmVirtualMachine machine =
+          new KvmVirtualMachine(kvm, cpuid, spec, patience, machines::remove);
       machines.add(machine);
       return machine;
     } catch (ErrnoException e) {
@@ -153,7 +174,11 @@ final class KvmHypervisor implements Hypervisor {
       opened.writeLock().unlock();
     }
     // No other can come now. Without the lock: a callback of theirs may be asking for one.
-    machines.forEach(KvmVirtualMachine::close);
+    List<KvmVirtualMachine> open = List.copyOf(machines);
+    // All end, and are released, at the same time, each by its own threads.
+    open.forEach(KvmVirtualMachine::beginClose);
+    long deadline = System.nanoTime() + patience.toNanos();
+    open.forEach(machine -> machine.awaitRelease(deadline));
     kvm.close();
   }
 }

@@ -4,12 +4,14 @@ package dev.nacelle.kvm;
 import dev.nacelle.kvm.boot.InitialState;
 import dev.nacelle.kvm.boot.MachineLayout;
 import dev.nacelle.kvm.boot.Payload.Hardware;
+import dev.nacelle.kvm.cpu.CpuidPolicy;
 import dev.nacelle.kvm.device.AttachedDevice;
 import dev.nacelle.kvm.device.ConsoleRing;
 import dev.nacelle.kvm.device.EventLoop;
 import dev.nacelle.kvm.device.ExitPort;
 import dev.nacelle.kvm.device.GuestFault;
 import dev.nacelle.kvm.device.I8042;
+import dev.nacelle.kvm.device.MachineThread;
 import dev.nacelle.kvm.device.MmioBus;
 import dev.nacelle.kvm.device.PortBus;
 import dev.nacelle.kvm.device.PowerControl;
@@ -21,7 +23,6 @@ import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.kvm.sys.Capability;
 import dev.nacelle.kvm.sys.Kvm;
 import dev.nacelle.kvm.sys.KvmVm;
-import dev.nacelle.kvm.vcpu.CpuidPolicy;
 import dev.nacelle.kvm.vcpu.Vcpu;
 import dev.nacelle.spi.Console;
 import dev.nacelle.spi.GuestConnection;
@@ -30,18 +31,15 @@ import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmExit;
 import dev.nacelle.spi.VmExit.Reason;
 import dev.nacelle.spi.VmStatistics;
-import java.lang.System.Logger.Level;
+import java.time.Duration;
 import java.time.InstantSource;
-import java.util.ArrayDeque;
 import java.util.ArrayList;
-import java.util.Deque;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.OptionalInt;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
@@ -51,66 +49,79 @@ import org.jspecify.annotations.Nullable;
  * A virtual machine: its memory, its vCPUs with a thread each, its devices with one event loop, put
  * together, ended and taken apart.
  *
- * <p>It ends once: the first reason counts. The vCPUs then leave the guest; the last one has the
- * event loop close the devices and complete {@link #exit()}. {@link #close} waits for these threads
- * before it releases what they use, the last acquired first: vCPUs, each device's eventfds and, if
- * it has one, its own event loop, the event loop of all others, the KVM machine, memory.
+ * <p>It ends once: the first reason counts. The vCPUs then leave the guest; the last one has each
+ * device's event loop close it, and the machine's own complete {@link #exit()}, for which no device
+ * with an event loop of its own is waited for. {@link #close} lets the event loops end; then {@link
+ * Teardown} releases each device's eventfds, the KVM machine and its memory.
  */
 final class KvmVirtualMachine implements VirtualMachine {
-  private static final System.Logger LOGGER = System.getLogger(KvmVirtualMachine.class.getName());
-
   private static final int I8042_PORTS = I8042.COMMAND_OFFSET + 1;
 
   /** Made ahead, for when there is no memory to say more. */
   private static final VmExit UNDESCRIBED =
       new VmExit(Reason.HOST_ERROR, "a failure without words for it: memory may have run out");
 
-  private final Consumer<KvmVirtualMachine> onClosed;
+  /** A device and the event loop that its work is done on. */
+  private record Place(AttachedDevice device, EventLoop loop) {}
+
   private final String name;
+  private final Duration patience;
+  private final Teardown teardown;
   private final KvmVm vm;
   private final GuestMemory memory;
   private final EventLoop loop;
   private final ConsoleRing console;
   private final PortBus ports = new PortBus();
   private final MmioBus mmio = new MmioBus();
-  private final List<AttachedDevice> devices = new ArrayList<>();
+  private final List<Place> devices = new ArrayList<>();
   private final VsockDevice vsock;
   private final List<Vcpu> vcpus = new ArrayList<>(); // changed under its own lock, while built
-  private final AtomicInteger vcpusInside;
+
+  /** vCPUs that may enter the guest, and one while they are being made. */
+  private final AtomicInteger vcpusInside = new AtomicInteger(1);
+
+  /**
+   * Completes when none will enter the guest, and the event loop has been told to close devices.
+   */
+  private final CompletableFuture<@Nullable Void> vcpusOut = new CompletableFuture<>();
+
   private final InitialState initialState;
 
   private final AtomicReference<@Nullable VmExit> outcome = new AtomicReference<>();
   private final CompletableFuture<VmExit> exit = new CompletableFuture<>();
 
-  /** What to release, the last acquired first; guarded by this. */
-  private final Deque<Runnable> releases = new ArrayDeque<>();
-
   private boolean started; // guarded by vcpus
-  private final AtomicBoolean finished = new AtomicBoolean();
   private final Runnable finish = this::finish;
 
   /**
    * Builds it.
    *
+   * @param patience how long {@link #close} waits for threads that are stuck
    * @param onClosed called once, when everything is released
    * @throws dev.nacelle.kvm.sys.ErrnoException when the host refuses; nothing is left behind
    * @throws dev.nacelle.spi.HypervisorException when the payload cannot be loaded; likewise
    */
   KvmVirtualMachine(
-      Kvm kvm, CpuidPolicy cpuid, MachineSpec spec, Consumer<KvmVirtualMachine> onClosed) {
-    this.onClosed = onClosed;
+      Kvm kvm,
+      CpuidPolicy cpuid,
+      MachineSpec spec,
+      Duration patience,
+      Consumer<KvmVirtualMachine> onClosed) {
     name = spec.name();
-    vcpusInside = new AtomicInteger(spec.cpus());
+    this.patience = patience;
+    teardown = new Teardown(toString(), () -> onClosed.accept(this));
+    @Nullable EventLoop started = null;
     try {
-      memory = acquire(GuestMemory.allocate(spec.memoryBytes()));
-      vm = acquire(kvm.createVm());
+      memory = teardown.acquire(GuestMemory.allocate(spec.memoryBytes()));
+      vm = teardown.acquire(kvm.createVm());
       connectMemory();
       if (kvm.check(Capability.KVM_CAP_PMU_CAPABILITY) != 0) {
         vm.disablePerformanceCounters();
       }
       vm.createIrqchip();
-      loop = new EventLoop("nacelle-" + name + "-io", this::fail);
-      releases.push(this::closeLoop);
+      vm.maskPics();
+      started = startLoop("nacelle-" + name + "-io");
+      loop = started;
       console = new ConsoleRing(spec.consoleBytes(), loop::execute);
       addLegacyDevices();
       if (spec.payload().hasExitPort()) {
@@ -118,28 +129,32 @@ final class KvmVirtualMachine implements VirtualMachine {
       }
       vsock = addVsock(spec.rateLimits().socket());
       spec.devices().forEach(this::add);
-      vm.createPit();
-      createVcpus(cpuid, spec.cpus());
+      if (spec.payload().needsPit(cpuid.hasClockAndTimer())) {
+        vm.createPit();
+      }
+      boolean enforce = kvm.check(Capability.KVM_CAP_ENFORCE_PV_FEATURE_CPUID) != 0;
+      createVcpus(cpuid, enforce, spec.cpus());
       // While the vCPUs' threads set them up.
       initialState = spec.payload().load(memory, new Hardware(spec.cpus(), devices.size()));
       vcpus.forEach(Vcpu::awaitCreated);
+      vcpuOut(loop); // the builder, not the last unless a device has failed already
     } catch (Throwable e) {
       end(new VmExit(Reason.HOST_ERROR, "not built"));
-      releaseAll();
+      if (started != null) {
+        vcpuOut(started);
+        shutDownOnceOut(started);
+      }
+      teardown.disown();
+      awaitRelease();
       throw e;
     }
   }
 
-  private <T extends AutoCloseable> T acquire(T resource) {
-    releases.push(
-        () -> {
-          try {
-            resource.close();
-          } catch (Exception e) {
-            throw new IllegalStateException(e);
-          }
-        });
-    return resource;
+  private EventLoop startLoop(String threadName) {
+    EventLoop made = new EventLoop(threadName, this::fail);
+    teardown.uses(made.thread());
+    var unused = made.ended().thenRun(() -> teardown.ended(made.thread()));
+    return made;
   }
 
   /**
@@ -180,12 +195,17 @@ final class KvmVirtualMachine implements VirtualMachine {
 
   private void add(DeviceFactory factory) {
     int number = devices.size();
-    EventLoop itsLoop =
-        factory.waits()
-            ? acquire(new EventLoop("nacelle-" + name + "-io" + number, this::fail))
-            : loop;
-    AttachedDevice device = factory.create(acquire(new DeviceSlot(number, vm, memory, itsLoop)));
-    devices.add(device);
+    EventLoop itsLoop = factory.waits() ? startLoop("nacelle-" + name + "-io" + number) : loop;
+    AttachedDevice device;
+    try {
+      device = factory.create(teardown.acquire(new DeviceSlot(number, vm, memory, itsLoop)));
+    } catch (Throwable e) {
+      if (itsLoop != loop) {
+        itsLoop.shutdown();
+      }
+      throw e;
+    }
+    devices.add(new Place(device, itsLoop));
     mmio.add(MachineLayout.deviceAddress(number), MachineLayout.MMIO_DEVICE_SIZE, device);
   }
 
@@ -200,7 +220,7 @@ final class KvmVirtualMachine implements VirtualMachine {
     return Objects.requireNonNull(created.get());
   }
 
-  private void createVcpus(CpuidPolicy cpuid, int count) {
+  private void createVcpus(CpuidPolicy cpuid, boolean enforceKvmFeatures, int count) {
     for (int id = 0; id < count; id++) {
       Vcpu vcpu =
           new Vcpu(
@@ -209,6 +229,7 @@ final class KvmVirtualMachine implements VirtualMachine {
               vm,
               count,
               cpuid,
+              enforceKvmFeatures,
               ports,
               mmio,
               new Vcpu.Listener() {
@@ -224,13 +245,19 @@ final class KvmVirtualMachine implements VirtualMachine {
 
                 @Override
                 public void left() {
-                  if (vcpusInside.decrementAndGet() == 0) {
-                    finishOnLoop();
-                  }
+                  vcpuOut(loop);
+                  teardown.ended(Thread.currentThread());
                 }
               });
-      vcpu.create();
-      releases.push(vcpu::join);
+      teardown.uses(vcpu.thread());
+      vcpusInside.incrementAndGet();
+      try {
+        vcpu.create();
+      } catch (Throwable e) {
+        vcpusInside.decrementAndGet();
+        teardown.ended(vcpu.thread());
+        throw e;
+      }
       synchronized (vcpus) {
         vcpus.add(vcpu);
         if (outcome.get() != null) {
@@ -282,30 +309,25 @@ final class KvmVirtualMachine implements VirtualMachine {
     return new VmExit(Reason.HOST_ERROR, cause + (trace.length == 0 ? "" : " at " + trace[0]));
   }
 
-  /** After the last vCPU has left the guest. */
-  private void finishOnLoop() {
+  /** One less that may enter the guest; after the last one, the event loop is told to finish. */
+  private void vcpuOut(EventLoop mainLoop) {
+    if (vcpusInside.decrementAndGet() > 0) {
+      return;
+    }
     boolean accepted = false;
     try {
-      accepted = loop.execute(finish);
+      accepted = mainLoop.execute(finish);
     } finally {
       if (!accepted) {
         finish();
       }
+      vcpusOut.complete(null);
     }
   }
 
   private void finish() {
-    if (!finished.compareAndSet(false, true)) {
-      return;
-    }
     try {
-      for (AttachedDevice device : devices) {
-        try {
-          device.close();
-        } catch (RuntimeException | Error e) {
-          // The others must be closed all the same, and the guest has ended for its own reason.
-        }
-      }
+      devices.forEach(this::closeDevice);
       console.deliver();
     } finally {
       VmExit reason = outcome.get();
@@ -315,10 +337,18 @@ final class KvmVirtualMachine implements VirtualMachine {
     }
   }
 
-  private void closeLoop() {
-    loop.close();
-    // Has run already, unless the machine could not be built.
-    finish();
+  private void closeDevice(Place place) {
+    try {
+      if (place.loop == loop || !place.loop.execute(place.device::close)) {
+        place.device.close();
+      }
+    } catch (RuntimeException | Error e) {
+      // The others must be closed all the same, and the guest has ended for its own reason.
+    } finally {
+      if (place.loop != loop) {
+        place.loop.shutdown();
+      }
+    }
   }
 
   @Override
@@ -346,44 +376,39 @@ final class KvmVirtualMachine implements VirtualMachine {
     Map<String, Long> exits = new HashMap<>();
     vcpus.forEach(vcpu -> vcpu.addExits(exits));
     Map<String, Long> ignored = new HashMap<>();
-    devices.forEach(device -> device.addIgnored(ignored));
+    devices.forEach(place -> place.device.addIgnored(ignored));
     return new VmStatistics(vcpus.get(0).firstRunNanoTime(), exits, ignored);
   }
 
   @Override
   public void close() {
-    end(new VmExit(Reason.CLOSED, "the virtual machine " + name + " was closed"));
-    if (loop.isCurrent() || vcpus.stream().anyMatch(Vcpu::isCurrent)) {
-      // A callback's thread would wait for its own end.
-      try {
-        new Thread(this::releaseAll, "nacelle-" + name + "-close").start();
-      } catch (OutOfMemoryError e) {
-        LOGGER.log(Level.WARNING, this + " is released with its hypervisor: no thread for it", e);
-      }
-    } else {
-      releaseAll();
-    }
+    beginClose();
+    awaitRelease();
   }
 
-  private synchronized void releaseAll() {
-    if (releases.isEmpty()) {
-      return;
-    }
-    Throwable failure = null;
-    while (!releases.isEmpty()) {
-      try {
-        releases.pop().run();
-      } catch (RuntimeException | Error e) {
-        if (failure == null) {
-          failure = e;
-        } else {
-          failure.addSuppressed(e);
-        }
-      }
-    }
-    onClosed.accept(this);
-    if (failure != null) {
-      LOGGER.log(Level.WARNING, "not all of " + this + " could be released", failure);
+  /** Has everything end and be released, without waiting for it. Idempotent. */
+  void beginClose() {
+    end(new VmExit(Reason.CLOSED, "the virtual machine " + name + " was closed"));
+    shutDownOnceOut(loop);
+    teardown.disown();
+  }
+
+  /** Has the event loop end, but not before it was told to finish. */
+  private void shutDownOnceOut(EventLoop mainLoop) {
+    var unused = vcpusOut.thenRun(mainLoop::shutdown);
+  }
+
+  private void awaitRelease() {
+    awaitRelease(System.nanoTime() + patience.toNanos());
+  }
+
+  /**
+   * Waits until everything is released, or until the deadline (of {@link System#nanoTime}). Not at
+   * all on a machine's thread, which would wait for its own end, or for another that waits for it.
+   */
+  void awaitRelease(long deadline) {
+    if (!MachineThread.isCurrent()) {
+      teardown.await(deadline, patience);
     }
   }
 

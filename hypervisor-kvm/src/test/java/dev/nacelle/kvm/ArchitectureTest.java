@@ -2,9 +2,12 @@
 package dev.nacelle.kvm;
 
 import static com.tngtech.archunit.base.DescribedPredicate.not;
+import static com.tngtech.archunit.core.domain.JavaCall.Predicates.target;
 import static com.tngtech.archunit.core.domain.JavaClass.Predicates.belongToAnyOf;
 import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAPackage;
 import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAnyPackage;
+import static com.tngtech.archunit.core.domain.JavaClass.Predicates.type;
+import static com.tngtech.archunit.core.domain.properties.HasOwner.Predicates.With.owner;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.classes;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
 
@@ -14,6 +17,7 @@ import com.tngtech.archunit.junit.ArchTest;
 import com.tngtech.archunit.lang.ArchRule;
 import dev.nacelle.NacelleException;
 import dev.nacelle.Stage;
+import dev.nacelle.kvm.device.MachineThread;
 
 /** Who may know what. */
 @AnalyzeClasses(packages = "dev.nacelle.kvm", importOptions = ImportOption.DoNotIncludeTests.class)
@@ -54,4 +58,13 @@ class ArchitectureTest {
           .dependOnClassesThat(
               resideInAnyPackage(
                   "dev.nacelle.kvm", "dev.nacelle.kvm.boot", "dev.nacelle.kvm.vcpu"));
+
+  @ArchTest
+  static final ArchRule THREADS_TAKE_NOTHING_OVER =
+      noClasses()
+          .that()
+          .doNotBelongToAnyOf(MachineThread.class)
+          .should()
+          .callConstructorWhere(target(owner(type(Thread.class))))
+          .because("MachineThread inherits nothing from who makes it");
 }

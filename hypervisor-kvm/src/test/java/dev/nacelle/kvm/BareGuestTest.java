@@ -4,8 +4,11 @@ package dev.nacelle.kvm;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.kvm.boot.InitialState;
+import dev.nacelle.kvm.boot.Payload;
 import dev.nacelle.kvm.device.GuestFault;
 import dev.nacelle.kvm.device.InterruptLine;
+import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.spi.VmExit;
 import dev.nacelle.spi.VmExit.Reason;
 import java.util.ArrayList;
@@ -15,6 +18,8 @@ import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.extension.RegisterExtension;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** What guests do, and what they get for it. */
 @Timeout(60)
@@ -166,6 +171,70 @@ class BareGuestTest {
     assertEquals(Reason.POWER_OFF, machine.exit().get().reason());
     assertEquals("RI", machine.console().tail());
     line.get().raise();
+  }
+
+  @Test
+  void takesNoInterruptFromThePicsThatItHasNotInitialised() throws Exception {
+    // As vector 4 it would be an overflow: with no handler for anything, the end of the guest.
+    KvmVirtualMachine machine =
+        machines.start(
+            BareGuest.longMode(
+                "be 00 00 e0 fe", // mov $0xfee00000, %esi: local APIC
+                "c7 86 f0 00 00 00 ff 01 00 00", // movl $0x1ff, 0xf0(%rsi): enable it
+                "fb", // sti
+                "ba f9 03 00 00", // mov $0x3f9, %edx
+                "b0 02 ee", // mov $2, %al; out %al, (%dx): whenever it can take a byte
+                "b2 fc b0 08 ee", // mov $0xfc, %dl; mov $8, %al; out: OUT2, so it raises interrupt
+                // 4
+                "90",
+                BareGuest.LONG_MODE_POWER_OFF));
+    assertEquals(Reason.POWER_OFF, machine.exit().get().reason());
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {0x20, 0xa0})
+  void findsAllLinesOfBothPicsMasked(int pic) throws Exception {
+    KvmVirtualMachine machine =
+        machines.start(
+            BareGuest.realMode(
+                String.format("e4 %02x", pic + 1), // in, %al: the interrupt mask register
+                "3c ff 75 07", // cmp $0xff, %al; jne to hlt
+                BareGuest.REAL_MODE_POWER_OFF,
+                "f4"));
+    assertEquals(Reason.POWER_OFF, machine.exit().get().reason());
+  }
+
+  /** What a guest reads of channel 2's status, having asked for it: 0xff without a PIT. */
+  private VmExit askForAPit(boolean needed) throws Exception {
+    BareGuest guest =
+        BareGuest.realMode(
+            "b0 e8 e6 43", // mov $0xe8, %al; out %al, $0x43: read back channel 2's status
+            "e4 42", // in $0x42, %al
+            "3c ff 74 07", // cmp $0xff, %al; je to the reset
+            BareGuest.REAL_MODE_POWER_OFF,
+            "ba 02 06 b0 01 ee f4"); // mov $0x602, %dx; mov $1, %al; out; hlt
+    return machines
+        .start(
+            new Payload() {
+              @Override
+              public InitialState load(GuestMemory memory, Hardware hardware) {
+                return guest.load(memory, hardware);
+              }
+
+              @Override
+              public boolean needsPit(boolean clockAndTimer) {
+                return needed;
+              }
+            })
+        .exit()
+        .get();
+  }
+
+  @Test
+  void hasAPitWhereItNeedsOne() throws Exception {
+    assertEquals(Reason.POWER_OFF, askForAPit(true).reason());
+    assertEquals(Reason.RESET, askForAPit(false).reason());
+    assertTrue(BareGuest.realMode("f4").needsPit(true), "what it is, is not known");
   }
 
   @Test

@@ -49,7 +49,7 @@ class LinuxBootTest {
     return hypervisor.create(
         new VmSpec(
             "boot",
-            new VmSpec.Linux(kernel.vmlinux(), null, parameters, MemoryPolicy.SPEED),
+            new VmSpec.Linux(kernel.vmlinux(), null, parameters, MemoryPolicy.SPEED, true),
             memory,
             cpus,
             List.of(),

@@ -4,17 +4,25 @@ package dev.nacelle.kvm;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertNotSame;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.Stage;
+import dev.nacelle.kvm.device.AttachedDevice;
+import dev.nacelle.kvm.device.DeviceResources;
+import dev.nacelle.kvm.sys.Kvm;
 import dev.nacelle.spi.HypervisorException;
 import dev.nacelle.spi.VmExit;
 import dev.nacelle.spi.VmExit.Reason;
+import java.net.URL;
+import java.net.URLClassLoader;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -178,6 +186,199 @@ class VirtualMachineLifeTest {
     asking.await();
     machines.hypervisor().close();
     refused.get();
+  }
+
+  /** A device with an event loop of its own, whose work is stuck until it is let go. */
+  private static final class StuckDisk extends RecordingDevice implements DeviceFactory {
+    private final CountDownLatch stuck = new CountDownLatch(1);
+    private final CountDownLatch answer = new CountDownLatch(1);
+    private final CompletableFuture<Thread> thread = new CompletableFuture<>();
+
+    Thread itsThread() {
+      return thread.join();
+    }
+
+    @Override
+    public AttachedDevice create(DeviceResources resources) {
+      assertTrue(
+          resources.execute(
+              () -> {
+                thread.complete(Thread.currentThread());
+                stuck.countDown();
+                await(answer);
+                record("read " + resources.memory().getInt(BareGuest.REAL_MODE_CODE));
+              }));
+      return this;
+    }
+
+    @Override
+    public boolean waits() {
+      return true;
+    }
+  }
+
+  private static void await(CountDownLatch latch) {
+    try {
+      latch.await();
+    } catch (InterruptedException e) {
+      throw new AssertionError(e);
+    }
+  }
+
+  @Test
+  void endsAndClosesInTimeAlthoughADiskHangs() throws Exception {
+    try (KvmHypervisor impatient = new KvmHypervisor(Kvm.open(), Duration.ofMillis(50));
+        LogRecords log = LogRecords.of("dev.nacelle.kvm.Teardown")) {
+      useAndClose();
+      Resources before = Resources.now();
+      StuckDisk disk = new StuckDisk();
+      KvmVirtualMachine machine =
+          impatient.create(
+              new MachineSpec("stuck", TestMachines.MEMORY, 2, 1024, poweringOff, List.of(disk)));
+      disk.stuck.await();
+      machine.start();
+      assertEquals(Reason.POWER_OFF, machine.exit().get().reason());
+      machine.close();
+      machine.close();
+      assertEquals(1, log.messages().size(), () -> "said once: " + log.messages());
+      String message = log.messages().get(0);
+      assertTrue(message.contains("virtual machine stuck"), message);
+      assertTrue(message.contains("nacelle-stuck-io1"), message);
+
+      // The guest's memory is there for as long as the disk may write to it.
+      disk.answer.countDown();
+      assertTrue(disk.next().startsWith("read "));
+      assertEquals("close", disk.next());
+      disk.itsThread().join();
+      impatient.close();
+      assertEquals(before.mappedKib(), Resources.now().mappedKib());
+      assertEquals(before.threads(), Resources.now().threads());
+    }
+  }
+
+  @Test
+  void closesTheOthersWithTheHypervisorAlthoughADiskHangs() throws Exception {
+    StuckDisk disk = new StuckDisk();
+    try (LogRecords log = LogRecords.of("dev.nacelle.kvm.Teardown")) {
+      KvmHypervisor impatient = new KvmHypervisor(Kvm.open(), Duration.ofMillis(50));
+      List<KvmVirtualMachine> all = new ArrayList<>();
+      for (int i = 0; i < 3; i++) {
+        all.add(
+            impatient.create(
+                new MachineSpec(
+                    "m" + i,
+                    TestMachines.MEMORY,
+                    1,
+                    1024,
+                    spinning,
+                    i == 1 ? List.of(disk) : List.of())));
+      }
+      disk.stuck.await();
+      all.forEach(KvmVirtualMachine::start);
+      impatient.close();
+      for (KvmVirtualMachine machine : all) {
+        assertEquals(Reason.CLOSED, machine.exit().get().reason());
+      }
+      assertTrue(
+          log.messages().stream().anyMatch(m -> m.contains("nacelle-m1-io1")),
+          () -> "said: " + log.messages());
+      disk.answer.countDown();
+      assertTrue(disk.next().startsWith("read "));
+      disk.itsThread().join();
+      impatient.close();
+    }
+  }
+
+  @Test
+  void closesAHundredMachinesTogetherAndLeavesNothing() throws Exception {
+    useAndClose();
+    Resources before = Resources.now();
+    KvmHypervisor many = new KvmHypervisor(Kvm.open());
+    List<KvmVirtualMachine> all = new ArrayList<>();
+    for (int i = 0; i < 100; i++) {
+      KvmVirtualMachine machine =
+          many.create(
+              new MachineSpec(
+                  "m" + i, 1 << 20, 1, 1024, BareGuest.realMode("f4 eb fd"), List.of()));
+      if (i % 2 == 0) {
+        machine.start();
+      }
+      all.add(machine);
+    }
+    many.close();
+    for (KvmVirtualMachine machine : all) {
+      assertEquals(Reason.CLOSED, machine.exit().getNow(null).reason());
+    }
+    assertEquals(before, Resources.now());
+  }
+
+  @Test
+  void closeEachOtherFromTheirExits() throws Exception {
+    for (int round = 0; round < 10; round++) {
+      KvmVirtualMachine one = machines.start(spinning);
+      KvmVirtualMachine other = machines.start(spinning);
+      CountDownLatch both = new CountDownLatch(2);
+      CompletableFuture<Void> closedOther = closeAtTheExitOf(one, other, both);
+      CompletableFuture<Void> closedOne = closeAtTheExitOf(other, one, both);
+      Thread first = new Thread(one::close);
+      Thread second = new Thread(other::close);
+      first.start();
+      second.start();
+      first.join();
+      second.join();
+      closedOther.get();
+      closedOne.get();
+    }
+  }
+
+  private static CompletableFuture<Void> closeAtTheExitOf(
+      KvmVirtualMachine ended, KvmVirtualMachine closed, CountDownLatch both) {
+    return ended
+        .exit()
+        .thenAccept(
+            exit -> {
+              both.countDown();
+              await(both);
+              closed.close();
+            });
+  }
+
+  @Test
+  void takesNothingOverFromTheThreadThatMakesIt() throws Exception {
+    List<String> inheritors = new CopyOnWriteArrayList<>();
+    InheritableThreadLocal<String> local =
+        new InheritableThreadLocal<>() {
+          @Override
+          protected String childValue(String value) {
+            inheritors.add(value);
+            return value;
+          }
+        };
+    ClassLoader loader = new URLClassLoader(new URL[0]);
+    ThreadGroup group = new ThreadGroup("caller");
+    List<Thread> made = new CopyOnWriteArrayList<>();
+    StuckDisk disk = new StuckDisk();
+    disk.answer.countDown();
+    Thread caller =
+        new Thread(
+            group,
+            () -> {
+              local.set("caller's");
+              machines.create(2, spinning, disk).start();
+              Thread.getAllStackTraces().keySet().stream()
+                  .filter(thread -> thread.getName().startsWith("nacelle-test-"))
+                  .forEach(made::add);
+            });
+    caller.setContextClassLoader(loader);
+    caller.start();
+    caller.join();
+    assertEquals(4, made.size(), made::toString);
+    assertEquals(List.of(), inheritors);
+    for (Thread thread : made) {
+      assertNotSame(loader, thread.getContextClassLoader());
+      assertNotSame(group, thread.getThreadGroup());
+      assertTrue(thread.isDaemon());
+    }
   }
 
   @Test

@@ -33,7 +33,12 @@ final class NacelleBoot implements Boot {
         new VmSpec(
             "bench",
             new VmSpec.Linux(
-                guest.kernel(), guest.initramfs(), guest.parameters(), guest.memoryPolicy()),
+                guest.kernel(),
+                guest.initramfs(),
+                guest.parameters(),
+                guest.memoryPolicy(),
+                // As all of the kernels here are configured.
+                true),
             (long) guest.memoryMib() << 20,
             1,
             List.of(),

@@ -10,6 +10,8 @@ import dev.nacelle.spi.HypervisorException;
 import dev.nacelle.spi.MemoryPolicy;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.Set;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -26,23 +28,45 @@ public final class LinuxKernel implements Payload {
   /** Measured with Debian's 6.1 and 6.12: page structures, per-CPU areas, caches. */
   private static final long WORKING_MEMORY = 16 * MIB;
 
+  /** Parameters that take away what a kernel has instead of a PIT. */
+  private static final Set<String> WITHOUT_CLOCK_OR_TIMER =
+      Set.of("no-kvmclock", "lapic=notscdeadline");
+
   private final Path kernel;
   private final @Nullable Path initramfs;
   private final String commandLine;
   private final MemoryPolicy memoryPolicy;
+  private final boolean paravirtualClock;
 
   /**
    * @param kernel the ELF file
    * @param initramfs or null
    * @param parameters the caller's part of the command line
    * @param memoryPolicy whether the kernel is read into huge pages, or mapped
+   * @param paravirtualClock whether it is known to use KVM's clock
    */
   public LinuxKernel(
-      Path kernel, @Nullable Path initramfs, String parameters, MemoryPolicy memoryPolicy) {
+      Path kernel,
+      @Nullable Path initramfs,
+      String parameters,
+      MemoryPolicy memoryPolicy,
+      boolean paravirtualClock) {
     this.kernel = kernel;
     this.initramfs = initramfs;
     commandLine = CommandLine.of(parameters);
     this.memoryPolicy = memoryPolicy;
+    this.paravirtualClock = paravirtualClock;
+  }
+
+  /**
+   * Linux asks a PIT how fast the TSC and the local APIC's timer run, unless KVM's clock tells it
+   * and the timer counts in TSC ticks (arch/x86/kernel/tsc.c, apic.c: apic_needs_pit).
+   */
+  @Override
+  public boolean needsPit(boolean clockAndTimer) {
+    return !clockAndTimer
+        || !paravirtualClock
+        || Stream.of(commandLine.split(" ")).anyMatch(WITHOUT_CLOCK_OR_TIMER::contains);
   }
 
   @Override

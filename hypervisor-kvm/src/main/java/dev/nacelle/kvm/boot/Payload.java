@@ -16,6 +16,16 @@ public interface Payload {
    */
   InitialState load(GuestMemory memory, Hardware hardware);
 
+  /**
+   * Whether the machine has a PIT (8254), a thread of the host's kernel. Without it a guest has the
+   * local APICs' timers.
+   *
+   * @param clockAndTimer whether KVM's clock and the TSC deadline timer are there
+   */
+  default boolean needsPit(boolean clockAndTimer) {
+    return true;
+  }
+
   /** Whether it can end its machine with a status, at {@link MachineLayout#EXIT_PORT}. */
   default boolean hasExitPort() {
     return false;

@@ -13,6 +13,7 @@ public enum Capability {
   KVM_CAP_SET_IDENTITY_MAP_ADDR(37, true),
   KVM_CAP_MAX_VCPUS(66, false),
   KVM_CAP_TSC_DEADLINE_TIMER(72, false),
+  KVM_CAP_ENFORCE_PV_FEATURE_CPUID(190, false),
   KVM_CAP_PMU_CAPABILITY(212, false);
 
   private final int number;

@@ -26,11 +26,12 @@ public final class Errno {
   public static final int ENOSPC = 28;
   public static final int EROFS = 30;
   public static final int ENOSYS = 38;
+  public static final int EHWPOISON = 133;
 
   private Errno() {}
 
   /** The number as a person knows it: its name and meaning, or the bare number. */
-  static String describe(int errno) {
+  public static String describe(int errno) {
     return switch (errno) {
       case EPERM -> "EPERM (operation not permitted)";
       case ENOENT -> "ENOENT (no such file or directory)";
@@ -55,6 +56,7 @@ public final class Errno {
       case ENOSPC -> "ENOSPC (no space left)";
       case EROFS -> "EROFS (read-only file system)";
       case ENOSYS -> "ENOSYS (not supported by this kernel)";
+      case EHWPOISON -> "EHWPOISON (memory has a hardware error)";
       default -> "errno " + errno;
     };
   }

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm.sys;
 
-import java.util.function.IntPredicate;
-
 /** struct kvm_cpuid2 with its entries (KVM API section 4.20): what CPUID tells the guest. */
 public final class KvmCpuid extends NativeStruct {
   /** What the kernel has room for (KVM_MAX_CPUID_ENTRIES). */
@@ -35,13 +33,6 @@ public final class KvmCpuid extends NativeStruct {
     return cpuid;
   }
 
-  /** A copy that can be changed apart from this. */
-  public KvmCpuid copy() {
-    KvmCpuid copy = new KvmCpuid();
-    copy.bytes().put(0, bytes(), 0, size());
-    return copy;
-  }
-
   /** The number of entries. */
   public int count() {
     return bytes().getInt(0);
@@ -62,13 +53,12 @@ public final class KvmCpuid extends NativeStruct {
     return bytes().getInt(offset(n) + register);
   }
 
-  /** Changes one of the four results of the n-th entry. */
-  public void set(int n, int register, int value) {
-    bytes().putInt(offset(n) + register, value);
-  }
-
-  /** Adds an entry whose subleaf matters. */
-  public void add(int leaf, int subleaf, int eax, int ebx, int ecx, int edx) {
+  /**
+   * Adds an entry.
+   *
+   * @param indexed whether it answers for this subleaf only, rather than whatever ECX holds
+   */
+  public void add(int leaf, int subleaf, boolean indexed, int eax, int ebx, int ecx, int edx) {
     int n = count();
     if (n == CAPACITY) {
       throw new IllegalStateException("more than " + CAPACITY + " CPUID entries");
@@ -77,25 +67,11 @@ public final class KvmCpuid extends NativeStruct {
         .putInt(0, n + 1)
         .putInt(offset(n), leaf)
         .putInt(offset(n) + 4, subleaf)
-        .putInt(offset(n) + 8, KVM_CPUID_FLAG_SIGNIFICANT_INDEX)
+        .putInt(offset(n) + 8, indexed ? KVM_CPUID_FLAG_SIGNIFICANT_INDEX : 0)
         .putInt(offset(n) + EAX, eax)
         .putInt(offset(n) + EBX, ebx)
         .putInt(offset(n) + ECX, ecx)
         .putInt(offset(n) + EDX, edx);
-  }
-
-  /** Removes the entries of some leaves, so that CPUID answers zeros there. */
-  public void removeLeaves(IntPredicate leaves) {
-    int kept = 0;
-    for (int n = 0; n < count(); n++) {
-      if (!leaves.test(leaf(n))) {
-        if (kept != n) {
-          bytes().put(offset(kept), bytes().duplicate(), offset(n), ENTRY_SIZE);
-        }
-        kept++;
-      }
-    }
-    bytes().putInt(0, kept);
   }
 
   private static int offset(int n) {

@@ -34,6 +34,9 @@ public final class KvmRun {
   public static final int SYSTEM_EVENT_SHUTDOWN = 1;
   public static final int SYSTEM_EVENT_RESET = 2;
 
+  /** With KVM_RUN's EFAULT and EHWPOISON, since Linux 6.8 (section 5, memory_fault). */
+  public static final int MEMORY_FAULT_ADDRESS = 40;
+
   public static final int EXIT_UNKNOWN = 0;
   public static final int EXIT_IO = 2;
   public static final int EXIT_MMIO = 6;
@@ -42,6 +45,7 @@ public final class KvmRun {
   public static final int EXIT_INTR = 10;
   public static final int EXIT_INTERNAL_ERROR = 17;
   public static final int EXIT_SYSTEM_EVENT = 24;
+  public static final int EXIT_MEMORY_FAULT = 39;
 
   private KvmRun() {}
 }

@@ -64,6 +64,14 @@ public final class KvmVcpu implements AutoCloseable {
     Ioctl.KVM_SET_SREGS.call(descriptor, sregs);
   }
 
+  /**
+   * KVM_CAP_ENFORCE_PV_FEATURE_CPUID (section 7.25), for a KVM that has it: registers and calls of
+   * KVM's own features that CPUID does not tell are refused.
+   */
+  public void enforceKvmFeatures() {
+    KvmVm.enable(descriptor, Capability.KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 1);
+  }
+
   /** KVM_SET_CPUID2 (section 4.20), before the MSRs that depend on it. */
   public void set(KvmCpuid cpuid) {
     Ioctl.KVM_SET_CPUID2.call(descriptor, cpuid);

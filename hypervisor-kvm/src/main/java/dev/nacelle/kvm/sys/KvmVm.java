@@ -30,6 +30,14 @@ public final class KvmVm implements AutoCloseable {
 
   private static final int KVM_PMU_CAP_DISABLE = 1;
 
+  /** struct kvm_irqchip (section 4.26). */
+  static final int IRQCHIP_SIZE = 520;
+
+  /** In it, of a PIC: its interrupt mask register, a bit for each line that is off. */
+  private static final int IRQCHIP_PIC_MASK = 8 + 2;
+
+  private static final int[] PICS = {0, 1}; // KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE
+
   /** struct kvm_irq_level (section 4.25). */
   static final int IRQ_LEVEL_SIZE = 8;
 
@@ -74,17 +82,35 @@ public final class KvmVm implements AutoCloseable {
    * counters, which CPUID alone does not keep from it on AMD processors. Before the first vCPU.
    */
   public void disablePerformanceCounters() {
+    enable(descriptor, Capability.KVM_CAP_PMU_CAPABILITY, KVM_PMU_CAP_DISABLE);
+  }
+
+  /** KVM_ENABLE_CAP (section 4.37), of a virtual machine or of a vCPU. */
+  static void enable(FileDescriptor descriptor, Capability capability, long argument) {
     NativeStruct enableCap = new NativeStruct(ENABLE_CAP_SIZE);
-    enableCap
-        .bytes()
-        .putInt(0, Capability.KVM_CAP_PMU_CAPABILITY.number())
-        .putLong(8, KVM_PMU_CAP_DISABLE);
+    enableCap.bytes().putInt(0, capability.number()).putLong(8, argument);
     Ioctl.KVM_ENABLE_CAP.call(descriptor, enableCap);
   }
 
   /** KVM_CREATE_IRQCHIP (section 4.24): PICs, I/O APIC and a local APIC for each later vCPU. */
   public void createIrqchip() {
     Ioctl.KVM_CREATE_IRQCHIP.call(descriptor, 0);
+  }
+
+  /**
+   * Masks all lines of both PICs (KVM_GET_IRQCHIP, KVM_SET_IRQCHIP; sections 4.26 and 4.27), as
+   * firmware leaves them to a system that uses the APICs. KVM starts them with every line on and
+   * vectors from 0, so that an interrupt would reach a guest as an exception. A guest that wants
+   * them initialises them, which unmasks.
+   */
+  public void maskPics() {
+    NativeStruct chip = new NativeStruct(IRQCHIP_SIZE);
+    for (int pic : PICS) {
+      chip.bytes().putInt(0, pic);
+      Ioctl.KVM_GET_IRQCHIP.call(descriptor, chip);
+      chip.bytes().put(IRQCHIP_PIC_MASK, (byte) 0xff);
+      Ioctl.KVM_SET_IRQCHIP.call(descriptor, chip);
+    }
   }
 
   /** KVM_CREATE_PIT2 (section 4.71). */

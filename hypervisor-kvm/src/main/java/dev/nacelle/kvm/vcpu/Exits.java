@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm.vcpu;
 
+import dev.nacelle.kvm.sys.Errno;
 import dev.nacelle.kvm.sys.KvmRegs;
 import dev.nacelle.kvm.sys.KvmRun;
 import dev.nacelle.kvm.sys.KvmVcpu;
@@ -68,6 +69,36 @@ final class Exits {
                   + ExitReason.name(reason)
                   + at(rip));
     };
+  }
+
+  /** Describes why a vCPU could not run. */
+  static VmExit describeFailure(int errno, int vcpu, KvmVcpu kvm) {
+    return describeFailure(errno, vcpu, kvm.run(), () -> instructionPointer(kvm));
+  }
+
+  /** As {@link #describeFailure(int, int, KvmVcpu)}, from what KVM says. */
+  static VmExit describeFailure(int errno, int vcpu, ByteBuffer run, LongSupplier rip) {
+    String which =
+        run.getInt(KvmRun.EXIT_REASON) == KvmRun.EXIT_MEMORY_FAULT
+            ? " at guest physical address 0x"
+                + Long.toHexString(run.getLong(KvmRun.MEMORY_FAULT_ADDRESS))
+            : "";
+    String what =
+        switch (errno) {
+          case Errno.EFAULT ->
+              "the host cannot provide the guest's memory"
+                  + which
+                  + ": a file that the guest was given for memory, such as its kernel, became"
+                  + " shorter or cannot be read, or the host's limit of memory is reached";
+          case Errno.EHWPOISON ->
+              "the host's memory under the guest's"
+                  + which
+                  + " has a hardware error: see the host's messages (dmesg), and run the guest"
+                  + " anew";
+          default -> "KVM_RUN failed";
+        };
+    String described = Errno.describe(errno);
+    return new VmExit(Reason.HOST_ERROR, what + "; " + described + " on vCPU " + vcpu + at(rip));
   }
 
   private static VmExit systemEvent(int type) {

@@ -2,10 +2,11 @@
 package dev.nacelle.kvm.vcpu;
 
 import dev.nacelle.kvm.boot.InitialState;
+import dev.nacelle.kvm.cpu.CpuidPolicy;
+import dev.nacelle.kvm.device.MachineThread;
 import dev.nacelle.kvm.device.MmioBus;
 import dev.nacelle.kvm.device.PortBus;
 import dev.nacelle.kvm.sys.Errno;
-import dev.nacelle.kvm.sys.ErrnoException;
 import dev.nacelle.kvm.sys.KvmRegs;
 import dev.nacelle.kvm.sys.KvmRun;
 import dev.nacelle.kvm.sys.KvmSregs;
@@ -33,7 +34,10 @@ public final class Vcpu {
     /** Something was thrown. */
     void failed(Throwable cause);
 
-    /** The vCPU will not enter the guest again; called once, last. */
+    /**
+     * The vCPU will not enter the guest again, and is closed; called once, as the last thing that
+     * its thread does.
+     */
     void left();
   }
 
@@ -56,6 +60,7 @@ public final class Vcpu {
   private final KvmVm vm;
   private final int vcpus;
   private final CpuidPolicy cpuid;
+  private final boolean enforceKvmFeatures;
   private final PortBus ports;
   private final MmioBus mmio;
   private final Listener listener;
@@ -78,6 +83,7 @@ public final class Vcpu {
    * @param id its number, from 0
    * @param threadName of its thread
    * @param vcpus how many the machine has
+   * @param enforceKvmFeatures whether this KVM can be told to
    */
   public Vcpu(
       int id,
@@ -85,6 +91,7 @@ public final class Vcpu {
       KvmVm vm,
       int vcpus,
       CpuidPolicy cpuid,
+      boolean enforceKvmFeatures,
       PortBus ports,
       MmioBus mmio,
       Listener listener) {
@@ -92,11 +99,11 @@ public final class Vcpu {
     this.vm = vm;
     this.vcpus = vcpus;
     this.cpuid = cpuid;
+    this.enforceKvmFeatures = enforceKvmFeatures;
     this.ports = ports;
     this.mmio = mmio;
     this.listener = listener;
-    thread = new Thread(this::live, threadName);
-    thread.setDaemon(true);
+    thread = new MachineThread(this::live, threadName);
   }
 
   /** Starts the thread, which creates the vCPU and then waits for {@link #start}. */
@@ -136,25 +143,9 @@ public final class Vcpu {
     }
   }
 
-  /** Waits for the thread's end. */
-  public void join() {
-    boolean interrupted = false;
-    while (true) {
-      try {
-        thread.join();
-        break;
-      } catch (InterruptedException e) {
-        interrupted = true;
-      }
-    }
-    if (interrupted) {
-      Thread.currentThread().interrupt();
-    }
-  }
-
-  /** Whether the caller is this vCPU's thread. */
-  public boolean isCurrent() {
-    return thread.equals(Thread.currentThread());
+  /** Its thread. */
+  public Thread thread() {
+    return thread;
   }
 
   /** {@link System#nanoTime} just before it first entered the guest, or 0. */
@@ -192,6 +183,9 @@ public final class Vcpu {
   }
 
   private void configure(KvmVcpu kvm) {
+    if (enforceKvmFeatures) {
+      kvm.enforceKvmFeatures();
+    }
     // First: which MSRs there are, and what they may hold, depends on CPUID.
     kvm.set(cpuid.forVcpu(id, vcpus));
     // Each makes the guest faster; where a KVM has none of it, the guest runs all the same.
@@ -234,7 +228,8 @@ public final class Vcpu {
         answer(kvm, run);
       } else if (errno != Errno.EINTR && errno != Errno.EAGAIN) {
         // EINTR: a kick, or a signal of somebody else's. EAGAIN: a vCPU that waited for its start.
-        throw new ErrnoException("KVM_RUN", errno);
+        listener.ended(Exits.describeFailure(errno, id, kvm));
+        return;
       }
     }
   }

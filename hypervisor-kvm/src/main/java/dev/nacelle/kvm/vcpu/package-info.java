@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Virtual processors: their threads, what makes them leave the guest, and what CPUID tells. */
+/** Virtual processors: their threads, and what makes them leave the guest. */
 @NullMarked
 package dev.nacelle.kvm.vcpu;
 

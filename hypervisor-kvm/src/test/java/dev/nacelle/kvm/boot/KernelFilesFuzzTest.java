@@ -55,13 +55,13 @@ class KernelFilesFuzzTest {
   @MethodSource("images")
   @FuzzTest
   void kernelsForSpeed(byte[] content) throws IOException {
-    load(content, file -> new LinuxKernel(file, null, "quiet", MemoryPolicy.SPEED));
+    load(content, file -> new LinuxKernel(file, null, "quiet", MemoryPolicy.SPEED, true));
   }
 
   @MethodSource("images")
   @FuzzTest
   void kernelsForDensity(byte[] content) throws IOException {
-    load(content, file -> new LinuxKernel(file, file, "quiet", MemoryPolicy.DENSITY));
+    load(content, file -> new LinuxKernel(file, file, "quiet", MemoryPolicy.DENSITY, true));
   }
 
   private interface Loader {

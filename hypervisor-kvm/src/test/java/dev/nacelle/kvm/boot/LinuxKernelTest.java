@@ -3,6 +3,7 @@ package dev.nacelle.kvm.boot;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -80,7 +81,7 @@ class LinuxKernelTest {
   }
 
   private InitialState load(Path kernel, @Nullable Path initramfs, String parameters) {
-    return new LinuxKernel(kernel, initramfs, parameters, MemoryPolicy.SPEED)
+    return new LinuxKernel(kernel, initramfs, parameters, MemoryPolicy.SPEED, true)
         .load(memory, new Hardware(1, 1));
   }
 
@@ -150,7 +151,7 @@ class LinuxKernelTest {
     byte[] file = elfWithConstants().array();
     byte[] expected = Arrays.copyOf(Arrays.copyOfRange(file, 0x1000, SECTIONS), WHOLE_SIZE + 1);
     Path kernel = Files.write(directory.resolve("vmlinux"), file);
-    LinuxKernel linux = new LinuxKernel(kernel, null, "", policy);
+    LinuxKernel linux = new LinuxKernel(kernel, null, "", policy, true);
     assertEquals(0, pagesOf(kernel));
     linux.load(memory, new Hardware(1, 1));
     assertEquals((WHOLE_SIZE - from) / 4096, pagesOf(kernel), "whole pages");
@@ -172,7 +173,7 @@ class LinuxKernelTest {
     ByteBuffer file = elfWithConstants();
     file.putLong(SEGMENT_ADDRESS, ADDRESS + 8).putLong(ENTRY, ADDRESS + 8);
     Path kernel = Files.write(directory.resolve("vmlinux"), file.array());
-    new LinuxKernel(kernel, null, "", MemoryPolicy.DENSITY).load(memory, new Hardware(1, 1));
+    new LinuxKernel(kernel, null, "", MemoryPolicy.DENSITY, true).load(memory, new Hardware(1, 1));
     assertEquals(0, pagesOf(kernel));
     assertEquals(file.get(0x1000 + 4 * MIB), memory.getByte(ADDRESS + 8 + 4 * MIB));
   }
@@ -193,7 +194,8 @@ class LinuxKernelTest {
         ByteBuffer.wrap(changed).order(ByteOrder.LITTLE_ENDIAN).putLong(field, value);
         try (GuestMemory other = GuestMemory.allocate(64 * MIB)) {
           Path kernel = Files.write(directory.resolve("vmlinux"), changed);
-          new LinuxKernel(kernel, null, "", MemoryPolicy.SPEED).load(other, new Hardware(1, 1));
+          new LinuxKernel(kernel, null, "", MemoryPolicy.SPEED, true)
+              .load(other, new Hardware(1, 1));
           assertArrayEquals(expected, content(other), field + " is " + value);
         }
       }
@@ -262,7 +264,7 @@ class LinuxKernelTest {
   @Test
   void describesMemoryAboveTheHole() throws Exception {
     try (GuestMemory big = GuestMemory.allocate(4L << 30)) {
-      new LinuxKernel(kernel(elf -> {}), null, "", MemoryPolicy.SPEED)
+      new LinuxKernel(kernel(elf -> {}), null, "", MemoryPolicy.SPEED, true)
           .load(big, new Hardware(1, 1));
       assertEquals(4, big.getByte(0x7000 + 0x1e8));
       long last = 0x7000 + 0x2d0 + 3 * 20;
@@ -360,5 +362,20 @@ class LinuxKernelTest {
 
   private static void assertContains(HypervisorException e, String part) {
     assertTrue(e.getMessage().contains(part), e::getMessage);
+  }
+
+  @Test
+  void needsAPitWhereItHasNoOtherClockOrTimer() {
+    assertFalse(needsPit("", true, true));
+    assertTrue(needsPit("", false, true), "nothing is known of the kernel");
+    assertTrue(needsPit("", true, false), "an old KVM");
+    assertTrue(needsPit("quiet no-kvmclock", true, true));
+    assertTrue(needsPit("lapic=notscdeadline", true, true));
+  }
+
+  private static boolean needsPit(String parameters, boolean known, boolean clockAndTimer) {
+    Path file = Path.of("/no/kernel");
+    return new LinuxKernel(file, null, parameters, MemoryPolicy.SPEED, known)
+        .needsPit(clockAndTimer);
   }
 }

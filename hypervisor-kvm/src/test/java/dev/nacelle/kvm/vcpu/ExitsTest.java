@@ -98,6 +98,27 @@ class ExitsTest {
     assertEquals(new VmExit(reason, detail), Exits.describe(exitReason, 3, run, () -> 0x1234));
   }
 
+  @Test
+  void saysWhichMemoryTheHostDoesNotProvide() {
+    ByteBuffer told = page().putInt(8, 39).putLong(40, 0x5000);
+    assertEquals(
+        new VmExit(
+            Reason.HOST_ERROR,
+            "the host cannot provide the guest's memory at guest physical address 0x5000: a file"
+                + " that the guest was given for memory, such as its kernel, became shorter or"
+                + " cannot be read, or the host's limit of memory is reached; EFAULT (bad address)"
+                + " on vCPU 3, at instruction 0x1234"),
+        Exits.describeFailure(14, 3, told, () -> 0x1234));
+    assertEquals(
+        "the host's memory under the guest's at guest physical address 0x5000 has a hardware error:"
+            + " see the host's messages (dmesg), and run the guest anew; EHWPOISON (memory has a"
+            + " hardware error) on vCPU 3, at instruction 0x1234",
+        Exits.describeFailure(133, 3, told, () -> 0x1234).detail());
+    assertEquals(
+        "KVM_RUN failed; EBADF (bad file descriptor) on vCPU 3, at instruction 0x1234",
+        Exits.describeFailure(9, 3, page(), () -> 0x1234).detail());
+  }
+
   static Stream<ByteBuffer> pagesWithoutAnInstruction() {
     return Stream.of(
         emulation(0, 1, 4), emulation(4, 0, 4), emulation(4, 1, 0), emulation(4, 1, 16));

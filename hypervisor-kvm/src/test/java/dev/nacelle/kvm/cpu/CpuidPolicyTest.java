@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-package dev.nacelle.kvm.vcpu;
+package dev.nacelle.kvm.cpu;
 
 import static dev.nacelle.kvm.sys.KvmCpuid.EAX;
 import static dev.nacelle.kvm.sys.KvmCpuid.EBX;
@@ -13,6 +13,7 @@ import dev.nacelle.kvm.sys.KvmCpuid;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class CpuidPolicyTest {
   private static final int ABSENT = -1;
@@ -21,19 +22,19 @@ class CpuidPolicyTest {
 
   private static KvmCpuid supported() {
     KvmCpuid cpuid = KvmCpuid.empty();
-    cpuid.add(0, 0, 0x10, 0, 0, 0);
-    cpuid.add(1, 0, 0x8_0f12, 0x5504_0800, 0x0000_8025, -1);
-    cpuid.add(4, 0, 0xfc00_4121, 0, 0, 0);
-    cpuid.add(4, 3, 0x0004_0163, 0, 0, 0);
-    cpuid.add(6, 0, 4, 0, 9, 0);
-    cpuid.add(0xa, 0, 0x0730_0402, 0, 0, 0);
-    cpuid.add(0xb, 0, 1, 2, 0x100, 0x55);
-    cpuid.add(0xb, 1, 6, 64, 0x201, 0x55);
-    cpuid.add(0x1f, 0, 1, 2, 0x100, 0x55);
-    cpuid.add(0x8000_0001, 0, 0, 0, 0x0080_0027, 0);
-    cpuid.add(0x8000_0008, 0, 0x3028, 0, 0x703f, 0);
-    cpuid.add(0x8000_000a, 0, 1, 0x8000, 0, -1);
-    cpuid.add(0x8000_001e, 0, 0x55, 0x102, 3, 0);
+    cpuid.add(0, 0, false, 0x10, 0x6874_7541, 0x444d_4163, 0x6974_6e65); // AuthenticAMD
+    cpuid.add(1, 0, false, 0x8_0f12, 0x5504_0800, 0x0000_8025, -1);
+    cpuid.add(4, 0, true, 0xfc00_4121, 0, 0, 0);
+    cpuid.add(4, 3, true, 0x0004_0163, 0, 0, 0);
+    cpuid.add(6, 0, false, 4, 0, 9, 0);
+    cpuid.add(0xa, 0, false, 0x0730_0402, 0, 0, 0);
+    cpuid.add(0xb, 0, true, 1, 2, 0x100, 0x55);
+    cpuid.add(0xb, 1, true, 6, 64, 0x201, 0x55);
+    cpuid.add(0x1f, 0, true, 1, 2, 0x100, 0x55);
+    cpuid.add(0x8000_0001, 0, false, 0, 0, 0x00c0_0027, 0);
+    cpuid.add(0x8000_0008, 0, false, 0x3028, 0, 0x703f, 0);
+    cpuid.add(0x8000_000a, 0, false, 1, 0x8000, 0, -1);
+    cpuid.add(0x8000_001e, 0, false, 0x55, 0x102, 3, 0);
     return cpuid;
   }
 
@@ -77,6 +78,16 @@ class CpuidPolicyTest {
     assertEquals(2, get(cpuid, 0xb, 2, ECX), "no further level");
     assertEquals(bits << 12 | cpus - 1, get(cpuid, 0x8000_0008, 0, ECX));
     assertEquals(cpus > 1 ? 1 : 0, get(cpuid, 1, 0, EDX) >>> 28 & 1);
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {1, 2, 65, 254})
+  void tellsWhoSharesCaches(int cpus) {
+    KvmCpuid intel = KvmCpuid.empty();
+    intel.add(0, 0, false, 0x10, 0x756e_6547, 0x6c65_746e, 0x4965_6e69); // GenuineIntel
+    intel.add(4, 0, true, 0xfc00_4121, 0, 0, 0);
+    intel.add(4, 3, true, 0x0004_0163, 0, 0, 0);
+    KvmCpuid cpuid = new CpuidPolicy(intel, true).forVcpu(0, cpus);
     assertEquals(0x121, get(cpuid, 4, 0, EAX) & 0x3fff, "the rest is kept");
     assertEquals(0, get(cpuid, 4, 0, EAX) >>> 14 & 0xfff, "a level 1 cache is one core's");
     assertEquals(cpus - 1, get(cpuid, 4, 3, EAX) >>> 14 & 0xfff, "level 3 is everybody's");
@@ -105,21 +116,22 @@ class CpuidPolicyTest {
     assertEquals(0, get(cpuid, 1, 0, EDX) & 1 << 21, "DS");
     assertEquals(0, get(cpuid, 0x8000_0001, 0, ECX) & 1 << 23, "PERFCTR_CORE");
     assertEquals(ABSENT, find(cpuid, 0x1f, 0));
-    assertEquals(1, get(cpuid, 6, 0, ECX));
+    assertEquals(0, get(cpuid, 6, 0, ECX), "APERF, MPERF, EPB");
   }
 
   @Test
   void keepsTheOtherFeatures() {
     KvmCpuid cpuid = new CpuidPolicy(supported, true).forVcpu(0, 2);
-    assertEquals(-1 & ~(1 << 21), get(cpuid, 1, 0, EDX));
-    assertEquals(0x23, get(cpuid, 0x8000_0001, 0, ECX));
+    assertEquals(0x1f8b_fbff, get(cpuid, 1, 0, EDX));
+    assertEquals(0x40_0023, get(cpuid, 0x8000_0001, 0, ECX));
   }
 
   @Test
   void changesNothingThatIsShared() {
-    KvmCpuid before = supported.copy();
-    new CpuidPolicy(supported, true).forVcpu(1, 2);
-    assertEquals(before.count(), supported.count());
+    CpuidPolicy policy = new CpuidPolicy(supported, true);
+    int count = policy.forVcpu(0, 2).count();
+    assertEquals(count, policy.forVcpu(1, 2).count());
+    assertEquals(0x0002_0800, get(policy.forVcpu(0, 2), 1, 0, EBX));
     assertEquals(0x5504_0800, get(supported, 1, 0, EBX));
   }
 
