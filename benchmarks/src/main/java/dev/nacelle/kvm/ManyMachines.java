@@ -86,7 +86,7 @@ final class ManyMachines {
           String.format(Locale.ROOT, "%.1f", descriptors),
           String.format(Locale.ROOT, "%.2f", faultNanos / 1e3),
           Table.millis(closeNanos),
-          Table.millis(closeOneNanos));
+          create.count() > 1 ? Table.millis(closeOneNanos) : "");
     }
   }
 
