@@ -198,9 +198,9 @@ class BareGuestTest {
         machines.start(
             BareGuest.realMode(
                 String.format("e4 %02x", pic + 1), // in, %al: the interrupt mask register
-                "3c ff 75 07", // cmp $0xff, %al; jne to hlt
+                "3c ff 75 07", // cmp $0xff, %al; jne to the reset
                 BareGuest.REAL_MODE_POWER_OFF,
-                "f4"));
+                "ba 02 06 b0 01 ee f4"));
     assertEquals(Reason.POWER_OFF, machine.exit().get().reason());
   }
 
