@@ -19,7 +19,7 @@ import org.jspecify.annotations.Nullable;
 /** Unpacks the layers of one image into one ext4 filesystem, in one pass. */
 final class ImageBuilder {
   /** Changes when the same layers would give another filesystem. */
-  static final int FORMAT = 3;
+  static final int FORMAT = 4;
 
   private final BlobSource source;
   private final Manifest manifest;

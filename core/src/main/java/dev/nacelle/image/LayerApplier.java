@@ -25,7 +25,8 @@ import java.util.Set;
 /**
  * Applies layers to a tree, entry by entry ("Applying Changesets" and "Whiteouts" of layer.md in
  * the OCI image specification). Where the specification is silent it does as containerd and umoci
- * do, but for names: an absolute one, and one with "..", is an error.
+ * do: an absolute name begins at the image's root, as kaniko and Nix write them. But one with ".."
+ * is an error.
  */
 final class LayerApplier implements LayerReader.Sink {
   private static final String WHITEOUT = ".wh.";
@@ -33,6 +34,12 @@ final class LayerApplier implements LayerReader.Sink {
 
   /** What AUFS kept for itself; engines pass over it. */
   private static final String AUFS = ".wh..wh.";
+
+  /**
+   * Where AUFS kept files that have several names in a layer: the layer's hard links lead there,
+   * and the files are in no image.
+   */
+  private static final FileName AUFS_LINKS = FileName.of(AUFS + "plnk");
 
   /** What overlayfs keeps for itself: from an image it could only confuse the guest's overlay. */
   private static final String OVERLAY_XATTR = "trusted.overlay.";
@@ -76,6 +83,7 @@ final class LayerApplier implements LayerReader.Sink {
 
   @Override
   public void endLayer() {
+    writer.remove(writer.root(), AUFS_LINKS);
     firstLayer = false;
     upperDirectories.clear();
     upperFiles.clear();
@@ -91,9 +99,6 @@ final class LayerApplier implements LayerReader.Sink {
   @Override
   public void apply(TarEntry entry, InputStream content) throws IOException {
     requireWithinLimits(entry);
-    if (entry.path()[0] == '/') {
-      throw new IllegalArgumentException("its name is absolute");
-    }
     List<FileName> path = TreePaths.split(entry.path());
     if (path.isEmpty()) {
       if (entry.type() != TarEntry.Type.DIRECTORY) {
@@ -104,7 +109,9 @@ final class LayerApplier implements LayerReader.Sink {
     }
     FileName name = path.get(path.size() - 1);
     List<FileName> parents = path.subList(0, path.size() - 1);
-    if (parents.stream().anyMatch(parent -> parent.startsWith(AUFS))) {
+    boolean aufsLink =
+        parents.equals(List.of(AUFS_LINKS)) && entry.type() != TarEntry.Type.DIRECTORY;
+    if (!aufsLink && parents.stream().anyMatch(parent -> parent.startsWith(AUFS))) {
       return;
     }
     if (name.startsWith(WHITEOUT)) {

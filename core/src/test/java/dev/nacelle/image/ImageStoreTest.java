@@ -760,15 +760,14 @@ class ImageStoreTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"../escape", "a/../../escape", "/absolute"})
+  @ValueSource(strings = {"../escape", "a/../../escape", "/../escape"})
   void aNameThatLeadsOutIsRefusedWithLayerAndEntry(String name) throws IOException {
     Layer good = layout.gzipLayer(tar("a", "1"));
     Layer bad = layout.gzipLayer(tar(name, "x"));
     layout.add(layout.image(AMD64, good, bad));
 
     assertFault(
-        "Layer 2 of 2 (" + digest(gzip(tar(name, "x"))) + "), entry '" + name + "'",
-        name.startsWith("/") ? "absolute" : "'..'");
+        "Layer 2 of 2 (" + digest(gzip(tar(name, "x"))) + "), entry '" + name + "'", "'..'");
   }
 
   @Test
@@ -862,7 +861,7 @@ class ImageStoreTest {
   void configurationsThatAreNoneSayWhatIsWrongAndWhere() throws IOException {
     assertConfigFault("{}", "/rootfs: it is missing");
     String rootfs = ",\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[]}}";
-    assertConfigFault("{\"os\":\"linux\"" + rootfs, "/architecture: it is missing");
+    assertConfigFault("{\"os\":7" + rootfs, "/os: it is no string");
     String start = "{\"os\":\"linux\",\"architecture\":\"amd64\"";
     assertConfigFault(start + ",\"config\":[]" + rootfs, "/config: it is no object");
     assertConfigFault(

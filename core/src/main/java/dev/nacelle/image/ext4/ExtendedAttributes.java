@@ -121,7 +121,8 @@ public final class ExtendedAttributes implements Comparable<ExtendedAttributes> 
   /**
    * These attributes.
    *
-   * @param values by full name ("user.comment"); ACLs in the form that getxattr(2) returns
+   * @param values by full name ("user.comment"), of which each character is a byte, as the kernel
+   *     takes any; ACLs in the form that getxattr(2) returns
    * @throws IllegalArgumentException when a name is not supported or too long, an ACL is malformed,
    *     or all together do not fit in an inode and one block, as they do up to about 4,000 bytes
    */
@@ -160,7 +161,10 @@ public final class ExtendedAttributes implements Comparable<ExtendedAttributes> 
     if (prefix == null) {
       throw new IllegalArgumentException("no extended attribute of ext4: " + name);
     }
-    byte[] fullName = name.getBytes(StandardCharsets.UTF_8);
+    byte[] fullName = name.getBytes(StandardCharsets.ISO_8859_1);
+    if (!new String(fullName, StandardCharsets.ISO_8859_1).equals(name)) {
+      throw new IllegalArgumentException("a character of '" + name + "' is no byte");
+    }
     if (fullName.length > MAX_NAME_BYTES) {
       throw new IllegalArgumentException(
           "the name of an extended attribute has " + fullName.length + " bytes");

@@ -2,8 +2,6 @@
 package dev.nacelle.image.tar;
 
 import java.math.BigInteger;
-import java.nio.ByteBuffer;
-import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -17,8 +15,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The records of an extended header ("pax Extended Header" of POSIX.1-2017 pax): {@code "LENGTH
- * KEY=VALUE\n"}. Values are bytes here; POSIX wants UTF-8, but archives of other names exist, and
- * extended attributes are no text at all.
+ * KEY=VALUE\n"}. Keys and values are bytes here, of which each is a character in a key; POSIX wants
+ * UTF-8, but archives of other names exist, and extended attributes are no text at all.
  */
 final class PaxRecords {
   static final PaxRecords NONE = new PaxRecords();
@@ -27,8 +25,7 @@ final class PaxRecords {
 
   private static final int MAX_LENGTH_DIGITS = 9;
 
-  /** Seconds of 15 digits are within what an Instant holds. */
-  private static final Pattern TIME = Pattern.compile("(-?)(\\d{1,15})(?:\\.(\\d{0,100}))?");
+  private static final Pattern TIME = Pattern.compile("(-?)(\\d{1,100})(?:\\.(\\d{0,100}))?");
 
   private static final Pattern NUMBER = Pattern.compile("\\d{1,25}");
   private static final BigInteger MAX_LONG = BigInteger.valueOf(Long.MAX_VALUE);
@@ -53,7 +50,9 @@ final class PaxRecords {
       if (equals < 0) {
         throw new TarException("a PAX header has a record without '='");
       }
-      records.add(text(bytes, space + 1, equals), Arrays.copyOfRange(bytes, equals + 1, end - 1));
+      records.add(
+          new String(bytes, space + 1, equals - space - 1, StandardCharsets.ISO_8859_1),
+          Arrays.copyOfRange(bytes, equals + 1, end - 1));
       from = end;
     }
     return records;
@@ -78,17 +77,6 @@ final class PaxRecords {
       length = 10 * length + digit;
     }
     return length;
-  }
-
-  private static String text(byte[] bytes, int from, int to) throws TarException {
-    try {
-      return StandardCharsets.UTF_8
-          .newDecoder()
-          .decode(ByteBuffer.wrap(bytes, from, to - from))
-          .toString();
-    } catch (CharacterCodingException e) {
-      throw new TarException("a PAX header has a key that is not UTF-8");
-    }
   }
 
   private void add(String key, byte[] value) throws TarException {
@@ -128,6 +116,14 @@ final class PaxRecords {
     return text == null ? alternative : number(key, text);
   }
 
+  /** The same, which may have a sign. */
+  long signedNumber(String key, long alternative) throws TarException {
+    String text = text(key);
+    return text != null && text.startsWith("-")
+        ? -number(key, text.substring(1))
+        : number(key, alternative);
+  }
+
   static long number(String key, String text) throws TarException {
     if (NUMBER.matcher(text).matches()) {
       BigInteger value = new BigInteger(text);
@@ -151,7 +147,18 @@ final class PaxRecords {
     long sign = matcher.group(1).isEmpty() ? 1 : -1;
     String fraction = matcher.group(3) == null ? "" : matcher.group(3);
     long nanos = Long.parseLong((fraction + "000000000").substring(0, 9));
-    return Instant.ofEpochSecond(sign * Long.parseLong(matcher.group(2)), sign * nanos);
+    long seconds = new BigInteger(matcher.group(2)).min(MAX_LONG).longValue();
+    return instant(sign * seconds, sign * nanos);
+  }
+
+  /** The nearest time there is: filesystems hold fewer yet, and say so in their own way. */
+  static Instant instant(long seconds, long nanos) {
+    if (seconds >= Instant.MAX.getEpochSecond()) {
+      return Instant.MAX;
+    }
+    return seconds <= Instant.MIN.getEpochSecond()
+        ? Instant.MIN
+        : Instant.ofEpochSecond(seconds, nanos);
   }
 
   Map<String, byte[]> xattrs() {

@@ -10,7 +10,8 @@ import java.util.Map;
 /**
  * One file of an archive.
  *
- * @param path as it is in the archive; not empty, without NUL. The arrays are not to be changed.
+ * @param path as it is in the archive, without NUL; a directory without a name is the root. The
+ *     arrays are not to be changed.
  * @param linkTarget of a hard or symbolic link, else empty
  * @param permissions the low 12 bits of the mode
  * @param uid not negative
@@ -19,7 +20,7 @@ import java.util.Map;
  * @param data what is no hole: in rising order, without overlap, within the size
  * @param major of a device; not negative
  * @param minor of a device; not negative
- * @param xattrs values by full name, such as "user.comment"
+ * @param xattrs values by full name, such as "user.comment"; each character of a name is a byte
  */
 @SuppressWarnings("ArrayRecordComponent") // nobody compares entries
 public record TarEntry(

@@ -93,7 +93,7 @@ public final class TarReader {
     TarEntry.Type type = type(header, headerPath);
     byte[] sparsePath = pax.bytes("GNU.sparse.name");
     byte[] path = sparsePath == null ? headerPath : sparsePath;
-    if (path.length == 0) {
+    if (path.length == 0 && type != TarEntry.Type.DIRECTORY) {
       throw new TarException("an entry has no name");
     }
     long size = 0;
@@ -120,8 +120,8 @@ public final class TarReader {
         path,
         link ? target : new byte[0],
         (int) header.mode() & 07777,
-        notNegative("uid", pax.number("uid", header.uid())),
-        notNegative("gid", pax.number("gid", header.gid())),
+        id("uid", pax.signedNumber("uid", header.uid())),
+        id("gid", pax.signedNumber("gid", header.gid())),
         modified == null ? time(header) : modified,
         size,
         data,
@@ -131,11 +131,20 @@ public final class TarReader {
   }
 
   private static Instant time(TarHeader header) throws TarException {
-    long seconds = header.modified();
-    if (seconds < Instant.MIN.getEpochSecond() || seconds > Instant.MAX.getEpochSecond()) {
-      throw new TarException("the mtime of a tar header is absurd: " + seconds);
-    }
-    return Instant.ofEpochSecond(seconds);
+    return PaxRecords.instant(header.modified(), 0);
+  }
+
+  /**
+   * Owners are unsigned on Linux. Where they are signed, as on macOS, "nobody" is -2, and an
+   * archive says so; it is the same 32 bits. Those of -1 are no owner: chown(2), by which engines
+   * unpack, takes them for "leave it as it is", which is root.
+   */
+  private static long id(String field, long value) throws TarException {
+    long id =
+        value < 0 && value >= Integer.MIN_VALUE
+            ? Integer.toUnsignedLong((int) value)
+            : notNegative(field, value);
+    return id == 0xFFFF_FFFFL ? 0 : id;
   }
 
   private static TarEntry.Type type(TarHeader header, byte[] path) throws TarException {

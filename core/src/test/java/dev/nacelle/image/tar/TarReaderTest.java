@@ -14,10 +14,12 @@ import dev.nacelle.image.ext4.DataRange;
 import dev.nacelle.image.testing.TarMaker;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -318,12 +320,69 @@ class TarReaderTest {
 
   @ParameterizedTest
   @CsvSource({
-    "uid, -1, no number",
+    "-2, 4294967294",
+    "-2147483648, 2147483648",
+    "4294967294, 4294967294",
+    "-1, 0",
+    "4294967295, 0"
+  })
+  void ownersAreUnsignedAndMinusOneIsNobodys(long said, long uid) throws IOException {
+    byte[] binary = ByteBuffer.allocate(8).putLong(said).array();
+    binary[0] = (byte) (said < 0 ? 0xff : 0x80);
+    TarMaker.Header header = TarMaker.header('0', "f").text(108, 8, binary).text(116, 8, binary);
+
+    TarEntry inHeader = first(new TarMaker().add(header));
+    TarEntry inPax =
+        first(new TarMaker().pax("uid", "" + said, "gid", "" + said).file("f", "content"));
+
+    assertEquals(uid, inHeader.uid());
+    assertEquals(uid, inHeader.gid());
+    assertEquals(uid, inPax.uid());
+    assertEquals(uid, inPax.gid());
+  }
+
+  @Test
+  void keysAreBytes() throws IOException {
+    TarEntry entry =
+        first(
+            new TarMaker()
+                .pax(
+                    bytes("SCHILY.xattr.user.caf\u00e9"),
+                    bytes("x"),
+                    bytes("CREATOR.n\u00e4me"),
+                    bytes("x"))
+                .file("f", ""));
+
+    assertEquals(Set.of("user.caf\u00e9"), entry.xattrs().keySet());
+    assertEquals(
+        Set.of(new String("user.\u00e9".getBytes(UTF_8), ISO_8859_1)),
+        first(new TarMaker().pax("SCHILY.xattr.user.\u00e9", "x").file("f", "")).xattrs().keySet());
+  }
+
+  @Test
+  void timesBeyondAllRangesAreTheNearestThereIs() throws IOException {
+    byte[] binary = new byte[12];
+    binary[0] = (byte) 0x80;
+    binary[4] = 0x7f;
+    assertEquals(
+        Instant.MAX,
+        first(new TarMaker().add(TarMaker.header('0', "f").text(136, 12, binary))).modified());
+    for (String time : List.of("99999999999999999", "9".repeat(30) + ".5")) {
+      assertEquals(Instant.MAX, first(new TarMaker().pax("mtime", time).file("f", "")).modified());
+      assertEquals(
+          Instant.MIN, first(new TarMaker().pax("mtime", "-" + time).file("f", "")).modified());
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "uid, -2147483649, negative",
+    "uid, -, no number",
+    "size, -1, no number",
     "uid, 99999999999999999999, no number",
     "size, 1e3, no number",
     "mtime, soon, no time",
-    "mtime, 1e999999999, no time",
-    "mtime, 9999999999999999, no time"
+    "mtime, 1e999999999, no time"
   })
   void valuesThatAreNoneAreRefused(String key, String value, String fault) {
     assertFault(new TarMaker().pax(key, value).file("f", ""), fault);

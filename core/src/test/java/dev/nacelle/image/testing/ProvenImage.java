@@ -338,6 +338,34 @@ public enum ProvenImage {
     }
   },
 
+  /** Names as kaniko and Nix write them, and a root without a name. */
+  ABSOLUTE_NAMES {
+    @Override
+    void build(Path directory) throws IOException {
+      layers(
+          directory,
+          new TarMaker()
+              .directory("/")
+              .directory("/kaniko/")
+              .file("/kaniko/a", "1")
+              .file("/kaniko/b", "1"),
+          layer().directory("/nix/").directory("/nix/store/").file("//nix/store/x", "1"),
+          new TarMaker()
+              .add(TarMaker.header('5', "").mode(0711))
+              .directory("kaniko/")
+              .hardLink("/linked", "/kaniko/a")
+              .file("/kaniko/.wh.b", ""));
+    }
+
+    @Override
+    public void expect(TreeListing tree) {
+      assertEquals(
+          Set.of("", "busybox", "kaniko", "kaniko/a", "linked", "nix", "nix/store", "nix/store/x"),
+          tree.paths());
+      assertEquals("711", tree.get("").mode());
+    }
+  },
+
   /** Times and owners at the limits of what an archive, umoci and ext4 can say. */
   TIMES_AND_IDS {
     @Override
@@ -357,7 +385,7 @@ public enum ProvenImage {
               "1.1234567899999")) {
         layer.pax("mtime", time).file("time" + time, "");
       }
-      for (String id : List.of("2097151", "2097152", "2147483648", "4294967294")) {
+      for (String id : List.of("2097151", "2097152", "2147483648", "4294967294", "-2", "-1")) {
         layer.pax("uid", id, "gid", id).add(TarMaker.header('0', "id" + id).mode(07777));
       }
       layers(directory, layer);
@@ -367,6 +395,8 @@ public enum ProvenImage {
     public void expect(TreeListing tree) {
       assertEquals("9223372036.8547758070", tree.get("time9223372036.854775807").modified());
       assertEquals("4294967294", tree.get("id4294967294").uid());
+      assertEquals("4294967294", tree.get("id-2").uid());
+      assertEquals("0", tree.get("id-1").uid());
     }
   },
 
