@@ -9,7 +9,6 @@ import dev.nacelle.image.tar.TarException;
 import dev.nacelle.image.tar.TarReader;
 import java.io.IOException;
 import java.io.InputStream;
-import java.nio.ByteBuffer;
 import java.nio.channels.Channels;
 import java.nio.channels.SeekableByteChannel;
 import java.nio.charset.StandardCharsets;
@@ -20,6 +19,7 @@ import java.util.Deque;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -32,9 +32,6 @@ final class ArchiveFile implements ImageFiles {
 
   /** In "docker save", a layer that is the same as another is a link to it, never to a link. */
   private static final int MAX_LINKS = 2;
-
-  /** RFC 1952 section 2.3.1. */
-  private static final int GZIP = 0x1f8b;
 
   private final Path file;
   private final Map<String, Member> members = new HashMap<>();
@@ -70,11 +67,14 @@ final class ArchiveFile implements ImageFiles {
   }
 
   private static void requirePlain(Path file, SeekableByteChannel channel) throws IOException {
-    ByteBuffer magic = ByteBuffer.allocate(Short.BYTES);
-    if (channel.read(magic) == Short.BYTES && (magic.getShort(0) & 0xFFFF) == GZIP) {
+    byte[] start = Channels.newInputStream(channel).readNBytes(Decompression.MAGIC_LENGTH);
+    Optional<String> format = Decompression.format(start);
+    if (format.isPresent()) {
       throw new ImageException(
-          file + " is compressed with gzip",
-          "Unpack it first, as with gunzip: it is read in no order, so it cannot be compressed.",
+          file + " is compressed with " + format.get(),
+          "Unpack it first, as with '"
+              + format.get()
+              + " -d': it is read in no order, so it cannot be compressed.",
           null);
     }
     channel.position(0);

@@ -149,7 +149,7 @@ final class DockerArchive implements ImageOrigin {
   /** As Docker writes layers where containerd keeps its images. */
   private boolean isCompressed(String name) throws IOException {
     try (InputStream in = require(name)) {
-      return Decompression.isCompressed(in.readNBytes(Decompression.MAGIC_LENGTH));
+      return Decompression.format(in.readNBytes(Decompression.MAGIC_LENGTH)).isPresent();
     }
   }
 

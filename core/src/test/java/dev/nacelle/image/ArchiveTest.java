@@ -128,7 +128,7 @@ class ArchiveTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"gzip", "zstd"})
+  @ValueSource(strings = {"gzip", "zstd", "xz", "bzip2"})
   void layersOfADockerArchiveMayBeCompressed(String tool) throws IOException {
     Layer first = dockerLayer("1", tool);
     Layer second = dockerLayer("2", tool);
@@ -207,8 +207,20 @@ class ArchiveTest {
     Files.write(file, new byte[0]);
     assertContains(fault("docker-archive:" + file), "manifest.json is missing");
     assertContains(fault("oci-archive:" + file), "oci-layout is missing");
-    Files.write(file, LayoutMaker.gzip(new byte[10_000]));
-    assertContains(fault("oci-archive:" + file), "compressed with gzip", "Unpack it first");
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"gzip", "xz", "bzip2", "zstd"})
+  void howAnArchiveIsCompressedIsSaid(String tool) {
+    skopeo("one", "docker-archive:" + temp.resolve("a.tar"));
+    Tool.script(temp, tool + " -c <a.tar >packed");
+
+    for (String transport : List.of("oci-archive:", "docker-archive:")) {
+      assertContains(
+          fault(transport + temp.resolve("packed")),
+          "is compressed with " + tool,
+          "Unpack it first, as with '" + tool + " -d'");
+    }
   }
 
   @Test
