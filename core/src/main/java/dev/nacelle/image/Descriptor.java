@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.image;
 
+import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
@@ -40,10 +41,17 @@ record Descriptor(
         json.stringMap("annotations"));
   }
 
-  /** Of a descriptor or of a configuration, which has the same keys. */
+  /**
+   * Of a descriptor or of a configuration, which has the same keys. "os.features" are mandatory,
+   * and there are none that we have; so a system that needs some is another one.
+   */
   static Platform parsePlatform(OciJson json) {
+    List<String> features = json.strings("os.features");
     return new Platform(
-        json.string("os"), json.string("architecture"), json.optionalString("variant"));
+        json.optionalString("os")
+            + (features.isEmpty() ? "" : "(+" + String.join("+", features) + ")"),
+        json.optionalString("architecture"),
+        json.optionalString("variant"));
   }
 
   /** The three members that every descriptor has. */

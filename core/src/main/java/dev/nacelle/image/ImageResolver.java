@@ -2,6 +2,7 @@
 package dev.nacelle.image;
 
 import java.io.IOException;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
@@ -9,6 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
@@ -27,12 +29,24 @@ final class ImageResolver {
   /** What buildkit writes for attestations, so that no engine runs them. */
   private static final String UNKNOWN = "unknown";
 
+  /** How many of them are in an error. */
+  private static final int MAX_TOLD = 3;
+
   private final BlobSource source;
-  private final Platform platform;
+  private final Path cpuinfo;
   private final ImageLimits limits;
   private final String ref;
-  private final Set<String> otherPlatforms = new TreeSet<>();
+  private final Map<String, Platform> otherPlatforms = new TreeMap<>();
   private final Set<String> otherTypes = new TreeSet<>();
+
+  /** What is no image, or says wrong things of itself, beside what may be one; by what it is. */
+  private final Map<String, ImageException> passedOver = new LinkedHashMap<>();
+
+  private Platform platform;
+
+  /** Whether the reference can mean one thing only. */
+  private boolean direct;
+
   private int documents;
 
   /**
@@ -41,10 +55,21 @@ final class ImageResolver {
    * @param ref what is looked up, for errors
    */
   ImageResolver(BlobSource source, Platform platform, ImageLimits limits, String ref) {
+    this(source, platform, limits, ref, ProcessorVariant.CPUINFO);
+  }
+
+  /**
+   * The same for another processor.
+   *
+   * @param cpuinfo what Linux says of it
+   */
+  ImageResolver(
+      BlobSource source, Platform platform, ImageLimits limits, String ref, Path cpuinfo) {
     this.source = source;
     this.platform = platform;
     this.limits = limits;
     this.ref = ref;
+    this.cpuinfo = cpuinfo;
   }
 
   /**
@@ -54,12 +79,14 @@ final class ImageResolver {
    * @throws ImageException when there is none, or more than one, or something is wrong with it
    */
   Manifest resolve(List<Descriptor> roots) throws IOException {
-    Map<Digest, Manifest> images = new LinkedHashMap<>();
-    for (Descriptor root : roots) {
-      Manifest image = firstMatch(root, 0);
-      if (image != null) {
-        images.putIfAbsent(image.descriptor().digest(), image);
-      }
+    direct = roots.size() == 1;
+    Map<Digest, Manifest> images = matches(roots);
+    if (images.isEmpty() && otherPlatforms.values().stream().anyMatch(platform::isLike)) {
+      // What was built for newer processors only is run where this one is new enough; what was
+      // built for all of them, if there is that, on all of them.
+      Platform wanted = platform;
+      platform = ProcessorVariant.highest(platform, cpuinfo);
+      images = platform.equals(wanted) ? images : matches(roots);
     }
     if (images.size() == 1) {
       return images.values().iterator().next();
@@ -67,19 +94,54 @@ final class ImageResolver {
     throw images.isEmpty() ? noMatch() : ambiguous(roots);
   }
 
+  private Map<Digest, Manifest> matches(List<Descriptor> roots) throws IOException {
+    Map<Digest, Manifest> images = new LinkedHashMap<>();
+    for (Descriptor root : roots) {
+      Manifest image = firstMatch(root, 0);
+      if (image != null) {
+        images.putIfAbsent(image.descriptor().digest(), image);
+      }
+    }
+    return images;
+  }
+
   private ImageException noMatch() {
     if (!otherPlatforms.isEmpty()) {
       return new ImageException(
-          ref + " is not for " + platform + ", but for " + String.join(", ", otherPlatforms),
+          ref
+              + " is not for "
+              + platform
+              + ", but for "
+              + String.join(", ", otherPlatforms.keySet())
+              + passedOver(),
           "Choose an image that was built for " + platform + ".",
           null);
+    }
+    if (otherTypes.isEmpty() && passedOver.size() == 1) {
+      return passedOver.values().iterator().next();
     }
     return new ImageException(
         ref
             + " is no container image"
-            + (otherTypes.isEmpty() ? "" : ": it is of type " + String.join(", ", otherTypes)),
+            + (otherTypes.isEmpty() ? "" : ": it is of type " + String.join(", ", otherTypes))
+            + passedOver(),
         "Choose an image that a container engine can run.",
         null);
+  }
+
+  /** What was passed over, for errors; not too much, and nothing where nothing was. */
+  String passedOver() {
+    return passedOver.isEmpty()
+        ? ""
+        : "; passed over: "
+            + passedOver.keySet().stream().limit(MAX_TOLD).collect(Collectors.joining("; "))
+            + (passedOver.size() > MAX_TOLD ? "; and more" : "");
+  }
+
+  private void passOver(ImageException fault) {
+    if (passedOver.size() <= MAX_TOLD) {
+      passedOver.putIfAbsent(String.valueOf(fault.getMessage()), fault);
+    }
   }
 
   private ImageException ambiguous(List<Descriptor> roots) {
@@ -115,14 +177,12 @@ final class ImageResolver {
 
   private @Nullable Manifest firstMatch(Descriptor descriptor, int depth) throws IOException {
     Platform said = descriptor.platform();
-    if (said != null && platform.fitness(said) < 0) {
-      if (!said.os().equals(UNKNOWN)) {
-        otherPlatforms.add(said.toString());
-      }
+    if (said != null && platform.fitness(said.or(platform)) < 0) {
+      addOther(said);
       return null;
     }
     if (MediaTypes.isManifest(descriptor.mediaType())) {
-      return readManifest(descriptor);
+      return readManifest(descriptor, depth);
     }
     if (MediaTypes.isSchema1(descriptor.mediaType())) {
       throw Manifest.schema1();
@@ -146,7 +206,13 @@ final class ImageResolver {
     return null;
   }
 
-  /** What says nothing of its platform comes last. */
+  private void addOther(Platform other) {
+    if (!other.os().equals(UNKNOWN)) {
+      otherPlatforms.put(other.toString(), other);
+    }
+  }
+
+  /** What does not say its whole platform comes last. */
   private int fitness(Descriptor descriptor) {
     return descriptor.platform() == null ? -1 : platform.fitness(descriptor.platform());
   }
@@ -157,19 +223,46 @@ final class ImageResolver {
     if (json.has("layers") || json.has("config")) {
       throw json.fault("manifests", "an index has manifests, a manifest has layers");
     }
-    return json.objects("manifests").stream().map(Descriptor::parse).toList();
+    return entries(json);
   }
 
-  private @Nullable Manifest readManifest(Descriptor descriptor) throws IOException {
+  /** What an index refers to; an entry that says wrong things of itself is in nobody's way. */
+  List<Descriptor> entries(OciJson index) {
+    List<Descriptor> entries = new ArrayList<>();
+    for (OciJson entry : index.objects("manifests")) {
+      try {
+        entries.add(Descriptor.parse(entry));
+      } catch (ImageException e) {
+        passOver(e);
+      }
+    }
+    return entries;
+  }
+
+  private @Nullable Manifest readManifest(Descriptor descriptor, int depth) throws IOException {
     Manifest.Parts parts =
         Manifest.parse(read(descriptor, "manifest"), descriptor.mediaType(), limits);
     if (!MediaTypes.isConfig(parts.config().mediaType(), descriptor.mediaType())) {
       otherTypes.add(parts.config().mediaType());
       return null;
     }
-    Manifest image = Manifest.of(descriptor, parts, read(parts.config(), "configuration"));
-    if (platform.fitness(image.config().platform()) < 0) {
-      otherPlatforms.add(image.config().platform().toString());
+    if (parts.otherContent() != null) {
+      passOver(parts.otherContent());
+      return null;
+    }
+    Platform said = descriptor.platform();
+    Manifest image =
+        Manifest.of(
+            descriptor,
+            parts,
+            read(parts.config(), "configuration"),
+            said == null ? platform : said.or(platform));
+    Platform own = image.config().platform();
+    // Builders write odd variants, such as "v8" for what was built for amd64 on an Apple Silicon
+    // machine; where somebody named the image, or an index its platform, that counts.
+    boolean vouched = (direct && depth == 0) || (said != null && said.isComplete());
+    if (vouched ? !own.isLike(platform) : platform.fitness(own) < 0) {
+      addOther(own);
       return null;
     }
     return image;

@@ -3,6 +3,7 @@ package dev.nacelle.image;
 
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * One image: manifest.md and config.md of the OCI image specification.
@@ -11,8 +12,13 @@ import java.util.List;
  */
 record Manifest(
     Descriptor descriptor, ImageConfig config, List<Descriptor> layers, List<Digest> diffIds) {
-  /** What a manifest says before its configuration is read. */
-  record Parts(Descriptor config, List<Descriptor> layers) {}
+  /**
+   * What a manifest says before its configuration is read.
+   *
+   * @param otherContent says that there is something else than layers of a filesystem in it, as in
+   *     signatures, whose configuration is often like an image's; null for an image
+   */
+  record Parts(Descriptor config, List<Descriptor> layers, @Nullable ImageException otherContent) {}
 
   static Parts parse(OciJson json, String mediaType, ImageLimits limits) {
     requireSchema(json);
@@ -22,13 +28,16 @@ record Manifest(
     Descriptor config = Descriptor.parse(json.object("config"));
     if (!MediaTypes.isConfig(config.mediaType(), mediaType)) {
       // An artifact: its layers are no layers of a file system.
-      return new Parts(config, List.of());
+      return new Parts(config, List.of(), null);
     }
     List<Descriptor> layers = new ArrayList<>();
     for (OciJson layer : json.objects("layers")) {
       Descriptor descriptor = Descriptor.parse(layer);
       if (!MediaTypes.isLayer(descriptor.mediaType())) {
-        throw layer.fault("mediaType", "no known type of layer: " + descriptor.mediaType());
+        return new Parts(
+            config,
+            List.of(),
+            layer.fault("mediaType", "no known type of layer: " + descriptor.mediaType()));
       }
       layers.add(descriptor);
     }
@@ -36,7 +45,7 @@ record Manifest(
       throw json.fault(
           "layers", layers.size() + " layers, more than the limit of " + limits.layers());
     }
-    return new Parts(config, layers);
+    return new Parts(config, layers, null);
   }
 
   static void requireSchema(OciJson json) {
@@ -56,7 +65,12 @@ record Manifest(
         null);
   }
 
-  static Manifest of(Descriptor descriptor, Parts parts, OciJson config) {
+  /**
+   * An image.
+   *
+   * @param otherwise what it runs on, as far as its configuration does not say it
+   */
+  static Manifest of(Descriptor descriptor, Parts parts, OciJson config, Platform otherwise) {
     List<Digest> diffIds = new ArrayList<>();
     OciJson rootfs = config.object("rootfs");
     if (!rootfs.string("type").equals("layers")) {
@@ -75,11 +89,11 @@ record Manifest(
           "diff_ids",
           diffIds.size() + " digests, for a manifest of " + parts.layers.size() + " layers");
     }
-    return new Manifest(descriptor, parseConfig(config), parts.layers, diffIds);
+    return new Manifest(descriptor, parseConfig(config, otherwise), parts.layers, diffIds);
   }
 
-  private static ImageConfig parseConfig(OciJson json) {
-    Platform platform = Descriptor.parsePlatform(json);
+  private static ImageConfig parseConfig(OciJson json, Platform otherwise) {
+    Platform platform = Descriptor.parsePlatform(json).or(otherwise);
     OciJson config = json.optionalObject("config");
     if (config == null) {
       config = OciJson.EMPTY;

@@ -13,12 +13,13 @@ final class NamedRoots {
   static List<Descriptor> select(ImageRef ref, List<Descriptor> index, ImageResolver resolver)
       throws IOException {
     if (index.isEmpty()) {
-      throw new ImageException(ref + ": there is no image in it", null, null);
+      throw new ImageException(
+          ref + ": there is no image in it" + resolver.passedOver(), null, null);
     }
     if (ref.digest().isPresent()) {
       @Nullable Descriptor pinned = resolver.find(index, ref.digest().get(), 0);
       if (pinned == null) {
-        throw notThere(ref, "digest", index);
+        throw notThere(ref, "digest", index, resolver);
       }
       return List.of(pinned);
     }
@@ -26,16 +27,17 @@ final class NamedRoots {
       List<Descriptor> tagged =
           index.stream().filter(d -> Objects.equals(d.refName(), ref.tag().get())).toList();
       if (tagged.isEmpty()) {
-        throw notThere(ref, "tag", index);
+        throw notThere(ref, "tag", index, resolver);
       }
       return tagged;
     }
     return index;
   }
 
-  private static ImageException notThere(ImageRef ref, String what, List<Descriptor> index) {
+  private static ImageException notThere(
+      ImageRef ref, String what, List<Descriptor> index, ImageResolver resolver) {
     return new ImageException(
-        ref + ": there is no image of that " + what,
+        ref + ": there is no image of that " + what + resolver.passedOver(),
         "There are: " + ImageResolver.names(index) + ".",
         null);
   }

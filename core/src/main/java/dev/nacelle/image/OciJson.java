@@ -21,7 +21,8 @@ import org.jspecify.annotations.Nullable;
  * ImageException that says where in which document it is. A null is the same as nothing, as in Go.
  */
 final class OciJson {
-  private static final int MAX_DEPTH = 32;
+  /** Of what is read here, nothing is deeper than 8; what nobody reads may be anything. */
+  private static final int MAX_DEPTH = 1_000;
 
   private static final JsonMapper MAPPER =
       JsonMapper.builder(
@@ -29,7 +30,7 @@ final class OciJson {
                   .streamReadConstraints(
                       StreamReadConstraints.builder()
                           .maxNestingDepth(MAX_DEPTH)
-                          .maxNumberLength(32)
+                          .maxNumberLength(1_000)
                           .build())
                   .build())
           .enable(DeserializationFeature.FAIL_ON_READING_DUP_TREE_KEY)

@@ -5,7 +5,6 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -79,11 +78,7 @@ final class OciLayout implements ImageOrigin {
 
   @Override
   public List<Descriptor> roots(ImageResolver resolver) throws IOException {
-    List<Descriptor> descriptors = new ArrayList<>();
-    for (OciJson descriptor : readJson("index.json").objects("manifests")) {
-      descriptors.add(Descriptor.parse(descriptor));
-    }
-    return NamedRoots.select(ref, descriptors, resolver);
+    return NamedRoots.select(ref, resolver.entries(readJson("index.json")), resolver);
   }
 
   @Override

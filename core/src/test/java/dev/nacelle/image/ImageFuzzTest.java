@@ -84,7 +84,7 @@ class ImageFuzzTest {
       OciJson json = OciJson.parse(document, "The document");
       Descriptor descriptor = new Descriptor("x", Digest.sha256("x"), 0, null, Map.of());
       Manifest.Parts parts = Manifest.parse(json, MediaTypes.MANIFEST, LIMITS);
-      Manifest.of(descriptor, parts, json).chainId();
+      Manifest.of(descriptor, parts, json, Platform.LINUX_AMD64).chainId();
     } catch (ImageException expected) {
       // said to be wrong
     }

@@ -37,6 +37,15 @@ class PlatformTest {
     "linux/arm64, linux/arm64/v9, false",
     "linux/arm64, linux/arm/v7, false",
     "windows/amd64, linux/amd64, false",
+    "linux/amd64, Linux/x86_64, true",
+    "linux/amd64, linux/x86-64/V1, true",
+    "linux/arm64, linux/aarch64/8, true",
+    "linux/arm/v7, linux/armhf, true",
+    "linux/arm/v6, linux/armel, true",
+    "linux/arm/v6, linux/armhf, false",
+    "linux/arm/v7, linux/arm/6, true",
+    "linux/386, linux/i386, true",
+    "darwin/arm64, macOS/arm64, true",
     "linux/riscv64/rva22, linux/riscv64/rva22, true",
     "linux/riscv64, linux/riscv64/rva22, false"
   })
