@@ -112,16 +112,16 @@ final class RegistryOrigin implements ImageOrigin {
     return root;
   }
 
-  private static Descriptor root(Digest digest, byte[] content, String type) {
+  private Descriptor root(Digest digest, byte[] content, String type) {
     return new Descriptor(mediaType(digest, content, type), digest, content.length, null, Map.of());
   }
 
   /** Some servers know no types, and the document says it, or at least looks like it. */
-  private static String mediaType(Digest digest, byte[] content, String type) {
+  private String mediaType(Digest digest, byte[] content, String type) {
     if (MediaTypes.isManifest(type) || MediaTypes.isIndex(type)) {
       return type;
     }
-    OciJson json = OciJson.parse(content, "The manifest " + digest);
+    OciJson json = OciJson.parse(content, "The manifest " + digest + " of " + this);
     String own = json.optionalString("mediaType");
     if (!own.isEmpty()) {
       return own;

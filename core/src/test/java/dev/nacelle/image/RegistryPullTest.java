@@ -1031,8 +1031,8 @@ class RegistryPullTest {
   void redirectsInACircleEnd() {
     proxy.fail("/manifests/", FaultProxy.redirect("http://" + proxy.host()));
 
-    assertContains(fault(store(), ref("app")), "redirects more than 5 times");
-    assertEquals(6, proxy.requests().size());
+    assertContains(fault(store(), ref("app")), "redirects more than 10 times");
+    assertEquals(11, proxy.requests().size());
   }
 
   @Test

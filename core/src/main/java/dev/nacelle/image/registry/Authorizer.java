@@ -34,6 +34,7 @@ final class Authorizer {
   private static final Pattern TOKEN = Pattern.compile("[A-Za-z0-9._~+/=:-]{1,65536}");
 
   private final Endpoint endpoint;
+  private final Endpoint origin;
   private final HttpTransport transport;
   private final CredentialLookup lookup;
 
@@ -44,8 +45,20 @@ final class Authorizer {
   private volatile Optional<RegistryCredentials> credentials = Optional.empty();
   private volatile @Nullable String current;
 
+  /** For an endpoint that somebody named. */
   Authorizer(Endpoint endpoint, HttpTransport transport, CredentialLookup lookup) {
+    this(endpoint, endpoint, transport, lookup);
+  }
+
+  /**
+   * For an endpoint that another one may have named: then it gets no password, but its token
+   * service may.
+   *
+   * @param origin who named it, whose certificates are trusted
+   */
+  Authorizer(Endpoint endpoint, Endpoint origin, HttpTransport transport, CredentialLookup lookup) {
     this.endpoint = endpoint;
+    this.origin = origin;
     this.transport = transport;
     this.lookup = lookup;
   }
@@ -62,12 +75,7 @@ final class Authorizer {
    * @return whether there is another header now, with which it can be tried again
    */
   boolean answer(List<String> challenges, @Nullable String refused) throws IOException {
-    try {
-      loggingIn.lockInterruptibly();
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      throw new InterruptedIOException("interrupted while another thread logs in to " + endpoint);
-    }
+    lock();
     try {
       String known = current;
       if (known != null && !known.equals(refused)) {
@@ -85,17 +93,51 @@ final class Authorizer {
     }
   }
 
+  private void lock() throws InterruptedIOException {
+    try {
+      loggingIn.lockInterruptibly();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new InterruptedIOException("interrupted while another thread logs in to " + endpoint);
+    }
+  }
+
+  /** Whether a token was not enough, and a password may be, as Harbor has it. */
+  static boolean isPasswordWanted(List<String> challenges, @Nullable String refused) {
+    return refused != null
+        && refused.startsWith("Bearer ")
+        && Challenge.parse(challenges).stream().noneMatch(c -> c.scheme().equals("bearer"));
+  }
+
+  /** Whether there is somebody to log in as. */
+  boolean hasCredentials() throws IOException {
+    lock();
+    try {
+      return login() != null;
+    } finally {
+      loggingIn.unlock();
+    }
+  }
+
+  private @Nullable RegistryCredentials login() throws IOException {
+    if (!lookedUp) {
+      credentials = lookup.find(endpoint);
+      lookedUp = true;
+    }
+    return credentials.orElse(null);
+  }
+
+  Endpoint endpoint() {
+    return endpoint;
+  }
+
   /** With what this endpoint was logged in to; empty when nobody was named. */
   Optional<RegistryCredentials> used() {
     return credentials;
   }
 
   private @Nullable String header(List<Challenge> challenges) throws IOException {
-    if (!lookedUp) {
-      credentials = lookup.find(endpoint);
-      lookedUp = true;
-    }
-    RegistryCredentials login = credentials.orElse(null);
+    RegistryCredentials login = login();
     for (Challenge challenge : challenges) {
       if (challenge.scheme().equals("bearer")) {
         return login != null && login.kind() == RegistryCredentials.Kind.REGISTRY_TOKEN
@@ -104,7 +146,7 @@ final class Authorizer {
       }
     }
     for (Challenge challenge : challenges) {
-      if (challenge.scheme().equals("basic")) {
+      if (challenge.scheme().equals("basic") && endpoint.equals(origin)) {
         return login != null && login.kind() == RegistryCredentials.Kind.PASSWORD
             ? basic(login)
             : null;
@@ -141,7 +183,7 @@ final class Authorizer {
       if (reply.status() == 401 || reply.status() == 403) {
         throw Failures.unauthorized(endpoint, Optional.ofNullable(login));
       }
-      if (reply.status() != 200) {
+      if (reply.status() / 100 != 2) {
         throw Failures.of(reply, "the token service of " + endpoint);
       }
       byte[] body = reply.readAll(MAX_TOKEN_REPLY);
@@ -158,15 +200,15 @@ final class Authorizer {
   }
 
   private URI realm(Map<String, String> parameters) {
-    try {
-      URI realm = endpoint.base().resolve(parameters.getOrDefault("realm", ""));
-      if (parameters.containsKey("realm") && realm.getRawFragment() == null) {
-        return realm;
-      }
-    } catch (IllegalArgumentException e) {
-      // no address
+    String realm = parameters.getOrDefault("realm", "");
+    if (realm.isEmpty()) {
+      throw failed("it names no token service", null);
     }
-    throw failed("it names no token service", null);
+    try {
+      return Reference.resolve(endpoint.base(), realm);
+    } catch (IllegalArgumentException e) {
+      throw failed("it names no token service, but " + e.getMessage(), null);
+    }
   }
 
   private HttpReply askForToken(
@@ -175,7 +217,7 @@ final class Authorizer {
     String serviceParameter = service.isEmpty() ? "" : "&service=" + encode(service);
     if (login != null && login.kind() == RegistryCredentials.Kind.IDENTITY_TOKEN) {
       return transport.post(
-          endpoint,
+          origin,
           realm,
           "grant_type=refresh_token&client_id="
               + CLIENT
@@ -193,10 +235,10 @@ final class Authorizer {
             + (login == null ? "" : "&account=" + encode(login.username()));
     String separator = realm.getRawQuery() == null ? "?" : "&";
     return transport.get(
-        endpoint,
+        origin,
         URI.create(realm + separator + query),
         Map.of(),
-        login == null ? null : basic(login));
+        uri -> login != null && HttpTransport.isSameServer(realm, uri) ? basic(login) : null);
   }
 
   private static String encode(String value) {

@@ -4,7 +4,9 @@ package dev.nacelle.image.registry;
 import dev.nacelle.image.Digest;
 import dev.nacelle.image.ImageException;
 import java.io.Closeable;
+import java.io.EOFException;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Path;
@@ -13,6 +15,7 @@ import java.security.MessageDigest;
 import java.util.HexFormat;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.zip.ZipException;
 
 /**
  * One blob on its way into a file, over as many attempts as it takes: each goes on behind what is
@@ -111,9 +114,16 @@ final class BlobDownload implements Closeable {
    * @throws ImageException when this server has another blob
    */
   void receive(HttpReply reply, Endpoint endpoint) throws IOException {
+    // Some servers say that of what is stored compressed, as layers are.
+    boolean encoded =
+        reply.isEncoded()
+            && reply.status() == 200
+            && reply.headers().firstValueAsLong("Content-Length").orElse(-1) != size;
     switch (reply.status()) {
       case 200 -> {
-        requireSize(reply.headers().firstValueAsLong("Content-Length").orElse(size), endpoint);
+        if (!encoded) {
+          requireSize(reply.headers().firstValueAsLong("Content-Length").orElse(size), endpoint);
+        }
         if (done > 0) {
           // It does not do ranges.
           restart();
@@ -130,16 +140,25 @@ final class BlobDownload implements Closeable {
       }
       default -> throw Failures.of(reply, "The blob " + digest + " at " + endpoint);
     }
-    byte[] buffer = new byte[BUFFER];
-    for (int count; done < size && (count = reply.body().read(buffer)) >= 0; ) {
-      append(buffer, (int) Math.min(count, size - done));
-      if (count > 0 && done == size && reply.body().read() >= 0) {
-        throw wrong(endpoint, "it has more than the " + size + " bytes of its descriptor");
-      }
+    try (InputStream in = encoded ? reply.decoded() : reply.body()) {
+      receive(in, endpoint);
+    } catch (ZipException | EOFException e) {
+      restart();
+      throw new TransientException(endpoint + " gave no gzip, but said so", e);
     }
     if (done < size) {
       throw new TransientException(
           endpoint + " gave only " + done + " of the " + size + " bytes of " + digest, null);
+    }
+  }
+
+  private void receive(InputStream in, Endpoint endpoint) throws IOException {
+    byte[] buffer = new byte[BUFFER];
+    for (int count; done < size && (count = in.read(buffer)) >= 0; ) {
+      append(buffer, (int) Math.min(count, size - done));
+      if (count > 0 && done == size && in.read() >= 0) {
+        throw wrong(endpoint, "it has more than the " + size + " bytes of its descriptor");
+      }
     }
   }
 

@@ -141,7 +141,9 @@ final class CredentialFile {
     }
     String decoded;
     try {
-      decoded = new String(Base64.getDecoder().decode(auth), StandardCharsets.UTF_8);
+      // Made with "base64" it has lines of 76 characters; Go's decoder passes over their ends, too.
+      byte[] bytes = Base64.getDecoder().decode(auth.replaceAll("[\\r\\n]", ""));
+      decoded = new String(bytes, StandardCharsets.UTF_8);
     } catch (IllegalArgumentException e) {
       decoded = "";
     }

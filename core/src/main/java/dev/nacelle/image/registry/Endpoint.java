@@ -5,6 +5,8 @@ import dev.nacelle.image.RegistryOptions;
 import java.net.URI;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /**
  * One place that may have a repository: a mirror, or the registry itself.
@@ -15,6 +17,8 @@ import java.util.List;
  */
 record Endpoint(String host, URI base, String repository) {
   private static final String DOCKER = "docker.io";
+
+  private static final Pattern API_PATH = Pattern.compile("/v2/(.+)/(?:manifests|blobs)/[^/]+");
 
   /** Where the API of docker.io is; that name itself is a web site. */
   private static final String DOCKER_API = "registry-1.docker.io";
@@ -35,6 +39,21 @@ record Endpoint(String host, URI base, String repository) {
     String scheme = options.isPlainHttp(host) ? "http" : "https";
     String api = host.equals(DOCKER) ? DOCKER_API : host;
     return new Endpoint(host, URI.create(scheme + "://" + api), repository);
+  }
+
+  /**
+   * The registry that another one refers to.
+   *
+   * @param uri in it
+   * @param from the other one, whose repository it is where the address says no other
+   */
+  static Endpoint referred(URI uri, Endpoint from) {
+    String server = uri.getHost() + (uri.getPort() < 0 ? "" : ":" + uri.getPort());
+    Matcher path = API_PATH.matcher(uri.getRawPath());
+    return new Endpoint(
+        server.equals(DOCKER_API) ? DOCKER : server,
+        URI.create(uri.getScheme() + "://" + server),
+        path.matches() ? path.group(1) : from.repository);
   }
 
   /** "Pulling manifests" and "Pulling blobs" of the distribution specification. */

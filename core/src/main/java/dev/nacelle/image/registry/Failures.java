@@ -83,7 +83,7 @@ final class Failures {
     byte[] body;
     try {
       body = reply.readAll(MAX_ERROR);
-    } catch (TransientException e) {
+    } catch (TransientException | ImageException e) {
       return "";
     }
     if (body == null) {

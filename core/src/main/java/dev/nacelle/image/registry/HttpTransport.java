@@ -44,7 +44,8 @@ import org.jspecify.annotations.Nullable;
  * <p>Its threads end with {@link #close}.
  */
 final class HttpTransport implements Closeable {
-  private static final int MAX_REDIRECTS = 5;
+  /** As many as Go's client follows, and so container engines. */
+  private static final int MAX_REDIRECTS = 10;
 
   /**
    * Where clients are made. Before Java 21 they cannot be closed, but the thread of each, which it
@@ -83,23 +84,30 @@ final class HttpTransport implements Closeable {
     return uri.getPort() >= 0 ? uri.getPort() : "http".equals(uri.getScheme()) ? 80 : 443;
   }
 
+  /** Says what goes into the Authorization header for a server; null for nothing. */
+  @FunctionalInterface
+  interface Authorization {
+    @Nullable String header(URI uri);
+  }
+
   /**
    * Gets something, also from where that server refers to.
    *
    * @param endpoint whose certificates are trusted on the way
-   * @param authorization for the first server, and for no other
+   * @param authorization asked anew for each server on the way
    * @throws TransientException when this may go better another time
    * @throws ImageException when it will not
    */
   HttpReply get(
-      Endpoint endpoint, URI first, Map<String, String> headers, @Nullable String authorization)
+      Endpoint endpoint, URI first, Map<String, String> headers, Authorization authorization)
       throws IOException {
     URI uri = first;
     for (int redirects = 0; ; redirects++) {
       HttpRequest.Builder request = request(uri).GET();
       headers.forEach(request::setHeader);
-      if (authorization != null && isSameServer(first, uri)) {
-        request.setHeader("Authorization", authorization);
+      String secret = authorization.header(uri);
+      if (secret != null) {
+        request.setHeader("Authorization", secret);
       }
       HttpReply reply = exchange(endpoint, request.build());
       if (!isRedirect(reply.status())) {
@@ -127,17 +135,24 @@ final class HttpTransport implements Closeable {
   private HttpRequest.Builder request(URI uri) {
     requireAllowed(uri);
     try {
-      return HttpRequest.newBuilder(uri).setHeader("User-Agent", "nacelle");
+      // Digests are of what is stored: no server is to compress it on the way.
+      return HttpRequest.newBuilder(uri)
+          .setHeader("User-Agent", "nacelle")
+          .setHeader("Accept-Encoding", "identity");
     } catch (IllegalArgumentException e) {
       throw new ImageException(show(uri) + " is no address of a server", null, null);
     }
   }
 
   private void requireAllowed(URI uri) {
-    if ("https".equals(uri.getScheme()) && uri.getHost() != null) {
+    if (uri.getHost() == null) {
+      throw new ImageException(
+          show(uri) + " cannot be asked: Java takes no such name for a host", null, null);
+    }
+    if ("https".equals(uri.getScheme())) {
       return;
     }
-    if (!"http".equals(uri.getScheme()) || uri.getHost() == null) {
+    if (!"http".equals(uri.getScheme())) {
       throw new ImageException(
           "A registry refers to '" + show(uri) + "', which is no HTTPS address", null, null);
     }
@@ -155,16 +170,20 @@ final class HttpTransport implements Closeable {
   }
 
   private static URI target(URI from, String location) {
+    if (location.isEmpty()) {
+      throw new ImageException(show(from) + " redirects without saying where to", null, null);
+    }
     try {
-      return from.resolve(location);
+      return Reference.resolve(from, location);
     } catch (IllegalArgumentException e) {
-      throw new ImageException(show(from) + " redirects to what is no address", null, null);
+      throw new ImageException(show(from) + " redirects to " + e.getMessage(), null, null);
     }
   }
 
   /** Without the path and the query, which may hold a signature that grants access. */
   static String show(URI uri) {
-    return uri.getScheme() + "://" + uri.getHost() + (uri.getPort() < 0 ? "" : ":" + uri.getPort());
+    String authority = String.valueOf(uri.getRawAuthority());
+    return uri.getScheme() + "://" + authority.substring(authority.lastIndexOf('@') + 1);
   }
 
   private HttpReply exchange(Endpoint endpoint, HttpRequest request) throws IOException {

@@ -7,15 +7,20 @@ import dev.nacelle.image.RegistryOptions;
 import java.io.Closeable;
 import java.io.IOException;
 import java.io.InterruptedIOException;
+import java.net.URI;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.Comparator;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -67,7 +72,7 @@ public final class RegistryClient implements Closeable {
     this.name = registry + "/" + repository;
     CredentialLookup lookup = new CredentialLookup(options, System::getenv, deadline);
     for (Endpoint endpoint : Endpoint.of(options, registry, repository)) {
-      sources.add(new Source(endpoint, new Authorizer(endpoint, transport, lookup), pause));
+      sources.add(new Source(endpoint, new Authorizers(endpoint, transport, lookup), pause));
     }
   }
 
@@ -93,9 +98,14 @@ public final class RegistryClient implements Closeable {
   private Document document(String reference, String what, @Nullable Digest expected, int maxSize)
       throws IOException {
     return attempt(
-        (endpoint, authorizer) -> {
+        (endpoint, authorizers) -> {
           try (HttpReply reply =
-              get(endpoint, authorizer, "manifests", reference, Map.of("Accept", MANIFEST_TYPES))) {
+              get(
+                  endpoint,
+                  authorizers,
+                  "manifests",
+                  reference,
+                  Map.of("Accept", MANIFEST_TYPES))) {
             if (reply.status() == 404) {
               throw new AbsentException(
                   "There is no image of "
@@ -168,12 +178,12 @@ public final class RegistryClient implements Closeable {
     try (BlobDownload download = BlobDownload.open(file, digest, size, progress)) {
       Boolean unused =
           attempt(
-              (endpoint, authorizer) -> {
+              (endpoint, authorizers) -> {
                 if (!download.isComplete() || size == 0) {
                   String range = download.range();
                   Map<String, String> headers = range.isEmpty() ? Map.of() : Map.of("Range", range);
                   try (HttpReply reply =
-                      get(endpoint, authorizer, "blobs", digest.toString(), headers)) {
+                      get(endpoint, authorizers, "blobs", digest.toString(), headers)) {
                     if (reply.status() == 404) {
                       throw new AbsentException(
                           "The blob " + digest + " is missing at " + endpoint, ifAbsent);
@@ -191,30 +201,94 @@ public final class RegistryClient implements Closeable {
 
   private HttpReply get(
       Endpoint endpoint,
-      Authorizer authorizer,
+      Authorizers authorizers,
       String kind,
       String reference,
       Map<String, String> headers)
       throws IOException {
-    for (boolean again = true; ; again = false) {
-      String authorization = authorizer.current();
+    Set<Authorizer> asked = new HashSet<>();
+    while (true) {
+      AtomicReference<@Nullable String> sent = new AtomicReference<>();
       HttpReply reply =
-          transport.get(endpoint, endpoint.uri(kind, reference), headers, authorization);
-      // Nobody else's challenge is answered with what is for this endpoint.
-      if (reply.status() != 401 || !endpoint.isAt(reply.uri())) {
+          transport.get(
+              endpoint,
+              endpoint.uri(kind, reference),
+              headers,
+              uri -> {
+                sent.set(authorizers.header(uri));
+                return sent.get();
+              });
+      if (reply.status() == 401) {
+        reply.close();
+        logIn(endpoint, authorizers.of(reply.uri()), reply, sent.get(), asked);
+      } else if (!mayBeHidden(endpoint, reply)
+          || sent.get() != null
+          || !logInUnasked(endpoint, authorizers.own(), reply, asked)) {
         return reply;
-      }
-      reply.close();
-      if (!again
-          || !authorizer.answer(reply.headers().allValues("WWW-Authenticate"), authorization)) {
-        throw Failures.unauthorized(endpoint, authorizer.used());
       }
     }
   }
 
+  private static void logIn(
+      Endpoint endpoint,
+      @Nullable Authorizer authorizer,
+      HttpReply reply,
+      @Nullable String sent,
+      Set<Authorizer> asked)
+      throws IOException {
+    List<String> challenges = reply.headers().allValues("WWW-Authenticate");
+    if (authorizer != null
+        && (asked.add(authorizer) || Authorizer.isPasswordWanted(challenges, sent))
+        && authorizer.answer(challenges, sent)) {
+      return;
+    }
+    if (sent == null && !endpoint.isAt(reply.uri())) {
+      throw new ImageException(
+          endpoint
+              + " redirects to "
+              + HttpTransport.show(reply.uri())
+              + ", which answers 401 and gives no token; and no password follows a redirect",
+          "Pull from there, if that is a registry of yours.",
+          null);
+    }
+    throw Failures.unauthorized(
+        authorizer == null ? endpoint : authorizer.endpoint(),
+        authorizer == null ? Optional.empty() : authorizer.used());
+  }
+
+  /** Some registries say so of what nobody is logged in for, in place of a challenge. */
+  private static boolean mayBeHidden(Endpoint endpoint, HttpReply reply) {
+    return (reply.status() == 403 || reply.status() == 404) && endpoint.isAt(reply.uri());
+  }
+
+  /** Asks for the challenge that did not come; once, and where there is somebody to log in as. */
+  private boolean logInUnasked(
+      Endpoint endpoint, Authorizer authorizer, HttpReply hidden, Set<Authorizer> asked)
+      throws IOException {
+    boolean loggedIn = false;
+    try {
+      if (authorizer.hasCredentials() && asked.add(authorizer)) {
+        URI api = endpoint.base().resolve("/v2/");
+        try (HttpReply reply = transport.get(endpoint, api, Map.of(), uri -> null)) {
+          loggedIn =
+              reply.status() == 401
+                  && endpoint.isAt(reply.uri())
+                  && authorizer.answer(reply.headers().allValues("WWW-Authenticate"), null);
+        }
+      }
+    } catch (IOException | RuntimeException e) {
+      hidden.close();
+      throw e;
+    }
+    if (loggedIn) {
+      hidden.close();
+    }
+    return loggedIn;
+  }
+
   @FunctionalInterface
   private interface Attempt<T> {
-    T run(Endpoint endpoint, Authorizer authorizer) throws IOException;
+    T run(Endpoint endpoint, Authorizers authorizers) throws IOException;
   }
 
   @FunctionalInterface
@@ -234,7 +308,7 @@ public final class RegistryClient implements Closeable {
               left, Comparator.comparing(Source::untilReady).thenComparing(Source::isFailing));
       sleep(source.untilReady());
       try {
-        T result = attempt.run(source.endpoint(), source.authorizer());
+        T result = attempt.run(source.endpoint(), source.authorizers());
         source.succeeded();
         return result;
       } catch (TransientException e) {

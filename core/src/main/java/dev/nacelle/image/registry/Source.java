@@ -7,14 +7,14 @@ import org.jspecify.annotations.Nullable;
 /** An endpoint, and how it does in one pull. Safe for use from several threads. */
 final class Source {
   private final Endpoint endpoint;
-  private final Authorizer authorizer;
+  private final Authorizers authorizers;
   private final Pause pause;
   private int failures; // in a row
   private long readyAt; // by the clock of pause
 
-  Source(Endpoint endpoint, Authorizer authorizer, Pause pause) {
+  Source(Endpoint endpoint, Authorizers authorizers, Pause pause) {
     this.endpoint = endpoint;
-    this.authorizer = authorizer;
+    this.authorizers = authorizers;
     this.pause = pause;
   }
 
@@ -22,8 +22,8 @@ final class Source {
     return endpoint;
   }
 
-  Authorizer authorizer() {
-    return authorizer;
+  Authorizers authorizers() {
+    return authorizers;
   }
 
   /** Whether what it was last asked for failed for a reason of its own. */

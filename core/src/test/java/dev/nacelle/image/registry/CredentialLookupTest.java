@@ -91,6 +91,21 @@ class CredentialLookupTest {
   }
 
   @ParameterizedTest
+  @ValueSource(strings = {"\\n", "\\r\\n"})
+  void base64MayHaveLines(String lineEnd) throws IOException {
+    String user = "u".repeat(100);
+    String auth =
+        Base64.getMimeEncoder(76, lineEnd.translateEscapes().getBytes(StandardCharsets.UTF_8))
+            .encodeToString((user + ":pw").getBytes(StandardCharsets.UTF_8));
+    write(
+        "docker/config.json",
+        "{\"auths\":{\"r.example\":{\"auth\":\"%s\"}}}"
+            .formatted(auth.replace("\r", "\\r").replace("\n", "\\n") + lineEnd));
+
+    assertEquals(user + ":pw:PASSWORD", find("r.example", "a"));
+  }
+
+  @ParameterizedTest
   @ValueSource(
       strings = {
         "r.example/a/b",
