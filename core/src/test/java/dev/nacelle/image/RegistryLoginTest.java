@@ -334,7 +334,7 @@ class RegistryLoginTest {
         said, "credential helper docker-credential-hangs", "within the timeout of the pull");
   }
 
-  /** Pulls for a second, and prints why that failed. */
+  /** Pulls for five seconds, and prints why that failed. */
   static final class ImpatientPull {
     private ImpatientPull() {}
 
@@ -344,7 +344,7 @@ class RegistryLoginTest {
           RegistryOptions.builder()
               .plainHttp(ref.registry().orElseThrow())
               .credentialFiles(Path.of(args[2]))
-              .timeout(Duration.ofSeconds(1))
+              .timeout(Duration.ofSeconds(5))
               .build();
       try {
         new ImageStore(Path.of(args[0]), ImageLimits.DEFAULT, options).resolve(ref);
