@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutionException;
 import java.util.regex.Pattern;
@@ -17,6 +19,13 @@ final class Failures {
 
   private static final int CONSOLE_LINES = 25;
 
+  /** How the kernel begins what it says when it gives up, of which the reason comes first. */
+  private static final Pattern PANIC =
+      Pattern.compile("Kernel panic|BUG: |Oops: |general protection fault|Unable to mount root fs");
+
+  /** Of those lines, as many from there. */
+  private static final int PANIC_LINES = 10;
+
   private Failures() {}
 
   /** What really happened, under what futures wrap around it. */
@@ -29,14 +38,26 @@ final class Failures {
     return cause;
   }
 
-  /** The last lines of a console, to be put at the end of a message. */
+  /**
+   * The last lines of a console, to be put at the end of a message; and the first ones of a panic
+   * whose stack trace is longer than that.
+   */
   static String lastLines(String console) {
-    String text = console.stripTrailing();
-    int from = text.length();
-    for (int lines = 0; from > 0 && lines < CONSOLE_LINES; lines++) {
-      from = Math.max(0, text.lastIndexOf('\n', from - 1));
+    List<String> lines = console.stripTrailing().lines().toList();
+    int from = Math.max(0, lines.size() - CONSOLE_LINES);
+    int panic = 0;
+    while (panic < from && !PANIC.matcher(lines.get(panic)).find()) {
+      panic++;
     }
-    return text.substring(from).strip();
+    if (panic == from) {
+      return String.join("\n", lines.subList(from, lines.size())).strip();
+    }
+    int end = Math.min(panic + PANIC_LINES, from);
+    int rest = Math.max(end, lines.size() - (CONSOLE_LINES - PANIC_LINES));
+    List<String> part = new ArrayList<>(lines.subList(panic, end));
+    part.add("[" + (rest - end) + " lines]");
+    part.addAll(lines.subList(rest, lines.size()));
+    return String.join("\n", part).strip();
   }
 
   /** What to do about a guest that died, or said nothing, before it was ready. */
