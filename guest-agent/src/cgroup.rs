@@ -1,24 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 
 //! Control groups (cgroup v2): one for the whole workload, with the limits, and below it one for each process that the
-//! host runs, so that everything a process ever started can be found and killed, however it forked.
+//! host runs, so that everything a process ever started can be found and killed, however it forked, and what became of its
+//! memory is told of nobody else. The workload's init has one beside them: where memory is counted below a cgroup, nobody
+//! may be in that cgroup itself.
 
 use std::collections::HashSet;
 use std::fs;
+use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
-use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::io::{Errno, write};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::error::{Step, StepError};
+use crate::spawn::{fork_into, pipe};
 
 const DEFAULT_PIDS: u64 = 4096;
 
-/// What of the available memory is left to the agent and to what the kernel does not charge to anybody.
+/// What of the kernel's processes and threads is left to the agent and to the kernel itself.
+const PIDS_RESERVE: u64 = 64;
+
+/// What of the available memory is at least left to the agent and to what the kernel does not charge to anybody: output
+/// that the host does not read is the most of it.
 const MEMORY_RESERVE: u64 = 8 << 20;
+/// The same in parts of the machine's memory, for what grows with it.
+const MEMORY_RESERVE_PART: u64 = 33;
+
+/// Rounds of looking for processes to signal that were born meanwhile.
+const SIGNAL_ROUNDS: usize = 16;
+/// The same where they are to be killed and the kernel cannot do it; frozen processes do not fork.
+const KILL_ROUNDS: usize = 256;
 
 /// Limits of the workload; 0 stands for the default.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,6 +47,8 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub(crate) struct Workload {
     directory: Arc<OwnedFd>,
+    init: OwnedFd,
+    namespace: OwnedFd,
     /// memory.events, where the kernel has it.
     memory_events: Option<OwnedFd>,
     memory_bytes: Option<u64>,
@@ -45,16 +63,15 @@ impl Workload {
             // Where it is missing, the limit's file is, which is where it matters.
             let _ = write_file(&root, "cgroup.subtree_control", &format!("+{controller}"));
         }
-        match mkdirat(&root, "workload", Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(errno).step(|| "creating the workload's cgroup".into()),
-        }
-        let directory = open_directory(&hierarchy.join("workload"))?;
+        let directory = make_directory(&root, "workload").step(|| "creating the workload's cgroup".into())?;
         // Root can have its process's cgroup writable, in namespaces that it makes. Without cgroups below it, whoever is in it
         // is in its cgroup.procs, and it can be removed once they are gone.
         let _ = write_file(&directory, "cgroup.max.depth", "1");
-        let memory = if limits.memory_bytes == 0 { memory_for_workload() } else { Some(limits.memory_bytes) };
-        let pids = if limits.pids == 0 { DEFAULT_PIDS } else { limits.pids };
+        let pids = at_most(if limits.pids == 0 { DEFAULT_PIDS } else { limits.pids }, pids_for_workload());
+        let memory = match (limits.memory_bytes, memory_for_workload()) {
+            (0, most) => most,
+            (asked, most) => Some(at_most(asked, most)),
+        };
         for (file, value, asked) in
             [("pids.max", Some(pids), limits.pids != 0), ("memory.max", memory, limits.memory_bytes != 0)]
         {
@@ -64,8 +81,12 @@ impl Workload {
                 written.step(|| format!("limiting the workload ({file} = {value})"))?;
             }
         }
+        let namespace = namespace_of(directory.as_fd())?;
+        let init = make_directory(&directory, "init").step(|| "creating the init's cgroup".into())?;
+        // Where it is missing, nothing is told of a process's memory.
+        let _ = write_file(&directory, "cgroup.subtree_control", "+memory");
         let memory_events = openat(&directory, "memory.events", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok();
-        Ok(Self { directory: Arc::new(directory), memory_events, memory_bytes: memory })
+        Ok(Self { directory: Arc::new(directory), init, namespace, memory_events, memory_bytes: memory })
     }
 
     /// Its limit of memory, or what it can hardly have more of, where the kernel tells.
@@ -73,17 +94,22 @@ impl Workload {
         self.memory_bytes
     }
 
-    pub(crate) fn directory(&self) -> BorrowedFd<'_> {
-        self.directory.as_fd()
+    /// The cgroup of the workload's init.
+    pub(crate) fn init(&self) -> BorrowedFd<'_> {
+        self.init.as_fd()
     }
 
-    /// The cgroup of one process; `id` is never used again.
-    pub(crate) fn create_child(&self, id: u64) -> Result<Cgroup, StepError> {
+    /// The cgroup namespace whose root is the workload's cgroup.
+    pub(crate) fn namespace(&self) -> &OwnedFd {
+        &self.namespace
+    }
+
+    /// The cgroup of one process, and its directory; `id` is never used again.
+    pub(crate) fn create_child(&self, id: u64) -> Result<(Cgroup, OwnedFd), StepError> {
         let name = id.to_string();
-        mkdirat(&self.directory, &name, Mode::from_raw_mode(0o755))
-            .and_then(|()| openat(&self.directory, &name, DIRECTORY, Mode::empty()))
+        make_directory(&self.directory, &name)
             .step(|| "creating the process's cgroup".into())
-            .map(|directory| Cgroup { parent: self.directory.clone(), name, directory })
+            .map(|directory| (Cgroup { parent: self.directory.clone(), name }, directory))
     }
 
     /// How many processes of the workload the OOM killer has ended so far.
@@ -96,52 +122,68 @@ impl Workload {
     }
 }
 
-/// The cgroup of one process and of everything it started.
+/// The cgroup of one process and of everything it started. It holds no descriptor: there may be as many as there are
+/// processes.
 #[derive(Debug)]
 pub(crate) struct Cgroup {
     parent: Arc<OwnedFd>,
     name: String,
-    directory: OwnedFd,
 }
 
 impl Cgroup {
-    pub(crate) fn directory(&self) -> BorrowedFd<'_> {
-        self.directory.as_fd()
-    }
-
     /// Kills every process in it.
     pub(crate) fn kill(&self) {
         // Linux 5.14 and later: nobody escapes, whoever forks meanwhile.
-        if write_file(&self.directory, "cgroup.kill", "1").is_err() {
+        if self.write("cgroup.kill", "1").is_err() {
             self.kill_each();
         }
     }
 
     /// Kills one by one until nobody new turns up. What is frozen cannot fork, and dies all the same.
     fn kill_each(&self) {
-        let _ = write_file(&self.directory, "cgroup.freeze", "1");
-        let mut killed = HashSet::new();
-        loop {
-            let fresh: Vec<Pid> = self.pids().into_iter().filter(|&pid| killed.insert(pid)).collect();
-            if fresh.is_empty() {
-                break;
-            }
-            for pid in fresh {
-                let _ = kill_process(pid, Signal::KILL);
-            }
-        }
-        let _ = write_file(&self.directory, "cgroup.freeze", "0");
+        let _ = self.write("cgroup.freeze", "1");
+        self.signal_each(Signal::KILL, KILL_ROUNDS);
+        let _ = self.write("cgroup.freeze", "0");
     }
 
     /// Sends a signal to every process in it.
     pub(crate) fn signal(&self, signal: Signal) {
-        for pid in self.pids() {
-            let _ = kill_process(pid, signal);
+        match signal {
+            Signal::KILL => self.kill(),
+            signal => self.signal_each(signal, SIGNAL_ROUNDS),
+        }
+    }
+
+    fn signal_each(&self, signal: Signal, rounds: usize) {
+        let mut signalled = HashSet::new();
+        for _ in 0..rounds {
+            let fresh: Vec<Pid> = self.pids().into_iter().filter(|&pid| signalled.insert(pid)).collect();
+            if fresh.is_empty() {
+                break;
+            }
+            for pid in fresh {
+                let _ = kill_process(pid, signal);
+            }
         }
     }
 
     pub(crate) fn is_populated(&self) -> bool {
-        read_file(&self.directory, "cgroup.events").is_ok_and(|events| value_of(&events, "populated") != 0)
+        self.read("cgroup.events").is_ok_and(|events| value_of(&events, "populated") != 0)
+    }
+
+    /// How many processes are in it.
+    pub(crate) fn size(&self) -> usize {
+        self.read("cgroup.procs").map_or(0, |procs| procs.lines().count())
+    }
+
+    /// How many processes of it the OOM killer has ended; 0 where that is not counted.
+    pub(crate) fn oom_kills(&self) -> u64 {
+        self.read("memory.events").map_or(0, |events| value_of(&events, "oom_kill"))
+    }
+
+    /// The most memory that it had at a time, in bytes; 0 where that is not counted (before Linux 5.19).
+    pub(crate) fn peak_memory_bytes(&self) -> u64 {
+        self.read("memory.peak").ok().and_then(|peak| peak.trim().parse().ok()).unwrap_or(0)
     }
 
     /// Removes it when it is empty; false when it is not.
@@ -150,12 +192,58 @@ impl Cgroup {
     }
 
     fn pids(&self) -> Vec<Pid> {
-        let procs = read_file(&self.directory, "cgroup.procs").unwrap_or_default();
+        let procs = self.read("cgroup.procs").unwrap_or_default();
         procs.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)).collect()
+    }
+
+    fn write(&self, file: &str, value: &str) -> rustix::io::Result<()> {
+        write_file(&self.parent, &format!("{}/{file}", self.name), value)
+    }
+
+    fn read(&self, file: &str) -> std::io::Result<String> {
+        read_file(&self.parent, &format!("{}/{file}", self.name))
     }
 }
 
-const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+/// The cgroup namespace whose root is this cgroup. A namespace begins where the process is that makes it, and moving a
+/// living one takes milliseconds; so one is born there, and has left again before memory is counted below.
+fn namespace_of(cgroup: BorrowedFd<'_>) -> Result<OwnedFd, StepError> {
+    const STEP: &str = "creating the workload's cgroup namespace";
+    let (report, writer) = pipe()?;
+    let pid = fork_into(cgroup, |procs| {
+        // SAFETY: the flag concerns the namespace only.
+        let made = procs
+            .map_or(Ok(1), |procs| write(procs, b"0"))
+            .and_then(|_| unsafe { unshare_unsafe(UnshareFlags::NEWCGROUP) });
+        let _ = write(&writer, &[made.map_or_else(|errno| errno.raw_os_error() as u8, |()| 0)]);
+        loop {
+            // SAFETY: waits for a signal, which is SIGKILL.
+            unsafe { libc::pause() };
+        }
+    })
+    .step(|| STEP.into())?;
+    drop(writer);
+    let mut made = [0];
+    let opened = fs::File::from(report).read_exact(&mut made).step(|| STEP.into()).and_then(|()| match made {
+        [0] => rustix::fs::open(format!("/proc/{}/ns/cgroup", pid.as_raw_nonzero()), READ, Mode::empty())
+            .step(|| STEP.into()),
+        [errno] => Err(StepError { step: STEP.into(), errno: Errno::from_raw_os_error(errno.into()) }),
+    });
+    // Where the reaper is another thread and was quicker, it is gone as well.
+    let _ = kill_process(pid, Signal::KILL).and_then(|()| waitpid(Some(pid), WaitOptions::empty()));
+    opened
+}
+
+const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC);
+const DIRECTORY: OFlags = READ.union(OFlags::DIRECTORY);
+
+/// Makes a cgroup, unless it is there.
+fn make_directory(parent: &OwnedFd, name: &str) -> rustix::io::Result<OwnedFd> {
+    match mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => openat(parent, name, DIRECTORY, Mode::empty()),
+        Err(errno) => Err(errno),
+    }
+}
 
 fn open_directory(path: &Path) -> Result<OwnedFd, StepError> {
     rustix::fs::open(path, DIRECTORY, Mode::empty()).step(|| format!("opening {}", path.display()))
@@ -181,15 +269,28 @@ fn value_of(text: &str, key: &str) -> u64 {
         .unwrap_or(0)
 }
 
-/// What is available now, before anything runs, less the reserve.
-fn memory_for_workload() -> Option<u64> {
-    let available = available_bytes(&fs::read_to_string("/proc/meminfo").ok()?)?;
-    Some(available.saturating_sub(MEMORY_RESERVE).max(available / 2))
+fn at_most(value: u64, most: Option<u64>) -> u64 {
+    most.map_or(value, |most| value.min(most))
 }
 
-/// MemAvailable of /proc/meminfo.
-fn available_bytes(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+/// As many processes as the kernel can have, less the reserve.
+fn pids_for_workload() -> Option<u64> {
+    let limit = |name: &str| fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok()?.trim().parse::<u64>().ok();
+    let most = limit("threads-max").into_iter().chain(limit("pid_max")).min()?;
+    Some(most.saturating_sub(PIDS_RESERVE).max(most / 2))
+}
+
+/// What is available now, before anything runs, less the reserve.
+fn memory_for_workload() -> Option<u64> {
+    let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
+    let available = bytes_of(&meminfo, "MemAvailable:")?;
+    let reserve = MEMORY_RESERVE.max(bytes_of(&meminfo, "MemTotal:")? / MEMORY_RESERVE_PART);
+    Some(available.saturating_sub(reserve).max(available / 2))
+}
+
+/// A line of /proc/meminfo.
+fn bytes_of(meminfo: &str, name: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
@@ -218,7 +319,7 @@ mod tests {
         let parent = Path::new(hierarchy.unwrap()).join(format!("nacelle-kill-{}", std::process::id()));
         fs::create_dir(&parent).unwrap();
         let workload = Workload::create(&parent, Limits::default()).unwrap();
-        let cgroup = workload.create_child(1).unwrap();
+        let (cgroup, _) = workload.create_child(1).unwrap();
         let script = format!(
             "echo $$ > {}/workload/1/cgroup.procs; spawn() {{ while :; do (:) & (:); done; }}; \
              spawn & spawn & spawn & echo; wait",
@@ -239,6 +340,7 @@ mod tests {
             std::thread::yield_now();
         }
         assert!(cgroup.try_remove());
+        fs::remove_dir(parent.join("workload/init")).unwrap();
         fs::remove_dir(parent.join("workload")).unwrap();
         fs::remove_dir(parent).unwrap();
     }
@@ -246,9 +348,11 @@ mod tests {
     #[test]
     fn available_memory_is_read_in_bytes() {
         let meminfo = "MemTotal:       24731708 kB\nMemFree:          505000 kB\nMemAvailable:   23176000 kB\n";
-        assert_eq!(available_bytes(meminfo), Some(23_176_000 * 1024));
-        assert_eq!(available_bytes("MemTotal: 1 kB\n"), None);
-        assert_eq!(available_bytes("MemAvailable: 99999999999999999999 kB\n"), None);
-        assert_eq!(available_bytes("MemAvailable: 18446744073709551615 kB\n"), None);
+        let available = |meminfo| bytes_of(meminfo, "MemAvailable:");
+        assert_eq!(available(meminfo), Some(23_176_000 * 1024));
+        assert_eq!(bytes_of(meminfo, "MemTotal:"), Some(24_731_708 * 1024));
+        assert_eq!(available("MemTotal: 1 kB\n"), None);
+        assert_eq!(available("MemAvailable: 99999999999999999999 kB\n"), None);
+        assert_eq!(available("MemAvailable: 18446744073709551615 kB\n"), None);
     }
 }

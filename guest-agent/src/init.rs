@@ -6,18 +6,18 @@
 //! member of the namespaces can mount, says so, and then waits to be killed. Orphans are reaped by the kernel itself,
 //! because it ignores SIGCHLD.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal, setsid};
-use rustix::thread::{UnshareFlags, set_name, unshare_unsafe};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space, set_name};
 
 use crate::error::StepError;
 use crate::{exec, root};
 
 const STEPS: [&str; 4] = [
     "joining the workload's cgroup",
-    "creating the workload's cgroup namespace",
+    "joining the workload's cgroup namespace",
     "mounting proc on /proc",
     "mounting cgroup2 on /sys/fs/cgroup",
 ];
@@ -25,9 +25,10 @@ const READY: u8 = STEPS.len() as u8;
 
 /// What the new process is to do. It is the child of a process with several threads: nothing here may allocate or lock.
 ///
-/// `cgroup` is the workload's cgroup.procs when the process is not in that cgroup yet.
-pub(crate) fn run(report: &OwnedFd, cgroup: Option<BorrowedFd<'_>>) -> ! {
-    let (step, errno) = match set_up(cgroup) {
+/// `namespace` is the workload's cgroup namespace, `cgroup` the init's cgroup.procs when the process is not in that cgroup
+/// yet.
+pub(crate) fn run(report: &OwnedFd, namespace: &OwnedFd, cgroup: Option<BorrowedFd<'_>>) -> ! {
+    let (step, errno) = match set_up(namespace, cgroup) {
         Ok(()) => (READY, 0),
         Err((step, errno)) => (step, errno.raw_os_error() as u8),
     };
@@ -45,7 +46,7 @@ pub(crate) fn run(report: &OwnedFd, cgroup: Option<BorrowedFd<'_>>) -> ! {
     }
 }
 
-fn set_up(cgroup: Option<BorrowedFd<'_>>) -> Result<(), (u8, Errno)> {
+fn set_up(namespace: &OwnedFd, cgroup: Option<BorrowedFd<'_>>) -> Result<(), (u8, Errno)> {
     // SAFETY: from here on the kernel reaps every child of this process.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
     let _ = setsid();
@@ -56,8 +57,7 @@ fn set_up(cgroup: Option<BorrowedFd<'_>>) -> Result<(), (u8, Errno)> {
     if let Some(procs) = cgroup {
         rustix::io::write(procs, b"0").map_err(|errno| (0, errno))?;
     }
-    // SAFETY: the flag concerns the namespace only.
-    unsafe { unshare_unsafe(UnshareFlags::NEWCGROUP) }.map_err(|errno| (1, errno))?;
+    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::ControlGroup)).map_err(|errno| (1, errno))?;
     root::mount_proc().map_err(|errno| (2, errno))?;
     root::mount_cgroup().map_err(|errno| (3, errno))
 }

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use bytes::Bytes;
 use rustix::io::{Errno, ioctl_fionbio, ioctl_fionread, read, write};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// The most that one read returns, and one message carries.
@@ -29,22 +30,64 @@ impl NonBlocking {
         Ok(Self(unsafe { AsyncFd::register(fd) }?))
     }
 
+    /// Waits until something can be read, or the end.
+    pub(crate) async fn readable(&self) -> Result<()> {
+        self.0.readable().await.map(drop)
+    }
+
+    /// Reads at most `limit` bytes, and at most [`CHUNK_BYTES`], without waiting: none when there is nothing yet, empty at
+    /// the end.
+    pub(crate) fn try_read(&self, limit: usize) -> Result<Option<Bytes>> {
+        self.try_scratch(limit, Bytes::copy_from_slice)
+    }
+
+    fn try_scratch<T>(&self, limit: usize, take: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
+        let attempt = self.0.try_io(Interest::READABLE, |fd| {
+            SCRATCH.with_borrow_mut(|scratch| {
+                let limit = limit.min(CHUNK_BYTES);
+                loop {
+                    match read(fd, &mut scratch[..limit]) {
+                        Ok(count) => return Ok(take(&scratch[..count])),
+                        // A terminal whose last process closed it.
+                        Err(Errno::IO) => return Ok(take(&[])),
+                        Err(Errno::INTR) => {}
+                        Err(errno) => return Err(errno.into()),
+                    }
+                }
+            })
+        });
+        match attempt {
+            Ok(taken) => Ok(Some(taken)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the other side has closed and nothing is left. A byte that is there instead is lost.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(read(&self.0, &mut [0]), Ok(0) | Err(Errno::IO))
+    }
+
     /// Waits for bytes, and returns at most [`CHUNK_BYTES`]; empty at the end.
     pub(crate) async fn read(&self) -> Result<Bytes> {
         loop {
-            let mut ready = self.0.readable().await?;
-            let attempt = ready.try_io(|fd| {
-                SCRATCH.with_borrow_mut(|scratch| match read(fd, &mut **scratch) {
-                    Ok(count) => Ok(Bytes::copy_from_slice(&scratch[..count])),
-                    // A terminal whose last process closed it.
-                    Err(Errno::IO) => Ok(Bytes::new()),
-                    Err(errno) => Err(errno.into()),
-                })
-            });
-            match attempt {
-                Ok(Err(error)) if error.kind() == ErrorKind::Interrupted => {}
-                Ok(result) => return result,
-                Err(_would_block) => {}
+            self.readable().await?;
+            if let Some(bytes) = self.try_read(CHUNK_BYTES)? {
+                return Ok(bytes);
+            }
+        }
+    }
+
+    /// Waits for bytes, and drops at most [`CHUNK_BYTES`] of them; false at the end.
+    pub(crate) async fn discard(&self) -> bool {
+        loop {
+            if self.readable().await.is_err() {
+                return false;
+            }
+            match self.try_scratch(CHUNK_BYTES, |bytes| !bytes.is_empty()) {
+                Ok(None) => {}
+                Ok(Some(more)) => return more,
+                Err(_) => return false,
             }
         }
     }

@@ -4,11 +4,13 @@
 //!
 //! `boot` brings the machine up to the dial, `vsock` dials the host, `server` speaks HTTP/2 on that stream, `service`
 //! answers the calls of `nacelle.agent.v1`. Behind it: `root` builds the workload's world on the thread of `spawn`,
-//! which lives in it from then on and starts every process (`exec`, `init`); `process` carries one process's streams;
-//! `reaper` hands out exit statuses; `cgroup` limits and kills.
+//! which lives in it from then on and starts every process (`exec`, `init`); `process` carries one call, `output` its
+//! streams within the memory of `budget`; `registry` knows what was started and what is left of it; `reaper` hands out
+//! exit statuses; `cgroup` limits and kills.
 
 pub mod boot;
 mod bounds;
+mod budget;
 mod cgroup;
 mod clock;
 mod disk;
@@ -20,9 +22,11 @@ mod io;
 pub mod log;
 mod machine;
 mod modules;
+mod output;
 pub mod power;
 mod process;
 mod reaper;
+mod registry;
 mod root;
 mod server;
 mod service;

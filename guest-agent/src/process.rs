@@ -4,38 +4,38 @@
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
+use std::future::pending;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bytes::Bytes;
 use rustix::io::Errno;
-use rustix::termios::{LocalModes, SpecialCodeIndex, tcgetattr};
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Status, Streaming};
 
 use crate::bounds;
-use crate::cgroup::Cgroup;
 use crate::exec::{self, Report, Step};
 use crate::io::NonBlocking;
+use crate::output::{Ends, Exiting, Linger, Outgoing, Responses, internal, type_end_of_file};
 use crate::proto::run_process_request::Request;
 use crate::proto::run_process_response::Response;
-use crate::proto::{
-    Exited, ProcessSpec, RunProcessRequest, RunProcessResponse, StartFailed, Started, exited, start_failed::Reason,
-};
+use crate::proto::{Exited, ProcessSpec, RunProcessRequest, StartFailed, Started, exited, start_failed::Reason};
 use crate::reaper::{Exit, ExitStatus};
-use crate::service::{Activity, Process, Shared, signal_of, window_size};
-use crate::spawn::{Launch, LaunchError, Launched, Streams};
+use crate::registry::{Process, command_line};
+use crate::service::{Activity, Shared, signal_of, window_size};
+use crate::spawn::{Launch, LaunchError, Launched};
 
 /// The most that one `stdin` message carries.
 const MAX_STDIN_BYTES: usize = 256 << 10;
-/// How long outputs that others hold open may be silent after the process's end, and how long they are read at all.
-const QUIET: Duration = Duration::from_millis(100);
-const AFTERMATH: Duration = Duration::from_secs(1);
-
-type Responses = mpsc::Sender<Result<RunProcessResponse, Status>>;
-type Exiting = watch::Receiver<Option<Exit>>;
+/// From `start` to the execution of the command, where the host does not say, and at most.
+const START: Duration = Duration::from_secs(30);
+const MAX_START: Duration = Duration::from_secs(600);
+/// The longest that outputs are heard after the exit.
+const MAX_LINGER: Duration = Duration::from_secs(60);
+/// How long a process that was killed before its command may take to be gone before the host is answered all the same;
+/// only one in an uninterruptible sleep takes that long.
+const DEATH: Duration = Duration::from_secs(1);
 
 /// Serves one call. The receiver of `responses` is dropped when the host cancels it.
 pub(crate) async fn run(activity: Activity, mut requests: Streaming<RunProcessRequest>, responses: Responses) {
@@ -43,8 +43,8 @@ pub(crate) async fn run(activity: Activity, mut requests: Streaming<RunProcessRe
     let answer = tokio::select! {
         biased;
         () = responses.closed() => return,
-        launch = first_request(agent, &mut requests) => match launch {
-            Ok((launch, deadline)) => carry(agent, launch, deadline, requests, &responses).await,
+        order = first_request(agent, &mut requests) => match order {
+            Ok(order) => carry(agent, order, requests, &responses).await,
             Err(status) => Err(status),
         },
     };
@@ -53,19 +53,46 @@ pub(crate) async fn run(activity: Activity, mut requests: Streaming<RunProcessRe
     }
 }
 
-/// Reads the `start` that comes first; the deadline counts from here.
-async fn first_request(
-    agent: &Shared,
-    requests: &mut Streaming<RunProcessRequest>,
-) -> Result<(Launch, Option<Instant>), Status> {
+/// What the first request asks for.
+struct Order {
+    launch: Launch,
+    /// When the process is killed.
+    deadline: Option<Instant>,
+    start: Duration,
+    /// When it must execute its command.
+    start_deadline: Instant,
+    linger: Linger,
+}
+
+/// Reads the `start` that comes first; the deadlines count from here.
+async fn first_request(agent: &Shared, requests: &mut Streaming<RunProcessRequest>) -> Result<Order, Status> {
     match requests.message().await?.and_then(|message| message.request) {
-        Some(Request::Start(specification)) => {
-            let timeout = Duration::from_nanos(specification.timeout_nanos);
-            let deadline = Instant::now().checked_add(timeout).filter(|_| !timeout.is_zero());
-            Ok((launch(agent.next_process_id(), specification)?, deadline))
-        }
+        Some(Request::Start(specification)) => order(agent.next_process_id(), specification),
         _ => Err(Status::invalid_argument("the first message must be `start`")),
     }
+}
+
+fn order(id: u64, specification: ProcessSpec) -> Result<Order, Status> {
+    let now = Instant::now();
+    let timeout = Duration::from_nanos(specification.timeout_nanos);
+    let start = match specification.start_timeout_nanos {
+        0 => START,
+        nanos => Duration::from_nanos(nanos),
+    };
+    if start > MAX_START {
+        return Err(Status::invalid_argument("start_timeout_nanos is at most 10 minutes"));
+    }
+    let linger = specification.linger_nanos.map(Duration::from_nanos);
+    if linger.is_some_and(|linger| linger > MAX_LINGER) {
+        return Err(Status::invalid_argument("linger_nanos is at most 60 s"));
+    }
+    Ok(Order {
+        launch: launch(id, specification)?,
+        deadline: now.checked_add(timeout).filter(|_| !timeout.is_zero()),
+        start,
+        start_deadline: now + start,
+        linger: Linger::of(linger),
+    })
 }
 
 /// What the host asked for, checked.
@@ -106,34 +133,59 @@ fn launch(id: u64, specification: ProcessSpec) -> Result<Launch, Status> {
 /// behind.
 async fn carry(
     agent: &Shared,
-    launch: Launch,
-    deadline: Option<Instant>,
+    order: Order,
     requests: Streaming<RunProcessRequest>,
     responses: &Responses,
 ) -> Result<(), Status> {
     let world = agent.world()?;
-    let (id, stdin, stop_signal) = (launch.id, launch.stdin, launch.stop_signal);
+    let Order { launch, deadline, start, start_deadline, linger } = order;
+    let (id, stdin, stop_signal, command) =
+        (launch.id, launch.stdin, launch.stop_signal, command_line(&launch.arguments));
     let oom_kills = world.workload.oom_kills();
-    let launched = match world.spawner.launch(launch).await {
-        Ok(launched) => launched,
-        Err(error) => return respond(responses, Response::StartFailed(not_born(error))).await,
+    let launched = match timeout_at(start_deadline, world.spawner.launch(launch)).await {
+        Ok(Ok(launched)) => launched,
+        Ok(Err(error)) => return respond(responses, Response::StartFailed(not_born(error))).await,
+        Err(_) => return respond(responses, Response::StartFailed(not_in_time(start, "it could not be born"))).await,
     };
     let Launched { pid, exit, cgroup, report, streams, candidates, working_directory } = launched;
-    let cgroup = Arc::new(cgroup);
+    let process = agent.processes.add(
+        id,
+        Process {
+            pid,
+            exit: exit.clone(),
+            stop_signal,
+            cgroup,
+            terminal: OnceLock::new(),
+            pid_inside: AtomicU32::new(0),
+            command,
+            started: Instant::now(),
+        },
+    );
+    let call = Ended { agent, id };
     let life = async {
-        let pid_inside = match await_start(report, &candidates, &working_directory).await? {
-            Ok(pid) => pid,
-            Err(failed) => return Ok(Err(failed)),
+        let await_start = await_start(report, &candidates, &working_directory);
+        let pid_inside = match timeout_at(start_deadline, await_start).await {
+            Ok(Ok(Ok(pid))) => pid,
+            Ok(Ok(Err(failed))) => return Ok(Err(failed)),
+            Ok(Err(status)) => return Err(status),
+            Err(_) => {
+                let why = "it was stopped, or its working directory or file does not answer";
+                return Ok(Err(not_in_time(start, why)));
+            }
         };
         let mut streams = Ends::new(streams, stdin)?;
         let (input, is_terminal) = (streams.input.take(), streams.is_terminal);
-        agent.add_process(id, Process { pid, stop_signal, cgroup: cgroup.clone(), terminal: streams.terminal() });
+        if let Some(terminal) = streams.terminal() {
+            let _ = process.terminal.set(Arc::downgrade(&terminal));
+        }
+        process.pid_inside.store(pid_inside, Ordering::Relaxed);
         respond(responses, Response::Started(Started { process_id: id, pid: pid_inside })).await?;
+        let share = agent.output.share();
         tokio::select! {
             biased;
-            _ = async { tokio::join!(exited(exit.clone()), streams.pump(responses, &exit)) } => {
+            (_, abandoned) = async { tokio::join!(exited(exit.clone()), streams.pump(responses, &share, &exit, linger)) } => {
                 streams.abandon();
-                Ok(Ok(()))
+                Ok(Ok(abandoned))
             }
             violated = feed(input, is_terminal, requests) => match violated {
                 Err(status) => Err(status),
@@ -141,42 +193,61 @@ async fn carry(
             },
         }
     };
-    let supervised = async {
-        let supervised = tokio::select! {
-            biased;
-            () = responses.closed() => Err(cancelled()),
-            supervised = life => supervised,
-        };
-        if supervised.is_err() {
-            cgroup.kill();
+    let timed_out = AtomicBool::new(false);
+    let supervised = tokio::select! {
+        biased;
+        () = responses.closed() => Err(cancelled()),
+        supervised = life => supervised,
+        never = enforce(deadline, &process, &timed_out) => match never {},
+    };
+    let outputs_abandoned = match supervised {
+        Ok(Ok(abandoned)) => abandoned,
+        Ok(Err(failed)) => {
+            // Of one that failed by itself nothing is there to be killed.
+            process.cgroup.kill();
+            let _ = timeout(DEATH, exited(exit)).await;
+            return respond(responses, Response::StartFailed(failed)).await;
         }
-        supervised
+        Err(status) => {
+            process.cgroup.kill();
+            exited(exit).await;
+            return Err(status);
+        }
     };
-    let (timed_out, supervised) = tokio::join!(enforce(deadline, exit.clone(), &cgroup), supervised);
-    // Also after a failed start, so that no zombie outlives the call.
     let exit = exited(exit).await;
-    agent.remove_process(id);
-    agent.retire(cgroup);
-    let response = match supervised? {
-        Err(failed) => Response::StartFailed(failed),
-        Ok(()) => Response::Exited(Exited {
-            status: Some(match exit.status {
-                ExitStatus::Code(code) => exited::Status::ExitCode(code),
-                ExitStatus::Signal(signal) => exited::Status::Signal(signal),
-            }),
-            timed_out,
-            oom_killed: world.workload.oom_kills() > oom_kills,
-            user_cpu_nanos: exit.user_nanos,
-            system_cpu_nanos: exit.system_nanos,
-            peak_memory_bytes: exit.peak_memory_bytes,
+    let own_kills = process.cgroup.oom_kills();
+    let response = Response::Exited(Exited {
+        status: Some(match exit.status {
+            ExitStatus::Code(code) => exited::Status::ExitCode(code),
+            ExitStatus::Signal(signal) => exited::Status::Signal(signal),
         }),
-    };
+        timed_out: timed_out.into_inner(),
+        oom_killed: own_kills > 0,
+        user_cpu_nanos: exit.user_nanos,
+        system_cpu_nanos: exit.system_nanos,
+        peak_memory_bytes: exit.peak_memory_bytes,
+        outputs_abandoned,
+        oom_killed_elsewhere: world.workload.oom_kills().saturating_sub(oom_kills) > own_kills,
+        tree_peak_memory_bytes: process.cgroup.peak_memory_bytes(),
+    });
+    drop(call);
     respond(responses, response).await
 }
 
+/// Ends a process's call in the registry when it is dropped.
+struct Ended<'a> {
+    agent: &'a Shared,
+    id: u64,
+}
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.agent.processes.end(self.id);
+    }
+}
+
 async fn respond(responses: &Responses, response: Response) -> Result<(), Status> {
-    let message = RunProcessResponse { response: Some(response) };
-    responses.send(Ok(message)).await.map_err(|_| cancelled())
+    responses.send(Ok(Outgoing::new(response))).await.map_err(|_| cancelled())
 }
 
 /// What becomes of a call that the host cancelled; nobody sees it.
@@ -184,26 +255,23 @@ fn cancelled() -> Status {
     Status::cancelled("the host cancelled the call")
 }
 
-fn internal(error: std::io::Error) -> Status {
-    Status::internal(format!("the process's streams: {error}"))
-}
-
 /// Waits for the exit, which the reaper always hands out.
 async fn exited(mut exit: Exiting) -> Exit {
     match exit.wait_for(Option::is_some).await.ok().and_then(|exit| *exit) {
         Some(exit) => exit,
-        None => std::future::pending().await,
+        None => pending().await,
     }
 }
 
-/// Kills what has not exited at its deadline; true if it did.
-async fn enforce(deadline: Option<Instant>, exit: Exiting, cgroup: &Cgroup) -> bool {
-    let Some(deadline) = deadline else { return false };
-    let late = timeout_at(deadline, exited(exit)).await.is_err();
-    if late {
-        cgroup.kill();
+/// Kills what has not exited at its deadline, and says so.
+async fn enforce(deadline: Option<Instant>, process: &Process, timed_out: &AtomicBool) -> Infallible {
+    if let Some(deadline) = deadline {
+        if timeout_at(deadline, exited(process.exit.clone())).await.is_err() {
+            timed_out.store(true, Ordering::Relaxed);
+            process.cgroup.kill();
+        }
     }
-    late
+    pending().await
 }
 
 /// Waits until the process executes its command, and returns its PID as it sees it; or why it does not.
@@ -223,6 +291,11 @@ async fn await_start(
             errno: 0,
         }),
     })
+}
+
+fn not_in_time(limit: Duration, why: &str) -> StartFailed {
+    let message = format!("the command was not executed within {limit:?}: {why}");
+    StartFailed { reason: Reason::TimedOut.into(), message, errno: 0 }
 }
 
 fn not_born(error: LaunchError) -> StartFailed {
@@ -293,113 +366,6 @@ fn interpreter(head: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(program).into_owned())
 }
 
-/// The agent's ends of a process's streams.
-struct Ends {
-    input: Option<Arc<NonBlocking>>,
-    output: Arc<NonBlocking>,
-    error: Option<Arc<NonBlocking>>,
-    is_terminal: bool,
-}
-
-impl Ends {
-    fn new(streams: Streams, stdin: bool) -> Result<Self, Status> {
-        let end = |fd| NonBlocking::new(fd).map(Arc::new).map_err(internal);
-        Ok(match streams {
-            Streams::Terminal(terminal) => {
-                let output = end(terminal)?;
-                Self { input: stdin.then(|| output.clone()), output, error: None, is_terminal: true }
-            }
-            Streams::Pipes { stdin, stdout, stderr } => Self {
-                input: stdin.map(end).transpose()?,
-                output: end(stdout)?,
-                error: Some(end(stderr)?),
-                is_terminal: false,
-            },
-        })
-    }
-
-    fn terminal(&self) -> Option<Arc<NonBlocking>> {
-        self.is_terminal.then(|| self.output.clone())
-    }
-
-    /// Sends what comes until both ends, or until the aftermath of the exit is over.
-    async fn pump(&self, responses: &Responses, exit: &Exiting) {
-        let output = pump(&self.output, Response::Stdout, responses, exit.clone());
-        let error = async {
-            if let Some(error) = &self.error {
-                pump(error, Response::Stderr, responses, exit.clone()).await;
-            }
-        };
-        tokio::join!(output, error);
-    }
-
-    /// Lets go of what may still be open: a terminal hangs up; into a pipe, whoever was left behind may write on, to
-    /// nobody, rather than die of SIGPIPE.
-    fn abandon(&self) {
-        if self.is_terminal {
-            return;
-        }
-        for end in [Some(&self.output), self.error.as_ref()].into_iter().flatten() {
-            let end = end.clone();
-            tokio::spawn(async move { while end.read().await.is_ok_and(|bytes| !bytes.is_empty()) {} });
-        }
-    }
-}
-
-/// Sends one output. It reads only what it can send, so a host that does not read makes the process wait.
-async fn pump(source: &NonBlocking, wrap: fn(Bytes) -> Response, responses: &Responses, mut exit: Exiting) {
-    let mut aftermath: Option<Aftermath> = None;
-    loop {
-        let Ok(permit) = responses.reserve().await else { return };
-        let bytes = match &mut aftermath {
-            None => tokio::select! {
-                biased;
-                bytes = source.read() => bytes,
-                _ = exit.wait_for(Option::is_some) => {
-                    aftermath = Some(Aftermath::new(source.pending()));
-                    continue;
-                }
-            },
-            Some(aftermath) => match aftermath.next(source).await {
-                Some(bytes) => bytes,
-                None => return,
-            },
-        };
-        match bytes {
-            Ok(bytes) if !bytes.is_empty() => permit.send(Ok(RunProcessResponse { response: Some(wrap(bytes)) })),
-            _ => return,
-        }
-    }
-}
-
-/// An output after the process's exit. What it wrote itself is in the pipe by then, and is always read; others that hold
-/// the pipe open have a moment for their last words.
-struct Aftermath {
-    /// Bytes in the pipe at the exit that are not read yet.
-    left: u64,
-    end: Option<Instant>,
-}
-
-impl Aftermath {
-    fn new(left: u64) -> Self {
-        Self { left, end: None }
-    }
-
-    async fn next(&mut self, source: &NonBlocking) -> Option<std::io::Result<Bytes>> {
-        if self.left > 0 {
-            let bytes = source.read().await;
-            self.left = self.left.saturating_sub(bytes.as_ref().map_or(u64::MAX, |bytes| bytes.len() as u64));
-            return Some(bytes);
-        }
-        let now = Instant::now();
-        let end = *self.end.get_or_insert(now + AFTERMATH);
-        if now >= end {
-            return None;
-        }
-        timeout_at(end.min(now + QUIET), source.read()).await.ok()
-    }
-}
-
 /// Writes stdin; returns only on a violation of the contract, or when the host is gone.
 async fn feed(
     mut input: Option<Arc<NonBlocking>>,
@@ -407,6 +373,7 @@ async fn feed(
     mut requests: Streaming<RunProcessRequest>,
 ) -> Result<Infallible, Status> {
     let mut open = input.is_some();
+    let mut unfinished = false;
     loop {
         let message = requests.message().await?;
         let ended = message.is_none();
@@ -418,6 +385,7 @@ async fn feed(
                 return Err(Status::invalid_argument("a stdin message has at most 256 KiB"));
             }
             Some(Some(Request::Stdin(bytes))) => {
+                unfinished = bytes.last().map_or(unfinished, |last| !matches!(last, b'\n' | b'\r'));
                 let written = match &input {
                     Some(input) => input.write_all(&bytes).await,
                     None => Ok(()),
@@ -430,7 +398,7 @@ async fn feed(
             None | Some(Some(Request::CloseStdin(_))) => {
                 open = false;
                 match input.take() {
-                    Some(terminal) if is_terminal => type_end_of_file(&terminal).await,
+                    Some(terminal) if is_terminal => type_end_of_file(&terminal, unfinished).await,
                     pipe => drop(pipe),
                 }
             }
@@ -439,16 +407,7 @@ async fn feed(
             }
         }
         if ended {
-            return std::future::pending().await;
-        }
-    }
-}
-
-/// Types the terminal's end-of-file character (Ctrl-D, unless it was changed), where the terminal still takes one.
-async fn type_end_of_file(terminal: &NonBlocking) {
-    if let Ok(attributes) = tcgetattr(terminal) {
-        if attributes.local_modes.contains(LocalModes::ICANON) {
-            let _ = terminal.write_all(&[attributes.special_codes[SpecialCodeIndex::VEOF]]).await;
+            return pending().await;
         }
     }
 }

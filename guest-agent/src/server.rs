@@ -4,20 +4,25 @@
 
 use std::future::Future;
 use std::os::unix::net::UnixStream;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::Request;
-use hyper::body::Incoming;
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
+use tonic::Status;
+use tonic::body::Body;
 use tonic::codegen::Service;
 
+use crate::budget::Grant;
 use crate::io::NonBlocking;
 use crate::proto::agent_server::AgentServer;
-use crate::service::{Agent, MAX_PROCESSES};
+use crate::service::{Agent, Charges, MAX_PROCESSES};
 
 /// Calls at a time: one for each process, and room for those that signal, resize and shut down, so that processes cannot
 /// lock them out.
@@ -47,7 +52,10 @@ pub async fn serve(agent: &Agent, stream: UnixStream) -> std::io::Result<()> {
             .max_local_error_reset_streams(None)
             .serve_connection(
                 TokioIo::new(stream),
-                service_fn(move |request: Request<Incoming>| service.clone().call(request))
+                service_fn(move |request: Request<Incoming>| {
+                    let answer = service.clone().call(request);
+                    async move { answer.await.map(Charged::response) }
+                })
             )
     );
     tokio::select! {
@@ -62,6 +70,55 @@ pub async fn serve(agent: &Agent, stream: UnixStream) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A response's body whose frames hold the memory of the output in them until they are written to the stream.
+struct Charged {
+    body: Body,
+    charges: Option<Charges>,
+}
+
+impl Charged {
+    fn response(response: Response<Body>) -> Response<Self> {
+        let charges = response.extensions().get().cloned();
+        response.map(|body| Self { body, charges })
+    }
+}
+
+impl hyper::body::Body for Charged {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        // What it takes of the call's messages is in the frame that it returns.
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let grants = self.charges.as_ref().map(Charges::take).unwrap_or_default();
+        Poll::Ready(
+            frame.map(|frame| {
+                frame.map(|frame| frame.map_data(|bytes| Bytes::from_owner(Held { bytes, _grants: grants })))
+            }),
+        )
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Bytes, and the memory that they hold.
+struct Held {
+    bytes: Bytes,
+    _grants: Vec<Grant>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// Runs a connection's streams on the current runtime.

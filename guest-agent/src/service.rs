@@ -2,17 +2,16 @@
 
 //! The calls of `nacelle.agent.v1.Agent`, and the state of the machine between them.
 
-use std::collections::HashMap;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 use rustix::system::{sysinfo, uname};
 use rustix::termios::{Winsize, tcsetwinsize};
 use tokio::sync::{mpsc, watch};
@@ -20,16 +19,19 @@ use tokio::time::{Instant, sleep};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::cgroup::{Cgroup, Limits, Workload};
-use crate::io::NonBlocking;
+use crate::budget::{Budget, Grant};
+use crate::cgroup::{Limits, Workload};
 use crate::machine::Machine;
+use crate::output::Outgoing;
 use crate::proto::agent_server;
 use crate::proto::{
-    BootMarks, GetInfoRequest, GetInfoResponse, PrepareRequest, PrepareResponse, ResizeTerminalRequest,
-    ResizeTerminalResponse, RootFilesystem, RunProcessRequest, RunProcessResponse, ShutdownRequest, ShutdownResponse,
-    SignalProcessRequest, SignalProcessResponse, WindowSize, prepare_response,
+    BootMarks, GetInfoRequest, GetInfoResponse, ListProcessesRequest, ListProcessesResponse, PrepareRequest,
+    PrepareResponse, ResizeTerminalRequest, ResizeTerminalResponse, RootFilesystem, RunProcessRequest,
+    RunProcessResponse, ShutdownRequest, ShutdownResponse, SignalProcessRequest, SignalProcessResponse, WindowSize,
+    prepare_response, signal_process_request::Scope,
 };
 use crate::reaper::Children;
+use crate::registry::Registry;
 use crate::spawn::Spawner;
 use crate::{bounds, clock, disk, entropy, log, process, root, sysctl};
 
@@ -41,6 +43,8 @@ const QUEUED_RESPONSES: usize = 4;
 const MAX_FILESYSTEM_BYTES: usize = 32;
 /// HOST_NAME_MAX of limits.h.
 const MAX_HOSTNAME_BYTES: usize = 64;
+/// What a host may use beyond the contract's first release; the contract says what each is.
+const FEATURES: [&str; 5] = ["process-list", "signal-scope", "linger", "start-timeout", "own-memory"];
 /// How long killed processes may take to be gone; only one in an uninterruptible sleep takes that long.
 const DEATH: Duration = Duration::from_secs(10);
 /// How long a host may leave output unread when everything is to end.
@@ -73,9 +77,9 @@ pub struct Shared {
     children: Children,
     state: Mutex<State>,
     last_process_id: AtomicU64,
-    processes: Mutex<HashMap<u64, Process>>,
-    /// Cgroups of processes that have exited and left others behind.
-    left_behind: Mutex<Vec<Arc<Cgroup>>>,
+    pub(crate) processes: Registry,
+    /// Output on its way to the host.
+    pub(crate) output: Budget,
     /// RunProcess calls that have not ended, counted.
     active: watch::Sender<usize>,
     shut_down: watch::Sender<bool>,
@@ -93,15 +97,6 @@ enum State {
 pub(crate) struct World {
     pub(crate) spawner: Spawner,
     pub(crate) workload: Arc<Workload>,
-}
-
-/// A process that runs.
-pub(crate) struct Process {
-    pub(crate) pid: Pid,
-    /// What asks it to end, where that is not SIGTERM to everything in its cgroup.
-    pub(crate) stop_signal: Option<Signal>,
-    pub(crate) cgroup: Arc<Cgroup>,
-    pub(crate) terminal: Option<Arc<NonBlocking>>,
 }
 
 impl Deref for Agent {
@@ -124,8 +119,8 @@ impl Agent {
             children,
             state: Mutex::new(State::Fresh),
             last_process_id: AtomicU64::new(0),
-            processes: Mutex::default(),
-            left_behind: Mutex::default(),
+            processes: Registry::default(),
+            output: Budget::default(),
             active: watch::Sender::new(0),
             shut_down: watch::Sender::new(false),
         }))
@@ -158,34 +153,15 @@ impl Shared {
         counted.then(|| Activity(self.clone())).ok_or_else(full)
     }
 
-    pub(crate) fn add_process(&self, id: u64, process: Process) {
-        lock(&self.processes).insert(id, process);
-    }
-
-    pub(crate) fn remove_process(&self, id: u64) {
-        lock(&self.processes).remove(&id);
-    }
-
-    /// Takes the cgroup of a process that is gone, until whatever the process left behind is gone, too.
-    pub(crate) fn retire(&self, cgroup: Arc<Cgroup>) {
-        let mut left_behind = lock(&self.left_behind);
-        left_behind.push(cgroup);
-        left_behind.retain(|cgroup| !cgroup.try_remove());
-    }
-
-    fn cgroups(&self) -> Vec<Arc<Cgroup>> {
-        let running: Vec<_> = lock(&self.processes).values().map(|process| process.cgroup.clone()).collect();
-        running.into_iter().chain(lock(&self.left_behind).iter().cloned()).collect()
-    }
-
     /// Kills every process, and waits until they are gone and each call has had a moment to say so.
     async fn kill_all(&self) {
         let start = Instant::now();
         let mut pause = Duration::from_millis(1);
         loop {
             // Again each time: a call may have started its process meanwhile.
-            let populated =
-                self.cgroups().iter().filter(|cgroup| cgroup.is_populated()).inspect(|cgroup| cgroup.kill()).count();
+            let all = self.processes.all();
+            let alive = all.iter().map(|process| &process.cgroup).filter(|cgroup| cgroup.is_populated());
+            let populated = alive.inspect(|cgroup| cgroup.kill()).count();
             // A call ends when the host has read the rest of its output, or is gone.
             let finished = *self.active.borrow() == 0 || start.elapsed() > LAST_WORDS;
             if populated == 0 && finished {
@@ -198,22 +174,20 @@ impl Shared {
             sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(50));
         }
-        lock(&self.left_behind).retain(|cgroup| !cgroup.try_remove());
+        self.processes.sweep();
     }
 
     /// Asks every process to end, and waits until they have or the grace is over.
     async fn terminate_all(&self, grace: Duration) {
         let end = Instant::now() + grace;
-        for process in lock(&self.processes).values() {
+        for process in self.processes.all() {
             match process.stop_signal {
-                // That it has exited meanwhile is as well.
-                Some(signal) => drop(self.children.signal(process.pid, signal, false)),
-                None => process.cgroup.signal(Signal::TERM),
+                Some(signal) if !process.has_exited() => drop(self.children.signal(process.pid, signal, false)),
+                _ => process.cgroup.signal(Signal::TERM),
             }
         }
-        lock(&self.left_behind).iter().for_each(|cgroup| cgroup.signal(Signal::TERM));
         let mut pause = Duration::from_millis(1);
-        while Instant::now() < end && self.cgroups().iter().any(|cgroup| cgroup.is_populated()) {
+        while Instant::now() < end && self.processes.all().iter().any(|process| process.cgroup.is_populated()) {
             sleep(pause.min(end - Instant::now())).await;
             pause = (pause * 2).min(Duration::from_millis(50));
         }
@@ -323,13 +297,25 @@ impl Drop for Activity {
 /// What one RunProcess call answers. Dropping it is how the host's cancellation shows.
 pub struct Responses {
     first: Option<RunProcessResponse>,
-    rest: mpsc::Receiver<Result<RunProcessResponse, Status>>,
+    rest: mpsc::Receiver<Result<Outgoing, Status>>,
+    charges: Charges,
+}
+
+/// The memory of messages that were taken from a call's responses and are not in its body's next frame yet.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Charges(Arc<Mutex<Vec<Grant>>>);
+
+impl Charges {
+    pub(crate) fn take(&self) -> Vec<Grant> {
+        std::mem::take(&mut *lock(&self.0))
+    }
 }
 
 impl Responses {
     /// Waits for the first, so that it leaves together with the call's header: one packet less for each process.
-    async fn begin(mut rest: mpsc::Receiver<Result<RunProcessResponse, Status>>) -> Result<Self, Status> {
-        Ok(Self { first: rest.recv().await.transpose()?, rest })
+    async fn begin(mut rest: mpsc::Receiver<Result<Outgoing, Status>>) -> Result<Self, Status> {
+        let first = rest.recv().await.transpose()?.map(|outgoing| outgoing.response);
+        Ok(Self { first, rest, charges: Charges::default() })
     }
 }
 
@@ -337,10 +323,13 @@ impl Stream for Responses {
     type Item = Result<RunProcessResponse, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match self.first.take() {
-            Some(first) => Poll::Ready(Some(Ok(first))),
-            None => self.rest.poll_recv(context),
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(first)));
         }
+        self.rest.poll_recv(context).map_ok(|Outgoing { response, grant }| {
+            lock(&self.charges.0).extend(grant);
+            response
+        })
     }
 }
 
@@ -354,7 +343,7 @@ impl agent_server::Agent for Agent {
             kernel_release: kernel.release().to_string_lossy().into(),
             kernel_version: kernel.version().to_string_lossy().into(),
             kernel_machine: kernel.machine().to_string_lossy().into(),
-            features: Vec::new(),
+            features: FEATURES.map(Into::into).into(),
             memory_bytes: memory_bytes(),
             cpus: processors,
             boot_marks: Some(BootMarks {
@@ -380,21 +369,41 @@ impl agent_server::Agent for Agent {
         let activity = self.0.activity()?;
         let (responses, stream) = mpsc::channel(QUEUED_RESPONSES);
         tokio::spawn(process::run(activity, request.into_inner(), responses));
-        Responses::begin(stream).await.map(Response::new)
+        let responses = Responses::begin(stream).await?;
+        let charges = responses.charges.clone();
+        let mut response = Response::new(responses);
+        // For whoever puts the messages on the wire.
+        response.extensions_mut().insert(charges);
+        Ok(response)
     }
 
     async fn signal_process(
         &self,
         request: Request<SignalProcessRequest>,
     ) -> Result<Response<SignalProcessResponse>, Status> {
-        let SignalProcessRequest { process_id, signal, process_group } = request.into_inner();
-        let signal = signal_of(signal)?;
-        let pid = lock(&self.processes).get(&process_id).map(|process| process.pid);
-        match pid.ok_or(Errno::SRCH).and_then(|pid| self.children.signal(pid, signal, process_group)) {
+        let request = request.into_inner();
+        let (process_id, signal, scope) = (request.process_id, signal_of(request.signal)?, scope_of(&request)?);
+        let process = self.processes.find(process_id).ok_or_else(|| not_running(process_id))?;
+        let sent = match scope {
+            Scope::Tree if !process.cgroup.is_populated() => Err(Errno::SRCH),
+            Scope::Tree => {
+                process.cgroup.signal(signal);
+                Ok(())
+            }
+            scope => self.children.signal(process.pid, signal, scope == Scope::Group),
+        };
+        match sent {
             Ok(()) => Ok(Response::new(SignalProcessResponse {})),
             Err(Errno::SRCH) => Err(not_running(process_id)),
             Err(errno) => Err(Status::internal(format!("signalling: {}", std::io::Error::from(errno)))),
         }
+    }
+
+    async fn list_processes(
+        &self,
+        request: Request<ListProcessesRequest>,
+    ) -> Result<Response<ListProcessesResponse>, Status> {
+        Ok(Response::new(self.processes.list(request.into_inner().after_process_id)))
     }
 
     async fn resize_terminal(
@@ -403,9 +412,13 @@ impl agent_server::Agent for Agent {
     ) -> Result<Response<ResizeTerminalResponse>, Status> {
         let ResizeTerminalRequest { process_id, size } = request.into_inner();
         let size = window_size(size)?;
-        let terminal = lock(&self.processes).get(&process_id).map(|process| process.terminal.clone());
-        let terminal = terminal.ok_or_else(|| not_running(process_id))?;
-        let terminal = terminal.ok_or_else(|| Status::failed_precondition("the process has no terminal"))?;
+        let process = self.processes.find(process_id).filter(|process| !process.has_exited());
+        let process = process.ok_or_else(|| not_running(process_id))?;
+        let terminal = process
+            .terminal
+            .get()
+            .and_then(Weak::upgrade)
+            .ok_or_else(|| Status::failed_precondition("the process has no terminal"))?;
         tcsetwinsize(&*terminal, size).map_err(|errno| Status::internal(errno.to_string()))?;
         Ok(Response::new(ResizeTerminalResponse {}))
     }
@@ -435,6 +448,17 @@ pub(crate) fn signal_of(number: u32) -> Result<Signal, Status> {
     let number = number.map_err(|number| Status::invalid_argument(format!("signal {number} is not in 1 to 64")))?;
     // SAFETY: the kernel defines these numbers; the two that the C library keeps for itself are never handled here.
     Ok(unsafe { Signal::from_raw_unchecked(number) })
+}
+
+/// Whom a signal is meant for.
+fn scope_of(request: &SignalProcessRequest) -> Result<Scope, Status> {
+    match (Scope::try_from(request.scope), request.process_group) {
+        (Ok(Scope::Unspecified), true) => Ok(Scope::Group),
+        (Ok(Scope::Unspecified), false) => Ok(Scope::Process),
+        (Ok(scope), false) => Ok(scope),
+        (Ok(_), true) => Err(Status::invalid_argument("process_group is superseded by scope, and both are given")),
+        (Err(_), _) => Err(Status::invalid_argument(format!("there is no signal scope {}", request.scope))),
+    }
 }
 
 fn check_prepare(request: &PrepareRequest) -> Result<(), Status> {

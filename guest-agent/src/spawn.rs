@@ -143,7 +143,6 @@ struct World {
     null: OwnedFd,
     /// The workload's devpts.
     terminals: OwnedFd,
-    cgroup_namespace: OwnedFd,
     hostname: String,
     /// The agent's own PID namespace.
     agents_pids: OwnedFd,
@@ -171,7 +170,6 @@ impl World {
         timeline.mark("devices");
         start_init(&workload, &children)?;
         // Members of the namespace see its first process as 1; this thread sees it through their /proc.
-        let cgroup_namespace = open_read("/proc/1/ns/cgroup")?;
         let mounts = open_read("/proc/1/ns/mnt")?;
         let pids = open_read("/proc/1/ns/pid")?;
         timeline.mark("init");
@@ -193,7 +191,6 @@ impl World {
             children,
             null,
             terminals,
-            cgroup_namespace,
             hostname: plan.hostname,
             agents_pids,
             mounts,
@@ -229,11 +226,11 @@ impl World {
             Streams::Terminal(master) if becomes_pid_one => ptsname(master, Vec::new()).ok(),
             _ => None,
         };
-        let cgroup = self.workload.create_child(launch.id).map_err(other)?;
+        let (cgroup, directory) = self.workload.create_child(launch.id).map_err(other)?;
         let plan = exec::Plan {
             report: &report_writer,
             cgroup: None,
-            cgroup_namespace: &self.cgroup_namespace,
+            cgroup_namespace: self.workload.namespace(),
             stdin: own.stdin.as_ref().unwrap_or(&self.null).as_fd(),
             stdout: own.stdout.as_fd(),
             stderr: own.stderr.as_ref().unwrap_or(&own.stdout).as_fd(),
@@ -251,7 +248,7 @@ impl World {
             environment: &exec::Pointers::new(&environment),
         };
         let fork = |children: &Children| {
-            children.adopt(|| fork_into(cgroup.directory(), |procs| exec::run(&exec::Plan { cgroup: procs, ..plan })))
+            children.adopt(|| fork_into(directory.as_fd(), |procs| exec::run(&exec::Plan { cgroup: procs, ..plan })))
         };
         let born = if becomes_pid_one { self.begin_pid_one(fork) } else { self.join(fork) };
         match born {
@@ -372,7 +369,7 @@ struct OwnStreams {
 fn start_init(workload: &Workload, children: &Children) -> Result<(), StepError> {
     let (report, writer) = pipe()?;
     children
-        .adopt(|| fork_into(workload.directory(), |procs| init::run(&writer, procs)))
+        .adopt(|| fork_into(workload.init(), |procs| init::run(&writer, workload.namespace(), procs)))
         .step(|| "forking the workload's init".into())?;
     drop(writer);
     let mut bytes = Vec::new();
@@ -383,7 +380,10 @@ fn start_init(workload: &Workload, children: &Children) -> Result<(), StepError>
 /// Forks a process that is born in a cgroup; `child` runs in it, and joins through the descriptor of cgroup.procs it gets
 /// where the kernel cannot do that (before Linux 5.7). Moving a living process waits for all others to pass a quiet
 /// point, milliseconds on some machines.
-fn fork_into(cgroup: BorrowedFd<'_>, child: impl FnOnce(Option<BorrowedFd<'_>>)) -> rustix::io::Result<Pid> {
+///
+/// It joins also where the workload's pids.max is reached, which forbids births and no moves: whoever filled the workload
+/// with processes does not keep the host from running one more.
+pub(crate) fn fork_into(cgroup: BorrowedFd<'_>, child: impl FnOnce(Option<BorrowedFd<'_>>)) -> rustix::io::Result<Pid> {
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     // SAFETY: all zeroes is a valid clone_args.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
@@ -398,7 +398,7 @@ fn fork_into(cgroup: BorrowedFd<'_>, child: impl FnOnce(Option<BorrowedFd<'_>>))
             exit_child()
         }
         -1 => match last_error() {
-            Errno::NOSYS | Errno::INVAL | Errno::TOOBIG => {}
+            Errno::NOSYS | Errno::INVAL | Errno::TOOBIG | Errno::AGAIN => {}
             errno => return Err(errno),
         },
         pid => return Pid::from_raw(pid as i32).ok_or(Errno::SRCH),
@@ -426,7 +426,7 @@ fn last_error() -> Errno {
 }
 
 /// Both ends close on exec, and block.
-fn pipe() -> Result<(OwnedFd, OwnedFd), StepError> {
+pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd), StepError> {
     pipe_with(PipeFlags::CLOEXEC).step(|| "creating a pipe".into())
 }
 

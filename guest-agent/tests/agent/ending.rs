@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use nacelle_agent::proto::run_process_response::Response;
+use nacelle_agent::proto::signal_process_request::Scope;
 use nacelle_agent::proto::start_failed::Reason;
 use nacelle_agent::proto::{ProcessSpec, ShutdownRequest, SignalProcessRequest};
 use tokio::net::TcpListener;
@@ -135,6 +136,129 @@ async fn a_process_that_cannot_start_keeps_no_other_s_streams() {
 }
 
 #[tokio::test]
+async fn what_does_not_execute_its_command_in_time_is_killed() {
+    let guest = Guest::busybox().await;
+    let (_server, path) = start_silent_mount(&guest).await;
+    let stuck =
+        ProcessSpec { working_directory: format!("{path}/x"), start_timeout_nanos: 100_000_000, ..command("true") };
+    let failed = guest.run(stuck.clone()).await.failure();
+    assert_eq!(failed.reason(), Reason::TimedOut, "{failed:?}");
+    assert!(failed.message.starts_with("the command was not executed within 100ms"), "{failed:?}");
+    eventually("it is dead", || (guest.process_cgroups().len() == 1).then_some(())).await;
+    // It may be stopped by who shares its machine, too.
+    let (requests, stream) = tokio::sync::mpsc::unbounded_channel();
+    let start = ProcessSpec { start_timeout_nanos: Duration::from_secs(2).as_nanos() as u64, ..stuck };
+    let start = nacelle_agent::proto::run_process_request::Request::Start(start);
+    requests.send(nacelle_agent::proto::RunProcessRequest { request: Some(start) }).unwrap();
+    let stop = async {
+        let info = loop {
+            match guest.list().await.pop() {
+                Some(info) if info.command == "true" => break info,
+                _ => tokio::task::yield_now().await,
+            }
+        };
+        assert_eq!((info.pid, info.running), (0, true));
+        guest.signal(info.process_id, libc::SIGSTOP, Scope::Process).await.unwrap();
+    };
+    let (call, ()) = tokio::join!(guest.call(requests, stream), stop);
+    assert_eq!(call.unwrap().finish().await.failure().reason(), Reason::TimedOut);
+}
+
+#[tokio::test]
+async fn a_start_takes_ten_minutes_at_most() {
+    let guest = Guest::busybox().await;
+    let longer = Duration::from_secs(600).as_nanos() as u64 + 1;
+    let refused = guest.try_run(ProcessSpec { start_timeout_nanos: longer, ..command("true") }).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn what_a_process_leaves_behind_can_be_seen_and_killed() {
+    let guest = Guest::busybox().await;
+    let mut running = guest.start(ProcessSpec { stdin: true, ..command("cat") }).await;
+    let running_id = running.started().await.process_id;
+    let script = "(setsid sleep 1000 &); (sleep 1000 &); true";
+    let outcome = guest.run(ProcessSpec { linger_nanos: Some(0), ..shell(script) }).await;
+    let left_id = outcome.started.unwrap().process_id;
+    let list = guest.list().await;
+    assert_eq!(list.iter().map(|info| info.process_id).collect::<Vec<_>>(), [running_id, left_id]);
+    assert_eq!((list[0].running, list[0].tree_size, &*list[0].command), (true, 1, "cat"));
+    assert_eq!((list[1].running, list[1].tree_size, &*list[1].command), (false, 2, &*format!("sh -c {script}")));
+    assert!(list[0].pid > 1 && list[0].age_nanos > list[1].age_nanos);
+
+    // The process itself is not there any more.
+    for scope in [Scope::Process, Scope::Group] {
+        assert_eq!(guest.signal(left_id, libc::SIGKILL, scope).await.unwrap_err().code(), Code::NotFound);
+    }
+    guest.signal(left_id, libc::SIGKILL, Scope::Tree).await.unwrap();
+    eventually("it is dead", || {
+        (guest.process_cgroups().iter().map(|cgroup| population(cgroup)).sum::<usize>() == 1).then_some(())
+    })
+    .await;
+    assert_eq!(guest.signal(left_id, libc::SIGKILL, Scope::Tree).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(guest.list().await.len(), 1);
+    running.close_stdin();
+    assert_eq!(running.finish().await.code(), Some(0));
+    assert_eq!(guest.list().await, []);
+}
+
+#[tokio::test]
+async fn many_are_listed_page_by_page() {
+    let guest = Guest::busybox().await;
+    let mut ids = Vec::new();
+    for _ in 0..520 {
+        let outcome = guest.run(ProcessSpec { linger_nanos: Some(0), ..shell("sleep 1000 > /dev/null 2>&1 &") }).await;
+        ids.push(outcome.started.unwrap().process_id);
+    }
+    assert_eq!(guest.list().await.iter().map(|info| info.process_id).collect::<Vec<_>>(), ids);
+}
+
+#[tokio::test]
+async fn a_tree_is_killed_and_its_real_end_told() {
+    let guest = Guest::busybox().await;
+    let mut call = guest.start(shell(TREE)).await;
+    let process_id = call.started().await.process_id;
+    call.read_until("grown").await;
+    let cgroup = guest.process_cgroups().pop().unwrap();
+    guest.signal(process_id, libc::SIGKILL, Scope::Tree).await.unwrap();
+    let outcome = call.finish().await;
+    assert_eq!((outcome.signal(), outcome.exited.unwrap().timed_out), (Some(9), false));
+    dead(&cgroup).await;
+}
+
+#[tokio::test]
+async fn a_signal_reaches_a_whole_tree_in_whatever_sessions() {
+    let guest = Guest::busybox().await;
+    let member = "trap 'echo $0; exit 0' USR1; echo up; while :; do sleep 0.01; done";
+    let inner = member.replace('$', "\\$");
+    let script = format!("for name in a b c; do (setsid sh -c \"{inner}\" $name &); done; {member}");
+    let mut call = guest.start(shell(&script)).await;
+    let process_id = call.started().await.process_id;
+    let mut up = String::new();
+    while up.matches("up").count() < 4 {
+        up += &call.read_until("up").await;
+    }
+    guest.signal(process_id, libc::SIGUSR1, Scope::Tree).await.unwrap();
+    let outcome = call.finish().await;
+    let mut names: Vec<_> = std::str::from_utf8(&outcome.stdout).unwrap().lines().collect();
+    names.sort_unstable();
+    assert_eq!((outcome.code(), names), (Some(0), vec!["a", "b", "c", "sh"]));
+}
+
+#[tokio::test]
+async fn signal_scopes_that_are_unknown_or_in_doubt_are_refused() {
+    let mut guest = Guest::busybox().await;
+    let mut call = guest.start(command("sleep 1000")).await;
+    let process_id = call.started().await.process_id;
+    for (process_group, scope) in [(true, Scope::Process.into()), (false, 1000), (false, -1)] {
+        let request = SignalProcessRequest { process_id, signal: 9, process_group, scope };
+        assert_eq!(guest.client.signal_process(request).await.unwrap_err().code(), Code::InvalidArgument);
+    }
+    guest.signal(process_id, libc::SIGKILL, Scope::Group).await.unwrap();
+    assert_eq!(call.finish().await.signal(), Some(9));
+}
+
+#[tokio::test]
 async fn users_that_never_answer_hold_up_nobody() {
     let guest = Guest::busybox().await;
     let (_server, path) = start_silent_mount(&guest).await;
@@ -155,7 +279,7 @@ async fn processes_do_not_lock_out_what_ends_them() {
     // The others wait for `start`.
     let refused = calls.join_next().await.unwrap().unwrap().unwrap_err();
     assert_eq!((refused.code(), refused.message()), (Code::FailedPrecondition, "1024 processes run already"));
-    let signal = SignalProcessRequest { process_id: 1, signal: 15, process_group: false };
+    let signal = SignalProcessRequest { process_id: 1, signal: 15, process_group: false, scope: 0 };
     assert_eq!(guest.client.signal_process(signal).await.unwrap_err().code(), Code::NotFound);
     guest.client.shutdown(ShutdownRequest::default()).await.unwrap();
     assert!(guest.wait().await.success());
@@ -181,7 +305,7 @@ async fn signals_reach_the_process_or_its_group() {
         let mut call = guest.start(shell(&script)).await;
         let process_id = call.started().await.process_id;
         call.read_until("ready").await;
-        let signal = SignalProcessRequest { process_id, signal: libc::SIGUSR1 as u32, process_group };
+        let signal = SignalProcessRequest { process_id, signal: libc::SIGUSR1 as u32, process_group, scope: 0 };
         guest.client.signal_process(signal).await.unwrap();
         let outcome = call.finish().await;
         assert_eq!(String::from_utf8_lossy(&outcome.stdout), expected);
@@ -199,7 +323,7 @@ async fn a_signal_needs_a_process_and_a_number() {
         (process_id, 65, Code::InvalidArgument),
         (process_id, u32::MAX, Code::InvalidArgument),
     ] {
-        let request = SignalProcessRequest { process_id, signal, process_group: false };
+        let request = SignalProcessRequest { process_id, signal, process_group: false, scope: 0 };
         assert_eq!(guest.client.signal_process(request).await.unwrap_err().code(), code);
     }
 }
@@ -207,7 +331,8 @@ async fn a_signal_needs_a_process_and_a_number() {
 #[tokio::test]
 async fn the_end_of_the_connection_ends_the_agent_and_everything_else() {
     let mut guest = Guest::busybox().await;
-    assert_eq!(guest.sh("sleep 1000 & true").await.code(), Some(0));
+    let left = ProcessSpec { linger_nanos: Some(0), ..shell("sleep 1000 & true") };
+    assert_eq!(guest.run(left).await.code(), Some(0));
     let mut call = guest.start(shell(TREE)).await;
     call.read_until("grown").await;
     let cgroups = guest.process_cgroups();

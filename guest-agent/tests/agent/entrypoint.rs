@@ -90,7 +90,7 @@ async fn a_signal_that_it_does_not_handle_is_lost_on_it() {
     let mut entrypoint = guest.start(pid_one(shell("echo up; while :; do sleep 0.01; done"))).await;
     entrypoint.read_until("up").await;
     let process_id = guest.process_cgroups().pop().unwrap().file_name().unwrap().to_string_lossy().parse().unwrap();
-    let signal = |signal| SignalProcessRequest { process_id, signal, process_group: false };
+    let signal = |signal| SignalProcessRequest { process_id, signal, process_group: false, scope: 0 };
     guest.client.signal_process(signal(15)).await.unwrap();
     assert_eq!(guest.sh("kill -9 1; cat /proc/1/comm").await.text(), "sh\n");
     guest.client.signal_process(signal(9)).await.unwrap();

@@ -3,6 +3,7 @@
 //! stdin, stdout and stderr: nothing lost, nothing out of order, nothing without bound.
 
 use std::fs;
+use std::time::Duration;
 
 use nacelle_agent::proto::run_process_request::Request;
 use nacelle_agent::proto::run_process_response::Response;
@@ -90,6 +91,14 @@ async fn stdin_that_nobody_reads_blocks_nobody_else() {
 }
 
 #[tokio::test]
+async fn the_agent_s_own_way_with_pipes_is_not_the_process_s() {
+    let guest = Guest::busybox().await;
+    let script = "for fd in 0 1 2; do sed -n 's/^flags:\t0*//p' /proc/$$/fdinfo/$fd; done";
+    // O_RDONLY and O_WRONLY; O_NONBLOCK would be 4000.
+    assert_eq!(guest.run(with_stdin(shell(script))).await.text(), "\n1\n1\n");
+}
+
+#[tokio::test]
 async fn without_stdin_there_is_nothing_to_read() {
     let guest = Guest::busybox().await;
     assert_eq!(guest.sh("cat; readlink /proc/self/fd/0").await.text(), "/dev/null\n");
@@ -149,8 +158,9 @@ async fn requests_that_break_the_contract_end_the_call_and_the_process() {
 async fn who_stays_behind_does_not_keep_the_call_and_does_not_die_of_it() {
     let guest = Guest::busybox().await;
     let script = "mkfifo /tmp/go; (read line < /tmp/go; echo to nobody; echo survived > /tmp/result) & echo first";
-    let outcome = guest.sh(script).await;
+    let outcome = guest.run(ProcessSpec { linger_nanos: Some(0), ..shell(script) }).await;
     assert_eq!((outcome.code(), &*outcome.stdout), (Some(0), &b"first\n"[..]));
+    assert!(outcome.exited.unwrap().outputs_abandoned);
     assert_eq!(guest.process_cgroups().len(), 1);
     let script = "echo go > /tmp/go; until [ -s /tmp/result ]; do :; done; cat /tmp/result";
     assert_eq!(guest.sh(script).await.text(), "survived\n");
@@ -161,6 +171,104 @@ async fn who_stays_behind_and_never_stops_talking_does_not_keep_the_call() {
     let guest = Guest::busybox().await;
     let outcome = guest.sh("yes & exit 3").await;
     assert_eq!(outcome.code(), Some(3));
+    assert!(outcome.exited.unwrap().outputs_abandoned);
+}
+
+#[tokio::test]
+async fn who_stays_behind_and_talks_is_slowed_down() {
+    let guest = Guest::busybox().await;
+    let outcome = guest.run(ProcessSpec { linger_nanos: Some(0), ..shell("yes & exit 0") }).await;
+    assert_eq!(outcome.code(), Some(0));
+    let cgroup = guest.process_cgroups().pop().unwrap();
+    let pid = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap();
+    // It is let go on, and made to wait: it goes to sleep by itself over and over.
+    let sleeps = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", pid.trim())).unwrap();
+        let sleeps = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
+        sleeps.trim().parse::<u64>().unwrap()
+    };
+    let before = sleeps();
+    eventually("it writes and waits", || (sleeps() > before + 3).then_some(())).await;
+}
+
+/// What is left of the exited process's own output is read by a process that it left behind.
+fn filter(pause: &str) -> String {
+    let filter = format!("while read l; do sleep {pause}; echo \"[$l]\"; done");
+    format!("mkfifo /tmp/$$; ({filter}) < /tmp/$$ & exec > /tmp/$$; echo one; echo two")
+}
+
+#[tokio::test]
+async fn a_filter_that_outlives_the_process_is_heard_to_its_end() {
+    let guest = Guest::busybox().await;
+    let outcome = guest.sh(&filter("0.3")).await;
+    assert!(!outcome.exited.as_ref().unwrap().outputs_abandoned);
+    assert_eq!(outcome.text(), "[one]\n[two]\n");
+}
+
+#[tokio::test]
+async fn a_slow_filter_is_heard_for_as_long_as_the_host_says() {
+    let guest = Guest::busybox().await;
+    let minute = Duration::from_secs(60).as_nanos() as u64;
+    let outcome = guest.run(ProcessSpec { linger_nanos: Some(minute), ..shell(&filter("1")) }).await;
+    assert!(!outcome.exited.as_ref().unwrap().outputs_abandoned);
+    assert_eq!(outcome.text(), "[one]\n[two]\n");
+}
+
+#[tokio::test]
+async fn output_that_is_not_waited_for_is_told_of() {
+    let guest = Guest::busybox().await;
+    let outcome = guest.run(ProcessSpec { linger_nanos: Some(0), ..shell(&filter("1000")) }).await;
+    assert!(outcome.exited.as_ref().unwrap().outputs_abandoned);
+    assert_eq!(outcome.text(), "");
+    // Nobody holds the outputs of this one.
+    let script = "mkfifo /tmp/up; (echo > /tmp/up; sleep 1000) > /dev/null 2>&1 & read up < /tmp/up; echo x";
+    let outcome = guest.run(ProcessSpec { linger_nanos: Some(0), ..shell(script) }).await;
+    assert!(!outcome.exited.as_ref().unwrap().outputs_abandoned);
+    assert_eq!(outcome.text(), "x\n");
+}
+
+#[tokio::test]
+async fn the_outputs_are_heard_for_a_minute_at_most() {
+    let guest = Guest::busybox().await;
+    let longer = Duration::from_secs(60).as_nanos() as u64 + 1;
+    let refused = guest.try_run(ProcessSpec { linger_nanos: Some(longer), ..command("true") }).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+}
+
+/// The agent's memory that is not a file's, in bytes.
+fn agent_memory(guest: &Guest) -> usize {
+    let status = fs::read_to_string(format!("/proc/{}/status", guest.agent_pid())).unwrap();
+    let anonymous = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap().trim();
+    anonymous.strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
+}
+
+#[tokio::test]
+async fn output_that_nobody_reads_takes_little_memory_however_many_write() {
+    const WRITERS: usize = 64;
+    let guest = Guest::busybox().await;
+    assert_eq!(guest.sh("head -c 1000000 /dev/zero").await.stdout.len(), 1_000_000);
+    let before = agent_memory(&guest);
+    let mut floods = Vec::new();
+    for _ in 0..WRITERS {
+        let mut flood = guest.start(command("yes")).await;
+        flood.started().await;
+        floods.push(flood);
+    }
+    // The host's windows fill, then what the agent may hold, then the pipes: all of them sleep in write(2), system call 1.
+    eventually("every flood is dammed", || {
+        let dammed = |cgroup: &std::path::PathBuf| {
+            let pid = fs::read_to_string(cgroup.join("cgroup.procs")).ok()?;
+            let call = fs::read_to_string(format!("/proc/{}/syscall", pid.trim())).ok()?;
+            call.starts_with("1 ").then_some(())
+        };
+        (guest.process_cgroups().iter().filter_map(dammed).count() == WRITERS).then_some(())
+    })
+    .await;
+    let grown = agent_memory(&guest).saturating_sub(before);
+    println!("{WRITERS} outputs that nobody reads: {} KiB", grown >> 10);
+    assert!(grown < 10 << 20, "the agent took {grown} bytes");
+    // Nobody else waits for that.
+    assert_eq!(guest.sh("head -c 1000000 /dev/zero").await.stdout.len(), 1_000_000);
 }
 
 #[tokio::test]
@@ -216,8 +324,8 @@ async fn nothing_is_left_of_processes_that_ended() {
     })
     .await;
     assert_eq!(guest.zombies(), 0);
-    // An emptied cgroup is removed, and its descriptor closed, with the next one at the latest.
-    assert_eq!(guest.sh("true").await.code(), Some(0));
+    // Whoever looks finds nobody, and nothing of them is kept.
+    assert_eq!(guest.list().await, []);
     eventually("every descriptor is closed", || (guest.descriptors() <= before).then_some(())).await;
     assert_eq!(guest.process_cgroups(), Vec::<std::path::PathBuf>::new());
 }

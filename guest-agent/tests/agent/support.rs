@@ -12,9 +12,10 @@ use hyper_util::rt::TokioIo;
 use nacelle_agent::proto::agent_client::AgentClient;
 use nacelle_agent::proto::run_process_request::Request;
 use nacelle_agent::proto::run_process_response::Response;
+use nacelle_agent::proto::signal_process_request::Scope;
 use nacelle_agent::proto::{
-    Exited, PrepareRequest, ProcessSpec, RootFilesystem, RunProcessRequest, RunProcessResponse, StartFailed, Started,
-    exited,
+    Exited, ListProcessesRequest, PrepareRequest, ProcessInfo, ProcessSpec, RootFilesystem, RunProcessRequest,
+    RunProcessResponse, SignalProcessRequest, StartFailed, Started, exited,
 };
 use tempfile::TempDir;
 use tokio::net::UnixListener;
@@ -30,6 +31,9 @@ pub const SERIAL: &str = "nacelle-root";
 
 /// What ends a test that would hang; no test comes near it.
 const HANG: Duration = Duration::from_secs(120);
+
+/// As the host's: what a process may have on its way; and the connection's is as large as those of all processes.
+const STREAM_WINDOW: u32 = 256 << 10;
 
 /// An agent whose workload may be prepared.
 pub struct Guest {
@@ -156,7 +160,31 @@ impl Guest {
     /// Cgroups of single processes that exist.
     pub fn process_cgroups(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.workload()).unwrap().flatten();
-        entries.filter(|entry| entry.file_type().unwrap().is_dir()).map(|entry| entry.path()).collect()
+        entries
+            .filter(|entry| entry.file_type().unwrap().is_dir() && entry.file_name() != "init")
+            .map(|entry| entry.path())
+            .collect()
+    }
+
+    /// What the agent says of processes that are left.
+    pub async fn list(&self) -> Vec<ProcessInfo> {
+        let mut all: Vec<ProcessInfo> = Vec::new();
+        loop {
+            let after_process_id = all.last().map_or(0, |last| last.process_id);
+            let page = self.client.clone().list_processes(ListProcessesRequest { after_process_id }).await.unwrap();
+            let page = page.into_inner();
+            assert!(page.processes.len() <= 512);
+            all.extend(page.processes);
+            if !page.more {
+                return all;
+            }
+        }
+    }
+
+    pub async fn signal(&self, process_id: u64, signal: i32, scope: Scope) -> Result<(), Status> {
+        let request =
+            SignalProcessRequest { process_id, signal: signal as u32, process_group: false, scope: scope.into() };
+        self.client.clone().signal_process(request).await.map(drop)
     }
 
     /// The agent's children that have ended and were not reaped.
@@ -229,7 +257,8 @@ async fn accept(listener: &UnixListener) -> AgentClient<Channel> {
         let stream = stream.lock().unwrap().take();
         async move { stream.map(TokioIo::new).ok_or_else(|| std::io::Error::other("the agent dials, not we")) }
     });
-    let endpoint = Endpoint::from_static("http://agent").timeout(HANG);
+    let endpoint = Endpoint::from_static("http://agent").timeout(HANG).initial_stream_window_size(STREAM_WINDOW);
+    let endpoint = endpoint.initial_connection_window_size(STREAM_WINDOW << 10);
     AgentClient::new(endpoint.connect_with_connector(connector).await.unwrap())
 }
 

@@ -92,6 +92,20 @@ async fn the_end_of_stdin_is_typed() {
 }
 
 #[tokio::test]
+async fn the_end_of_stdin_ends_an_unfinished_line_too() {
+    let guest = Guest::busybox().await;
+    let mut call = guest.start(on_terminal(shell("echo ready; cat; echo over"))).await;
+    call.read_until("ready").await;
+    call.stdin("no newline");
+    call.close_stdin();
+    let outcome = call.finish().await;
+    assert_eq!(
+        (outcome.code(), String::from_utf8_lossy(&outcome.stdout)),
+        (Some(0), "no newlineno newlineover\r\n".into())
+    );
+}
+
+#[tokio::test]
 async fn much_output_passes_a_terminal() {
     let guest = Guest::busybox().await;
     let outcome = guest.run(on_terminal(shell("yes 0123456789abcde | head -n 20000"))).await;
@@ -102,7 +116,7 @@ async fn much_output_passes_a_terminal() {
 async fn who_stays_behind_is_hung_up_on() {
     let guest = Guest::busybox().await;
     let script = "(trap '' HUP; echo > /tmp/left; while echo x 2> /dev/null; do sleep 0.01; done; echo gone > /tmp/result) & until [ -e /tmp/left ]; do sleep 0.01; done; echo first";
-    let outcome = guest.run(on_terminal(shell(script))).await;
+    let outcome = guest.run(on_terminal(ProcessSpec { linger_nanos: Some(0), ..shell(script) })).await;
     assert_eq!(outcome.code(), Some(0));
     assert_eq!(guest.sh("until [ -s /tmp/result ]; do sleep 0.01; done; cat /tmp/result").await.text(), "gone\n");
 }

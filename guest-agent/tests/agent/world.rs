@@ -197,7 +197,7 @@ async fn each_process_has_a_cgroup_and_sees_no_further() {
         .sh("cat /proc/self/cgroup | tail -n 1; cat /proc/1/cgroup | tail -n 1; ls -d /sys/fs/cgroup/cgroup.procs")
         .await;
     let id = outcome.started.unwrap().process_id;
-    assert_eq!(outcome.text(), format!("0::/{id}\n0::/\n/sys/fs/cgroup/cgroup.procs\n"));
+    assert_eq!(outcome.text(), format!("0::/{id}\n0::/init\n/sys/fs/cgroup/cgroup.procs\n"));
 }
 
 #[tokio::test]

@@ -116,9 +116,7 @@ final class ExecCapture implements ProcessListener {
 
   private void completeAsShell(int code, String message) {
     stderr.add(StandardCharsets.UTF_8.encode(message + "\n"));
-    onExit(
-        new ExitStatus(
-            code, Optional.empty(), false, false, Duration.ZERO, Duration.ZERO, DataSize.bytes(0)));
+    onExit(ExitStatus.of(code, Optional.empty()));
   }
 
   @Override

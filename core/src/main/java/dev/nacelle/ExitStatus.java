@@ -12,11 +12,16 @@ import java.util.Optional;
  *     a signal ended it
  * @param signal the signal that ended it
  * @param timedOut whether it was killed because its {@linkplain ProcessSpec#timeout() time} was up
- * @param oomKilled whether the guest's kernel killed a process of the sandbox for want of memory
- *     while this one ran
+ * @param oomKilled whether the guest's kernel killed it, or one that it started, for want of memory
  * @param userCpu CPU time in its own code, including children it waited for
  * @param systemCpu CPU time in the guest's kernel, including children it waited for
  * @param peakMemory its largest resident set
+ * @param outputsAbandoned whether others held an output of its when it was {@linkplain
+ *     ProcessSpec.Builder#linger listened to} no longer: what they write is lost
+ * @param oomKilledElsewhere whether the guest's kernel killed another process of the sandbox for
+ *     want of memory while this one ran
+ * @param treePeakMemory the most memory that it and all that it started had at a time, page cache
+ *     included, where the guest's kernel counts that (Linux 5.19 and newer)
  */
 public record ExitStatus(
     int exitCode,
@@ -25,7 +30,25 @@ public record ExitStatus(
     boolean oomKilled,
     Duration userCpu,
     Duration systemCpu,
-    DataSize peakMemory) {
+    DataSize peakMemory,
+    boolean outputsAbandoned,
+    boolean oomKilledElsewhere,
+    Optional<DataSize> treePeakMemory) {
+
+  /** One of which nothing else is known. */
+  static ExitStatus of(int exitCode, Optional<Signal> signal) {
+    return new ExitStatus(
+        exitCode,
+        signal,
+        false,
+        false,
+        Duration.ZERO,
+        Duration.ZERO,
+        DataSize.bytes(0),
+        false,
+        false,
+        Optional.empty());
+  }
 
   /** Whether it returned 0. */
   public boolean succeeded() {
@@ -36,6 +59,9 @@ public record ExitStatus(
   @Override
   public String toString() {
     String how = signal.map(s -> "ended by " + s).orElse("exit code " + exitCode);
-    return how + (timedOut ? ", timed out" : "") + (oomKilled ? ", out of memory" : "");
+    return how
+        + (timedOut ? ", timed out" : "")
+        + (oomKilled ? ", out of memory" : "")
+        + (outputsAbandoned ? ", with outputs that others still hold" : "");
   }
 }

@@ -52,10 +52,12 @@ final class Failures {
     if (panic == from) {
       return String.join("\n", lines.subList(from, lines.size())).strip();
     }
-    int end = Math.min(panic + PANIC_LINES, from);
+    int end = panic + PANIC_LINES;
     int rest = Math.max(end, lines.size() - (CONSOLE_LINES - PANIC_LINES));
     List<String> part = new ArrayList<>(lines.subList(panic, end));
-    part.add("[" + (rest - end) + " lines]");
+    if (rest > end) {
+      part.add("[" + (rest - end) + " lines]");
+    }
     part.addAll(lines.subList(rest, lines.size()));
     return String.join("\n", part).strip();
   }

@@ -72,23 +72,28 @@ public interface GuestProcess extends AutoCloseable {
    * @throws SandboxEndedException when the sandbox has ended
    * @throws ProcessException when the guest does not answer within five seconds
    */
-  void signal(Signal signal);
+  default void signal(Signal signal) {
+    signal(signal, SignalScope.PROCESS);
+  }
 
   /**
-   * Sends a signal to its process group; nothing happens when it has ended.
+   * Sends a signal to it or to what it started; nothing happens when nobody of those is left. What
+   * it left behind is reached by {@link SignalScope#TREE} also after its end.
    *
    * @throws SandboxEndedException when the sandbox has ended
    * @throws ProcessException when the guest does not answer within five seconds
    */
-  void signalGroup(Signal signal);
+  void signal(Signal signal, SignalScope scope);
 
   /**
    * Stops it as container engines do: sends it its {@linkplain ProcessSpec.Builder#stopSignal stop
    * signal}, and kills it, with everything it started, when it has not ended after the grace, or
-   * when the guest does not take the signal.
+   * when the guest does not take the signal. What it wrote and nobody has read is kept up to 256
+   * KiB for each output once it is killed, and dropped beyond.
    *
    * @param grace how long it has; zero kills it at once
-   * @return how it ended
+   * @return how it ended, as the guest told it when it was dead; a guest that does not is given up
+   *     after 20 seconds, and the status is a SIGKILL's
    * @throws SandboxEndedException when the sandbox ended first
    * @throws ProcessException when its end was not learnt
    * @throws InterruptedOperationException when the thread is interrupted; the process, which has
@@ -106,8 +111,8 @@ public interface GuestProcess extends AutoCloseable {
   void resize(TerminalSize size);
 
   /**
-   * Kills it with everything in its session, unless it has ended, and drops its output. {@link
-   * #onExit()} then tells of SIGKILL. Idempotent; does not wait.
+   * Kills it with everything it started, unless it has ended, and drops its output. {@link
+   * #onExit()} tells how it ended. Idempotent; does not wait.
    */
   @Override
   void close();

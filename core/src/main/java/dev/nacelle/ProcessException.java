@@ -19,7 +19,7 @@ public class ProcessException extends NacelleException {
     BAD_WORKING_DIRECTORY,
     /** It could not be started for another reason; the message is the guest's. */
     NOT_STARTED,
-    /** It did not end in time, and neither did the guest kill it; the host gave it up. */
+    /** It did not start or end in time, and neither did the guest kill it; the host gave it up. */
     TIMED_OUT,
     /** The guest broke the contract between host and guest. */
     GUEST_MISBEHAVED

@@ -42,7 +42,9 @@ final class ProcessPlan {
         process.terminal().orElse(null),
         process.timeout().map(Duration::toNanos).orElse(0L),
         stdin,
-        ownStopSignal(process).map(Signal::number).orElse(0));
+        ownStopSignal(process).map(Signal::number).orElse(0),
+        process.linger().map(Duration::toNanos).orElse(-1L),
+        process.startTimeout().toNanos());
   }
 
   /** What {@link GuestProcess#stop} sends. */

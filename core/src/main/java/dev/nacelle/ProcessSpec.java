@@ -21,6 +21,12 @@ public final class ProcessSpec {
   /** Default of {@link #outputLimit()}: 16 MiB. */
   public static final DataSize DEFAULT_OUTPUT_LIMIT = DataSize.mebibytes(16);
 
+  /** Default of {@link #startTimeout()}: 30 seconds. */
+  public static final Duration DEFAULT_START_TIMEOUT = Duration.ofSeconds(30);
+
+  private static final Duration LONGEST_START = Duration.ofMinutes(10);
+  private static final Duration LONGEST_LINGER = Duration.ofSeconds(60);
+
   private final boolean entrypoint;
   private final List<String> arguments;
   private final Map<String, String> environment;
@@ -29,6 +35,8 @@ public final class ProcessSpec {
   private final @Nullable TerminalSize terminal;
   private final @Nullable Signal stopSignal;
   private final @Nullable Duration timeout;
+  private final Duration startTimeout;
+  private final @Nullable Duration linger;
   private final byte @Nullable [] stdin;
   private final DataSize outputLimit;
 
@@ -41,6 +49,8 @@ public final class ProcessSpec {
     terminal = builder.terminal;
     stopSignal = builder.stopSignal;
     timeout = builder.timeout;
+    startTimeout = builder.startTimeout;
+    linger = builder.linger;
     stdin = builder.stdin;
     outputLimit = builder.outputLimit;
   }
@@ -119,6 +129,16 @@ public final class ProcessSpec {
     return Optional.ofNullable(timeout);
   }
 
+  /** How long it may take until it executes its command. */
+  public Duration startTimeout() {
+    return startTimeout;
+  }
+
+  /** How long outputs that others hold are listened to after its end, where that was said. */
+  public Optional<Duration> linger() {
+    return Optional.ofNullable(linger);
+  }
+
   /** A copy of what it reads from stdin, if that was given. */
   public Optional<byte[]> stdin() {
     return Optional.ofNullable(stdin).map(byte[]::clone);
@@ -148,6 +168,8 @@ public final class ProcessSpec {
     private @Nullable TerminalSize terminal;
     private @Nullable Signal stopSignal;
     private @Nullable Duration timeout;
+    private Duration startTimeout = DEFAULT_START_TIMEOUT;
+    private @Nullable Duration linger;
     private byte @Nullable [] stdin;
     private DataSize outputLimit = DEFAULT_OUTPUT_LIMIT;
 
@@ -222,6 +244,41 @@ public final class ProcessSpec {
      */
     public Builder timeout(Duration timeout) {
       this.timeout = Checks.duration("timeout", timeout);
+      return this;
+    }
+
+    /**
+     * How long it may take until it executes its command; the default is {@link
+     * #DEFAULT_START_TIMEOUT}. A guest that is stuck, or a working directory that does not answer,
+     * is an error then: {@link ProcessException.Reason#NOT_STARTED}.
+     *
+     * @throws IllegalArgumentException when it is not positive, or more than ten minutes
+     */
+    public Builder startTimeout(Duration timeout) {
+      if (timeout.compareTo(LONGEST_START) > 0) {
+        throw new IllegalArgumentException(
+            "the start timeout is not between 1 ns and 10 minutes: " + timeout);
+      }
+      this.startTimeout = Checks.duration("start timeout", timeout);
+      return this;
+    }
+
+    /**
+     * How long its outputs are listened to after its end while processes that it left behind hold
+     * them: a filter may have something to say yet, and a server that it started never ends. All
+     * that it wrote itself is always read. The default is to listen until they are silent for half
+     * a second, and for two seconds in all, which is how long Docker waits; a duration that is
+     * given has no part for silence. {@link ExitStatus#outputsAbandoned} tells that something may
+     * have been lost.
+     *
+     * @param linger zero for not at all
+     * @throws IllegalArgumentException when it is negative, or more than 60 seconds
+     */
+    public Builder linger(Duration linger) {
+      if (linger.isNegative() || linger.compareTo(LONGEST_LINGER) > 0) {
+        throw new IllegalArgumentException("the linger is not between 0 and 60 s: " + linger);
+      }
+      this.linger = linger;
       return this;
     }
 

@@ -35,7 +35,14 @@ final class RunningProcess implements GuestProcess, ProcessListener {
   private final CompletableFuture<ExitStatus> ended = new CompletableFuture<>();
 
   private boolean paused;
-  private volatile boolean closed;
+
+  /** Whether more output is to wait, so that whom it would let go on is killed first. */
+  private boolean held;
+
+  /** Whether output is dropped for which there is no room. */
+  private boolean draining;
+
+  private volatile boolean killed;
 
   RunningProcess(
       RunningSandbox sandbox,
@@ -71,7 +78,7 @@ final class RunningProcess implements GuestProcess, ProcessListener {
           case COMMAND_NOT_EXECUTABLE -> ProcessException.Reason.COMMAND_NOT_EXECUTABLE;
           case UNKNOWN_USER -> ProcessException.Reason.UNKNOWN_USER;
           case BAD_WORKING_DIRECTORY -> ProcessException.Reason.BAD_WORKING_DIRECTORY;
-          case OTHER -> ProcessException.Reason.NOT_STARTED;
+          case TIMED_OUT, OTHER -> ProcessException.Reason.NOT_STARTED;
         };
     return new ProcessException(mapped, "The process could not be started: " + message, null, null);
   }
@@ -90,14 +97,21 @@ final class RunningProcess implements GuestProcess, ProcessListener {
 
   @Override
   public synchronized boolean onOutput(boolean error, ByteBuffer bytes) {
-    (error ? stderr : stdout).add(bytes);
-    paused = stdout.isFull() || stderr.isFull();
+    OutputPipe pipe = error ? stderr : stdout;
+    if (!draining || !pipe.isFull()) {
+      pipe.add(bytes);
+    }
+    paused = held || isFull();
     return !paused;
+  }
+
+  private boolean isFull() {
+    return !draining && (stdout.isFull() || stderr.isFull());
   }
 
   private void resumeIfRoom() {
     synchronized (this) {
-      if (!paused || stdout.isFull() || stderr.isFull()) {
+      if (!paused || held || isFull()) {
         return;
       }
       paused = false;
@@ -124,9 +138,10 @@ final class RunningProcess implements GuestProcess, ProcessListener {
 
   @Override
   public void onFailure(AgentException failure) {
-    if (closed && failure.kind() == AgentException.Kind.CANCELLED) {
+    if (killed && failure.kind() == AgentException.Kind.CANCELLED) {
+      // The guest killed it, or will when it hears of it; that is all that is known.
       endPipes("the process was killed");
-      ended.complete(killed());
+      ended.complete(ExitStatus.of(128 + Signal.KILL.number(), Optional.of(Signal.KILL)));
       started.completeExceptionally(failure);
     } else {
       fail(failure, "the sandbox has ended, or lost the process: " + failure.getMessage());
@@ -143,17 +158,6 @@ final class RunningProcess implements GuestProcess, ProcessListener {
     stdout.end(failure);
     stderr.end(failure);
     stdin.end();
-  }
-
-  private static ExitStatus killed() {
-    return new ExitStatus(
-        128 + Signal.KILL.number(),
-        Optional.of(Signal.KILL),
-        false,
-        false,
-        Duration.ZERO,
-        Duration.ZERO,
-        DataSize.bytes(0));
   }
 
   @Override
@@ -211,13 +215,10 @@ final class RunningProcess implements GuestProcess, ProcessListener {
   }
 
   @Override
-  public void signal(Signal signal) {
-    signal(signal, false);
-  }
-
-  @Override
-  public void signalGroup(Signal signal) {
-    signal(signal, true);
+  public void signal(Signal signal, SignalScope scope) {
+    if (!ended.isDone() || scope == SignalScope.TREE) {
+      sandbox.await(unlessEnded(client.signal(process.id(), signal, scope)));
+    }
   }
 
   @Override
@@ -226,7 +227,7 @@ final class RunningProcess implements GuestProcess, ProcessListener {
       awaitStop(grace);
     }
     if (!ended.isDone()) {
-      close();
+      kill();
     }
     return waitFor();
   }
@@ -234,19 +235,14 @@ final class RunningProcess implements GuestProcess, ProcessListener {
   /** Returns early when the guest does not take the signal. */
   private void awaitStop(Duration grace) {
     CompletableFuture<ExitStatus> stopped =
-        unlessEnded(client.signal(process.id(), stopSignal, false)).thenCompose(done -> ended);
+        unlessEnded(client.signal(process.id(), stopSignal, SignalScope.PROCESS))
+            .thenCompose(done -> ended);
     try {
       CompletableFuture.anyOf(ended, stopped).get(nanos(grace), TimeUnit.NANOSECONDS);
     } catch (TimeoutException | ExecutionException e) {
       // It is killed, or told below.
     } catch (InterruptedException e) {
       throw RunningSandbox.interrupted(e);
-    }
-  }
-
-  private void signal(Signal signal, boolean group) {
-    if (!ended.isDone()) {
-      sandbox.await(unlessEnded(client.signal(process.id(), signal, group)));
     }
   }
 
@@ -260,7 +256,7 @@ final class RunningProcess implements GuestProcess, ProcessListener {
     }
   }
 
-  private static CompletableFuture<@Nullable Void> unlessEnded(CompletableFuture<Void> call) {
+  static CompletableFuture<@Nullable Void> unlessEnded(CompletableFuture<Void> call) {
     return call.handle(
         (done, failure) -> {
           if (failure == null) {
@@ -287,11 +283,30 @@ final class RunningProcess implements GuestProcess, ProcessListener {
 
   @Override
   public void close() {
-    closed = true;
     // First: that there is room again, or no more input, must not reach the process.
-    process.cancel();
-    stdin.close();
+    if (!ended.isDone()) {
+      kill();
+    }
+    stdin.end();
     stdout.close();
     stderr.close();
+  }
+
+  private void kill() {
+    killed = true;
+    synchronized (this) {
+      held = true;
+      draining = true;
+    }
+    var unused =
+        client
+            .kill(process)
+            .thenRun(
+                () -> {
+                  synchronized (this) {
+                    held = false;
+                  }
+                  resumeIfRoom();
+                });
   }
 }

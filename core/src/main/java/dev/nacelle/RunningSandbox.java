@@ -11,6 +11,7 @@ import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmExit;
 import dev.nacelle.spi.VmStatistics;
 import java.time.Duration;
+import java.util.List;
 import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
@@ -31,6 +32,9 @@ final class RunningSandbox implements Sandbox {
   private static final Duration LAST_WORDS = Duration.ofSeconds(2);
 
   private static final String LOST = "lost the connection with its guest agent";
+
+  private static final String SILENT =
+      "was given up, for its guest did not answer: its processors are stuck, or not run";
 
   /** The end of a machine whose close() failed, and which may run on. */
   static final VmExit NOT_CLOSED =
@@ -78,6 +82,7 @@ final class RunningSandbox implements Sandbox {
   void watch(AgentLoops loops) {
     var unusedExit = vm.exit().thenAccept(how -> endLater(ended(how), Duration.ZERO));
     var unusedEnd = client.disconnected().thenRun(() -> awaitLastWords(loops));
+    client.watchLiveness();
     spec.maxLifetime().ifPresent(time -> endAfter(time, loops));
   }
 
@@ -89,7 +94,8 @@ final class RunningSandbox implements Sandbox {
 
   private void awaitLastWords(AgentLoops loops) {
     if (!ending.get()) {
-      var unused = loops.schedule(() -> endLater(LOST, Duration.ZERO), LAST_WORDS);
+      String why = client.wasSilent() ? SILENT : LOST;
+      var unused = loops.schedule(() -> endLater(why, Duration.ZERO), LAST_WORDS);
     }
   }
 
@@ -182,6 +188,18 @@ final class RunningSandbox implements Sandbox {
     return running;
   }
 
+  @Override
+  public List<GuestProcessInfo> processes() {
+    requireOpen();
+    return await(client.processes());
+  }
+
+  @Override
+  public void signal(GuestProcessInfo process, Signal signal, SignalScope scope) {
+    requireOpen();
+    await(RunningProcess.unlessEnded(client.signal(process.id(), signal, scope)));
+  }
+
   private <T> T awaitOrKill(CompletableFuture<T> future, Runnable kill) {
     try {
       return await(future);
@@ -264,6 +282,13 @@ final class RunningSandbox implements Sandbox {
             new ProcessException(
                 ProcessException.Reason.TIMED_OUT,
                 "The process did not end in time, and the guest did not kill it; the host gave it"
+                    + " up",
+                "Close the sandbox, for its guest is not to be relied on.",
+                e);
+        case START_TIMED_OUT ->
+            new ProcessException(
+                ProcessException.Reason.TIMED_OUT,
+                "The process did not start in time, and the guest did not say why; the host gave it"
                     + " up",
                 "Close the sandbox, for its guest is not to be relied on.",
                 e);

@@ -3,6 +3,7 @@ package dev.nacelle;
 
 import dev.nacelle.spi.VmExit;
 import dev.nacelle.spi.VmStatistics;
+import java.util.List;
 import java.util.concurrent.CompletableFuture;
 
 /**
@@ -55,6 +56,27 @@ public interface Sandbox extends AutoCloseable {
    * @throws InterruptedOperationException when the thread is interrupted; the process is killed
    */
   GuestProcess start(ProcessSpec process);
+
+  /**
+   * What was started here and what is left of it: processes that run, and those that have ended and
+   * left others behind, in the order of their start. A momentary picture; at most 4096.
+   *
+   * @return immutable
+   * @throws SandboxEndedException when the sandbox has ended
+   * @throws ProcessException when the guest does not answer within five seconds
+   */
+  List<GuestProcessInfo> processes();
+
+  /**
+   * Sends a signal to a process that was started here or to what it started, which is how what was
+   * left behind is ended: {@code signal(process, Signal.KILL, SignalScope.TREE)}. Nothing happens
+   * when nobody of those is left.
+   *
+   * @param process one of {@link #processes()}
+   * @throws SandboxEndedException when the sandbox has ended
+   * @throws ProcessException when the guest does not answer within five seconds
+   */
+  void signal(GuestProcessInfo process, Signal signal, SignalScope scope);
 
   /** Whether it can run processes: false as soon as it begins to end. */
   boolean isAlive();

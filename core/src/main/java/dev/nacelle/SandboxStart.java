@@ -166,9 +166,11 @@ final class SandboxStart {
             Stage.BOOT,
             () -> {
               var unusedExit = machine.exit().thenAccept(how -> abort(died(machine, how)));
-              var unusedListener = machine.listen(AgentClient.PORT, this::accept);
-              machine.start();
-              return await(firstCall.thenCompose(FirstCall::answer));
+              // Nobody else is to dial: what comes later can only be the workload.
+              try (var unusedListener = machine.listen(AgentClient.PORT, this::accept)) {
+                machine.start();
+                return await(firstCall.thenCompose(FirstCall::answer));
+              }
             });
     AgentClient client = firstCall.join().client();
     List<AgentClient.Step> steps =
@@ -223,7 +225,7 @@ final class SandboxStart {
     }
   }
 
-  /** The first connection is the agent's; a second one can only be the workload's. */
+  /** The first connection is the agent's; there is no second one. */
   private void accept(GuestConnection connection) {
     // Before the agent is spoken to, so before it answers.
     if (!dialled.isDone()) {

@@ -245,6 +245,21 @@ public abstract class AbstractKernelContractTest {
   }
 
   @Test
+  void whatAProcessLeavesBehindIsListedAndKilled() {
+    sandbox.exec("sh", "-c", "sleep 86406 > /dev/null 2>&1 &");
+    GuestProcessInfo left =
+        sandbox.processes().stream()
+            .filter(process -> process.command().contains("86406"))
+            .findFirst()
+            .orElseThrow();
+    assertFalse(left.running());
+    sandbox.signal(left, Signal.KILL, SignalScope.TREE);
+    while (sandbox.processes().stream().anyMatch(process -> process.id() == left.id())) {
+      Thread.onSpinWait();
+    }
+  }
+
+  @Test
   void timeoutKillsInTheGuest() {
     ExecResult result =
         sandbox.exec(ProcessSpec.builder("sleep", "86401").timeout(Duration.ofMillis(500)).build());

@@ -94,6 +94,15 @@ final class FakeNacelle implements AutoCloseable {
         });
     programs.put("hang", process -> process.awaitSignal());
     programs.put(
+        "ends-when-killed",
+        process -> {
+          try {
+            return process.awaitSignal();
+          } catch (InterruptedException e) {
+            return 5;
+          }
+        });
+    programs.put(
         "unavailable",
         process -> {
           throw Status.UNAVAILABLE.asException();

@@ -8,6 +8,7 @@ import dev.nacelle.agent.AgentClient.Step;
 import dev.nacelle.agent.AgentInfo;
 import java.time.Duration;
 import java.util.List;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -16,7 +17,7 @@ class GuestMarksTest {
   private static final long CALL = Long.MAX_VALUE - 500;
 
   private static AgentInfo marks(long init, long loaded, long connected) {
-    return new AgentInfo("", "", "", "", 0, 1, init, loaded, connected);
+    return new AgentInfo("", "", "", "", 0, 1, init, loaded, connected, Set.of());
   }
 
   /** Since the call: entry at 1000, dial at 1600, answer at 1700. The nanoTime wraps around. */

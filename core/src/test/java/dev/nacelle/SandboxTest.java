@@ -537,6 +537,66 @@ class SandboxTest {
   }
 
   @Test
+  void theRealEndOfAProcessThatWasKilledIsTold() throws Exception {
+    // As one that ends by itself at the same moment.
+    ProcessSpec quick = ProcessSpec.of("ends-when-killed");
+    try (GuestProcess process = sandbox.start(quick)) {
+      assertEquals(5, process.stop(Duration.ZERO).exitCode());
+    }
+    GuestProcess process = sandbox.start(quick);
+    process.close();
+    assertEquals(5, process.onExit().get().exitCode());
+  }
+
+  @Test
+  void stoppingDoesNotWaitForAReader() {
+    try (GuestProcess process = sandbox.start(ProcessSpec.of("flood", "16"))) {
+      assertEquals(Signal.TERM, process.stop(Duration.ofMillis(1)).signal().orElseThrow());
+    }
+  }
+
+  @Test
+  void processesAreListedAndCanBeSignalled() {
+    try (Sandbox own = fake.start();
+        GuestProcess one = own.start(ProcessSpec.of("hang", "one"));
+        GuestProcess two = own.start(ProcessSpec.of("hang", "two"))) {
+      List<GuestProcessInfo> all = own.processes();
+      assertEquals(
+          List.of("hang one", "hang two"), all.stream().map(GuestProcessInfo::command).toList());
+      assertEquals(one.pid(), all.get(0).pid());
+      own.signal(all.get(0), Signal.KILL, SignalScope.TREE);
+      assertEquals(Signal.KILL, one.waitFor().signal().orElseThrow());
+      own.signal(all.get(0), Signal.KILL, SignalScope.TREE);
+      assertTrue(two.isAlive());
+    }
+  }
+
+  @Test
+  void nobodyElseCanDialOnceTheAgentHas() {
+    try (Sandbox own = fake.start()) {
+      assertTrue(own.isAlive());
+      assertFalse(fake.machine().isListening());
+    }
+  }
+
+  @Test
+  void lingerAndStartTimeoutReachTheGuest() {
+    ProcessSpec.Builder spec = ProcessSpec.builder("print-request");
+    String defaults = run(spec.build());
+    assertFalse(defaults.contains("linger_nanos"), defaults);
+    assertTrue(defaults.contains("start_timeout_nanos: 30000000000"), defaults);
+    String given = run(spec.linger(Duration.ZERO).startTimeout(Duration.ofSeconds(1)).build());
+    assertTrue(given.contains("linger_nanos: 0"), given);
+    assertTrue(given.contains("start_timeout_nanos: 1000000000"), given);
+    for (Duration wrong : List.of(Duration.ofNanos(-1), Duration.ofSeconds(60).plusNanos(1))) {
+      assertThrows(IllegalArgumentException.class, () -> spec.linger(wrong));
+    }
+    for (Duration wrong : List.of(Duration.ZERO, Duration.ofMinutes(10).plusNanos(1))) {
+      assertThrows(IllegalArgumentException.class, () -> spec.startTimeout(wrong));
+    }
+  }
+
+  @Test
   void guestThatIgnoresSignalsIsNotWaitedFor() {
     try (FakeNacelle deaf = new FakeNacelle(Fault.IGNORES_SIGNALS);
         Sandbox own = deaf.start();

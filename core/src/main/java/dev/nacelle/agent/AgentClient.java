@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.agent;
 
+import dev.nacelle.GuestProcessInfo;
 import dev.nacelle.Signal;
+import dev.nacelle.SignalScope;
 import dev.nacelle.TerminalSize;
 import dev.nacelle.agent.AgentException.Kind;
 import dev.nacelle.proto.agent.v1.AgentGrpc;
 import dev.nacelle.proto.agent.v1.GetInfoRequest;
+import dev.nacelle.proto.agent.v1.ListProcessesRequest;
 import dev.nacelle.proto.agent.v1.PrepareResponse;
 import dev.nacelle.proto.agent.v1.ResizeTerminalRequest;
 import dev.nacelle.proto.agent.v1.ShutdownRequest;
@@ -21,8 +24,11 @@ import io.grpc.Status;
 import io.grpc.netty.NettyChannelBuilder;
 import io.netty.channel.EventLoop;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
@@ -45,7 +51,7 @@ public final class AgentClient implements AutoCloseable {
   private static final int MAX_MESSAGE_BYTES = 256 * 1024;
 
   /** HTTP/2 flow control window per stream: what a process may have on its way to the host. */
-  private static final int WINDOW_BYTES = 1024 * 1024;
+  private static final int WINDOW_BYTES = 256 * 1024;
 
   private static final int MAX_HEADER_BYTES = 16 * 1024;
   private static final int MAX_STEPS = 64;
@@ -53,8 +59,25 @@ public final class AgentClient implements AutoCloseable {
   /** For what an agent answers at once, whatever its processes do. */
   private static final Duration ANSWER_LIMIT = Duration.ofSeconds(5);
 
+  /** How long a process that was killed may take to end. */
+  private static final Duration DEATH = Duration.ofSeconds(15);
+
+  /** What {@link #processes} returns at most. */
+  private static final int MAX_LISTED = 4096;
+
+  /** A guest that has sent nothing for that long is asked for a sign of life, */
+  private static final Duration SILENCE = Duration.ofSeconds(10);
+
+  /** and has that long for it. */
+  private static final Duration SIGN_OF_LIFE = Duration.ofSeconds(20);
+
   private final ManagedChannel channel;
+  private final EventLoop loop;
   private final CompletableFuture<Void> disconnected = new CompletableFuture<>();
+
+  private volatile @Nullable GuestChannel guest;
+  private volatile @Nullable Liveness liveness;
+  private volatile Set<String> features = Set.of();
 
   /** A step of {@link #prepare}, as the agent timed it. */
   public record Step(String name, long nanos) {}
@@ -65,6 +88,7 @@ public final class AgentClient implements AutoCloseable {
    * @param loop runs everything
    */
   AgentClient(CompletableFuture<GuestConnection> dialled, EventLoop loop) {
+    this.loop = loop;
     channel =
         NettyChannelBuilder.forAddress(new GuestAddress(dialled))
             .overrideAuthority("agent")
@@ -85,9 +109,53 @@ public final class AgentClient implements AutoCloseable {
   }
 
   private GuestChannel newChannel() {
-    GuestChannel guest = new GuestChannel();
-    guest.closeFuture().addListener(closed -> disconnected.complete(null));
-    return guest;
+    GuestChannel made = new GuestChannel();
+    // Before what gRPC adds.
+    made.pipeline().addLast(new FrameLimiter(System::nanoTime));
+    made.closeFuture().addListener(closed -> disconnected.complete(null));
+    guest = made;
+    return made;
+  }
+
+  /**
+   * From now on the connection is ended when the guest is silent for too long: it sends nothing for
+   * ten seconds, and then does not answer within another twenty.
+   */
+  public void watchLiveness() {
+    watchLiveness(SILENCE, SIGN_OF_LIFE);
+  }
+
+  /** With limits of one's own. */
+  void watchLiveness(Duration silence, Duration signOfLife) {
+    Liveness watch =
+        new Liveness(loop, silence, this::bytesRead, () -> ask(signOfLife), this::close);
+    liveness = watch;
+    watch.resume();
+    var unused = disconnected.thenRun(watch::pause);
+  }
+
+  /**
+   * The watch, where there is one: it is to rest while the guest's machine does.
+   *
+   * @see #watchLiveness()
+   */
+  @Nullable Liveness liveness() {
+    return liveness;
+  }
+
+  /** Whether the connection was ended because the guest was silent. */
+  public boolean wasSilent() {
+    Liveness watch = liveness;
+    return watch != null && watch.foundSilent();
+  }
+
+  private long bytesRead() {
+    GuestChannel made = guest;
+    return made == null ? 0 : made.bytesRead();
+  }
+
+  private CompletableFuture<?> ask(Duration limit) {
+    return unary(AgentGrpc.getGetInfoMethod(), GetInfoRequest.getDefaultInstance(), options(limit));
   }
 
   /** Completes when the connection has ended, for whatever reason; never exceptionally. */
@@ -99,7 +167,12 @@ public final class AgentClient implements AutoCloseable {
   public CompletableFuture<AgentInfo> getInfo() {
     return unary(
             AgentGrpc.getGetInfoMethod(), GetInfoRequest.getDefaultInstance(), CallOptions.DEFAULT)
-        .thenApply(AgentInfo::of);
+        .thenApply(
+            response -> {
+              AgentInfo info = AgentInfo.of(response);
+              features = info.features();
+              return info;
+            });
   }
 
   /**
@@ -137,20 +210,93 @@ public final class AgentClient implements AutoCloseable {
         newCall(AgentGrpc.getRunProcessMethod(), options(deadline)),
         request,
         listener,
-        this::failure);
+        this::failure,
+        loop);
   }
 
-  /** Sends a signal to a process, or to its whole process group; has five seconds for it. */
-  public CompletableFuture<Void> signal(long processId, Signal signal, boolean processGroup) {
-    return unary(
-            AgentGrpc.getSignalProcessMethod(),
-            SignalProcessRequest.newBuilder()
-                .setProcessId(processId)
-                .setSignal(signal.number())
-                .setProcessGroup(processGroup)
-                .build(),
-            options(ANSWER_LIMIT))
+  /**
+   * Sends a signal to a process or to what it started; has five seconds for it. Fails with {@link
+   * Kind#REFUSED} for a tree where the agent is too old to know of those.
+   */
+  public CompletableFuture<Void> signal(long processId, Signal signal, SignalScope scope) {
+    SignalProcessRequest.Builder request =
+        SignalProcessRequest.newBuilder().setProcessId(processId).setSignal(signal.number());
+    switch (scope) {
+      case PROCESS -> {}
+      case GROUP -> request.setProcessGroup(true);
+      case TREE -> {
+        if (!features.contains(AgentInfo.SIGNAL_SCOPE)) {
+          return lacks(AgentInfo.SIGNAL_SCOPE);
+        }
+        request.setScope(SignalProcessRequest.Scope.TREE);
+      }
+    }
+    return unary(AgentGrpc.getSignalProcessMethod(), request.build(), options(ANSWER_LIMIT))
         .thenApply(response -> null);
+  }
+
+  private static <T> CompletableFuture<T> lacks(String feature) {
+    return CompletableFuture.failedFuture(
+        new AgentException(Kind.REFUSED, "the guest agent lacks the feature " + feature));
+  }
+
+  /**
+   * Kills a process with everything that it started, and leaves it its call, to tell of its end.
+   * Gives the process up where that is not possible, or when its end is not told.
+   *
+   * @return completes when the guest has done it, or will when it hears of the end of the call;
+   *     never exceptionally
+   */
+  public CompletableFuture<Void> kill(AgentProcess process) {
+    if (process.id() == 0) {
+      process.cancel();
+      return CompletableFuture.completedFuture(null);
+    }
+    return signal(process.id(), Signal.KILL, SignalScope.TREE)
+        .handle(
+            (done, failure) -> {
+              // Without anybody to kill its end is on its way.
+              if (failure == null || isNotFound(failure)) {
+                process.cancelAfter(DEATH);
+              } else {
+                process.cancel();
+              }
+              return null;
+            });
+  }
+
+  private static boolean isNotFound(Throwable failure) {
+    Throwable cause = failure instanceof CompletionException ? failure.getCause() : failure;
+    return cause instanceof AgentException e && e.kind() == Kind.NOT_FOUND;
+  }
+
+  /**
+   * What was started and what is left of it, by ascending identifiers; at most 4096. Each page of
+   * it has five seconds. Fails with {@link Kind#REFUSED} where the agent is too old for it.
+   */
+  public CompletableFuture<List<GuestProcessInfo>> processes() {
+    if (!features.contains(AgentInfo.PROCESS_LIST)) {
+      return lacks(AgentInfo.PROCESS_LIST);
+    }
+    return page(new ArrayList<>());
+  }
+
+  private CompletableFuture<List<GuestProcessInfo>> page(List<GuestProcessInfo> before) {
+    long last = before.isEmpty() ? 0 : before.get(before.size() - 1).id();
+    return unary(
+            AgentGrpc.getListProcessesMethod(),
+            ListProcessesRequest.newBuilder().setAfterProcessId(last).build(),
+            options(ANSWER_LIMIT))
+        .thenCompose(
+            response -> {
+              try {
+                ProcessListing.add(before, response, MAX_LISTED);
+              } catch (AgentException e) {
+                return CompletableFuture.failedFuture(e);
+              }
+              boolean more = response.getMore() && before.size() < MAX_LISTED;
+              return more ? page(before) : CompletableFuture.completedFuture(List.copyOf(before));
+            });
   }
 
   /** Sets the size of a process's terminal; has five seconds for it. */

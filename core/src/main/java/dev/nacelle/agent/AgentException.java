@@ -17,6 +17,8 @@ public final class AgentException extends Exception {
     NOT_FOUND,
     /** The agent did not answer in time. */
     TIMED_OUT,
+    /** The agent neither started a process in time nor said why not. */
+    START_TIMED_OUT,
     /** The agent answered what no agent may answer. */
     MISBEHAVED,
     /** The caller cancelled it. */

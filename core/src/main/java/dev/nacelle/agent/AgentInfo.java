@@ -3,6 +3,8 @@ package dev.nacelle.agent;
 
 import dev.nacelle.proto.agent.v1.BootMarks;
 import dev.nacelle.proto.agent.v1.GetInfoResponse;
+import java.util.Set;
+import java.util.stream.Collectors;
 
 /**
  * What the agent says of itself and its kernel; cleaned and bounded.
@@ -16,6 +18,7 @@ import dev.nacelle.proto.agent.v1.GetInfoResponse;
  * @param agentEnteredNanos when the agent's main() was entered, since the kernel started its clock
  * @param modulesLoadedNanos when the kernel modules were loaded
  * @param connectedNanos when the connection to the host stood
+ * @param features names of its optional abilities, as the contract has them
  */
 public record AgentInfo(
     String agentVersion,
@@ -26,7 +29,16 @@ public record AgentInfo(
     int cpus,
     long agentEnteredNanos,
     long modulesLoadedNanos,
-    long connectedNanos) {
+    long connectedNanos,
+    Set<String> features) {
+  /** Lists what was started and what is left of it. */
+  static final String PROCESS_LIST = "process-list";
+
+  /** Signals a whole tree of processes. */
+  static final String SIGNAL_SCOPE = "signal-scope";
+
+  /** More than there will be for long; what is beyond is ignored. */
+  private static final int MAX_FEATURES = 256;
 
   static AgentInfo of(GetInfoResponse response) {
     BootMarks marks = response.getBootMarks();
@@ -39,7 +51,11 @@ public record AgentInfo(
         Math.max(0, response.getCpus()),
         notNegative(marks.getAgentEnteredNanos()),
         notNegative(marks.getModulesLoadedNanos()),
-        notNegative(marks.getConnectedNanos()));
+        notNegative(marks.getConnectedNanos()),
+        response.getFeaturesList().stream()
+            .limit(MAX_FEATURES)
+            .map(GuestText::clean)
+            .collect(Collectors.toUnmodifiableSet()));
   }
 
   /** A uint64 as a number that Java can hold: what is beyond it becomes the largest. */

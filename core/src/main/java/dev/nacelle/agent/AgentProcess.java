@@ -14,9 +14,13 @@ import dev.nacelle.proto.agent.v1.StartFailed;
 import io.grpc.ClientCall;
 import io.grpc.Metadata;
 import io.grpc.Status;
+import io.netty.channel.EventLoop;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.Optional;
+import java.util.concurrent.Future;
+import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
@@ -30,6 +34,12 @@ public final class AgentProcess {
   /** What one message of stdin carries, in bytes. */
   public static final int STDIN_CHUNK = 64 * 1024;
 
+  /** What the host grants the guest beyond the time that the guest has for the start. */
+  private static final Duration START_MARGIN = Duration.ofSeconds(5);
+
+  /** How long a call whose process has ended may take to end. */
+  private static final Duration FAREWELL = Duration.ofSeconds(5);
+
   private enum State {
     STARTING,
     RUNNING,
@@ -40,6 +50,7 @@ public final class AgentProcess {
   private final ProcessRequest request;
   private final ProcessListener listener;
   private final Function<Status, AgentException> failures;
+  private final EventLoop loop;
 
   /** Confined to the call's listener, whose calls gRPC makes one after another. */
   private State state = State.STARTING;
@@ -47,18 +58,26 @@ public final class AgentProcess {
   /** {@link ClientCall}'s methods, other than request(), want one caller at a time. */
   private final Object sending = new Object();
 
+  /** Runs out while there is something to wait for that the guest owes; as {@link #state}. */
+  private @Nullable Future<?> timer;
+
+  private boolean startTimedOut;
+
   private boolean inputEnded;
   private boolean cancelled;
   private volatile long id;
 
   /**
    * @param failures what a call's status says of it
+   * @param loop where the call's listener is called
    */
   AgentProcess(
       ClientCall<RunProcessRequest, RunProcessResponse> call,
       ProcessRequest request,
       ProcessListener listener,
-      Function<Status, AgentException> failures) {
+      Function<Status, AgentException> failures,
+      EventLoop loop) {
+    this.loop = loop;
     this.call = call;
     this.request = request;
     this.listener = listener;
@@ -77,6 +96,35 @@ public final class AgentProcess {
       closeStdin();
     }
     call.request(1);
+    try {
+      loop.execute(this::awaitStart);
+    } catch (RejectedExecutionException e) {
+      // The loop has ended, and the call with it.
+    }
+  }
+
+  private void awaitStart() {
+    if (state == State.STARTING && request.startTimeoutNanos() > 0) {
+      Runnable giveUp =
+          () -> {
+            startTimedOut = true;
+            cancel();
+          };
+      await(giveUp, Duration.ofNanos(request.startTimeoutNanos()).plus(START_MARGIN));
+    }
+  }
+
+  private void await(Runnable giveUp, Duration limit) {
+    stopTimer();
+    timer = loop.schedule(giveUp, limit.toNanos(), TimeUnit.NANOSECONDS);
+  }
+
+  private void stopTimer() {
+    Future<?> running = timer;
+    timer = null;
+    if (running != null) {
+      running.cancel(false);
+    }
   }
 
   /** The agent's name for it; 0 before {@link ProcessListener#onStarted}. */
@@ -144,11 +192,26 @@ public final class AgentProcess {
     call.cancel("the host gave the process up", null);
   }
 
+  /** Gives the process up when it has not ended after that long. */
+  void cancelAfter(Duration limit) {
+    try {
+      loop.execute(
+          () -> {
+            if (state != State.ENDED) {
+              await(this::cancel, limit);
+            }
+          });
+    } catch (RejectedExecutionException e) {
+      // The loop has ended, and the call with it.
+    }
+  }
+
   private void onResponse(RunProcessResponse response) throws AgentException {
     switch (response.getResponseCase()) {
       case STARTED -> {
         expect(State.STARTING, response);
         state = State.RUNNING;
+        stopTimer();
         id = response.getStarted().getProcessId();
         listener.onStarted(Integer.toUnsignedLong(response.getStarted().getPid()));
         resume();
@@ -198,6 +261,7 @@ public final class AgentProcess {
   private void awaitTrailers() {
     closeStdin();
     call.request(1);
+    await(this::cancel, FAREWELL);
   }
 
   private static StartFailure reason(StartFailed failed) {
@@ -206,6 +270,7 @@ public final class AgentProcess {
       case COMMAND_NOT_EXECUTABLE -> StartFailure.COMMAND_NOT_EXECUTABLE;
       case UNKNOWN_USER -> StartFailure.UNKNOWN_USER;
       case BAD_WORKING_DIRECTORY -> StartFailure.BAD_WORKING_DIRECTORY;
+      case TIMED_OUT -> StartFailure.TIMED_OUT;
       case OTHER, REASON_UNSPECIFIED, UNRECOGNIZED -> StartFailure.OTHER;
     };
   }
@@ -234,7 +299,12 @@ public final class AgentProcess {
         exited.getOomKilled(),
         Duration.ofNanos(AgentInfo.notNegative(exited.getUserCpuNanos())),
         Duration.ofNanos(AgentInfo.notNegative(exited.getSystemCpuNanos())),
-        DataSize.bytes(AgentInfo.notNegative(exited.getPeakMemoryBytes())));
+        DataSize.bytes(AgentInfo.notNegative(exited.getPeakMemoryBytes())),
+        exited.getOutputsAbandoned(),
+        exited.getOomKilledElsewhere(),
+        exited.getTreePeakMemoryBytes() == 0
+            ? Optional.empty()
+            : Optional.of(DataSize.bytes(AgentInfo.notNegative(exited.getTreePeakMemoryBytes()))));
   }
 
   private final class Responses extends ClientCall.Listener<RunProcessResponse> {
@@ -262,6 +332,7 @@ public final class AgentProcess {
 
     @Override
     public void onClose(Status status, Metadata trailers) {
+      stopTimer();
       if (state == State.ENDED) {
         return;
       }
@@ -271,6 +342,11 @@ public final class AgentProcess {
       }
       if (misbehaviour != null) {
         listener.onFailure(misbehaviour);
+      } else if (startTimedOut) {
+        listener.onFailure(
+            new AgentException(
+                Kind.START_TIMED_OUT,
+                "the guest agent neither started the process in time nor said why not"));
       } else if (status.isOk()) {
         listener.onFailure(misbehaved("ended a process's stream without saying how it ended"));
       } else {

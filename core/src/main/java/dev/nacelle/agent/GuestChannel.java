@@ -64,6 +64,9 @@ final class GuestChannel extends AbstractChannel {
   private boolean readQueued;
   private boolean reading;
 
+  /** Written on the event loop. */
+  private volatile long bytesRead;
+
   /** False from a read that found nothing to the next event. */
   private boolean maybeReadable = true;
 
@@ -161,6 +164,11 @@ final class GuestChannel extends AbstractChannel {
     }
   }
 
+  /** How many bytes have come so far. */
+  long bytesRead() {
+    return bytesRead;
+  }
+
   private int readInto(ByteBuf buffer) throws IOException {
     GuestConnection open = connection;
     if (open == null) {
@@ -170,6 +178,7 @@ final class GuestChannel extends AbstractChannel {
     int count = open.read(destination);
     if (count > 0) {
       buffer.writerIndex(buffer.writerIndex() + count);
+      bytesRead += count;
     }
     return count;
   }

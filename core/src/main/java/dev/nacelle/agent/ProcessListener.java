@@ -16,6 +16,7 @@ public interface ProcessListener {
     COMMAND_NOT_EXECUTABLE,
     UNKNOWN_USER,
     BAD_WORKING_DIRECTORY,
+    TIMED_OUT,
     OTHER
   }
 

@@ -20,6 +20,10 @@ import org.jspecify.annotations.Nullable;
  * @param stdin whether stdin is a pipe; otherwise it is empty
  * @param stopSignal number of what asks it, and it alone, to end when the machine shuts down; 0 for
  *     SIGTERM to it and all that it started
+ * @param lingerNanos how long outputs that others hold are heard after its exit; negative for the
+ *     agent's default
+ * @param startTimeoutNanos how long it may take until it executes its command; 0 for the agent's
+ *     default
  */
 public record ProcessRequest(
     List<String> arguments,
@@ -29,7 +33,9 @@ public record ProcessRequest(
     @Nullable TerminalSize terminal,
     long timeoutNanos,
     boolean stdin,
-    int stopSignal) {
+    int stopSignal,
+    long lingerNanos,
+    long startTimeoutNanos) {
 
   ProcessSpec toProto() {
     ProcessSpec.Builder spec =
@@ -40,7 +46,11 @@ public record ProcessRequest(
             .setUser(user)
             .setTimeoutNanos(timeoutNanos)
             .setStdin(stdin)
-            .setStopSignal(stopSignal);
+            .setStopSignal(stopSignal)
+            .setStartTimeoutNanos(startTimeoutNanos);
+    if (lingerNanos >= 0) {
+      spec.setLingerNanos(lingerNanos);
+    }
     if (terminal != null) {
       spec.setTerminal(Terminal.newBuilder().setSize(size(terminal)));
     }

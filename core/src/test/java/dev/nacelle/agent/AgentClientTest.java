@@ -9,8 +9,11 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.protobuf.ByteString;
+import dev.nacelle.DataSize;
 import dev.nacelle.ExitStatus;
+import dev.nacelle.GuestProcessInfo;
 import dev.nacelle.Signal;
+import dev.nacelle.SignalScope;
 import dev.nacelle.TerminalSize;
 import dev.nacelle.agent.AgentException.Kind;
 import dev.nacelle.agent.ProcessListener.StartFailure;
@@ -19,11 +22,16 @@ import dev.nacelle.proto.agent.v1.AgentGrpc;
 import dev.nacelle.proto.agent.v1.Exited;
 import dev.nacelle.proto.agent.v1.GetInfoRequest;
 import dev.nacelle.proto.agent.v1.GetInfoResponse;
+import dev.nacelle.proto.agent.v1.ListProcessesRequest;
+import dev.nacelle.proto.agent.v1.ListProcessesResponse;
+import dev.nacelle.proto.agent.v1.ProcessInfo;
+import dev.nacelle.proto.agent.v1.RunProcessRequest;
 import dev.nacelle.proto.agent.v1.RunProcessResponse;
 import dev.nacelle.proto.agent.v1.Started;
 import dev.nacelle.spi.GuestConnection;
 import io.grpc.Context;
 import io.grpc.Status;
+import io.grpc.stub.ServerCallStreamObserver;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -40,6 +48,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.atomic.AtomicLong;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.extension.ExtendWith;
@@ -59,7 +68,7 @@ class AgentClientTest {
       };
 
   private static ProcessRequest request(boolean stdin, String... arguments) {
-    return new ProcessRequest(List.of(arguments), List.of(), "/", "", null, 0, stdin, 0);
+    return new ProcessRequest(List.of(arguments), List.of(), "/", "", null, 0, stdin, 0, -1, 0);
   }
 
   private static Kind failureOf(CompletableFuture<?> future) {
@@ -210,14 +219,17 @@ class AgentClientTest {
     try (AgentPair pair = AgentPair.with(Map.of("tty", program), AgentPair.SMALL, 7)) {
       RecordingListener listener = new RecordingListener();
       ProcessRequest request =
-          new ProcessRequest(List.of("tty"), List.of(), "/", "", TerminalSize.DEFAULT, 0, false, 0);
+          new ProcessRequest(
+              List.of("tty"), List.of(), "/", "", TerminalSize.DEFAULT, 0, false, 0, -1, 0);
       AgentProcess process = pair.run(request, listener, null);
       listener.started.get();
-      pair.client.signal(process.id(), Signal.USR1, false).get();
+      pair.client.signal(process.id(), Signal.USR1, SignalScope.PROCESS).get();
       pair.client.resize(process.id(), new TerminalSize(50, 132)).get();
       listener.exit.get();
       assertEquals("10 50x132", listener.stdout());
-      assertEquals(Kind.NOT_FOUND, failureOf(pair.client.signal(process.id(), Signal.TERM, false)));
+      assertEquals(
+          Kind.NOT_FOUND,
+          failureOf(pair.client.signal(process.id(), Signal.TERM, SignalScope.PROCESS)));
     }
   }
 
@@ -440,6 +452,26 @@ class AgentClientTest {
     }
   }
 
+  @Test
+  void guestThatMakesTheHostAnswerWithoutEndIsDisconnected() throws Exception {
+    try (AgentPair pair = new AgentPair(null, AgentPair.LARGE, 29)) {
+      CompletableFuture<AgentInfo> info = pair.client.getInfo();
+      byte[] ping = {0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8};
+      writeAll(pair, ByteBuffer.wrap(new byte[] {0, 0, 0, 4, 0, 0, 0, 0, 0}));
+      ByteBuffer answers = ByteBuffer.allocate(1 << 16);
+      // It reads the answers, so that they pile up nowhere.
+      while (!pair.client.disconnected().isDone() && writeAll(pair, ByteBuffer.wrap(ping))) {
+        try {
+          pair.guest.read(answers.clear());
+        } catch (IOException e) {
+          break;
+        }
+      }
+      pair.client.disconnected().get();
+      assertThrows(ExecutionException.class, info::get);
+    }
+  }
+
   /** Writes as fast as the host reads; false when the host has ended the connection. */
   private static boolean writeAll(AgentPair pair, ByteBuffer bytes) throws InterruptedException {
     Semaphore writable = new Semaphore(0);
@@ -496,6 +528,212 @@ class AgentClientTest {
     };
   }
 
+  /** Answers the first GetInfo and the start of a process, and nothing else. */
+  private static final class FallingSilent extends AgentGrpc.AgentImplBase {
+    private final AtomicLong asked = new AtomicLong();
+    private final List<String> features;
+    final CompletableFuture<Void> cancelled = new CompletableFuture<>();
+    private final @Nullable RunProcessResponse answer;
+
+    FallingSilent(@Nullable RunProcessResponse answer, String... features) {
+      this.answer = answer;
+      this.features = List.of(features);
+    }
+
+    @Override
+    public void getInfo(GetInfoRequest request, StreamObserver<GetInfoResponse> responses) {
+      if (asked.getAndIncrement() == 0) {
+        responses.onNext(GetInfoResponse.newBuilder().addAllFeatures(features).build());
+        responses.onCompleted();
+      }
+    }
+
+    @Override
+    public StreamObserver<RunProcessRequest> runProcess(
+        StreamObserver<RunProcessResponse> responses) {
+      ((ServerCallStreamObserver<RunProcessResponse>) responses)
+          .setOnCancelHandler(() -> cancelled.complete(null));
+      return new StreamObserver<>() {
+        @Override
+        public void onNext(RunProcessRequest request) {
+          if (answer != null) {
+            responses.onNext(
+                RunProcessResponse.newBuilder()
+                    .setStarted(Started.newBuilder().setProcessId(1).setPid(2))
+                    .build());
+            responses.onNext(answer);
+          }
+        }
+
+        @Override
+        public void onError(Throwable failure) {}
+
+        @Override
+        public void onCompleted() {}
+      };
+    }
+  }
+
+  @Test
+  void guestThatFallsSilentIsDisconnected() throws Exception {
+    try (AgentPair pair = new AgentPair(new FallingSilent(null), AgentPair.LARGE, 21)) {
+      pair.client.getInfo().get();
+      RecordingListener listener = new RecordingListener();
+      pair.run(request(false, "any"), listener, null);
+      pair.client.watchLiveness(Duration.ofMillis(1), Duration.ofMillis(20));
+      pair.client.disconnected().get();
+      assertTrue(pair.client.wasSilent());
+      assertEquals(Kind.DISCONNECTED, listener.failure.get().kind());
+    }
+  }
+
+  @Test
+  void guestThatAnswersIsNotSilentHoweverLittleItSays() throws Exception {
+    CompletableFuture<Void> asked = new CompletableFuture<>();
+    AgentGrpc.AgentImplBase terse =
+        new AgentGrpc.AgentImplBase() {
+          private int calls;
+
+          @Override
+          public void getInfo(GetInfoRequest request, StreamObserver<GetInfoResponse> responses) {
+            responses.onNext(GetInfoResponse.getDefaultInstance());
+            responses.onCompleted();
+            if (++calls == 5) {
+              asked.complete(null);
+            }
+          }
+        };
+    try (AgentPair pair = new AgentPair(terse, AgentPair.LARGE, 22)) {
+      pair.client.getInfo().get();
+      pair.client.watchLiveness(Duration.ofMillis(1), Duration.ofMinutes(1));
+      asked.get();
+      pair.client.getInfo().get();
+      assertFalse(pair.client.wasSilent());
+    }
+  }
+
+  @Test
+  void processThatTheGuestNeitherStartsNorRefusesIsGivenUp() throws Exception {
+    FallingSilent agent = new FallingSilent(null);
+    try (AgentPair pair = new AgentPair(agent, AgentPair.LARGE, 23)) {
+      RecordingListener listener = new RecordingListener();
+      ProcessRequest request =
+          new ProcessRequest(List.of("any"), List.of(), "/", "", null, 0, false, 0, -1, 1);
+      pair.run(request, listener, null);
+      assertEquals(Kind.START_TIMED_OUT, listener.failure.get().kind());
+      agent.cancelled.get();
+    }
+  }
+
+  @Test
+  void callThatDoesNotEndAfterItsProcessIsCancelled() throws Exception {
+    FallingSilent agent = new FallingSilent(exit(Exited.newBuilder().setExitCode(3)));
+    try (AgentPair pair = new AgentPair(agent, AgentPair.LARGE, 24)) {
+      RecordingListener listener = new RecordingListener();
+      pair.run(request(false, "any"), listener, null);
+      assertEquals(3, listener.exit.get().exitCode());
+      agent.cancelled.get();
+      assertFalse(listener.failure.isDone());
+    }
+  }
+
+  @Test
+  void whatTheGuestSaysOfAnEndIsTold() throws Exception {
+    Exited exited =
+        Exited.newBuilder()
+            .setExitCode(0)
+            .setOutputsAbandoned(true)
+            .setOomKilledElsewhere(true)
+            .setTreePeakMemoryBytes(-1)
+            .build();
+    FallingSilent agent = new FallingSilent(exit(exited.toBuilder()));
+    try (AgentPair pair = new AgentPair(agent, AgentPair.LARGE, 25)) {
+      RecordingListener listener = new RecordingListener();
+      pair.run(request(false, "any"), listener, null);
+      ExitStatus status = listener.exit.get();
+      assertTrue(status.outputsAbandoned() && status.oomKilledElsewhere() && !status.oomKilled());
+      assertEquals(Optional.of(DataSize.bytes(Long.MAX_VALUE)), status.treePeakMemory());
+    }
+  }
+
+  @Test
+  void agentThatIsTooOldIsAskedForNothingItLacks() throws Exception {
+    FakeProgram hang = process -> process.awaitSignal();
+    FakeAgent old = new FakeAgent(Map.of("hang", hang), () -> {}, List.of());
+    try (AgentPair pair = new AgentPair(old, AgentPair.LARGE, 26)) {
+      pair.client.getInfo().get();
+      RecordingListener listener = new RecordingListener();
+      AgentProcess process = pair.run(request(false, "hang"), listener, null);
+      listener.started.get();
+      assertEquals(Kind.REFUSED, failureOf(pair.client.processes()));
+      assertEquals(
+          Kind.REFUSED, failureOf(pair.client.signal(process.id(), Signal.KILL, SignalScope.TREE)));
+      pair.client.signal(process.id(), Signal.USR1, SignalScope.GROUP).get();
+      assertEquals(Signal.USR1.number(), listener.exit.get().exitCode());
+
+      RecordingListener other = new RecordingListener();
+      AgentProcess killed = pair.run(request(false, "hang"), other, null);
+      other.started.get();
+      pair.client.kill(killed).get();
+      assertEquals(Kind.CANCELLED, other.failure.get().kind());
+      old.awaitProcesses(0);
+    }
+  }
+
+  @Test
+  void processesAreListedPageByPage() throws Exception {
+    FakeProgram hang = process -> process.awaitSignal();
+    try (AgentPair pair = AgentPair.with(Map.of("hang", hang), AgentPair.LARGE, 27)) {
+      pair.client.getInfo().get();
+      for (int i = 0; i < 5; i++) {
+        RecordingListener listener = new RecordingListener();
+        pair.run(request(false, "hang", "" + i), listener, null);
+        listener.started.get();
+      }
+      List<GuestProcessInfo> all = pair.client.processes().get();
+      assertEquals(
+          List.of("hang 0", "hang 1", "hang 2", "hang 3", "hang 4"),
+          all.stream().map(GuestProcessInfo::command).toList());
+      assertTrue(all.get(0).running());
+      assertTrue(all.get(0).startedAt().isBefore(java.time.Instant.now()));
+      assertThrows(UnsupportedOperationException.class, () -> all.remove(0));
+    }
+  }
+
+  @Test
+  void listsThatMightNeverEndAreRefused() throws Exception {
+    for (ListProcessesResponse page :
+        List.of(
+            ListProcessesResponse.newBuilder().setMore(true).build(),
+            ListProcessesResponse.newBuilder()
+                .addProcesses(ProcessInfo.newBuilder().setProcessId(1))
+                .setMore(true)
+                .build(),
+            ListProcessesResponse.newBuilder()
+                .addProcesses(ProcessInfo.newBuilder().setProcessId(-1))
+                .build())) {
+      AgentGrpc.AgentImplBase hostile =
+          new AgentGrpc.AgentImplBase() {
+            @Override
+            public void getInfo(GetInfoRequest request, StreamObserver<GetInfoResponse> responses) {
+              responses.onNext(GetInfoResponse.newBuilder().addFeatures("process-list").build());
+              responses.onCompleted();
+            }
+
+            @Override
+            public void listProcesses(
+                ListProcessesRequest request, StreamObserver<ListProcessesResponse> responses) {
+              responses.onNext(page);
+              responses.onCompleted();
+            }
+          };
+      try (AgentPair pair = new AgentPair(hostile, AgentPair.LARGE, 28)) {
+        pair.client.getInfo().get();
+        assertEquals(Kind.MISBEHAVED, failureOf(pair.client.processes()));
+      }
+    }
+  }
+
   @Test
   void textOfTheGuestIsCleanedAndCut() throws Exception {
     AgentGrpc.AgentImplBase hostile =
@@ -547,7 +785,7 @@ class AgentClientTest {
       RecordingListener listener = new RecordingListener();
       AgentProcess process = pair.run(request(false, "hang"), listener, null);
       listener.started.get();
-      pair.client.signal(process.id(), Signal.KILL, true).get();
+      pair.client.signal(process.id(), Signal.KILL, SignalScope.GROUP).get();
       ExitStatus status = listener.exit.get();
       assertEquals(137, status.exitCode());
       assertEquals(Optional.of(Signal.KILL), status.signal());

@@ -6,8 +6,11 @@ import dev.nacelle.proto.agent.v1.BootMarks;
 import dev.nacelle.proto.agent.v1.Exited;
 import dev.nacelle.proto.agent.v1.GetInfoRequest;
 import dev.nacelle.proto.agent.v1.GetInfoResponse;
+import dev.nacelle.proto.agent.v1.ListProcessesRequest;
+import dev.nacelle.proto.agent.v1.ListProcessesResponse;
 import dev.nacelle.proto.agent.v1.PrepareRequest;
 import dev.nacelle.proto.agent.v1.PrepareResponse;
+import dev.nacelle.proto.agent.v1.ProcessInfo;
 import dev.nacelle.proto.agent.v1.ResizeTerminalRequest;
 import dev.nacelle.proto.agent.v1.ResizeTerminalResponse;
 import dev.nacelle.proto.agent.v1.RunProcessRequest;
@@ -22,6 +25,7 @@ import io.grpc.stub.ServerCallStreamObserver;
 import io.grpc.stub.StreamObserver;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.atomic.AtomicLong;
@@ -32,19 +36,28 @@ import org.jspecify.annotations.Nullable;
  * KILL and TERM end a process; it can wait for other signals.
  */
 public final class FakeAgent extends AgentGrpc.AgentImplBase {
+  private static final int PAGE = 2;
+
   private final Map<String, FakeProgram> programs;
   private final Map<Long, FakeProcess> running = new ConcurrentHashMap<>();
   private final AtomicLong nextId = new AtomicLong();
   private final List<PrepareRequest> prepared = new CopyOnWriteArrayList<>();
   private final Runnable powerOff;
   private final Object change = new Object();
+  private final List<String> features;
 
   /**
    * @param powerOff called by Shutdown
    */
   public FakeAgent(Map<String, FakeProgram> programs, Runnable powerOff) {
+    this(programs, powerOff, List.of("process-list", "signal-scope", "of-the-future"));
+  }
+
+  /** One that says of itself that it has these features. */
+  FakeAgent(Map<String, FakeProgram> programs, Runnable powerOff, List<String> features) {
     this.programs = Map.copyOf(programs);
     this.powerOff = powerOff;
+    this.features = features;
   }
 
   /** What Prepare was called with. */
@@ -80,6 +93,7 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
             .setKernelMachine("x86_64")
             .setMemoryBytes(200 << 20)
             .setCpus(1)
+            .addAllFeatures(features)
             .setBootMarks(
                 BootMarks.newBuilder()
                     .setAgentEnteredNanos(20_000_000)
@@ -197,6 +211,30 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
       process.signal(request.getSignal());
     }
     responses.onNext(SignalProcessResponse.getDefaultInstance());
+    responses.onCompleted();
+  }
+
+  @Override
+  public void listProcesses(
+      ListProcessesRequest request, StreamObserver<ListProcessesResponse> responses) {
+    ListProcessesResponse.Builder page = ListProcessesResponse.newBuilder();
+    new TreeMap<>(running)
+        .tailMap(request.getAfterProcessId(), false)
+        .forEach(
+            (id, process) ->
+                page.addProcesses(
+                    ProcessInfo.newBuilder()
+                        .setProcessId(id)
+                        .setPid((int) (id + 1))
+                        .setRunning(true)
+                        .setCommand(String.join(" ", process.spec().getArgumentsList()))
+                        .setAgeNanos(1_000_000_000)
+                        .setTreeSize(1)));
+    boolean more = page.getProcessesCount() > PAGE;
+    while (page.getProcessesCount() > PAGE) {
+      page.removeProcesses(page.getProcessesCount() - 1);
+    }
+    responses.onNext(page.setMore(more).build());
     responses.onCompleted();
   }
 

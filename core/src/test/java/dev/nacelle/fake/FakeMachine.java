@@ -8,6 +8,8 @@ import dev.nacelle.fake.FakeHypervisor.Fault;
 import dev.nacelle.proto.agent.v1.AgentGrpc;
 import dev.nacelle.proto.agent.v1.GetInfoRequest;
 import dev.nacelle.proto.agent.v1.GetInfoResponse;
+import dev.nacelle.proto.agent.v1.ListProcessesRequest;
+import dev.nacelle.proto.agent.v1.ListProcessesResponse;
 import dev.nacelle.proto.agent.v1.PrepareRequest;
 import dev.nacelle.proto.agent.v1.PrepareResponse;
 import dev.nacelle.proto.agent.v1.ResizeTerminalRequest;
@@ -60,6 +62,7 @@ public final class FakeMachine implements VirtualMachine {
   private final CompletableFuture<Void> dialled = new CompletableFuture<>();
   private final List<InMemoryGuestConnection> connections = new CopyOnWriteArrayList<>();
   private volatile @Nullable Consumer<GuestConnection> onConnect;
+  private volatile boolean listening;
   private volatile String console = "[    0.0] Linux version 6.1.0-fake\n";
   private final List<Consumer<byte[]>> listeners = new CopyOnWriteArrayList<>();
   private volatile long firstRun;
@@ -91,6 +94,11 @@ public final class FakeMachine implements VirtualMachine {
     if (fault != Fault.NEVER_POWERS_OFF) {
       end(VmExit.Reason.POWER_OFF, "ACPI S5");
     }
+  }
+
+  /** Whether the host takes another connection. */
+  public boolean isListening() {
+    return listening;
   }
 
   /** The guest's kernel panics. */
@@ -165,7 +173,8 @@ public final class FakeMachine implements VirtualMachine {
   @Override
   public Listener listen(int port, Consumer<GuestConnection> newListener) {
     onConnect = newListener;
-    return () -> onConnect = null;
+    listening = true;
+    return () -> listening = false;
   }
 
   @Override
@@ -254,6 +263,12 @@ public final class FakeMachine implements VirtualMachine {
       if (fault != Fault.IGNORES_SIGNALS) {
         agent.signalProcess(request, responses);
       }
+    }
+
+    @Override
+    public void listProcesses(
+        ListProcessesRequest request, StreamObserver<ListProcessesResponse> responses) {
+      agent.listProcesses(request, responses);
     }
 
     @Override

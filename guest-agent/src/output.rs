@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! The streams of one process: what it writes, up to its exit and for a while after, and what becomes of the rest.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustix::termios::{LocalModes, SpecialCodeIndex, tcgetattr};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic::Status;
+
+use crate::budget::{Grant, Share};
+use crate::io::NonBlocking;
+use crate::proto::RunProcessResponse;
+use crate::proto::run_process_response::Response;
+use crate::reaper::Exit;
+use crate::spawn::Streams;
+
+/// How long outputs that others hold open after the process's exit are heard where the host does not say: until they are
+/// silent for that long, and no longer than that in all. The latter is what Docker grants; the former keeps an exec that
+/// leaves a silent server behind from waiting for all of it, and is longer than a filter of the process's own output
+/// usually thinks about a line.
+const QUIET: Duration = Duration::from_millis(500);
+const AFTERMATH: Duration = Duration::from_secs(2);
+
+/// Whoever was left behind and writes on, to nobody, is slowed to a pipe's content in that time, so that it costs others
+/// nothing.
+const ABANDONED: Duration = Duration::from_millis(50);
+
+/// A message on its way to the host, and the memory that it holds.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) response: RunProcessResponse,
+    pub(crate) grant: Option<Grant>,
+}
+
+impl Outgoing {
+    pub(crate) fn new(response: Response) -> Self {
+        Self { response: RunProcessResponse { response: Some(response) }, grant: None }
+    }
+}
+
+pub(crate) type Responses = mpsc::Sender<Result<Outgoing, Status>>;
+pub(crate) type Exiting = watch::Receiver<Option<Exit>>;
+
+/// How long outputs are heard after the process's exit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Linger {
+    quiet: Duration,
+    total: Duration,
+}
+
+impl Linger {
+    /// As long as the host says.
+    pub(crate) fn of(total: Option<Duration>) -> Self {
+        match total {
+            Some(total) => Self { quiet: total, total },
+            None => Self { quiet: QUIET, total: AFTERMATH },
+        }
+    }
+}
+
+/// The agent's ends of a process's streams.
+pub(crate) struct Ends {
+    pub(crate) input: Option<Arc<NonBlocking>>,
+    output: Arc<NonBlocking>,
+    error: Option<Arc<NonBlocking>>,
+    pub(crate) is_terminal: bool,
+}
+
+impl Ends {
+    pub(crate) fn new(streams: Streams, stdin: bool) -> Result<Self, Status> {
+        let end = |fd| NonBlocking::new(fd).map(Arc::new).map_err(internal);
+        Ok(match streams {
+            Streams::Terminal(terminal) => {
+                let output = end(terminal)?;
+                Self { input: stdin.then(|| output.clone()), output, error: None, is_terminal: true }
+            }
+            Streams::Pipes { stdin, stdout, stderr } => Self {
+                input: stdin.map(end).transpose()?,
+                output: end(stdout)?,
+                error: Some(end(stderr)?),
+                is_terminal: false,
+            },
+        })
+    }
+
+    pub(crate) fn terminal(&self) -> Option<Arc<NonBlocking>> {
+        self.is_terminal.then(|| self.output.clone())
+    }
+
+    /// Sends what comes until both end, or until they were heard long enough; true when one has not ended then.
+    pub(crate) async fn pump(&self, responses: &Responses, share: &Arc<Share>, exit: &Exiting, linger: Linger) -> bool {
+        let heard = Mutex::new(Instant::now());
+        let pump =
+            |source, wrap| Pump { source, wrap, responses, share, exit: exit.clone(), linger, heard: &heard }.run();
+        let error = async {
+            match &self.error {
+                Some(error) => pump(error, Response::Stderr as fn(Bytes) -> Response).await,
+                None => true,
+            }
+        };
+        let (output, error) = tokio::join!(pump(&self.output, Response::Stdout as fn(Bytes) -> Response), error);
+        !(output && error)
+    }
+
+    /// Lets go of what may still be open: a terminal hangs up; into a pipe, whoever was left behind may write on, to
+    /// nobody, rather than die of SIGPIPE.
+    pub(crate) fn abandon(&self) {
+        if self.is_terminal {
+            return;
+        }
+        for end in [Some(&self.output), self.error.as_ref()].into_iter().flatten() {
+            let end = end.clone();
+            tokio::spawn(async move {
+                while end.discard().await {
+                    sleep(ABANDONED).await;
+                }
+            });
+        }
+    }
+}
+
+pub(crate) fn internal(error: std::io::Error) -> Status {
+    Status::internal(format!("the process's streams: {error}"))
+}
+
+/// Sends one output. It reads only what it can send, so a host that does not read makes the process wait.
+struct Pump<'a> {
+    source: &'a NonBlocking,
+    wrap: fn(Bytes) -> Response,
+    responses: &'a Responses,
+    share: &'a Arc<Share>,
+    exit: Exiting,
+    linger: Linger,
+    /// When either output of the process was last heard.
+    heard: &'a Mutex<Instant>,
+}
+
+impl Pump<'_> {
+    /// True when the output has ended, false when it is no longer heard.
+    async fn run(mut self) -> bool {
+        let mut aftermath: Option<Aftermath<'_>> = None;
+        loop {
+            let Ok(permit) = self.responses.reserve().await else { return false };
+            let ready = match &mut aftermath {
+                None => tokio::select! {
+                    biased;
+                    _ = self.exit.wait_for(Option::is_some) => {
+                        aftermath = Some(Aftermath::new(self.source.pending(), self.linger, self.heard));
+                        continue;
+                    }
+                    ready = self.source.readable() => ready,
+                },
+                Some(aftermath) => match aftermath.readable(self.source).await {
+                    Some(ready) => ready,
+                    None => return self.source.has_ended(),
+                },
+            };
+            if ready.is_err() {
+                return true;
+            }
+            // Only now: an output that is silent holds nothing.
+            let mut grant = self.share.grant().await;
+            match self.source.try_read(grant.bytes()) {
+                Ok(Some(bytes)) if !bytes.is_empty() => {
+                    grant.shrink(bytes.len());
+                    if let Some(aftermath) = &mut aftermath {
+                        aftermath.heard(bytes.len());
+                    }
+                    permit.send(Ok(Outgoing { grant: Some(grant), ..Outgoing::new((self.wrap)(bytes)) }));
+                }
+                Ok(None) => {}
+                _ => return true,
+            }
+        }
+    }
+}
+
+/// An output after the process's exit. What it wrote itself is in the pipe by then, and is always read; others that hold
+/// the pipe open have a while for their last words.
+struct Aftermath<'a> {
+    /// Bytes in the pipe at the exit that are not read yet.
+    left: u64,
+    linger: Linger,
+    heard: &'a Mutex<Instant>,
+    end: Option<Instant>,
+}
+
+impl<'a> Aftermath<'a> {
+    fn new(left: u64, linger: Linger, heard: &'a Mutex<Instant>) -> Self {
+        Self { left, linger, heard, end: None }
+    }
+
+    fn last_heard(&self) -> MutexGuard<'_, Instant> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for more, or for the end; none when it is heard no longer.
+    async fn readable(&mut self, source: &NonBlocking) -> Option<std::io::Result<()>> {
+        if self.left > 0 {
+            return Some(source.readable().await);
+        }
+        let now = Instant::now();
+        if self.end.is_none() {
+            *self.last_heard() = now;
+        }
+        let end = *self.end.get_or_insert(now + self.linger.total);
+        loop {
+            // A filter writes to one output and holds both.
+            let until = end.min(*self.last_heard() + self.linger.quiet);
+            if Instant::now() >= until {
+                return None;
+            }
+            if let Ok(ready) = timeout_at(until, source.readable()).await {
+                return Some(ready);
+            }
+        }
+    }
+
+    fn heard(&mut self, bytes: usize) {
+        self.left = self.left.saturating_sub(bytes as u64);
+        *self.last_heard() = Instant::now();
+    }
+}
+
+/// Types the terminal's end-of-file character (Ctrl-D, unless it was changed), where the terminal still takes one: twice
+/// after an unfinished line, which the first one only hands to the reader.
+pub(crate) async fn type_end_of_file(terminal: &NonBlocking, unfinished: bool) {
+    if let Ok(attributes) = tcgetattr(terminal) {
+        if attributes.local_modes.contains(LocalModes::ICANON) {
+            let end_of_file = attributes.special_codes[SpecialCodeIndex::VEOF];
+            let times = if unfinished { 2 } else { 1 };
+            let _ = terminal.write_all(&[end_of_file; 2][..times]).await;
+        }
+    }
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! What RunProcess started and what is left of it.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use rustix::process::{Pid, Signal};
+use tokio::time::Instant;
+
+use crate::cgroup::Cgroup;
+use crate::io::NonBlocking;
+use crate::output::Exiting;
+use crate::proto::{ListProcessesResponse, ProcessInfo};
+
+/// What one answer lists.
+const PAGE: usize = 512;
+const MAX_COMMAND_BYTES: usize = 256;
+/// How many of those that were left behind are looked after when another process ends. More than one, so that there are
+/// never more than live; and few, because each costs every exec.
+const SWEEP: usize = 4;
+
+/// A process that was born.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) pid: Pid,
+    pub(crate) exit: Exiting,
+    /// What asks it to end, where that is not SIGTERM to everything in its cgroup.
+    pub(crate) stop_signal: Option<Signal>,
+    pub(crate) cgroup: Cgroup,
+    /// Set when it executes its command. Its call alone keeps it open.
+    pub(crate) terminal: OnceLock<Weak<NonBlocking>>,
+    /// Its PID as it sees it; 0 until it executes its command.
+    pub(crate) pid_inside: AtomicU32,
+    pub(crate) command: String,
+    pub(crate) started: Instant,
+}
+
+impl Process {
+    pub(crate) fn has_exited(&self) -> bool {
+        self.exit.borrow().is_some()
+    }
+
+    fn info(&self, process_id: u64) -> Option<ProcessInfo> {
+        let (running, tree_size) = (!self.has_exited(), self.cgroup.size());
+        // One that has ended alone, and whose output the host is yet to read.
+        (running || tree_size > 0).then(|| ProcessInfo {
+            process_id,
+            pid: self.pid_inside.load(Ordering::Relaxed),
+            running,
+            command: self.command.clone(),
+            age_nanos: self.started.elapsed().as_nanos() as u64,
+            tree_size: tree_size as u32,
+        })
+    }
+}
+
+/// A command line for people: the arguments with spaces between them.
+pub(crate) fn command_line(arguments: &[CString]) -> String {
+    let mut line = String::new();
+    for argument in arguments {
+        if line.len() > MAX_COMMAND_BYTES {
+            break;
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        let end = argument.as_bytes().len().min(MAX_COMMAND_BYTES + 1);
+        line += &String::from_utf8_lossy(&argument.as_bytes()[..end]);
+    }
+    let cut = (0..=MAX_COMMAND_BYTES.min(line.len())).rev().find(|&end| line.is_char_boundary(end));
+    line.truncate(cut.unwrap_or(0));
+    line
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Registry(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    /// Those whose call has not ended.
+    called: BTreeMap<u64, Arc<Process>>,
+    /// Those whose call has ended, and whose cgroup was not empty then.
+    left_behind: BTreeMap<u64, Arc<Process>>,
+    /// Where the next sweep begins.
+    swept: u64,
+}
+
+impl Table {
+    /// Forgets at most `count` of those that were left behind and are gone, from where the last sweep ended.
+    fn sweep(&mut self, count: usize) {
+        let next: Vec<u64> = self
+            .left_behind
+            .range(self.swept..)
+            .chain(self.left_behind.range(..self.swept))
+            .map(|(&id, _)| id)
+            .take(count)
+            .collect();
+        for id in next {
+            self.swept = id + 1;
+            if self.left_behind[&id].cgroup.try_remove() {
+                self.left_behind.remove(&id);
+            }
+        }
+    }
+}
+
+impl Registry {
+    pub(crate) fn add(&self, id: u64, process: Process) -> Arc<Process> {
+        let process = Arc::new(process);
+        self.lock().called.insert(id, process.clone());
+        process
+    }
+
+    /// Ends a process's call. What is left of it stays known until it is gone.
+    pub(crate) fn end(&self, id: u64) {
+        let mut table = self.lock();
+        if let Some(process) = table.called.remove(&id) {
+            if !process.cgroup.try_remove() {
+                table.left_behind.insert(id, process);
+            }
+        }
+        table.sweep(SWEEP);
+    }
+
+    /// One of which something may be left.
+    pub(crate) fn find(&self, id: u64) -> Option<Arc<Process>> {
+        let table = self.lock();
+        table.called.get(&id).or_else(|| table.left_behind.get(&id)).cloned()
+    }
+
+    /// All of which something may be left.
+    pub(crate) fn all(&self) -> Vec<Arc<Process>> {
+        let table = self.lock();
+        table.called.values().chain(table.left_behind.values()).cloned().collect()
+    }
+
+    /// Forgets all that are gone.
+    pub(crate) fn sweep(&self) {
+        self.lock().sweep(usize::MAX);
+    }
+
+    /// Those after a process, a page of them.
+    pub(crate) fn list(&self, after: u64) -> ListProcessesResponse {
+        self.sweep();
+        let known: BTreeMap<u64, Arc<Process>> = {
+            let table = self.lock();
+            let later = (Bound::Excluded(after), Bound::Unbounded);
+            let known = table.called.range(later).chain(table.left_behind.range(later));
+            known.map(|(&id, process)| (id, process.clone())).collect()
+        };
+        let mut infos = known.iter().filter_map(|(&id, process)| process.info(id));
+        let processes: Vec<_> = infos.by_ref().take(PAGE).collect();
+        ListProcessesResponse { processes, more: infos.next().is_some() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(arguments: &[&str]) -> String {
+        command_line(&arguments.iter().map(|argument| CString::new(*argument).unwrap()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_command_line_is_cut_between_characters() {
+        assert_eq!(line(&["sh", "-c", "echo é"]), "sh -c echo é");
+        assert_eq!(line(&[&"é".repeat(200)]), "é".repeat(128));
+        assert_eq!(line(&["a", &"é".repeat(200)]), format!("a {}", "é".repeat(127)));
+        assert_eq!(line(&["x"; 10_000]).len(), 256);
+    }
+}
