@@ -7,6 +7,7 @@ import dev.nacelle.image.ext4.DataRange;
 import dev.nacelle.image.tar.TarEntry;
 import dev.nacelle.image.tar.TarException;
 import dev.nacelle.image.tar.TarReader;
+import dev.nacelle.internal.RegularFile;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.channels.Channels;
@@ -170,6 +171,7 @@ final class ArchiveFile implements ImageFiles {
     if (member == null) {
       return null;
     }
+    RegularFile.require(file);
     SeekableByteChannel channel = Files.newByteChannel(file).position(member.offset);
     return ByteStreams.limit(Channels.newInputStream(channel), member.size);
   }

@@ -12,6 +12,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.nacelle.internal.DirectoryLocks;
+import dev.nacelle.internal.RegularFile;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.channels.FileChannel;
@@ -82,7 +83,7 @@ final class KernelLockFile {
    */
   Content read(boolean required) {
     byte[] bytes;
-    try (InputStream in = Files.newInputStream(file)) {
+    try (InputStream in = RegularFile.open(file)) {
       bytes = in.readNBytes(MAX_SIZE + 1);
     } catch (NoSuchFileException e) {
       if (required) {

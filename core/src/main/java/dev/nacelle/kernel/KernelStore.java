@@ -7,6 +7,7 @@ import dev.nacelle.image.ImageStore;
 import dev.nacelle.image.Platform;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.internal.FileCache;
+import dev.nacelle.internal.RegularFile;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -265,7 +266,7 @@ public final class KernelStore {
         "file " + source.file(),
         archive -> {
           MessageDigest digest = Sha256.digest();
-          try (InputStream deb = Sha256.digesting(Files.newInputStream(source.file()), digest);
+          try (InputStream deb = Sha256.digesting(RegularFile.open(source.file()), digest);
               KernelArchive.Writer writer =
                   new KernelArchive.Writer(Files.newOutputStream(archive))) {
             DebPackage.extract(ref.toString(), deb, writer);
@@ -389,7 +390,7 @@ public final class KernelStore {
   /** Copies the file into an empty one, while it is what its digest says. */
   private static void copyVerified(KernelRef ref, Source source, Path file) throws IOException {
     MessageDigest digest = Sha256.digest();
-    try (InputStream in = Sha256.digesting(Files.newInputStream(source.file()), digest);
+    try (InputStream in = Sha256.digesting(RegularFile.open(source.file()), digest);
         OutputStream out = Files.newOutputStream(file)) {
       in.transferTo(out);
     }

@@ -230,6 +230,16 @@ class RegistryLoginTest {
   }
 
   @Test
+  void aCertificateThatIsNoFileIsNotWaitedFor() throws Exception {
+    Path fifo = temp.resolve("fifo.pem");
+    assertEquals(0, new ProcessBuilder("mkfifo", fifo.toString()).start().waitFor());
+
+    assertContains(
+        fault(RegistryOptions.builder().credentialFiles().certificates(secure.host(), fifo), ref()),
+        "is a FIFO, a socket or a device");
+  }
+
+  @Test
   void tlsMayBeLeftToAContext() throws Exception {
     KeyStore trusted = KeyStore.getInstance(KeyStore.getDefaultType());
     trusted.load(null, null);

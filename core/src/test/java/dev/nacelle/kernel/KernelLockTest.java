@@ -29,6 +29,7 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -159,6 +160,16 @@ class KernelLockTest {
     assertFalse(Files.exists(file.getParent()));
     resolve(Mode.ADD, ref);
     assertTrue(refusal(Mode.FROZEN, vmlinux("b", "6.2")).contains("is not in the lock file"));
+  }
+
+  @Test
+  @Timeout(20)
+  void aLockFileThatIsNoFileIsRefusedWithoutWaitingForIt() throws Exception {
+    Files.createDirectories(file.getParent());
+    assertEquals(0, new ProcessBuilder("mkfifo", file.toString()).start().waitFor());
+    KernelException e =
+        assertThrows(KernelException.class, () -> resolve(Mode.FROZEN, vmlinux("a", "6.1.2")));
+    assertTrue(e.getMessage().contains("is a FIFO, a socket or a device"), e.getMessage());
   }
 
   @Test

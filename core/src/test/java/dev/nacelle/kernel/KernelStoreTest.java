@@ -30,6 +30,7 @@ import java.util.stream.Stream;
 import java.util.zip.GZIPOutputStream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 class KernelStoreTest {
@@ -183,7 +184,12 @@ class KernelStoreTest {
   }
 
   @Test
-  void whatIsNoFileIsRefused() {
+  @Timeout(20)
+  void whatIsNoFileIsRefused() throws Exception {
+    Path fifo = directory.resolve("fifo");
+    assertEquals(0, new ProcessBuilder("mkfifo", fifo.toString()).start().waitFor());
+    assertTrue(refusal(KernelRef.file(fifo)).contains("does not name a file"));
+    assertTrue(refusal(KernelRef.deb(fifo)).contains("does not name a file"));
     assertTrue(refusal(KernelRef.file(directory)).contains("does not name a file"));
     assertTrue(refusal(KernelRef.deb(directory.resolve("no.deb"))).contains("does not exist"));
   }

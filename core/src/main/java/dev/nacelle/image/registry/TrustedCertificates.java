@@ -2,9 +2,9 @@
 package dev.nacelle.image.registry;
 
 import dev.nacelle.image.ImageException;
+import dev.nacelle.internal.RegularFile;
 import java.io.IOException;
 import java.io.InputStream;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.GeneralSecurityException;
 import java.security.KeyStore;
@@ -64,7 +64,7 @@ final class TrustedCertificates {
   }
 
   private static Collection<? extends Certificate> read(Path file) {
-    try (InputStream in = Files.newInputStream(file)) {
+    try (InputStream in = RegularFile.open(file)) {
       Collection<? extends Certificate> certificates =
           CertificateFactory.getInstance("X.509").generateCertificates(in);
       if (certificates.isEmpty()) {
