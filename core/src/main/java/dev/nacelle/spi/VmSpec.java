@@ -147,11 +147,13 @@ public record VmSpec(
 
   /**
    * A block device backed by a raw image. The hypervisor has opened the image when {@link
-   * Hypervisor#create} returns; its name may be taken away from then on.
+   * Hypervisor#create} returns; its name may be taken away from then on. Until the machine is closed
+   * nobody else has an image that is written to: create refuses one that another disk has, of this
+   * process or another, unless both only read.
    *
    * @param serial what the guest finds it by (VIRTIO_BLK_T_GET_ID, virtio 1.2 section 5.2.6.1): 1
    *     to 20 printable ASCII characters without space
-   * @param image the raw image; its size is a multiple of 512 bytes
+   * @param image the raw image, a regular file; its size is a multiple of 512 bytes
    * @param readOnly whether writes are refused; enforced on the host
    */
   public record Disk(String serial, Path image, boolean readOnly) {

@@ -4,12 +4,14 @@ package dev.nacelle.kvm;
 import dev.nacelle.Stage;
 import dev.nacelle.kvm.device.AttachedDevice;
 import dev.nacelle.kvm.device.DeviceResources;
-import dev.nacelle.kvm.device.virtio.BlockDevice;
 import dev.nacelle.kvm.device.virtio.EntropyDevice;
 import dev.nacelle.kvm.device.virtio.MmioTransport;
 import dev.nacelle.kvm.device.virtio.VirtioDevice;
+import dev.nacelle.kvm.device.virtio.block.BlockDevice;
+import dev.nacelle.kvm.device.virtio.block.DiskEngine;
 import dev.nacelle.kvm.sys.ErrnoException;
 import dev.nacelle.kvm.sys.FileDescriptor;
+import dev.nacelle.kvm.sys.NotAFileException;
 import dev.nacelle.spi.HypervisorException;
 import dev.nacelle.spi.RateLimit;
 import dev.nacelle.spi.VmSpec.Disk;
@@ -59,12 +61,12 @@ interface DeviceFactory {
     return new DeviceFactory() {
       @Override
       public AttachedDevice create(DeviceResources resources) {
-        FileDescriptor image = open(disk);
+        DiskEngine engine = engine(disk);
         try {
-          checkSize(disk, image);
-          return overMmio(new BlockDevice(resources, image, disk.readOnly(), disk.serial(), limit));
+          return overMmio(
+              new BlockDevice(resources, engine, disk.readOnly(), disk.serial(), limit));
         } catch (RuntimeException | Error e) {
-          image.close();
+          engine.close();
           throw e;
         }
       }
@@ -76,15 +78,60 @@ interface DeviceFactory {
     };
   }
 
+  private static DiskEngine engine(Disk disk) {
+    FileDescriptor image = open(disk);
+    try {
+      lock(disk, image);
+      checkSize(disk, image);
+      return DiskEngine.of(image);
+    } catch (RuntimeException | Error e) {
+      image.close();
+      throw e;
+    }
+  }
+
   private static FileDescriptor open(Disk disk) {
     try {
-      return FileDescriptor.open(disk.image(), !disk.readOnly());
+      return FileDescriptor.openFile(disk.image(), !disk.readOnly());
     } catch (ErrnoException e) {
       throw new HypervisorException(
           Stage.CREATE,
           "cannot open the image of disk " + disk.serial() + ": " + e.getMessage(),
           null,
           e);
+    } catch (NotAFileException e) {
+      throw new HypervisorException(
+          Stage.CREATE,
+          "cannot use the image of disk " + disk.serial() + ": " + e.getMessage(),
+          "Give the path of a regular file, a raw image.",
+          e);
+    }
+  }
+
+  /** Against another machine that would write what this one has cached, or the reverse. */
+  private static void lock(Disk disk, FileDescriptor image) {
+    boolean locked;
+    try {
+      locked = image.tryLock(!disk.readOnly());
+    } catch (ErrnoException e) {
+      throw new HypervisorException(
+          Stage.CREATE,
+          "cannot lock the image of disk " + disk.serial() + ": " + e.getMessage(),
+          "Keep the image on a file system that has locks.",
+          e);
+    }
+    if (!locked) {
+      throw new HypervisorException(
+          Stage.CREATE,
+          "the image of disk "
+              + disk.serial()
+              + ", "
+              + disk.image()
+              + ", is in use: another disk, of this or another machine or process, "
+              + (disk.readOnly() ? "writes to it" : "has it open"),
+          "Close the other machine first, give each machine a copy of its own, or make the disk"
+              + " read-only in all of them.",
+          null);
     }
   }
 

@@ -9,6 +9,7 @@ import dev.nacelle.kvm.device.Timer;
 import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.kvm.sys.EventFd;
 import dev.nacelle.kvm.sys.KvmVm;
+import dev.nacelle.kvm.sys.Pollable;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -50,6 +51,11 @@ final class DeviceSlot implements DeviceResources, AutoCloseable {
     doorbells.add(doorbell);
     vm.connectDoorbell(doorbell, MachineLayout.deviceAddress(number) + offset, value);
     loop.register(doorbell, onWrite);
+  }
+
+  @Override
+  public void watch(Pollable source, Runnable handler) {
+    loop.register(source, handler);
   }
 
   @Override

@@ -10,6 +10,7 @@ import dev.nacelle.kvm.device.DeviceResources;
 import dev.nacelle.kvm.device.InterruptLine;
 import dev.nacelle.kvm.device.Timer;
 import dev.nacelle.kvm.memory.GuestMemory;
+import dev.nacelle.kvm.sys.Pollable;
 import dev.nacelle.spi.RateLimit;
 import dev.nacelle.spi.VmExit.Reason;
 import dev.nacelle.spi.VmSpec.Disk;
@@ -107,6 +108,11 @@ class RateLimitedGuestTest {
     @Override
     public void doorbell(long offset, int value, Runnable onWrite) {
       machine.doorbell(offset, value, onWrite);
+    }
+
+    @Override
+    public void watch(Pollable source, Runnable handler) {
+      machine.watch(source, handler);
     }
 
     @Override

@@ -9,7 +9,7 @@ import java.nio.file.Path;
 /**
  * What this process holds of what a virtual machine takes.
  *
- * @param descriptors open files of KVM, eventfd and epoll, and disk images of tests
+ * @param descriptors open files of KVM, eventfd, epoll and io_uring, and disk images of tests
  * @param mappedKib sizes of the mappings of vCPUs, and of guest memory; neighbours may be one
  *     mapping, so their number says nothing
  * @param threads of virtual machines
@@ -39,6 +39,7 @@ record Resources(long descriptors, long mappedKib, long threads) {
     return target.contains("kvm-")
         || target.contains("[eventfd]")
         || target.contains("[eventpoll]")
+        || target.contains("[io_uring]")
         || target.startsWith(TEMPORARY);
   }
 }

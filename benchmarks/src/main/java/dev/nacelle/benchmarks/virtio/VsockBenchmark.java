@@ -8,6 +8,7 @@ import dev.nacelle.kvm.device.virtio.MmioTransport;
 import dev.nacelle.kvm.device.virtio.QueueLayout;
 import dev.nacelle.kvm.device.virtio.vsock.VsockDevice;
 import dev.nacelle.kvm.memory.GuestMemory;
+import dev.nacelle.kvm.sys.Pollable;
 import dev.nacelle.spi.GuestConnection;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -92,6 +93,11 @@ public class VsockBenchmark {
     @Override
     public void doorbell(long offset, int value, Runnable onWrite) {
       doorbells[value] = onWrite;
+    }
+
+    @Override
+    public void watch(Pollable source, Runnable handler) {
+      throw new UnsupportedOperationException();
     }
 
     @Override

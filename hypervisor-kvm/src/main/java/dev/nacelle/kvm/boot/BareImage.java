@@ -53,7 +53,7 @@ public final class BareImage implements Payload {
           "Give a shorter one.",
           null);
     }
-    try (FileDescriptor file = FileDescriptor.open(image, false)) {
+    try (FileDescriptor file = PayloadFile.open(image, "image")) {
       ElfKernel elf = ElfKernel.parse(file);
       if (elf.end() > memory.lowEnd()) {
         throw new HypervisorException(
@@ -82,7 +82,8 @@ public final class BareImage implements Payload {
       throw new HypervisorException(
           Stage.CREATE,
           image + " is not an image that can be started: " + e.getMessage(),
-          "Give an ELF64 executable for x86-64, linked to run from 1 MiB on; also one whose PVH entry is 32-bit code has to be ELF64.",
+          "Give an ELF64 executable for x86-64, linked to run from 1 MiB on; also one whose PVH"
+              + " entry is 32-bit code has to be ELF64.",
           e);
     } catch (ErrnoException e) {
       throw new HypervisorException(

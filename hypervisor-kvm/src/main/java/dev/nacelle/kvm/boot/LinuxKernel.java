@@ -84,11 +84,12 @@ public final class LinuxKernel implements Payload {
           "Give fewer or shorter kernel parameters.",
           null);
     }
-    try (FileDescriptor file = open(kernel, "kernel")) {
+    try (FileDescriptor file = PayloadFile.open(kernel, "kernel")) {
       ElfKernel elf = ElfKernel.parse(file);
       long initramfsSize = 0;
       long initramfsAddress = 0;
-      try (FileDescriptor image = initramfs == null ? null : open(initramfs, "initramfs")) {
+      try (FileDescriptor image =
+          initramfs == null ? null : PayloadFile.open(initramfs, "initramfs")) {
         if (image != null) {
           initramfsSize = image.size();
           initramfsAddress = memory.lowEnd() - initramfsSize & -PAGE;
@@ -118,15 +119,6 @@ public final class LinuxKernel implements Payload {
     } catch (ErrnoException e) {
       throw new HypervisorException(
           Stage.CREATE, "cannot read the kernel or its initramfs: " + e.getMessage(), null, e);
-    }
-  }
-
-  private static FileDescriptor open(Path path, String what) {
-    try {
-      return FileDescriptor.open(path, false);
-    } catch (ErrnoException e) {
-      throw new HypervisorException(
-          Stage.CREATE, "cannot open the " + what + ": " + e.getMessage(), null, e);
     }
   }
 

@@ -2,6 +2,7 @@
 package dev.nacelle.kvm.device;
 
 import dev.nacelle.kvm.memory.GuestMemory;
+import dev.nacelle.kvm.sys.Pollable;
 
 /**
  * What a memory-mapped device gets from its virtual machine at construction.
@@ -29,6 +30,12 @@ public interface DeviceResources {
    * @param onWrite called on the event loop
    */
   void doorbell(long offset, int value, Runnable onWrite);
+
+  /**
+   * Has a handler called on the event loop after each signal of a source of the device's own, until
+   * the device closes that. Call while the device is constructed.
+   */
+  void watch(Pollable source, Runnable handler);
 
   /**
    * Runs a task on the virtual machine's event loop, one after the other; from any thread, without

@@ -3,6 +3,7 @@ package dev.nacelle.kvm.device;
 
 import dev.nacelle.kvm.sys.Epoll;
 import dev.nacelle.kvm.sys.EventFd;
+import dev.nacelle.kvm.sys.Pollable;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
@@ -70,13 +71,13 @@ public final class EventLoop implements AutoCloseable {
   }
 
   /** Calls the handler on the loop after each signal, until the loop is closed. From any thread. */
-  public void register(EventFd eventFd, Runnable handler) {
+  public void register(Pollable source, Runnable handler) {
     int key;
     synchronized (handlers) {
       key = handlers.size();
       handlers.add(handler);
     }
-    epoll.add(eventFd, key);
+    epoll.add(source, key);
   }
 
   /**

@@ -2,6 +2,7 @@
 package dev.nacelle.kvm.memory;
 
 import dev.nacelle.kvm.sys.FileDescriptor;
+import dev.nacelle.kvm.sys.IoVector;
 import dev.nacelle.kvm.sys.Mapping;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
@@ -50,6 +51,8 @@ public final class GuestMemory implements AutoCloseable {
   private final ByteBuffer[] slices;
 
   private volatile boolean closed;
+
+  private volatile boolean leaked;
 
   private GuestMemory(Mapping mapping) {
     this.mapping = mapping;
@@ -258,12 +261,11 @@ public final class GuestMemory implements AutoCloseable {
   }
 
   /**
-   * Writes guest memory straight to a file.
-   *
-   * @throws dev.nacelle.kvm.sys.ErrnoException when the file cannot be written; part of it may be
+   * Adds a range to what the content of a file comes from or goes to. The memory must stay open
+   * until the kernel no longer uses the vector.
    */
-  public void writeTo(FileDescriptor file, long position, long gpa, long length) {
-    file.writeAt(position, mapping, check(gpa, length), length);
+  public void addTo(IoVector vector, long gpa, long length) {
+    vector.add(mapping, check(gpa, length), length);
   }
 
   /**
@@ -291,11 +293,25 @@ public final class GuestMemory implements AutoCloseable {
     mapping.fillRandom(check(gpa, length), length);
   }
 
-  /** Unmaps. Idempotent. See the class comment for what the caller must guarantee. */
+  /**
+   * Has the memory stay mapped for as long as this process lives, because the kernel may write to
+   * it at any time: for a disk that does not answer. Unmapped, the addresses could become somebody
+   * else's memory.
+   */
+  public void leak() {
+    leaked = true;
+  }
+
+  /**
+   * Unmaps, unless {@link #leak} was called. Idempotent. See the class comment for what the caller
+   * must guarantee.
+   */
   @Override
   public void close() {
     closed = true;
-    mapping.close();
+    if (!leaked) {
+      mapping.close();
+    }
   }
 
   private long check(long gpa, long length) {

@@ -4,9 +4,9 @@ package dev.nacelle.kvm.sys;
 import java.lang.ref.Reference;
 
 /**
- * An epoll(7) set of eventfds, edge triggered: each signal is one event, and the counter is never
- * read, which saves a system call per event. One thread waits; any thread adds. What is closed is
- * gone.
+ * An epoll(7) set of eventfds and the like, edge triggered: each signal is one event, and the
+ * counter is never read, which saves a system call per event. One thread waits; any thread adds.
+ * What is closed is gone.
  */
 public final class Epoll implements AutoCloseable {
   // include/uapi/linux/eventpoll.h; struct epoll_event is packed on x86-64
@@ -36,12 +36,12 @@ public final class Epoll implements AutoCloseable {
     descriptor = new FileDescriptor(fd, "epoll");
   }
 
-  /** Adds an eventfd; {@link #event} will tell the key. An event that came before counts. */
-  public void add(EventFd eventFd, int key) {
+  /** Adds one; {@link #event} will tell the key. An event that came before counts. */
+  public void add(Pollable source, int key) {
     NativeStruct event = new NativeStruct(EVENT_SIZE);
     event.bytes().putInt(0, EPOLLIN | EPOLLET).putLong(EVENT_DATA, key);
     try {
-      int fd = eventFd.descriptor().fd();
+      int fd = source.descriptor().fd();
       if (Libc.epoll_ctl(descriptor.fd(), EPOLL_CTL_ADD, fd, event.address()) < 0) {
         throw new ErrnoException("epoll_ctl", Libc.errno());
       }

@@ -25,7 +25,10 @@ public final class Errno {
   public static final int EFBIG = 27;
   public static final int ENOSPC = 28;
   public static final int EROFS = 30;
+  public static final int ENOLCK = 37;
   public static final int ENOSYS = 38;
+  public static final int EOPNOTSUPP = 95;
+  public static final int ECANCELED = 125;
   public static final int EHWPOISON = 133;
 
   private Errno() {}
@@ -55,6 +58,9 @@ public final class Errno {
       case EFBIG -> "EFBIG (file too large)";
       case ENOSPC -> "ENOSPC (no space left)";
       case EROFS -> "EROFS (read-only file system)";
+      case ENOLCK -> "ENOLCK (no locks here)";
+      case EOPNOTSUPP -> "EOPNOTSUPP (not supported by this file system)";
+      case ECANCELED -> "ECANCELED (cancelled)";
       case ENOSYS -> "ENOSYS (not supported by this kernel)";
       case EHWPOISON -> "EHWPOISON (memory has a hardware error)";
       default -> "errno " + errno;

@@ -5,7 +5,7 @@ package dev.nacelle.kvm.sys;
  * An eventfd(2): the kernel's doorbell, in both directions. Safe for use from several threads; a
  * signal that comes after close is dropped.
  */
-public final class EventFd implements AutoCloseable {
+public final class EventFd implements Pollable, AutoCloseable {
   // include/uapi/linux/eventfd.h
   private static final int EFD_NONBLOCK = 0x800;
   private static final int EFD_CLOEXEC = 0x80000;
@@ -35,7 +35,8 @@ public final class EventFd implements AutoCloseable {
     }
   }
 
-  FileDescriptor descriptor() {
+  @Override
+  public FileDescriptor descriptor() {
     return descriptor;
   }
 

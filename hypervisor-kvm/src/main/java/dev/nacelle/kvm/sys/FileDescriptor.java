@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm.sys;
 
+import java.lang.ref.Reference;
 import java.nio.charset.Charset;
 import java.nio.file.Path;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -13,13 +14,41 @@ public final class FileDescriptor implements AutoCloseable {
   // include/uapi/asm-generic/fcntl.h
   private static final int O_RDONLY = 0;
   private static final int O_RDWR = 2;
+  private static final int O_NOCTTY = 0x100;
+  private static final int O_NONBLOCK = 0x800;
   private static final int O_CLOEXEC = 0x80000;
+  private static final int F_SETFL = 4;
+  private static final int F_OFD_SETLK = 37;
   private static final int SEEK_END = 2;
+
+  // struct flock of x86-64: type, whence, start, length (0: to the end), pid (0 for F_OFD_SETLK)
+  private static final int FLOCK_BYTES = 32;
+  private static final short F_RDLCK = 0;
+  private static final short F_WRLCK = 1;
+  private static final short F_UNLCK = 2;
+
+  // struct stat of x86-64 and its modes; the system call, as older C libraries have no fstat
+  private static final int SYS_FSTAT = 5;
+  private static final int STAT_BYTES = 144;
+  private static final int STAT_MODE = 24;
+  private static final int S_IFMT = 0xf000;
+  private static final int S_IFIFO = 0x1000;
+  private static final int S_IFCHR = 0x2000;
+  private static final int S_IFDIR = 0x4000;
+  private static final int S_IFBLK = 0x6000;
+  private static final int S_IFREG = 0x8000;
+  private static final int S_IFSOCK = 0xc000;
+
+  // include/uapi/linux/falloc.h
+  static final int FALLOC_FL_KEEP_SIZE = 1;
+  static final int FALLOC_FL_PUNCH_HOLE = 2;
+  static final int FALLOC_FL_ZERO_RANGE = 0x10;
 
   private static final int CLOSED = -1;
 
   private final AtomicInteger fd;
   private final String name;
+  private volatile boolean locked;
 
   FileDescriptor(int fd, String name) {
     this.fd = new AtomicInteger(fd);
@@ -27,17 +56,62 @@ public final class FileDescriptor implements AutoCloseable {
   }
 
   /**
-   * Opens an existing file or device; not inherited by child processes.
+   * Opens an existing file or device; not inherited by child processes. It may wait for as long as
+   * a FIFO has no other end: what a user names is opened with {@link #openFile}.
    *
    * @throws ErrnoException when it cannot be opened
    */
-  public static FileDescriptor open(Path path, boolean writable) {
+  static FileDescriptor open(Path path, boolean writable) {
+    return open(path, writable ? O_RDWR : O_RDONLY);
+  }
+
+  /**
+   * Opens an existing regular file, and nothing else, without waiting: what was opened is looked
+   * at, so it does not matter when somebody puts something else there. Not inherited by child
+   * processes.
+   *
+   * <p>Neither are block devices taken: they could not be locked against whoever has them by
+   * another name, or mounted.
+   *
+   * @throws ErrnoException when it cannot be opened
+   * @throws NotAFileException when it is no regular file
+   */
+  public static FileDescriptor openFile(Path path, boolean writable) {
+    FileDescriptor file;
+    try {
+      // O_NONBLOCK: neither a FIFO without another end nor a lease (fcntl F_SETLEASE) is waited
+      // for.
+      file = open(path, (writable ? O_RDWR : O_RDONLY) | O_NONBLOCK | O_NOCTTY);
+    } catch (ErrnoException e) {
+      if (e.errno() == Errno.EISDIR) {
+        throw new NotAFileException(path, "a directory");
+      }
+      if (e.errno() == Errno.ENXIO) {
+        throw new NotAFileException(path, "a socket, or a device that is not there");
+      }
+      throw e;
+    }
+    try {
+      int mode = file.mode();
+      if ((mode & S_IFMT) != S_IFREG) {
+        throw new NotAFileException(path, kind(mode));
+      }
+      if (Libc.fcntl(file.fd(), F_SETFL, 0) < 0) {
+        throw new ErrnoException("fcntl F_SETFL " + path, Libc.errno());
+      }
+      return file;
+    } catch (RuntimeException | Error e) {
+      file.close();
+      throw e;
+    }
+  }
+
+  private static FileDescriptor open(Path path, int flags) {
     // As the JDK encodes file names, which need not be UTF-8.
     String encoding = System.getProperty("sun.jnu.encoding", "UTF-8");
     byte[] bytes = (path + "\0").getBytes(Charset.forName(encoding));
-    int flags = (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC;
     while (true) {
-      int fd = Libc.open(bytes, flags, 0);
+      int fd = Libc.open(bytes, flags | O_CLOEXEC, 0);
       if (fd >= 0) {
         return new FileDescriptor(fd, path.toString());
       }
@@ -45,6 +119,66 @@ public final class FileDescriptor implements AutoCloseable {
       if (errno != Errno.EINTR) {
         throw new ErrnoException("open " + path, errno);
       }
+    }
+  }
+
+  private int mode() {
+    NativeStruct stat = new NativeStruct(STAT_BYTES);
+    try {
+      if (Libc.syscall(SYS_FSTAT, fd(), stat.address(), 0, 0) < 0) {
+        throw new ErrnoException("fstat " + name, Libc.errno());
+      }
+      return stat.bytes().getInt(STAT_MODE);
+    } finally {
+      Reference.reachabilityFence(stat);
+    }
+  }
+
+  private static String kind(int mode) {
+    return switch (mode & S_IFMT) {
+      case S_IFIFO -> "a FIFO";
+      case S_IFCHR -> "a character device";
+      case S_IFDIR -> "a directory";
+      case S_IFBLK -> "a block device";
+      case S_IFSOCK -> "a socket";
+      default -> "of the unknown kind " + Integer.toOctalString(mode & S_IFMT);
+    };
+  }
+
+  /**
+   * Locks the whole file for whoever has this descriptor, against all other opens of it, in this
+   * process and others: shared with other readers, or exclusively. The lock goes with the
+   * descriptor. It binds only those who ask for it, too: machines of Nacelle, and QEMU.
+   *
+   * <p>An open file description lock (fcntl(2), since Linux 3.15): a POSIX lock would go with any
+   * close of the file in this process, and would not keep this process out.
+   *
+   * @return false when somebody else has it
+   * @throws ErrnoException when the file system has no locks
+   */
+  public boolean tryLock(boolean exclusive) {
+    int answer = lock(fd(), exclusive ? F_WRLCK : F_RDLCK);
+    if (answer == -Errno.EAGAIN || answer == -Errno.EACCES) {
+      return false;
+    }
+    if (answer < 0) {
+      throw new ErrnoException("fcntl F_OFD_SETLK " + name, -answer);
+    }
+    locked = true;
+    return true;
+  }
+
+  private static int lock(int fd, short type) {
+    NativeStruct lock = new NativeStruct(FLOCK_BYTES);
+    lock.bytes().putShort(0, type);
+    try {
+      int n;
+      do {
+        n = Libc.fcntl(fd, F_OFD_SETLK, lock.address());
+      } while (n < 0 && Libc.errno() == Errno.EINTR);
+      return result(n);
+    } finally {
+      Reference.reachabilityFence(lock);
     }
   }
 
@@ -121,25 +255,78 @@ public final class FileDescriptor implements AutoCloseable {
     return done;
   }
 
-  /** Writes mapped memory straight to the file; returns when all of it was taken. */
-  public void writeAt(long position, Mapping mapping, long offset, long length) {
-    long address = mapping.address(offset, length);
-    long done = 0;
-    while (done < length) {
-      long n = Libc.pwrite(fd(), address + done, length - done, position + done);
-      if (n < 0) {
-        retryOrThrow("pwrite");
-      } else {
-        done += n;
-      }
-    }
+  /**
+   * Reads at a position of the file into the window of a vector: one preadv, tried again where a
+   * signal came first.
+   *
+   * @return how many bytes, which may be fewer than the window has, 0 only at the end of the file;
+   *     or an error number, negated
+   */
+  public int read(long position, IoVector vector) {
+    long n;
+    do {
+      n = Libc.preadv(fd(), vector.address(), vector.segments(), position);
+    } while (n < 0 && Libc.errno() == Errno.EINTR);
+    return result(n);
   }
 
-  /** Returns when the file's data is on its device (fdatasync). */
-  public void sync() {
-    while (Libc.fdatasync(fd()) < 0) {
-      retryOrThrow("fdatasync");
-    }
+  /**
+   * Writes the window of a vector at a position of the file: one pwritev, tried again where a
+   * signal came first.
+   *
+   * @return how many bytes, which may be fewer than the window has; or an error number, negated
+   */
+  public int write(long position, IoVector vector) {
+    long n;
+    do {
+      n = Libc.pwritev(fd(), vector.address(), vector.segments(), position);
+    } while (n < 0 && Libc.errno() == Errno.EINTR);
+    return result(n);
+  }
+
+  /**
+   * Returns when the file's data is on its device (fdatasync).
+   *
+   * @return 0, or an error number, negated
+   */
+  public int sync() {
+    int n;
+    do {
+      n = Libc.fdatasync(fd());
+    } while (n < 0 && Libc.errno() == Errno.EINTR);
+    return result(n);
+  }
+
+  /**
+   * Gives a range of the file back to the host; it then reads as zeros, and the file keeps its
+   * size.
+   *
+   * @return 0, or an error number, negated: EOPNOTSUPP where the file system cannot
+   */
+  public int punchHole(long position, long length) {
+    return allocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, position, length);
+  }
+
+  /**
+   * Makes a range of the file read as zeros, and keeps its space.
+   *
+   * @return 0, or an error number, negated: EOPNOTSUPP where the file system cannot
+   */
+  public int zeroRange(long position, long length) {
+    return allocate(FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, position, length);
+  }
+
+  private int allocate(int mode, long position, long length) {
+    int n;
+    do {
+      n = Libc.fallocate(fd(), mode, position, length);
+    } while (n < 0 && Libc.errno() == Errno.EINTR);
+    return result(n);
+  }
+
+  /** No exception: what a guest makes happen again and again should cost little. */
+  private static int result(long returned) {
+    return returned < 0 ? -Libc.errno() : (int) returned;
   }
 
   private void retryOrThrow(String call) {
@@ -153,6 +340,11 @@ public final class FileDescriptor implements AutoCloseable {
   public void close() {
     int number = fd.getAndSet(CLOSED);
     if (number != CLOSED) {
+      if (locked) {
+        // It would outlive the descriptor where a child process is being started, or io_uring has
+        // not put its reference down.
+        int ignored = lock(number, F_UNLCK);
+      }
       // On Linux the descriptor is gone even when close fails, EINTR included: never again.
       int ignored = Libc.close(number);
     }

@@ -31,7 +31,16 @@ final class Libc {
 
   static native long pread(int fd, byte[] buffer, long count, long offset);
 
-  static native long pwrite(int fd, long buffer, long count, long offset);
+  static native long preadv(int fd, long vector, int count, long offset);
+
+  static native long pwritev(int fd, long vector, int count, long offset);
+
+  static native int fallocate(int fd, int mode, long offset, long length);
+
+  /** Declared with three dots, which on x86-64 makes no difference to an integer or pointer. */
+  static native int fcntl(int fd, int command, long argument);
+
+  static native int poll(long descriptors, long count, int timeoutMillis);
 
   static native long lseek(int fd, long offset, int whence);
 
@@ -56,4 +65,6 @@ final class Libc {
 
   /** For what older C libraries have no function for (gettid, tgkill), or a wrong one for us. */
   static native long syscall(long number, long a, long b, long c, long d);
+
+  static native long syscall(long number, long a, long b, long c, long d, long e, long f);
 }

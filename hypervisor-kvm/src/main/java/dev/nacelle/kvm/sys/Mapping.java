@@ -75,7 +75,12 @@ public final class Mapping implements AutoCloseable {
 
   /** Maps the start of a file, shared with the kernel and with everybody else. */
   public static Mapping shared(FileDescriptor file, long length) {
-    return new Mapping(map(0, length, MAP_SHARED, file, 0), length);
+    return shared(file, 0, length);
+  }
+
+  /** Likewise from a position on, a multiple of 4096. */
+  static Mapping shared(FileDescriptor file, long position, long length) {
+    return new Mapping(map(0, length, MAP_SHARED, file, position), length);
   }
 
   private static long map(

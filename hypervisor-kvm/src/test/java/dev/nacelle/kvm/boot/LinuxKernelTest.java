@@ -28,6 +28,8 @@ import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.io.TempDir;
 
 class LinuxKernelTest {
@@ -109,6 +111,25 @@ class LinuxKernelTest {
     assertEquals(0x7000, regs.get(KvmRegs.RSI));
     assertEquals(0x8000_0011L, sregs.get(KvmSregs.CR0));
     assertEquals(0x500, sregs.get(KvmSregs.EFER));
+  }
+
+  @Test
+  @Timeout(20)
+  void refusesWhatIsNoFileWithoutWaitingForIt() throws Exception {
+    Path fifo = directory.resolve("fifo");
+    assertEquals(0, new ProcessBuilder("mkfifo", fifo.toString()).start().waitFor());
+    assertNoFile(() -> load(fifo, null, ""), "kernel: " + fifo);
+    Path kernel = kernel(elf -> {});
+    assertNoFile(() -> load(kernel, fifo, ""), "initramfs: " + fifo);
+  }
+
+  private static void assertNoFile(Executable load, String what) {
+    HypervisorException e = assertThrows(HypervisorException.class, load);
+    assertEquals(
+        "cannot use the "
+            + what
+            + " is a FIFO, not a regular file. Give the path of a regular file.",
+        e.getMessage());
   }
 
   // A kernel as Linux links it: code, and constants from the next 2 MiB on, in one segment that is
@@ -357,7 +378,8 @@ class LinuxKernelTest {
         assertThrows(HypervisorException.class, () -> load(kernel, missing, "")),
         "cannot open the initramfs: open " + missing + ": ENOENT");
     assertContains(
-        assertThrows(HypervisorException.class, () -> load(directory, null, "")), "EISDIR");
+        assertThrows(HypervisorException.class, () -> load(directory, null, "")),
+        "cannot use the kernel: " + directory + " is a directory");
   }
 
   private static void assertContains(HypervisorException e, String part) {

@@ -2,6 +2,7 @@
 package dev.nacelle.kvm.device;
 
 import dev.nacelle.kvm.memory.GuestMemory;
+import dev.nacelle.kvm.sys.Pollable;
 import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -30,6 +31,7 @@ public final class FakeDeviceResources implements DeviceResources, AutoCloseable
   private final List<FakeTimer> timers = new ArrayList<>();
   private long nanoTime = FIRST_NANO_TIME;
   private @Nullable Error interruptFailure;
+  private final List<Runnable> watchers = new ArrayList<>();
 
   /**
    * @param memorySize in bytes, a multiple of 4096
@@ -57,6 +59,11 @@ public final class FakeDeviceResources implements DeviceResources, AutoCloseable
   @Override
   public void doorbell(long offset, int value, Runnable onWrite) {
     doorbells.put(new Doorbell(offset, value), onWrite);
+  }
+
+  @Override
+  public void watch(Pollable source, Runnable handler) {
+    watchers.add(handler);
   }
 
   @Override
@@ -159,6 +166,12 @@ public final class FakeDeviceResources implements DeviceResources, AutoCloseable
   /** Has interrupts fail from now on, as a host may that is out of memory. */
   public void failInterrupts(Error failure) {
     interruptFailure = failure;
+  }
+
+  /** Runs the handlers of all sources that are watched, as if each had signalled, then tasks. */
+  public void runWatchers() {
+    watchers.forEach(Runnable::run);
+    runTasks();
   }
 
   /** How many interrupts were raised since the last call. */

@@ -9,6 +9,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.kvm.MemoryRegion;
 import dev.nacelle.kvm.sys.FileDescriptor;
+import dev.nacelle.kvm.sys.IoVector;
+import dev.nacelle.kvm.sys.Mapping;
 import java.io.IOException;
 import java.nio.BufferOverflowException;
 import java.nio.BufferUnderflowException;
@@ -168,20 +170,25 @@ class GuestMemoryTest {
     Path path = directory.resolve("file");
     Files.write(path, bytes);
     try (GuestMemory memory = GuestMemory.allocate(MIB);
-        FileDescriptor file = FileDescriptor.open(path, true)) {
+        Mapping array = Mapping.anonymous(4096);
+        FileDescriptor file = FileDescriptor.openFile(path, true)) {
       assertEquals(10_000, file.size());
       assertEquals(9_000, memory.readFrom(file, 1_000, 0x5001, 20_000));
       byte[] back = new byte[9_000];
       memory.getBytes(0x5001, back, 0, back.length);
       assertArrayEquals(java.util.Arrays.copyOfRange(bytes, 1_000, 10_000), back);
 
-      memory.writeTo(file, 10_000, 0x5001, 9_000);
-      file.sync();
+      IoVector vector = new IoVector(array, 0, 2);
+      memory.addTo(vector, 0x5001, 4_000);
+      memory.addTo(vector, 0x5001 + 4_000, 5_000);
+      assertEquals(9_000, vector.window(20_000));
+      assertEquals(9_000, file.write(10_000, vector));
+      assertEquals(0, file.sync());
       assertArrayEquals(
           back, java.util.Arrays.copyOfRange(Files.readAllBytes(path), 10_000, 19_000));
 
       assertThrows(GuestAddressException.class, () -> memory.readFrom(file, 0, MIB - 10, 11));
-      assertThrows(GuestAddressException.class, () -> memory.writeTo(file, 0, MIB - 10, 11));
+      assertThrows(GuestAddressException.class, () -> memory.addTo(vector, MIB - 10, 11));
     }
   }
 

@@ -56,7 +56,8 @@ public final class DescriptorChain {
     }
   }
 
-  int head() {
+  /** The descriptor that it starts with, which the driver knows the buffer by. */
+  public int head() {
     return head;
   }
 

@@ -121,7 +121,7 @@ public final class VirtQueue {
   }
 
   /** Whether {@link #stop} was called; what takes long looks now and then. */
-  boolean isStopped() {
+  public boolean isStopped() {
     return stopped;
   }
 
@@ -264,8 +264,17 @@ public final class VirtQueue {
    *     not certain
    */
   public void push(DescriptorChain chain, int written) {
+    push(chain.head(), written);
+  }
+
+  /**
+   * Likewise, of a device that keeps no more of a buffer than its head.
+   *
+   * @param head of a chain that was taken and not returned yet
+   */
+  public void push(int head, int written) {
     long element = used + USED_RING + (long) USED_ELEMENT_BYTES * (nextUsed & mask);
-    memory.putInt(element, chain.head());
+    memory.putInt(element, head);
     memory.putInt(element + 4, written);
     nextUsed = (nextUsed + 1) & 0xffff;
     memory.putShortRelease(used + USED_INDEX, (short) nextUsed);

@@ -4,6 +4,7 @@ package dev.nacelle.kvm.device.virtio;
 import dev.nacelle.kvm.device.DeviceResources;
 import dev.nacelle.kvm.device.GuestFault;
 import dev.nacelle.kvm.memory.GuestMemory;
+import dev.nacelle.kvm.sys.Pollable;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -184,6 +185,7 @@ public abstract class VirtioDevice implements AutoCloseable {
     stop(active[index]);
     synchronized (lock) {
       active[index] = null;
+      onQueueStopped(index);
     }
   }
 
@@ -252,7 +254,13 @@ public abstract class VirtioDevice implements AutoCloseable {
   /** The queues are there, with these features. Called with the lock, on a vCPU thread. */
   protected void onActivate(long negotiated) {}
 
-  /** The queues are gone; also called when there were none. Called with the lock. */
+  /** One queue is gone; its buffers are the driver's again on return. Called with the lock. */
+  protected void onQueueStopped(int index) {}
+
+  /**
+   * The queues are gone; also called when there were none. Guest memory is the driver's again on
+   * return. Called with the lock.
+   */
   protected void onReset() {}
 
   /** Called after {@link #onReset}, without the lock. */
@@ -263,6 +271,11 @@ public abstract class VirtioDevice implements AutoCloseable {
     if (queue.interruptNeeded()) {
       interrupt.usedBuffer();
     }
+  }
+
+  /** Has a handler called on the event loop after each signal; call it while constructed. */
+  protected final void watch(Pollable source, Runnable handler) {
+    resources.watch(source, handler);
   }
 
   /** Runs a task on the event loop, after whatever waits there; false when the loop has ended. */

@@ -7,6 +7,7 @@ import dev.nacelle.kvm.device.InterruptLine;
 import dev.nacelle.kvm.device.Timer;
 import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.kvm.sys.EventFd;
+import dev.nacelle.kvm.sys.Pollable;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -47,6 +48,11 @@ public final class LoopDeviceResources implements DeviceResources, AutoCloseable
     EventFd doorbell = new EventFd();
     doorbells.put(value, doorbell);
     loop.register(doorbell, onWrite);
+  }
+
+  @Override
+  public void watch(Pollable source, Runnable handler) {
+    loop.register(source, handler);
   }
 
   @Override

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-package dev.nacelle.kvm.device.virtio;
+package dev.nacelle.kvm.device.virtio.block;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.kvm.device.virtio.DriverFixture;
+import dev.nacelle.kvm.device.virtio.DriverQueue;
 import dev.nacelle.kvm.device.virtio.DriverQueue.Segment;
-import dev.nacelle.kvm.sys.FileDescriptor;
+import dev.nacelle.kvm.device.virtio.LoopDeviceResources;
+import dev.nacelle.kvm.device.virtio.MmioTransport;
 import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.nio.ByteBuffer;
@@ -13,10 +16,13 @@ import java.nio.ByteOrder;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.concurrent.CountDownLatch;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.Parameter;
+import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
@@ -24,6 +30,8 @@ import org.junit.jupiter.params.provider.EnumSource;
  * A guest that gives a disk more work than it can do in a minute: it does not decide when its
  * machine can end.
  */
+@ParameterizedClass
+@EnumSource(TestEngine.class)
 @Timeout(120)
 class BlockDeviceStopTest {
   private static final int REQUESTS = 100;
@@ -32,9 +40,11 @@ class BlockDeviceStopTest {
 
   private static final int IN = 0;
   private static final int OUT = 1;
-  private static final byte IO_ERROR = 1;
+  private static final byte MARK_IN_MEMORY = 99;
+  private static final byte MARK_IN_FILE = 98;
   private static final byte UNTOUCHED = 77;
 
+  @Parameter TestEngine engine;
   @TempDir Path directory;
 
   /** What ends the work. */
@@ -59,8 +69,8 @@ class BlockDeviceStopTest {
     private final DriverFixture driver;
     private final DriverQueue queue;
 
-    Guest(LoopDeviceResources resources, FileDescriptor image) {
-      device = new BlockDevice(resources, image, false, "disk");
+    Guest(LoopDeviceResources resources, DiskEngine engine) {
+      device = new BlockDevice(resources, engine, false, "disk");
       driver = new DriverFixture(resources, new MmioTransport(device));
       driver.negotiate(driver.offeredFeatures());
       queue = driver.configure(0, 256);
@@ -96,14 +106,14 @@ class BlockDeviceStopTest {
     stops(OUT, end);
   }
 
-  private void stops(int type, End end) throws IOException {
+  private void stops(int type, End end) throws Exception {
     Path file = directory.resolve("image");
     try (RandomAccessFile content = new RandomAccessFile(file.toFile(), "rw")) {
       content.write(1);
       content.setLength((long) SEGMENTS * SEGMENT_BYTES);
     }
     try (LoopDeviceResources resources = new LoopDeviceResources(16 << 20)) {
-      Guest guest = new Guest(resources, FileDescriptor.open(file, true));
+      Guest guest = new Guest(resources, engine.open(file, false));
       long data = guest.driver.allocate(SEGMENT_BYTES, 1);
       List<Segment> statuses =
           IntStream.range(0, REQUESTS).mapToObj(i -> guest.offer(type, data)).toList();
@@ -112,10 +122,21 @@ class BlockDeviceStopTest {
         Thread.onSpinWait();
       }
       end.end.accept(guest);
-      List<Byte> answers = statuses.stream().map(guest::at).toList();
-      assertEquals(1, answers.stream().filter(answer -> answer == IO_ERROR).count(), "cut short");
-      assertTrue(answers.contains(UNTOUCHED), "not begun");
+      // From here on memory and, until it is closed, the image are as they are left.
+      guest.driver.memory().putByte(data, MARK_IN_MEMORY);
+      try (RandomAccessFile content = new RandomAccessFile(file.toFile(), "rw")) {
+        content.write(MARK_IN_FILE);
+      }
+      CountDownLatch laterTurn = new CountDownLatch(1);
+      assertTrue(resources.execute(laterTurn::countDown));
+      laterTurn.await();
       guest.device.close();
+      assertEquals(MARK_IN_MEMORY, guest.driver.memory().getByte(data));
+      try (RandomAccessFile content = new RandomAccessFile(file.toFile(), "r")) {
+        assertEquals(MARK_IN_FILE, content.read());
+      }
+      List<Byte> answers = statuses.stream().map(guest::at).toList();
+      assertTrue(answers.contains(UNTOUCHED), "not begun");
       assertEquals(List.of(), resources.failures());
     }
   }

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-package dev.nacelle.kvm.device.virtio;
+package dev.nacelle.kvm.device.virtio.block;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.internal.OpenFiles;
 import dev.nacelle.kvm.device.FakeDeviceResources;
 import dev.nacelle.kvm.device.GuestFault;
+import dev.nacelle.kvm.device.virtio.DriverFixture;
+import dev.nacelle.kvm.device.virtio.DriverQueue;
 import dev.nacelle.kvm.device.virtio.DriverQueue.Segment;
-import dev.nacelle.kvm.sys.FileDescriptor;
+import dev.nacelle.kvm.device.virtio.DriverQueue.Used;
+import dev.nacelle.kvm.device.virtio.MmioTransport;
 import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.nio.ByteBuffer;
@@ -24,10 +28,19 @@ import java.util.Random;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.Parameter;
+import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
+/** What a driver sees of a disk, however the host reads and writes it. */
+@ParameterizedClass
+@EnumSource(TestEngine.class)
+@Timeout(60)
 class BlockDeviceTest {
   private static final int SECTORS = 64;
   private static final int SECTOR = 512;
@@ -37,15 +50,20 @@ class BlockDeviceTest {
   private static final int OUT = 1;
   private static final int FLUSH = 4;
   private static final int GET_ID = 8;
+  private static final int DISCARD = 11;
+  private static final int WRITE_ZEROES = 13;
   private static final int OK = 0;
   private static final int IO_ERROR = 1;
   private static final int UNSUPPORTED = 2;
   private static final long F_SEG_MAX = 1 << 2;
   private static final long F_READ_ONLY = 1 << 5;
   private static final long F_FLUSH = 1 << 9;
+  private static final long F_DISCARD = 1 << 13;
+  private static final long F_WRITE_ZEROES = 1 << 14;
 
+  @Parameter TestEngine engine;
   @TempDir Path directory;
-  private final FakeDeviceResources resources = new FakeDeviceResources(4 << 20);
+  private final FakeDeviceResources resources = new FakeDeviceResources(8 << 20);
   private byte[] content;
   private Path image;
   private BlockDevice device;
@@ -66,7 +84,7 @@ class BlockDeviceTest {
   }
 
   private void start(boolean readOnly, String serial) {
-    device = new BlockDevice(resources, FileDescriptor.open(image, !readOnly), readOnly, serial);
+    device = new BlockDevice(resources, engine.open(image, readOnly), readOnly, serial);
     transport = new MmioTransport(device);
     driver = new DriverFixture(resources, transport);
     driver.negotiate(driver.offeredFeatures());
@@ -96,6 +114,14 @@ class BlockDeviceTest {
             .array());
   }
 
+  /** The next buffer that comes back. */
+  private Used take() {
+    while (queue.untaken() == 0) {
+      resources.runWatchers();
+    }
+    return queue.take().orElseThrow();
+  }
+
   private Answer request(int type, long sector, Segment... data) {
     List<Segment> segments = new ArrayList<>();
     segments.add(header(type, sector));
@@ -105,7 +131,7 @@ class BlockDeviceTest {
     segments.add(status);
     queue.offer(segments.toArray(Segment[]::new));
     queue.kick();
-    int written = queue.take().orElseThrow().written();
+    int written = take().written();
     ByteBuffer all = ByteBuffer.allocate(1 << 20);
     for (Segment segment : data) {
       all.put(driver.bytes(segment.address(), segment.length()));
@@ -126,9 +152,9 @@ class BlockDeviceTest {
     assertEquals(SECTORS, transport.read(0x100, 8), "capacity");
     assertEquals(254, transport.read(0x10c, 4), "seg_max");
     long offered = driver.offeredFeatures();
-    assertEquals(F_SEG_MAX | F_FLUSH, offered & (F_SEG_MAX | F_FLUSH | F_READ_ONLY));
+    assertEquals(F_SEG_MAX | F_FLUSH | F_DISCARD | F_WRITE_ZEROES, offered & 0xffff);
     restart(true, SERIAL);
-    assertEquals(F_READ_ONLY, driver.offeredFeatures() & F_READ_ONLY);
+    assertEquals(F_SEG_MAX | F_FLUSH | F_READ_ONLY, driver.offeredFeatures() & 0xffff);
   }
 
   @Test
@@ -145,7 +171,7 @@ class BlockDeviceTest {
     Segment both = queue.writable(SECTOR + 1);
     queue.offer(header(IN, 5), both);
     queue.kick();
-    assertEquals(SECTOR + 1, queue.take().orElseThrow().written());
+    assertEquals(SECTOR + 1, take().written());
     assertArrayEquals(sectors(5, 1), driver.bytes(both.address(), SECTOR));
     assertEquals(OK, driver.memory().getByte(both.address() + SECTOR));
   }
@@ -178,6 +204,7 @@ class BlockDeviceTest {
         queue.readable(Arrays.copyOfRange(request, 5, request.length)),
         queue.writable(1));
     queue.kick();
+    assertEquals(1, take().written());
     Arrays.fill(content, 9 * SECTOR, 10 * SECTOR, (byte) 0x5a);
     assertArrayEquals(content, Files.readAllBytes(image));
   }
@@ -188,6 +215,7 @@ class BlockDeviceTest {
     Segment status = queue.writable(1);
     queue.offerIndirect(header(IN, 1), data, status);
     queue.kick();
+    assertEquals(SECTOR + 1, take().written());
     assertArrayEquals(sectors(1, 1), driver.bytes(data.address(), SECTOR));
   }
 
@@ -262,7 +290,7 @@ class BlockDeviceTest {
   }
 
   @ParameterizedTest
-  @ValueSource(ints = {2, 3, 11, 13, 14, 16, -1})
+  @ValueSource(ints = {2, 3, 5, 10, 12, 14, 16, -1})
   void doesNotSupportOtherRequests(int type) {
     Answer answer = request(type, 0, queue.writable(SECTOR));
     assertEquals(UNSUPPORTED, answer.status());
@@ -287,8 +315,175 @@ class BlockDeviceTest {
     }
     queue.kick();
     for (int i = 0; i < 60; i++) {
-      assertEquals(SECTOR + 1, queue.take().orElseThrow().written());
+      assertEquals(SECTOR + 1, take().written());
     }
+  }
+
+  @Test
+  void tellsTheDriverOnceOfWhatEndsTogether() {
+    for (int i = 0; i < 40; i++) {
+      queue.offer(header(IN, i), queue.writable(SECTOR), queue.writable(1));
+    }
+    int ignored = resources.takeInterrupts();
+    queue.kick();
+    for (int i = 0; i < 40; i++) {
+      assertEquals(SECTOR + 1, take().written());
+    }
+    // More only where 100 us went by in between.
+    assertTrue(resources.takeInterrupts() < 40);
+  }
+
+  @Test
+  void transfersMoreThanOneStepAndAsManySegmentsAsThereAre() throws IOException {
+    byte[] large = new byte[254 * 16 * SECTOR];
+    new Random(3).nextBytes(large);
+    Files.write(image, large);
+    restart(false, SERIAL);
+    Segment[] segments = new Segment[254];
+    Arrays.setAll(segments, i -> queue.writable(16 * SECTOR));
+    queue.offer(concat(header(IN, 0), segments, queue.writable(1)));
+    queue.kick();
+    assertEquals(large.length + 1, take().written());
+    for (int i = 0; i < segments.length; i++) {
+      int at = i * 16 * SECTOR;
+      assertArrayEquals(
+          Arrays.copyOfRange(large, at, at + 16 * SECTOR),
+          driver.bytes(segments[i].address(), 16 * SECTOR));
+    }
+    Files.write(image, new byte[large.length]);
+    Arrays.setAll(segments, i -> new Segment(segments[i].address(), 16 * SECTOR, false));
+    queue.offer(concat(header(OUT, 0), segments, queue.writable(1)));
+    queue.kick();
+    assertEquals(1, take().written());
+    assertArrayEquals(large, Files.readAllBytes(image));
+  }
+
+  private static Segment[] concat(Segment first, Segment[] middle, Segment last) {
+    Segment[] all = new Segment[middle.length + 2];
+    all[0] = first;
+    System.arraycopy(middle, 0, all, 1, middle.length);
+    all[middle.length + 1] = last;
+    return all;
+  }
+
+  @Test
+  void takesMoreRequestsThanCanBeUnderWay() {
+    long segment = driver.allocate(SECTOR, 1);
+    List<Segment> statuses = new ArrayList<>();
+    for (int i = 0; i < 250; i++) {
+      Segment status = new Segment(driver.allocate(new byte[] {77}), 1, true);
+      statuses.add(status);
+      queue.offerIndirect(header(IN, i % SECTORS), new Segment(segment, SECTOR, true), status);
+    }
+    queue.kick();
+    for (int i = 0; i < 250; i++) {
+      assertEquals(SECTOR + 1, take().written());
+    }
+    assertTrue(statuses.stream().allMatch(s -> driver.memory().getByte(s.address()) == OK));
+  }
+
+  /** A request with struct virtio_blk_discard_write_zeroes: sector, sectors, flags of each. */
+  private int ranges(int type, long... numbers) {
+    Segment[] data = new Segment[numbers.length / 3];
+    for (int i = 0; i < data.length; i++) {
+      data[i] =
+          queue.readable(
+              ByteBuffer.allocate(16)
+                  .order(ByteOrder.LITTLE_ENDIAN)
+                  .putLong(numbers[3 * i])
+                  .putInt((int) numbers[3 * i + 1])
+                  .putInt((int) numbers[3 * i + 2])
+                  .array());
+    }
+    Answer answer = request(type, 0, data);
+    assertEquals(1, answer.written());
+    return answer.status();
+  }
+
+  @Test
+  void tellsWhatCanBeDiscardedAndZeroed() {
+    assertEquals(1 << 21, transport.read(0x124, 4), "max_discard_sectors");
+    assertEquals(16, transport.read(0x128, 4), "max_discard_seg");
+    assertEquals(8, transport.read(0x12c, 4), "discard_sector_alignment");
+    assertEquals(1 << 21, transport.read(0x130, 4), "max_write_zeroes_sectors");
+    assertEquals(16, transport.read(0x134, 4), "max_write_zeroes_seg");
+    assertEquals(1, transport.read(0x138, 1), "write_zeroes_may_unmap");
+    restart(true, SERIAL);
+    for (int offset = 0x124; offset < 0x13c; offset++) {
+      assertEquals(0, transport.read(offset, 1));
+    }
+  }
+
+  @Test
+  void givesDiscardedSpaceBackToTheHost() throws IOException {
+    content = new byte[64 << 20];
+    Arrays.fill(content, (byte) 1);
+    Files.write(image, content);
+    restart(false, SERIAL);
+    long before = allocatedKib();
+    assertEquals(OK, ranges(DISCARD, 0, 1 << 16, 0, 1 << 16, 1 << 15, 0));
+    // With what the file system needs to know where the rest is.
+    assertEquals(48 << 10, before - allocatedKib(), 64.0);
+    Arrays.fill(content, 0, 48 << 20, (byte) 0);
+    assertArrayEquals(content, Files.readAllBytes(image));
+  }
+
+  /** What du(1) says of the image. */
+  private long allocatedKib() throws IOException {
+    Process du = new ProcessBuilder("du", "-k", image.toString()).start();
+    String line = new String(du.getInputStream().readAllBytes(), StandardCharsets.US_ASCII);
+    return Long.parseLong(line.split("\t", 2)[0]);
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {0, 1})
+  void writesZeros(int unmap) throws IOException {
+    assertEquals(OK, ranges(WRITE_ZEROES, 3, 5, unmap, 63, 1, unmap, 20, 0, unmap));
+    Arrays.fill(content, 3 * SECTOR, 8 * SECTOR, (byte) 0);
+    Arrays.fill(content, 63 * SECTOR, 64 * SECTOR, (byte) 0);
+    assertArrayEquals(content, Files.readAllBytes(image));
+  }
+
+  /** Each after a good range, which is not touched either. */
+  @ParameterizedTest
+  @CsvSource({
+    "11, 0, 1, 1, 2", "11, 0, 1, 2, 2", "13, 0, 1, 2, 2", "13, 0, 1, -1, 2",
+    "11, 64, 1, 0, 1", "11, 60, 5, 0, 1", "11, -1, 1, 0, 1", "13, 36028797018963968, 1, 0, 1",
+    "11, 0, 2097153, 0, 1", "13, 0, -1, 0, 1", "13, 9223372036854775807, 1, 1, 1"
+  })
+  void refusesRangesThatAreNotOnTheDiskAndUnknownFlags(
+      int type, long sector, long sectors, long flags, int status) throws IOException {
+    assertEquals(status, ranges(type, 8, 8, 0, sector, sectors, flags));
+    assertArrayEquals(content, Files.readAllBytes(image));
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {DISCARD, WRITE_ZEROES})
+  void refusesRangesInWrongNumberOrSize(int type) throws IOException {
+    assertEquals(IO_ERROR, request(type, 0).status());
+    assertEquals(IO_ERROR, request(type, 0, queue.readable(new byte[15])).status());
+    assertEquals(IO_ERROR, request(type, 0, queue.readable(new byte[17])).status());
+    assertEquals(IO_ERROR, ranges(type, new long[17 * 3]));
+    assertEquals(OK, ranges(type, new long[16 * 3]), "16 of no sectors");
+    assertArrayEquals(content, Files.readAllBytes(image));
+  }
+
+  @Test
+  void changesNothingOfAReadOnlyDisk() throws IOException {
+    restart(true, SERIAL);
+    assertEquals(IO_ERROR, ranges(DISCARD, 0, 8, 0));
+    assertEquals(IO_ERROR, ranges(WRITE_ZEROES, 0, 8, 1));
+    assertArrayEquals(content, Files.readAllBytes(image));
+  }
+
+  @Test
+  void doesNotDoWhatWasNotNegotiated() throws IOException {
+    driver.negotiate(driver.offeredFeatures() & ~(F_DISCARD | F_WRITE_ZEROES));
+    queue = driver.configure(0, 256);
+    driver.driverOk();
+    assertEquals(UNSUPPORTED, ranges(DISCARD, 0, 8, 0));
+    assertEquals(UNSUPPORTED, ranges(WRITE_ZEROES, 0, 8, 1));
+    assertArrayEquals(content, Files.readAllBytes(image));
   }
 
   @Test

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.kvm.device.virtio.block;
+
+import dev.nacelle.kvm.sys.Errno;
+import dev.nacelle.kvm.sys.FileDescriptor;
+import dev.nacelle.kvm.sys.IoUring;
+import dev.nacelle.kvm.sys.Pollable;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Has the steps of many requests done by the kernel at a time. What the kernel cannot take, for
+ * want of memory or of a thread to do it on, is done at once, as {@link SynchronousEngine} does it.
+ */
+public final class UringEngine implements DiskEngine {
+  /**
+   * The most requests under way: as many as a driver has by itself for the queue depth of a common
+   * NVMe test, 32, and again that many to come.
+   */
+  static final int CAPACITY = 64;
+
+  private final FileDescriptor image;
+  private final IoUring ring;
+
+  /** By their index, which is the operations' key. */
+  private final @Nullable Request[] requests;
+
+  /** Those prepared and not submitted, in their order. */
+  private final @Nullable Request[] prepared;
+
+  private int preparedCount;
+
+  /** Those that the kernel did not take, and that have been done. */
+  private final @Nullable Request[] done;
+
+  private int doneCount;
+
+  /**
+   * @param image see {@link DiskEngine#of}
+   * @param ring closed by this, too
+   */
+  public UringEngine(FileDescriptor image, IoUring ring) {
+    this.image = image;
+    this.ring = ring;
+    requests = new Request[ring.capacity()];
+    prepared = new Request[ring.capacity()];
+    done = new Request[ring.capacity()];
+  }
+
+  @Override
+  public FileDescriptor image() {
+    return image;
+  }
+
+  @Override
+  public int capacity() {
+    return ring.capacity();
+  }
+
+  @Override
+  public boolean start(Request request) {
+    int key = request.index();
+    long position = request.position();
+    switch (request.step()) {
+      case READ -> ring.read(image, position, request.vector(), key);
+      case WRITE -> ring.write(image, position, request.vector(), key);
+      case SYNC -> ring.sync(image, key);
+      case PUNCH -> ring.punchHole(image, position, request.length(), key);
+      case ZERO -> ring.zeroRange(image, position, request.length(), key);
+    }
+    requests[key] = request;
+    prepared[preparedCount++] = request;
+    return false;
+  }
+
+  @Override
+  public void submit() {
+    if (preparedCount == 0) {
+      return;
+    }
+    if (ring.submit() < 0) {
+      for (int left = ring.withdraw(); left > 0; left--) {
+        Request request = prepared[preparedCount - left];
+        if (request != null) {
+          SynchronousEngine.perform(image, request);
+          done[doneCount++] = request;
+        }
+      }
+    }
+    preparedCount = 0;
+  }
+
+  @Override
+  public @Nullable Request next() {
+    if (doneCount > 0) {
+      return done[--doneCount];
+    }
+    int key = ring.next();
+    if (key < 0) {
+      return null;
+    }
+    Request request = requests[key];
+    if (request != null) {
+      int result = ring.result();
+      if (result == -Errno.ECANCELED && !request.isOrphaned()) {
+        // By nobody but the kernel: it found no thread, as at this process' limit of them.
+        SynchronousEngine.perform(image, request);
+      } else {
+        request.ended(result);
+      }
+    }
+    return request;
+  }
+
+  @Override
+  public Pollable completions() {
+    return ring;
+  }
+
+  @Override
+  public void cancel(Request request) {
+    ring.cancel(request.index());
+    if (ring.submit() < 0) {
+      // Then it is waited for.
+      int ignored = ring.withdraw();
+    }
+  }
+
+  @Override
+  public void await(int millis) {
+    ring.await(millis);
+  }
+
+  @Override
+  public void close() {
+    ring.close();
+    image.close();
+  }
+}
