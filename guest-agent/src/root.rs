@@ -161,7 +161,8 @@ pub(crate) fn assemble(plan: &Plan, timeline: &mut Timeline) -> Result<(), StepE
     }
     if let Some(scratch) = &plan.scratch {
         // Nothing of it is kept beyond this machine, so its flushes would protect nothing.
-        let options = c"barrier=0,errors=remount-ro";
+        // What is deleted is the host's again at once.
+        let options = c"barrier=0,discard,errors=remount-ro";
         mount(scratch, "writable", c"ext4", MountFlags::NOATIME, options)
             .step(|| format!("mounting the scratch disk {}", scratch.display()))?;
         timeline.mark("scratch");

@@ -13,6 +13,7 @@ import dev.nacelle.kernel.TestKernels;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -115,6 +116,41 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
     } finally {
       Tool.run(small.getParent(), "umount", small.toString());
     }
+  }
+
+  @Test
+  void whatIsDeletedFromADiskIsTheHostsAgain(@TempDir Path disks) throws IOException {
+    try (Nacelle other =
+            Nacelle.builder().cacheDirectory(TestKernels.CACHE).scratchDirectory(disks).build();
+        Sandbox own = other.start(spec().disk(DataSize.gibibytes(1)).build())) {
+      long before = allocatedBelow(disks);
+      String fill = "dd if=/dev/zero of=/tmp/fill bs=1M count=100 conv=fsync";
+      ExecResult filled = own.exec(ProcessSpec.builder("sh", "-c", fill).user("0").build());
+      assertEquals(0, filled.exitCode(), filled::toString);
+      long full = allocatedBelow(disks);
+      assertTrue(full - before >= 100 << 20, () -> before + " then " + full);
+      assertEquals(
+          0, own.exec(ProcessSpec.builder("rm", "/tmp/fill").user("0").build()).exitCode());
+      long after = allocatedBelow(disks);
+      assertTrue(after - before < 10 << 20, () -> before + ", " + full + ", then " + after);
+    }
+  }
+
+  /** Bytes that the host keeps for the disk there, which has no name any more. */
+  private static long allocatedBelow(Path directory) throws IOException {
+    long bytes = 0;
+    try (var descriptors = Files.newDirectoryStream(Path.of("/proc/self/fd"))) {
+      for (Path descriptor : descriptors) {
+        if (Files.isSymbolicLink(descriptor)
+            && Files.readSymbolicLink(descriptor).toString().contains(directory + "/scratch-")) {
+          String path =
+              "/proc/" + ProcessHandle.current().pid() + "/fd/" + descriptor.getFileName();
+          String blocks = Tool.run(directory, "stat", "-L", "-c", "%b", path).strip();
+          bytes += Long.parseLong(blocks) * 512;
+        }
+      }
+    }
+    return bytes;
   }
 
   @Test
