@@ -61,11 +61,10 @@ public final class IoUring implements Pollable, AutoCloseable {
   private static final int CQE_RES = 8;
 
   private static final int OP_READV = 1;
-  private static final int OP_WRITEV = 2;
   private static final int OP_FSYNC = 3;
   private static final int OP_ASYNC_CANCEL = 14;
   private static final int OP_FALLOCATE = 17;
-  private static final int[] OPS = {OP_READV, OP_WRITEV, OP_FSYNC, OP_ASYNC_CANCEL, OP_FALLOCATE};
+  private static final int[] OPS = {OP_READV, OP_FSYNC, OP_ASYNC_CANCEL, OP_FALLOCATE};
   private static final int FSYNC_DATASYNC = 1;
 
   private static final int REGISTER_PROBE = 8;
@@ -219,11 +218,6 @@ public final class IoUring implements Pollable, AutoCloseable {
    */
   public void read(FileDescriptor file, long position, IoVector vector, int key) {
     prepare(OP_READV, file.fd(), position, vector.address(), vector.segments(), 0, key);
-  }
-
-  /** Prepares a write of the window of a vector. */
-  public void write(FileDescriptor file, long position, IoVector vector, int key) {
-    prepare(OP_WRITEV, file.fd(), position, vector.address(), vector.segments(), 0, key);
   }
 
   /** Prepares what {@link FileDescriptor#sync} does. It is not ordered behind earlier writes. */
