@@ -37,11 +37,20 @@ final class Checks {
     variables.put(noNul("variable's name", name), noNul("variable " + name, value));
   }
 
+  /** As a process gets them. */
+  static List<String> entries(Map<String, String> variables) {
+    return variables.entrySet().stream().map(v -> v.getKey() + "=" + v.getValue()).toList();
+  }
+
   static String absolute(String path) {
     if (!path.startsWith("/")) {
       throw new IllegalArgumentException("the working directory is not absolute: '" + path + "'");
     }
-    return noNul("working directory", path);
+    return Bounds.bytes("working directory", noNul("working directory", path), Bounds.PATH_BYTES);
+  }
+
+  static String user(String user) {
+    return Bounds.bytes("user", noNul("user", user), Bounds.USER_BYTES);
   }
 
   static DataSize wholePages(DataSize memory) {

@@ -31,9 +31,20 @@ final class ProcessPlan {
    * @param stdin whether the process reads something
    */
   ProcessRequest request(ProcessSpec process, boolean stdin) {
+    List<String> arguments = arguments(process);
+    List<String> environment = environment(process.environment());
+    try {
+      Bounds.strings(arguments, environment);
+    } catch (IllegalArgumentException e) {
+      throw new ProcessException(
+          ProcessException.Reason.NOT_STARTED,
+          "With what the sandbox and its image say, " + e.getMessage(),
+          "Give it less, or replace the image's.",
+          e);
+    }
     return new ProcessRequest(
-        arguments(process),
-        environment(process),
+        arguments,
+        environment,
         process
             .workingDirectory()
             .or(sandbox::workingDirectory)
@@ -44,7 +55,34 @@ final class ProcessPlan {
         stdin,
         ownStopSignal(process).map(Signal::number).orElse(0),
         process.linger().map(Duration::toNanos).orElse(-1L),
-        process.startTimeout().toNanos());
+        process.startTimeout().toNanos(),
+        process.isEntrypoint() && !sandbox.init());
+  }
+
+  /**
+   * Looks at what processes get from the image alone.
+   *
+   * @throws NacelleException when no process could be given that
+   */
+  void checkImage() {
+    try {
+      if (sandbox.workingDirectory().isEmpty()) {
+        Bounds.bytes("WorkingDir", image.workingDir(), Bounds.PATH_BYTES);
+      }
+      if (sandbox.user().isEmpty()) {
+        Bounds.bytes("User", image.user(), Bounds.USER_BYTES);
+      }
+      Bounds.strings(entrypoint(List.of()), environment(Map.of()));
+    } catch (IllegalArgumentException e) {
+      throw new NacelleException(
+          Stage.IMAGE,
+          "The configuration of the image "
+              + sandbox.image()
+              + " cannot be applied: "
+              + e.getMessage(),
+          "Replace that in the sandbox's specification, or take another image.",
+          e);
+    }
   }
 
   /** What {@link GuestProcess#stop} sends. */
@@ -66,8 +104,7 @@ final class ProcessPlan {
     if (!process.isEntrypoint()) {
       return process.arguments();
     }
-    List<String> arguments = new ArrayList<>(sandbox.entrypoint().orElse(image.entrypoint()));
-    arguments.addAll(process.arguments().isEmpty() ? command() : process.arguments());
+    List<String> arguments = entrypoint(process.arguments());
     if (arguments.isEmpty()) {
       throw new ProcessException(
           ProcessException.Reason.NOT_STARTED,
@@ -78,6 +115,12 @@ final class ProcessPlan {
     return arguments;
   }
 
+  private List<String> entrypoint(List<String> given) {
+    List<String> arguments = new ArrayList<>(sandbox.entrypoint().orElse(image.entrypoint()));
+    arguments.addAll(given.isEmpty() ? command() : given);
+    return arguments;
+  }
+
   /** An image's Cmd is meant for its own Entrypoint. */
   private List<String> command() {
     return sandbox
@@ -85,7 +128,7 @@ final class ProcessPlan {
         .orElseGet(() -> sandbox.entrypoint().isPresent() ? List.of() : image.cmd());
   }
 
-  private List<String> environment(ProcessSpec process) {
+  private List<String> environment(Map<String, String> own) {
     Map<String, String> variables = new LinkedHashMap<>();
     variables.put("PATH", DEFAULT_PATH);
     for (String variable : image.env()) {
@@ -95,7 +138,7 @@ final class ProcessPlan {
       }
     }
     variables.putAll(sandbox.environment());
-    variables.putAll(process.environment());
-    return variables.entrySet().stream().map(v -> v.getKey() + "=" + v.getValue()).toList();
+    variables.putAll(own);
+    return Checks.entries(variables);
   }
 }

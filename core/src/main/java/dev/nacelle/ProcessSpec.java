@@ -83,6 +83,11 @@ public final class ProcessSpec {
    * there are none, as {@code docker run} does it; with {@link SandboxSpec.Builder#entrypoint} and
    * {@link SandboxSpec.Builder#command} in their place where those are given.
    *
+   * <p>It is PID 1, unless the sandbox has an {@linkplain SandboxSpec.Builder#init init} or another
+   * entrypoint runs. What is started meanwhile sees it as that, and is killed when it ends; what
+   * was started before, and the sandbox itself, go on. A PID 1 does not get signals that it has no
+   * handler for, SIGTERM among them, but for SIGKILL; and it has orphans to reap.
+   *
    * @throws IllegalArgumentException when an argument holds a NUL
    */
   public static Builder entrypoint(String... arguments) {
@@ -201,7 +206,7 @@ public final class ProcessSpec {
     /**
      * Starts it there. The directory is created when it is absent.
      *
-     * @throws IllegalArgumentException when the path is not absolute
+     * @throws IllegalArgumentException when the path is not absolute, or has more than 4095 bytes
      */
     public Builder workingDirectory(String path) {
       this.workingDirectory = Checks.absolute(path);
@@ -212,10 +217,11 @@ public final class ProcessSpec {
      * Runs it as that user.
      *
      * @param user {@code user}, {@code uid}, {@code user:group}, {@code uid:gid}, {@code uid:group}
-     *     or {@code user:gid}; names are those of the image
+     *     or {@code user:gid}; names are those of the image, numbers go up to 4294967294
+     * @throws IllegalArgumentException when it has more than 512 bytes
      */
     public Builder user(String user) {
-      this.user = Checks.noNul("user", user);
+      this.user = Checks.user(user);
       return this;
     }
 
@@ -310,8 +316,15 @@ public final class ProcessSpec {
       return this;
     }
 
-    /** The process as described so far. */
+    /**
+     * The process as described so far.
+     *
+     * @throws IllegalArgumentException when it is more than a process can be given: a command of
+     *     more than 4095 bytes, an argument or a variable of 128 KiB, 2 MiB or 65536 of them
+     *     together, more than 256 directories in PATH
+     */
     public ProcessSpec build() {
+      Bounds.strings(arguments, Checks.entries(environment));
       return new ProcessSpec(this);
     }
   }

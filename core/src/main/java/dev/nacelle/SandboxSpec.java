@@ -8,6 +8,7 @@ import dev.nacelle.spi.MemoryPolicy;
 import dev.nacelle.spi.RateLimits;
 import dev.nacelle.spi.VmSpec;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
@@ -55,6 +56,7 @@ public final class SandboxSpec {
   private final MemoryPolicy memoryPolicy;
   private final int cpus;
   private final @Nullable DataSize writableSpace;
+  private final @Nullable DataSize sharedMemory;
   private final @Nullable DataSize disk;
   private final RateLimits rateLimits;
   private final @Nullable Long pidsLimit;
@@ -69,6 +71,7 @@ public final class SandboxSpec {
   private final @Nullable List<String> entrypoint;
   private final @Nullable List<String> command;
   private final @Nullable Signal stopSignal;
+  private final boolean init;
   private final String kernelParameters;
   private final List<String> kernelModules;
   private final Map<String, String> sysctls;
@@ -82,6 +85,7 @@ public final class SandboxSpec {
     memoryPolicy = builder.memoryPolicy;
     cpus = builder.cpus;
     writableSpace = builder.writableSpace;
+    sharedMemory = builder.sharedMemory;
     disk = builder.disk;
     rateLimits = builder.rateLimits;
     pidsLimit = builder.pidsLimit;
@@ -96,6 +100,7 @@ public final class SandboxSpec {
     entrypoint = builder.entrypoint;
     command = builder.command;
     stopSignal = builder.stopSignal;
+    init = builder.init;
     kernelParameters = builder.kernelParameters;
     kernelModules = List.copyOf(builder.kernelModules);
     sysctls = Collections.unmodifiableMap(new LinkedHashMap<>(builder.sysctls));
@@ -148,10 +153,15 @@ public final class SandboxSpec {
 
   /**
    * Limit of what the workload may write to its root filesystem where that is held in memory;
-   * without one half of the memory.
+   * without one what there is room for.
    */
   public Optional<DataSize> writableSpace() {
     return Optional.ofNullable(writableSpace);
+  }
+
+  /** Limit of what the workload may write to /dev/shm; without one 64 MiB. */
+  public Optional<DataSize> sharedMemory() {
+    return Optional.ofNullable(sharedMemory);
   }
 
   /** Size of the scratch disk that what the workload writes goes to, if it has one. */
@@ -227,6 +237,11 @@ public final class SandboxSpec {
     return Optional.ofNullable(stopSignal);
   }
 
+  /** Whether an init of Nacelle's is PID 1, also for entrypoints. */
+  public boolean init() {
+    return init;
+  }
+
   /** What is added to the kernel's command line. */
   public String kernelParameters() {
     return kernelParameters;
@@ -267,6 +282,7 @@ public final class SandboxSpec {
     private MemoryPolicy memoryPolicy = MemoryPolicy.SPEED;
     private int cpus = 1;
     private @Nullable DataSize writableSpace;
+    private @Nullable DataSize sharedMemory;
     private @Nullable DataSize disk;
     private RateLimits rateLimits = RateLimits.NONE;
     private @Nullable Long pidsLimit;
@@ -281,6 +297,7 @@ public final class SandboxSpec {
     private @Nullable List<String> entrypoint;
     private @Nullable List<String> command;
     private @Nullable Signal stopSignal;
+    private boolean init;
     private String kernelParameters = "";
     private final Set<String> kernelModules = new LinkedHashSet<>();
     private final Map<String, String> sysctls = new LinkedHashMap<>();
@@ -296,6 +313,7 @@ public final class SandboxSpec {
       memoryPolicy = spec.memoryPolicy;
       cpus = spec.cpus;
       writableSpace = spec.writableSpace;
+      sharedMemory = spec.sharedMemory;
       disk = spec.disk;
       rateLimits = spec.rateLimits;
       pidsLimit = spec.pidsLimit;
@@ -310,6 +328,7 @@ public final class SandboxSpec {
       entrypoint = spec.entrypoint;
       command = spec.command;
       stopSignal = spec.stopSignal;
+      init = spec.init;
       kernelParameters = spec.kernelParameters;
       kernelModules.addAll(spec.kernelModules);
       sysctls.putAll(spec.sysctls);
@@ -422,9 +441,11 @@ public final class SandboxSpec {
 
     /**
      * Limit of what the workload may write to its root filesystem, everywhere in it together. It is
-     * held in the machine's memory; the default is half of that, which is also the most: who writes
-     * more gets ENOSPC, where without a limit the machine would run out of memory. For more space
-     * give the sandbox a {@linkplain #disk disk}.
+     * held in the machine's memory. The most, and the default, is what that has room for: files in
+     * memory, {@linkplain #sharedMemory shared memory} included, leave a quarter of what the
+     * machine has for the workload to its processes. So who writes more gets ENOSPC, where
+     * otherwise the machine would run out of memory. For more space give the sandbox a {@linkplain
+     * #disk disk}.
      *
      * @throws IllegalArgumentException when it is zero
      */
@@ -433,6 +454,22 @@ public final class SandboxSpec {
         throw new IllegalArgumentException("the writable space is zero");
       }
       this.writableSpace = limit;
+      return this;
+    }
+
+    /**
+     * Limit of what the workload may write to /dev/shm, POSIX shared memory, which is held in the
+     * machine's memory; who writes more gets ENOSPC. The default is 64 MiB, as Docker's. It is cut
+     * to half of what there is for {@linkplain #writableSpace files in memory}, the default to a
+     * quarter.
+     *
+     * @throws IllegalArgumentException when it is zero
+     */
+    public Builder sharedMemory(DataSize limit) {
+      if (limit.bytes() == 0) {
+        throw new IllegalArgumentException("the shared memory is zero");
+      }
+      this.sharedMemory = limit;
       return this;
     }
 
@@ -559,9 +596,10 @@ public final class SandboxSpec {
      * Runs processes as that user rather than as the image's.
      *
      * @param user as {@link ProcessSpec.Builder#user}
+     * @throws IllegalArgumentException when it has more than 512 bytes
      */
     public Builder user(String user) {
-      this.user = Checks.noNul("user", user);
+      this.user = Checks.user(user);
       return this;
     }
 
@@ -569,7 +607,7 @@ public final class SandboxSpec {
      * Starts processes there rather than where the image says. The directory is created when it is
      * absent.
      *
-     * @throws IllegalArgumentException when the path is not absolute
+     * @throws IllegalArgumentException when the path is not absolute, or has more than 4095 bytes
      */
     public Builder workingDirectory(String path) {
       this.workingDirectory = Checks.absolute(path);
@@ -605,6 +643,17 @@ public final class SandboxSpec {
      */
     public Builder stopSignal(Signal signal) {
       this.stopSignal = Objects.requireNonNull(signal);
+      return this;
+    }
+
+    /**
+     * Puts an init of Nacelle's as PID 1 over {@linkplain ProcessSpec#entrypoint entrypoints}, as
+     * {@code docker run --init} does: it reaps orphans, and signals reach an entrypoint as they
+     * reach any process. By default an entrypoint is PID 1 itself, which images with an init of
+     * their own insist on. What is started with no entrypoint running always has one over it.
+     */
+    public Builder init(boolean init) {
+      this.init = init;
       return this;
     }
 
@@ -693,26 +742,35 @@ public final class SandboxSpec {
      * The specification as described so far.
      *
      * @throws IllegalArgumentException when the image is missing, when there is both a disk and a
-     *     writable space, or when the writable space is more than half of the memory
+     *     writable space, when the writable space or the shared memory is more than half of the
+     *     memory, or when the environment, entrypoint and command are more than {@linkplain
+     *     ProcessSpec.Builder#build a process can be given}
      */
     public SandboxSpec build() {
       if (image == null) {
         throw new IllegalArgumentException("a sandbox needs an image");
       }
       if (writableSpace != null) {
-        requireRoomFor(writableSpace);
+        if (disk != null) {
+          throw new IllegalArgumentException(
+              "a sandbox writes to a disk or to memory: disk and writableSpace exclude each other");
+        }
+        requireRoomFor("a writable space", writableSpace);
       }
+      if (sharedMemory != null) {
+        requireRoomFor("shared memory", sharedMemory);
+      }
+      List<String> arguments = new ArrayList<>(entrypoint == null ? List.of() : entrypoint);
+      arguments.addAll(command == null ? List.of() : command);
+      Bounds.strings(arguments, Checks.entries(environment));
       return new SandboxSpec(this, image);
     }
 
-    private void requireRoomFor(DataSize space) {
-      if (disk != null) {
-        throw new IllegalArgumentException(
-            "a sandbox writes to a disk or to memory: disk and writableSpace exclude each other");
-      }
+    private void requireRoomFor(String what, DataSize space) {
       if (space.bytes() > memory.bytes() / 2) {
         throw new IllegalArgumentException(
-            "a writable space of "
+            what
+                + " of "
                 + space
                 + " is more than half of the memory, which is "
                 + memory

@@ -159,6 +159,8 @@ final class SandboxStart {
     Path initramfs = await(background(() -> clock.time(Stage.INITRAMFS, kernel.initramfs())));
     RootImage leased = await(image);
     ResolvedImage root = leased.image();
+    ProcessPlan plan = new ProcessPlan(spec, root.config());
+    plan.checkImage();
     VirtualMachine machine = clock.time(Stage.CREATE, () -> create(kernel, initramfs, root));
     vm = machine;
     AgentInfo agent =
@@ -181,7 +183,7 @@ final class SandboxStart {
             spec,
             info(kernel, root, agent),
             clock.timeline(),
-            new ProcessPlan(spec, root.config()),
+            plan,
             machine,
             client,
             workers,
@@ -241,6 +243,7 @@ final class SandboxStart {
         ROOT_DISK,
         spec.disk().isPresent() ? SCRATCH_DISK : "",
         spec.writableSpace().map(DataSize::bytes).orElse(0L),
+        spec.sharedMemory().map(DataSize::bytes).orElse(0L),
         spec.hostname().orElse(name),
         spec.pidsLimit().orElse(0L),
         spec.sysctls());

@@ -99,6 +99,34 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
   }
 
   @Test
+  void filesThatFillTheMemoryGetEnospcAndLeaveRoomForProcesses() {
+    try (Sandbox own = nacelle.start(spec().build())) {
+      for (String file : List.of("/tmp/fill", "/dev/shm/fill")) {
+        ExecResult full = own.exec("dd", "if=/dev/zero", "of=" + file, "bs=65536");
+        assertEquals(1, full.exitCode(), full::toString);
+        assertTrue(full.stderr().text().contains("No space left on device"), full::toString);
+      }
+      assertEquals("still\n", own.exec("echo", "still").stdout().text());
+      assertEquals("1\n", own.exec("sh", "-c", "echo 1 | sha256sum | wc -l").stdout().text());
+    }
+  }
+
+  @Test
+  void anEntrypointIsPidOneAndWhatIsStartedMeanwhileJoinsIt() throws IOException {
+    assertEquals("1\n", other.exec(ProcessSpec.entrypoint("echo $$").build()).stdout().text());
+    try (GuestProcess process =
+        other.start(ProcessSpec.entrypoint("echo up; while :; do sleep 0.1; done").build())) {
+      byte[] line = process.stdout().readNBytes(3);
+      assertEquals("up\n", new String(line, StandardCharsets.UTF_8));
+      String comm = other.exec("sh", "-c", "cat /proc/1/comm").stdout().text();
+      assertEquals("sh\n", comm);
+      // It has no handler, so nothing but SIGKILL ends it.
+      assertFalse(process.stop(Duration.ofMillis(100)).succeeded());
+    }
+    assertEquals("init\n", other.exec("sh", "-c", "cat /proc/1/comm").stdout().text());
+  }
+
+  @Test
   void fullDiskOfTheHostIsAnErrorInThatGuestAndNothingElse(@TempDir Path small) throws IOException {
     Tool.run(small, "mount", "-t", "tmpfs", "-o", "size=16m", "none", small.toString());
     try (Nacelle other =

@@ -2,6 +2,7 @@
 package dev.nacelle;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -10,6 +11,7 @@ import dev.nacelle.image.Platform;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 
 /** Who has the last word: the process, then the sandbox, then the image. */
@@ -145,5 +147,71 @@ class ProcessPlanTest {
   @Test
   void aStopSignalThatThereIsNotIsSigterm() {
     assertEquals(Signal.TERM, plan(spec(), image("SIGNONE")).stopSignal(ENTRYPOINT));
+  }
+
+  @Test
+  void anEntrypointIsPidOneUnlessTheSandboxHasAnInit() {
+    assertTrue(plan(spec(), image("")).request(ENTRYPOINT, false).pidOne());
+    assertFalse(plan(spec(), image("")).request(COMMAND, false).pidOne());
+    assertFalse(plan(spec().init(true), image("")).request(ENTRYPOINT, false).pidOne());
+  }
+
+  private static ImageConfig image(List<String> env, String workingDir, String user) {
+    return new ImageConfig(
+        Platform.LINUX_AMD64,
+        env,
+        List.of("entry"),
+        List.of(),
+        workingDir,
+        user,
+        "",
+        Map.of(),
+        Set.of(),
+        Set.of());
+  }
+
+  private static void assertRefused(String words, SandboxSpec.Builder spec, ImageConfig image) {
+    var refusal = assertThrows(NacelleException.class, () -> plan(spec, image).checkImage());
+    assertEquals(Stage.IMAGE, refusal.stage());
+    assertTrue(
+        refusal.getMessage().contains(words)
+            && refusal.getMessage().contains(String.valueOf(FakeNacelle.spec().build().image())),
+        refusal::getMessage);
+  }
+
+  @Test
+  void whatAnImageSaysHasBoundsUnlessItIsOverridden() {
+    plan(spec(), image("")).checkImage();
+    ImageConfig deep = image(List.of(), "/" + "x".repeat(4095), "");
+    assertRefused("the WorkingDir has 4096 bytes", spec(), deep);
+    plan(spec().workingDirectory("/"), deep).checkImage();
+    ImageConfig nobody = image(List.of(), "", "u".repeat(513));
+    assertRefused("the User has 513 bytes", spec(), nobody);
+    plan(spec().user("0"), nobody).checkImage();
+    ImageConfig lost = image(List.of("PATH=" + ":".repeat(256)), "", "");
+    assertRefused("the variable PATH has more than 256 directories", spec(), lost);
+    plan(spec().environment("PATH", "/bin"), lost).checkImage();
+    assertRefused(
+        "the variable A has", spec(), image(List.of("A=" + "x".repeat(128 << 10)), "", ""));
+    assertRefused(
+        "65538 arguments and variables",
+        spec(),
+        image(IntStream.range(0, 1 << 16).mapToObj(i -> "V" + i + "=").toList(), "", ""));
+  }
+
+  @Test
+  void whatAProcessGetsInAllHasABound() {
+    String large = "x".repeat(100_000);
+    ProcessSpec.Builder process = ProcessSpec.builder("ls");
+    SandboxSpec.Builder spec = spec();
+    for (int i = 0; i < 12; i++) {
+      process.environment("P" + i, large);
+      spec.environment("S" + i, large);
+    }
+    ProcessPlan plan = plan(spec, image(""));
+    plan.checkImage();
+    var refusal = assertThrows(ProcessException.class, () -> plan.request(process.build(), false));
+    assertTrue(refusal.getMessage().contains("more than 2097152"), refusal::getMessage);
+    assertFalse(refusal.getMessage().contains("xx"), "a variable may be a secret");
   }
 }

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.spi.MemoryPolicy;
@@ -31,6 +32,7 @@ class SandboxSpecTest {
         .cpus(3)
         .writableSpace(DataSize.mebibytes(17))
         .rateLimits(RateLimits.NONE.withDisks(RateLimit.bytes(1 << 20)))
+        .sharedMemory(DataSize.mebibytes(18))
         .pidsLimit(99)
         .timeout(Duration.ofSeconds(7))
         .maxLifetime(Duration.ofSeconds(8))
@@ -43,6 +45,7 @@ class SandboxSpecTest {
         .entrypoint("e")
         .command("c")
         .stopSignal(Signal.QUIT)
+        .init(true)
         .kernelParameters("quiet")
         .kernelModules("tun")
         .sysctls(Map.of("net.core.somaxconn", "7"));
@@ -86,5 +89,27 @@ class SandboxSpecTest {
         assertThrows(IllegalArgumentException.class, () -> full().environment("TOKEN", "s3cret\0"));
     assertEquals("the variable TOKEN holds a NUL, at index 6", e.getMessage());
     assertFalse(full().environment("TOKEN", "s3cret").build().toString().contains("s3cret"));
+  }
+
+  @Test
+  void whatAProcessCannotBeGivenIsRefused() {
+    String path = "/" + "x".repeat(4095);
+    assertThrows(IllegalArgumentException.class, () -> full().workingDirectory(path));
+    assertThrows(IllegalArgumentException.class, () -> full().user("u".repeat(513)));
+    assertThrows(IllegalArgumentException.class, () -> ProcessSpec.of(path));
+    ProcessSpec.Builder large = ProcessSpec.builder("true", "x".repeat(128 << 10));
+    assertThrows(IllegalArgumentException.class, large::build);
+    SandboxSpec.Builder lost = full().environment("PATH", ":".repeat(256));
+    assertThrows(IllegalArgumentException.class, lost::build);
+  }
+
+  @Test
+  void sharedMemoryIsAtMostHalfOfTheMemory() {
+    SandboxSpec.Builder spec = full().memory(DataSize.mebibytes(100));
+    spec.sharedMemory(DataSize.mebibytes(50)).build();
+    spec.sharedMemory(DataSize.mebibytes(51));
+    var tooMuch = assertThrows(IllegalArgumentException.class, spec::build);
+    assertTrue(tooMuch.getMessage().contains("shared memory of 51MiB"), tooMuch::getMessage);
+    assertThrows(IllegalArgumentException.class, () -> spec.sharedMemory(DataSize.bytes(0)));
   }
 }

@@ -636,6 +636,7 @@ class SandboxTest {
             .sysctl("net/core/somaxconn", "128")
             .sysctl("kernel.sem", "250 32000\t32 128")
             .writableSpace(DataSize.mebibytes(10))
+            .sharedMemory(DataSize.mebibytes(11))
             .pidsLimit(99)
             .label("team", "a")
             .build();
@@ -649,6 +650,7 @@ class SandboxTest {
       var prepared = fake.machine().agent().prepared().get(0);
       assertEquals(machine.disks().get(0).serial(), prepared.getRoot().getDiskSerial());
       assertEquals(10 << 20, prepared.getRoot().getWritableBytes());
+      assertEquals(11 << 20, prepared.getSharedMemoryBytes());
       assertEquals("mine", prepared.getHostname());
       assertEquals(99, prepared.getLimits().getPids());
       assertEquals(

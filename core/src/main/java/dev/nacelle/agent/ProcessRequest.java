@@ -24,6 +24,7 @@ import org.jspecify.annotations.Nullable;
  *     agent's default
  * @param startTimeoutNanos how long it may take until it executes its command; 0 for the agent's
  *     default
+ * @param pidOne whether it is PID 1 of a namespace that what is started meanwhile joins
  */
 public record ProcessRequest(
     List<String> arguments,
@@ -35,7 +36,8 @@ public record ProcessRequest(
     boolean stdin,
     int stopSignal,
     long lingerNanos,
-    long startTimeoutNanos) {
+    long startTimeoutNanos,
+    boolean pidOne) {
 
   ProcessSpec toProto() {
     ProcessSpec.Builder spec =
@@ -47,7 +49,8 @@ public record ProcessRequest(
             .setTimeoutNanos(timeoutNanos)
             .setStdin(stdin)
             .setStopSignal(stopSignal)
-            .setStartTimeoutNanos(startTimeoutNanos);
+            .setStartTimeoutNanos(startTimeoutNanos)
+            .setPidOne(pidOne);
     if (lingerNanos >= 0) {
       spec.setLingerNanos(lingerNanos);
     }

@@ -15,6 +15,7 @@ import java.util.Map;
  * @param scratchSerial serial number of the disk that holds the writable layer; empty for one in
  *     memory
  * @param writableBytes limit of a writable layer in memory, in bytes; 0 for the agent's default
+ * @param sharedMemoryBytes limit of /dev/shm, in bytes; 0 for the agent's default
  * @param hostname 1 to 64 bytes
  * @param pids largest number of processes and threads; 0 for the agent's default
  * @param sysctls values by name, with dots between the name's parts; set in this order
@@ -23,6 +24,7 @@ public record Workload(
     String diskSerial,
     String scratchSerial,
     long writableBytes,
+    long sharedMemoryBytes,
     String hostname,
     long pids,
     Map<String, String> sysctls) {
@@ -34,6 +36,7 @@ public record Workload(
                 .setDiskSerial(diskSerial)
                 .setScratchSerial(scratchSerial)
                 .setWritableBytes(writableBytes))
+        .setSharedMemoryBytes(sharedMemoryBytes)
         .setHostname(hostname)
         .setRealtimeNanos(realtimeNanos)
         .setEntropy(ByteString.copyFrom(entropy))

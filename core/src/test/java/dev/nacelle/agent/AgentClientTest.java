@@ -68,7 +68,8 @@ class AgentClientTest {
       };
 
   private static ProcessRequest request(boolean stdin, String... arguments) {
-    return new ProcessRequest(List.of(arguments), List.of(), "/", "", null, 0, stdin, 0, -1, 0);
+    return new ProcessRequest(
+        List.of(arguments), List.of(), "/", "", null, 0, stdin, 0, -1, 0, false);
   }
 
   private static Kind failureOf(CompletableFuture<?> future) {
@@ -220,7 +221,7 @@ class AgentClientTest {
       RecordingListener listener = new RecordingListener();
       ProcessRequest request =
           new ProcessRequest(
-              List.of("tty"), List.of(), "/", "", TerminalSize.DEFAULT, 0, false, 0, -1, 0);
+              List.of("tty"), List.of(), "/", "", TerminalSize.DEFAULT, 0, false, 0, -1, 0, false);
       AgentProcess process = pair.run(request, listener, null);
       listener.started.get();
       pair.client.signal(process.id(), Signal.USR1, SignalScope.PROCESS).get();
@@ -618,7 +619,7 @@ class AgentClientTest {
     try (AgentPair pair = new AgentPair(agent, AgentPair.LARGE, 23)) {
       RecordingListener listener = new RecordingListener();
       ProcessRequest request =
-          new ProcessRequest(List.of("any"), List.of(), "/", "", null, 0, false, 0, -1, 1);
+          new ProcessRequest(List.of("any"), List.of(), "/", "", null, 0, false, 0, -1, 1, false);
       pair.run(request, listener, null);
       assertEquals(Kind.START_TIMED_OUT, listener.failure.get().kind());
       agent.cancelled.get();
