@@ -138,7 +138,7 @@ final class ManyMachines {
         CONSOLE_BYTES,
         (memory, hardware) -> {
           if (number == 0) {
-            try (FileDescriptor file = FileDescriptor.open(shared, false)) {
+            try (FileDescriptor file = FileDescriptor.openFile(shared, false)) {
               memory.mapCopyOnWrite(file, 0, SHARED_GPA, (long) PAGES * PAGE);
             }
             first.set(memory);
