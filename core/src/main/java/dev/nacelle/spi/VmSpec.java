@@ -147,9 +147,9 @@ public record VmSpec(
 
   /**
    * A block device backed by a raw image. The hypervisor has opened the image when {@link
-   * Hypervisor#create} returns; its name may be taken away from then on. Until the machine is closed
-   * nobody else has an image that is written to: create refuses one that another disk has, of this
-   * process or another, unless both only read.
+   * Hypervisor#create} returns; its name may be taken away from then on. Until the machine is
+   * closed nobody else has an image that is written to: create refuses one that another disk has,
+   * of this process or another, unless both only read.
    *
    * @param serial what the guest finds it by (VIRTIO_BLK_T_GET_ID, virtio 1.2 section 5.2.6.1): 1
    *     to 20 printable ASCII characters without space
