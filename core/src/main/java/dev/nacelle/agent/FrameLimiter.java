@@ -36,7 +36,7 @@ final class FrameLimiter extends ChannelInboundHandlerAdapter {
 
   private final byte[] header = new byte[HEADER_BYTES];
   private int headerBytes;
-  private long payloadLeft;
+  private int payloadLeft;
   private boolean exceeded;
 
   FrameLimiter(LongSupplier nanoTime) {
@@ -83,7 +83,7 @@ final class FrameLimiter extends ChannelInboundHandlerAdapter {
         exceeded = true;
         context.fireExceptionCaught(
             new IOException("the guest sends HTTP/2 control frames without end"));
-        context.close();
+        var unused = context.close();
       }
       return;
     }
@@ -94,7 +94,7 @@ final class FrameLimiter extends ChannelInboundHandlerAdapter {
     int at = bytes.readerIndex();
     int end = bytes.writerIndex();
     while (at < end) {
-      int skipped = (int) Math.min(payloadLeft, end - at);
+      int skipped = Math.min(payloadLeft, end - at);
       payloadLeft -= skipped;
       at += skipped;
       while (at < end && payloadLeft == 0 && headerBytes < HEADER_BYTES) {

@@ -23,6 +23,7 @@ import java.nio.channels.ClosedChannelException;
 import java.nio.channels.ConnectionPendingException;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -65,7 +66,7 @@ final class GuestChannel extends AbstractChannel {
   private boolean reading;
 
   /** Written on the event loop. */
-  private volatile long bytesRead;
+  private final AtomicLong bytesRead = new AtomicLong();
 
   /** False from a read that found nothing to the next event. */
   private boolean maybeReadable = true;
@@ -166,7 +167,7 @@ final class GuestChannel extends AbstractChannel {
 
   /** How many bytes have come so far. */
   long bytesRead() {
-    return bytesRead;
+    return bytesRead.get();
   }
 
   private int readInto(ByteBuf buffer) throws IOException {
@@ -178,7 +179,7 @@ final class GuestChannel extends AbstractChannel {
     int count = open.read(destination);
     if (count > 0) {
       buffer.writerIndex(buffer.writerIndex() + count);
-      bytesRead += count;
+      bytesRead.addAndGet(count);
     }
     return count;
   }

@@ -23,6 +23,7 @@ public class LibraryThread extends Thread {
    * @param group which the caller names
    * @param name of the thread
    */
+  @SuppressWarnings("ThreadPriorityCheck") // not relied upon: not the caller's, either
   public LibraryThread(ThreadGroup group, Runnable work, String name) {
     super(group, work, name, 0, false);
     setDaemon(true);

@@ -523,7 +523,7 @@ public enum ProvenImage {
       cd /
       find() {
         /busybox find . -xdev -mindepth 1 '(' -path ./dev -o -path ./proc -o -path ./sys ')' -prune -o \\
-          ! -path ./etc ! -path ./etc/hostname ! -path ./etc/hosts "$@"
+          ! -path ./etc ! -path ./etc/hostname ! -path ./etc/hosts ! -path ./etc/resolv.conf ! -path ./etc/mtab "$@"
       }
       sorted() { /busybox sort -z | /busybox xargs -0 -r /busybox "$@"; }
       find -type d -print0 | sorted stat -c '%n %f %u %g %Y'
@@ -545,7 +545,7 @@ public enum ProvenImage {
               directories[:] = set(directories) - {b"dev", b"proc", b"sys"}
           directories.sort()
           for child in [os.path.join(path, name) for name in sorted(directories + files)]:
-              if child not in (b"/etc", b"/etc/hostname", b"/etc/hosts"):
+              if child not in (b"/etc", b"/etc/hostname", b"/etc/hosts", b"/etc/resolv.conf", b"/etc/mtab"):
                   print(*entry(child))
       """;
 
@@ -587,7 +587,8 @@ public enum ProvenImage {
 
   /**
    * What runs in it: it prints what it sees of the tree, and leaves out what the guest mounts or
-   * writes: {@code /dev}, {@code /proc}, {@code /sys}, {@code /etc/hostname}, {@code /etc/hosts}.
+   * writes: {@code /dev}, {@code /proc}, {@code /sys}, and in {@code /etc} the files hostname,
+   * hosts, resolv.conf and mtab.
    */
   public List<String> program() {
     return busybox(LIST);

@@ -147,7 +147,7 @@ public final class CpuidPolicy {
     int basic = 0;
     int extended = EXTENDED;
     for (int leaf : told.leaves()) {
-      if (leaf < 0 && leaf >= EXTENDED) {
+      if (leaf < 0) { // 0x80000000 and above
         extended = leaf;
       } else if (leaf < Leaves.KVM_SIGNATURE) {
         basic = leaf;

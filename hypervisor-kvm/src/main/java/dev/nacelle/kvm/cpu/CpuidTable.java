@@ -12,10 +12,6 @@ final class CpuidTable {
   /** Leaves whose answer depends on the subleaf; the others answer any alike. */
   private static final Set<Integer> INDEXED = Set.of(4, 7, 0xb, 0xd, 0x8000_001d);
 
-  private static final int[] STRUCT_OFFSETS = {
-    KvmCpuid.EAX, KvmCpuid.EBX, KvmCpuid.ECX, KvmCpuid.EDX
-  };
-
   private final NavigableMap<Long, int[]> answers = new TreeMap<>(Long::compareUnsigned);
 
   /** Empty. */
@@ -25,11 +21,7 @@ final class CpuidTable {
   CpuidTable(KvmCpuid cpuid) {
     for (int n = 0; n < cpuid.count(); n++) {
       for (Register register : Register.values()) {
-        set(
-            cpuid.leaf(n),
-            cpuid.subleaf(n),
-            register,
-            cpuid.get(n, STRUCT_OFFSETS[register.ordinal()]));
+        set(cpuid.leaf(n), cpuid.subleaf(n), register, cpuid.get(n, register.offset));
       }
     }
   }
@@ -46,11 +38,11 @@ final class CpuidTable {
 
   int get(int leaf, int subleaf, Register register) {
     int[] answer = answers.get(key(leaf, subleaf));
-    return answer == null ? 0 : answer[register.ordinal()];
+    return answer == null ? 0 : answer[register.index];
   }
 
   void set(int leaf, int subleaf, Register register, int value) {
-    answers.computeIfAbsent(key(leaf, subleaf), absent -> new int[4])[register.ordinal()] = value;
+    answers.computeIfAbsent(key(leaf, subleaf), absent -> new int[4])[register.index] = value;
   }
 
   void set(int leaf, int subleaf, int eax, int ebx, int ecx, int edx) {

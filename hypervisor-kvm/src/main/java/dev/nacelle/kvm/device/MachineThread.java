@@ -10,6 +10,7 @@ public final class MachineThread extends Thread {
   /**
    * @param name of the thread
    */
+  @SuppressWarnings("ThreadPriorityCheck") // not relied upon: not the caller's, either
   public MachineThread(Runnable work, String name) {
     super(outermostGroup(), work, name, 0, false);
     setDaemon(true);

@@ -322,8 +322,11 @@ public final class IoUring implements Pollable, AutoCloseable {
   /** Waits until an end may be there to be taken, or the time is over. */
   public void await(int millis) {
     pollfd.bytes().putInt(0, descriptor.fd()).putShort(POLLFD_EVENTS, POLLIN);
-    int ignored = Libc.poll(pollfd.address(), 1, millis);
-    Reference.reachabilityFence(pollfd);
+    try {
+      int ignored = Libc.poll(pollfd.address(), 1, millis);
+    } finally {
+      Reference.reachabilityFence(pollfd);
+    }
   }
 
   /** Ends it. Nothing may be under way. Idempotent. */

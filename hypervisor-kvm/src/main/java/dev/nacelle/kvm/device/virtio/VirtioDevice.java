@@ -6,10 +6,12 @@ import dev.nacelle.kvm.device.GuestFault;
 import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.kvm.sys.Pollable;
 import java.util.ArrayList;
+import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.atomic.AtomicBoolean;
-import java.util.concurrent.atomic.AtomicLongArray;
+import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -37,7 +39,9 @@ public abstract class VirtioDevice implements AutoCloseable {
   private final byte[] configuration;
   private final int[] queueSizes;
   private final Doorbell[] doorbells;
-  private final AtomicLongArray ignored = new AtomicLongArray(Ignored.values().length);
+
+  /** Complete from the start, so that it is only read; the counters change. */
+  private final Map<Ignored, AtomicLong> ignored = new EnumMap<>(Ignored.class);
 
   /**
    * Null unless the driver has activated the device; an element is null where it has no queue.
@@ -71,6 +75,9 @@ public abstract class VirtioDevice implements AutoCloseable {
             | VirtioFeatures.EVENT_IDX;
     this.configuration = configuration.clone();
     this.queueSizes = queueSizes.clone();
+    for (Ignored what : Ignored.values()) {
+      ignored.put(what, new AtomicLong());
+    }
     doorbells = new Doorbell[queueSizes.length];
     for (int i = 0; i < doorbells.length; i++) {
       doorbells[i] = new Doorbell(i);
@@ -236,16 +243,16 @@ public abstract class VirtioDevice implements AutoCloseable {
 
   /** Counts what the driver did, and goes on. From any thread. */
   protected final void ignored(Ignored what) {
-    ignored.incrementAndGet(what.ordinal());
+    Objects.requireNonNull(ignored.get(what)).incrementAndGet();
   }
 
   final void addIgnored(Map<String, Long> counts) {
-    for (Ignored what : Ignored.values()) {
-      long count = ignored.get(what.ordinal());
-      if (count > 0) {
-        counts.merge(name + ": " + what, count, Long::sum);
-      }
-    }
+    ignored.forEach(
+        (what, counter) -> {
+          if (counter.get() > 0) {
+            counts.merge(name + ": " + what, counter.get(), Long::sum);
+          }
+        });
   }
 
   /** Processes a queue; called on the event loop, without the lock. */

@@ -224,7 +224,7 @@ public final class BlockDevice extends VirtioDevice {
   }
 
   private void complete(VirtQueue queue, Request request) {
-    memory.putByte(request.statusAddress(), (byte) request.status().ordinal());
+    memory.putByte(request.statusAddress(), request.status().number);
     queue.push(request.head(), request.written());
     release(request);
     long now = System.nanoTime();
