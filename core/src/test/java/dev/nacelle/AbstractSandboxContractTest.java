@@ -157,8 +157,8 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
       assertEquals(0, filled.exitCode(), filled::toString);
       long full = allocatedBelow(disks);
       assertTrue(full - before >= 100 << 20, () -> before + " then " + full);
-      assertEquals(
-          0, own.exec(ProcessSpec.builder("rm", "/tmp/fill").user("0").build()).exitCode());
+      ProcessSpec delete = ProcessSpec.builder("busybox", "rm", "/tmp/fill").user("0").build();
+      assertEquals(0, own.exec(delete).exitCode());
       long after = allocatedBelow(disks);
       assertTrue(after - before < 10 << 20, () -> before + ", " + full + ", then " + after);
     }
