@@ -30,8 +30,6 @@ unsafe extern "C" {
     fn mknod(path: *const c_char, mode: c_uint, device: u64) -> c_int;
     fn fchdir(fd: c_int) -> c_int;
     fn ioctl(fd: c_int, request: c_ulong, ...) -> c_int;
-    fn shmget(key: c_int, size: usize, flags: c_int) -> c_int;
-    fn shmat(id: c_int, address: *const c_void, flags: c_int) -> *mut c_void;
     fn mmap(address: *mut c_void, length: usize, access: c_int, flags: c_int, fd: c_int, offset: i64) -> *mut c_void;
 }
 
@@ -542,9 +540,6 @@ fn flood(name: &str) {
                 _ => {}
             }
         },
-        "memory" => loop {
-            Box::leak(vec![1u8; 1 << 20].into_boxed_slice());
-        },
         "files" => {
             let mut open = Vec::new();
             loop {
@@ -574,20 +569,6 @@ fn flood(name: &str) {
                 sockets.push(socket);
             }
         }
-        "shared-memory" => loop {
-            // SAFETY: System V shared memory, mapped where the kernel likes, and filled.
-            unsafe {
-                let id = shmget(0, 1 << 20, 0o1600);
-                if id < 0 {
-                    break Err(io::Error::last_os_error());
-                }
-                let memory = shmat(id, ptr::null(), 0);
-                if memory as isize == -1 {
-                    break Err(io::Error::last_os_error());
-                }
-                ptr::write_bytes(memory.cast::<u8>(), 1, 1 << 20);
-            }
-        },
         "locked-memory" => {
             // SAFETY: MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED of 64 MiB.
             let memory = unsafe { mmap(ptr::null_mut(), 64 << 20, 3, 0x2022, -1, 0) };

@@ -236,18 +236,6 @@ class HostileWorkloadTest {
     }
   }
 
-  @ParameterizedTest
-  @ValueSource(strings = {"memory", "shared-memory"})
-  void memoryThatItTakesIsItsOwn(String what) throws IOException {
-    try (Sandbox own = sandboxWithTheProgram(spec)) {
-      ExecResult result = own.exec("hostile", what);
-      assertTrue(
-          result.status().oomKilled() || result.stdout().text().equals("ENOSPC\n"),
-          result::toString);
-      assertObeys(own);
-    }
-  }
-
   /** It may stop and kill all that the workload runs, and nothing else. */
   @ParameterizedTest
   @ValueSource(strings = {"stop", "kill"})
