@@ -240,7 +240,8 @@ public final class Nacelle implements AutoCloseable {
                   spec.cpus(),
                   List.of(),
                   VmSpec.DEFAULT_CONSOLE_BYTES,
-                  spec.rateLimits()));
+                  spec.rateLimits(),
+                  spec.coreScheduling()));
     } catch (IllegalArgumentException e) {
       throw new HypervisorException(Stage.CREATE, String.valueOf(e.getMessage()), null, e);
     }

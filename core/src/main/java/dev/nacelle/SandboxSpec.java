@@ -59,6 +59,7 @@ public final class SandboxSpec {
   private final @Nullable DataSize sharedMemory;
   private final @Nullable DataSize disk;
   private final RateLimits rateLimits;
+  private final boolean coreScheduling;
   private final @Nullable Long pidsLimit;
   private final Duration timeout;
   private final @Nullable Duration maxLifetime;
@@ -88,6 +89,7 @@ public final class SandboxSpec {
     sharedMemory = builder.sharedMemory;
     disk = builder.disk;
     rateLimits = builder.rateLimits;
+    coreScheduling = builder.coreScheduling;
     pidsLimit = builder.pidsLimit;
     timeout = builder.timeout;
     maxLifetime = builder.maxLifetime;
@@ -172,6 +174,11 @@ public final class SandboxSpec {
   /** How much it may have of its machine's devices; by default as much as they can give. */
   public RateLimits rateLimits() {
     return rateLimits;
+  }
+
+  /** Whether no core runs anything else beside it, where the host's kernel can see to that. */
+  public boolean coreScheduling() {
+    return coreScheduling;
   }
 
   /** Limit of processes and threads; without one 4096. */
@@ -285,6 +292,7 @@ public final class SandboxSpec {
     private @Nullable DataSize sharedMemory;
     private @Nullable DataSize disk;
     private RateLimits rateLimits = RateLimits.NONE;
+    private boolean coreScheduling = true;
     private @Nullable Long pidsLimit;
     private Duration timeout = DEFAULT_TIMEOUT;
     private @Nullable Duration maxLifetime;
@@ -316,6 +324,7 @@ public final class SandboxSpec {
       sharedMemory = spec.sharedMemory;
       disk = spec.disk;
       rateLimits = spec.rateLimits;
+      coreScheduling = spec.coreScheduling;
       pidsLimit = spec.pidsLimit;
       timeout = spec.timeout;
       maxLifetime = spec.maxLifetime;
@@ -505,6 +514,21 @@ public final class SandboxSpec {
      */
     public Builder rateLimits(RateLimits limits) {
       this.rateLimits = Objects.requireNonNull(limits);
+      return this;
+    }
+
+    /**
+     * Whether no core runs anything else beside its vCPUs, where the host has SMT and its kernel
+     * has core scheduling (CONFIG_SCHED_CORE, Linux 5.14); the default is true. Two threads of a
+     * core see traces of what each other does, in caches and buffers, which is a way to spy on
+     * another machine or on the host.
+     *
+     * <p>It costs nothing while there are cores to spare. On a host whose cores are all busy, each
+     * machine with one vCPU has a core for itself, so SMT wins nothing: say false where the
+     * machines of a host trust each other, and the host trusts them.
+     */
+    public Builder coreScheduling(boolean wanted) {
+      this.coreScheduling = wanted;
       return this;
     }
 

@@ -221,7 +221,8 @@ final class SandboxStart {
               spec.cpus(),
               disks,
               VmSpec.DEFAULT_CONSOLE_BYTES,
-              spec.rateLimits()));
+              spec.rateLimits(),
+              spec.coreScheduling()));
     } catch (IllegalArgumentException e) {
       throw new HypervisorException(Stage.CREATE, String.valueOf(e.getMessage()), null, e);
     }

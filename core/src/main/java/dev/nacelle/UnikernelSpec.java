@@ -27,6 +27,7 @@ public final class UnikernelSpec {
   private final DataSize memory;
   private final int cpus;
   private final RateLimits rateLimits;
+  private final boolean coreScheduling;
   private final Duration timeout;
   private final @Nullable String name;
   private final Consumer<byte[]> console;
@@ -37,6 +38,7 @@ public final class UnikernelSpec {
     this.memory = builder.memory;
     this.cpus = builder.cpus;
     this.rateLimits = builder.rateLimits;
+    this.coreScheduling = builder.coreScheduling;
     this.timeout = builder.timeout;
     this.name = builder.name;
     this.console = builder.console;
@@ -72,6 +74,11 @@ public final class UnikernelSpec {
     return rateLimits;
   }
 
+  /** Whether no core runs anything else beside it, where the host's kernel can see to that. */
+  public boolean coreScheduling() {
+    return coreScheduling;
+  }
+
   /** How long it may run. */
   public Duration timeout() {
     return timeout;
@@ -98,6 +105,7 @@ public final class UnikernelSpec {
     private DataSize memory = DataSize.mebibytes(64);
     private int cpus = 1;
     private RateLimits rateLimits = RateLimits.NONE;
+    private boolean coreScheduling = true;
     private Duration timeout = Duration.ofMinutes(1);
     private @Nullable String name;
     private Consumer<byte[]> console = bytes -> {};
@@ -162,6 +170,21 @@ public final class UnikernelSpec {
         throw new IllegalArgumentException("a unikernel has no disks to limit");
       }
       this.rateLimits = limits;
+      return this;
+    }
+
+    /**
+     * Whether no core runs anything else beside its vCPUs, where the host has SMT and its kernel
+     * has core scheduling (CONFIG_SCHED_CORE, Linux 5.14); the default is true. Two threads of a
+     * core see traces of what each other does, in caches and buffers, which is a way to spy on
+     * another machine or on the host.
+     *
+     * <p>It costs nothing while there are cores to spare. On a host whose cores are all busy, each
+     * machine with one vCPU has a core for itself, so SMT wins nothing: say false where the
+     * machines of a host trust each other, and the host trusts them.
+     */
+    public Builder coreScheduling(boolean wanted) {
+      this.coreScheduling = wanted;
       return this;
     }
 

@@ -32,6 +32,7 @@ class SandboxSpecTest {
         .cpus(3)
         .writableSpace(DataSize.mebibytes(17))
         .rateLimits(RateLimits.NONE.withDisks(RateLimit.bytes(1 << 20)))
+        .coreScheduling(false)
         .sharedMemory(DataSize.mebibytes(18))
         .pidsLimit(99)
         .timeout(Duration.ofSeconds(7))

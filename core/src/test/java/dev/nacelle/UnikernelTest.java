@@ -35,6 +35,7 @@ class UnikernelTest {
                     .memory(DataSize.bytes((3 << 20) - 4000))
                     .cpus(2)
                     .rateLimits(RateLimits.NONE.withEntropy(RateLimit.operations(7)))
+                    .coreScheduling(false)
                     .name("uk")
                     .build())) {
       VmSpec machine = fake.machine().spec();
@@ -42,6 +43,7 @@ class UnikernelTest {
       assertEquals(3 << 20, machine.memoryBytes());
       assertEquals(2, machine.cpus());
       assertEquals(RateLimits.NONE.withEntropy(RateLimit.operations(7)), machine.rateLimits());
+      assertFalse(machine.coreScheduling());
       assertEquals("uk", machine.name());
       assertEquals("uk", unikernel.name());
     }

@@ -18,6 +18,8 @@ import org.jspecify.annotations.Nullable;
  * @param disks block devices
  * @param consoleBytes how much of the end of the console's output is kept, in bytes
  * @param rateLimits how much the guest may have of its devices
+ * @param coreScheduling whether, where the host can see to that, a core runs nothing else while it
+ *     runs vCPUs of this machine: with SMT it could run two threads, which see traces of each other
  */
 public record VmSpec(
     String name,
@@ -26,7 +28,8 @@ public record VmSpec(
     int cpus,
     List<Disk> disks,
     int consoleBytes,
-    RateLimits rateLimits) {
+    RateLimits rateLimits,
+    boolean coreScheduling) {
 
   /** Default of {@link #consoleBytes()}. */
   public static final int DEFAULT_CONSOLE_BYTES = 64 * 1024;
@@ -61,10 +64,10 @@ public record VmSpec(
     }
   }
 
-  /** Without limits of rates. */
+  /** Without limits of rates, with core scheduling. */
   public VmSpec(
       String name, Guest guest, long memoryBytes, int cpus, List<Disk> disks, int consoleBytes) {
-    this(name, guest, memoryBytes, cpus, disks, consoleBytes, RateLimits.NONE);
+    this(name, guest, memoryBytes, cpus, disks, consoleBytes, RateLimits.NONE, true);
   }
 
   /** What a virtual machine boots. */

@@ -2,6 +2,7 @@
 package dev.nacelle.kvm;
 
 import dev.nacelle.kvm.sys.Capability;
+import dev.nacelle.kvm.sys.CoreScheduling;
 import dev.nacelle.kvm.sys.Errno;
 import dev.nacelle.kvm.sys.ErrnoException;
 import dev.nacelle.kvm.sys.Kvm;
@@ -27,6 +28,7 @@ import org.jspecify.annotations.Nullable;
 /** Finds out, question by question, whether and why not this host can run virtual machines. */
 final class KvmHostCheck {
   private static final Path CPUINFO = Path.of("/proc/cpuinfo");
+  private static final Path SMT_ACTIVE = Path.of("/sys/devices/system/cpu/smt/active");
   private static final String SEE_MESSAGES = "Look at what the host's messages (dmesg) say of KVM.";
 
   private final String operatingSystem;
@@ -79,6 +81,9 @@ final class KvmHostCheck {
     boolean usable = false;
     try {
       usable = hasApiVersion(kvm::apiVersion) && hasCapabilities(kvm::check);
+      if (usable) {
+        keepsCoresApart(CoreScheduling.HOST, SMT_ACTIVE);
+      }
       return usable ? kvm : null;
     } finally {
       if (!usable) {
@@ -225,6 +230,36 @@ final class KvmHostCheck {
         "capabilities",
         "this KVM lacks " + String.join(", ", missing.stream().map(Enum::name).toList()),
         "Use a Linux kernel whose KVM has them; all Debian kernels since 9 do.");
+  }
+
+  /** Whether core scheduling keeps guests from seeing what others do on the same core. */
+  void keepsCoresApart(CoreScheduling scheduling, Path smtActive) {
+    long answer = scheduling.cookie(0);
+    if (answer >= 0) {
+      passed(
+          "core-scheduling",
+          "no core runs a guest beside anything else, unless its specification allows that");
+    } else if (answer == -Errno.ENODEV || isZero(smtActive)) {
+      passed("core-scheduling", "not needed: no core of this host runs two threads at once");
+    } else {
+      findings.add(
+          new Finding(
+              "core-scheduling",
+              Status.WARNING,
+              "cores run two threads at once (SMT), so a guest can run beside another or beside the"
+                  + " host, and see traces of what it does; the kernel has no core scheduling: "
+                  + Errno.describe((int) -answer),
+              "Where guests must not spy on each other, use a kernel since 5.14 with"
+                  + " CONFIG_SCHED_CORE, or switch SMT off (nosmt)."));
+    }
+  }
+
+  private static boolean isZero(Path file) {
+    try {
+      return Files.readString(file).strip().equals("0");
+    } catch (IOException e) {
+      return false;
+    }
   }
 
   private void runKernelCode(Kvm kvm) {

@@ -8,9 +8,11 @@ import dev.nacelle.kvm.boot.MachineLayout;
 import dev.nacelle.kvm.boot.Payload;
 import dev.nacelle.kvm.cpu.CpuidPolicy;
 import dev.nacelle.kvm.sys.Capability;
+import dev.nacelle.kvm.sys.CoreScheduling;
 import dev.nacelle.kvm.sys.Errno;
 import dev.nacelle.kvm.sys.ErrnoException;
 import dev.nacelle.kvm.sys.Kvm;
+import dev.nacelle.kvm.vcpu.CoreGroup;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.HypervisorException;
 import dev.nacelle.spi.VirtualMachine;
@@ -34,6 +36,10 @@ final class KvmHypervisor implements Hypervisor {
 
   private final Kvm kvm;
   private final Duration patience;
+
+  /** Null where this host has none, or needs none. */
+  private final @Nullable CoreScheduling coreScheduling;
+
   private final CpuidPolicy cpuid;
   private final int maxCpus;
   private final Set<KvmVirtualMachine> machines = ConcurrentHashMap.newKeySet();
@@ -45,14 +51,20 @@ final class KvmHypervisor implements Hypervisor {
 
   /** Takes the device over; it is closed with this, or when this fails. */
   KvmHypervisor(Kvm kvm) {
-    this(kvm, PATIENCE);
+    this(kvm, PATIENCE, CoreScheduling.HOST);
   }
 
   /** Likewise, with another time that closing waits for stuck threads. */
   KvmHypervisor(Kvm kvm, Duration patience) {
+    this(kvm, patience, CoreScheduling.HOST);
+  }
+
+  /** Likewise, with another way to keep cores apart. */
+  KvmHypervisor(Kvm kvm, Duration patience, CoreScheduling coreScheduling) {
     this.kvm = kvm;
     this.patience = patience;
     try {
+      this.coreScheduling = coreScheduling.cookie(0) < 0 ? null : coreScheduling;
       cpuid =
           new CpuidPolicy(
               kvm.supportedCpuid(), kvm.check(Capability.KVM_CAP_TSC_DEADLINE_TIMER) != 0);
@@ -90,7 +102,8 @@ final class KvmHypervisor implements Hypervisor {
             spec.consoleBytes(),
             payload(spec.guest()),
             devices,
-            spec.rateLimits()));
+            spec.rateLimits(),
+            spec.coreScheduling()));
   }
 
   private static Payload payload(VmSpec.Guest guest) {
@@ -128,7 +141,7 @@ final class KvmHypervisor implements Hypervisor {
     }
     try {
       KvmVirtualMachine machine =
-          new KvmVirtualMachine(kvm, cpuid, spec, patience, machines::remove);
+          new KvmVirtualMachine(kvm, cpuid, spec, coreGroup(spec), patience, machines::remove);
       machines.add(machine);
       return machine;
     } catch (ErrnoException e) {
@@ -151,6 +164,10 @@ final class KvmHypervisor implements Hypervisor {
               + ".",
           e);
     }
+  }
+
+  private @Nullable CoreGroup coreGroup(MachineSpec spec) {
+    return coreScheduling != null && spec.coreScheduling() ? new CoreGroup(coreScheduling) : null;
   }
 
   /** What helps where the host refuses something; null where that is not known. */

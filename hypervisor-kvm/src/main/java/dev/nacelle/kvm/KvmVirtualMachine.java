@@ -23,6 +23,7 @@ import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.kvm.sys.Capability;
 import dev.nacelle.kvm.sys.Kvm;
 import dev.nacelle.kvm.sys.KvmVm;
+import dev.nacelle.kvm.vcpu.CoreGroup;
 import dev.nacelle.kvm.vcpu.Vcpu;
 import dev.nacelle.spi.Console;
 import dev.nacelle.spi.GuestConnection;
@@ -96,6 +97,7 @@ final class KvmVirtualMachine implements VirtualMachine {
   /**
    * Builds it.
    *
+   * @param cores of its vCPUs; null without core scheduling
    * @param patience how long {@link #close} waits for threads that are stuck
    * @param onClosed called once, when everything is released
    * @throws dev.nacelle.kvm.sys.ErrnoException when the host refuses; nothing is left behind
@@ -105,6 +107,7 @@ final class KvmVirtualMachine implements VirtualMachine {
       Kvm kvm,
       CpuidPolicy cpuid,
       MachineSpec spec,
+      @Nullable CoreGroup cores,
       Duration patience,
       Consumer<KvmVirtualMachine> onClosed) {
     name = spec.name();
@@ -133,7 +136,7 @@ final class KvmVirtualMachine implements VirtualMachine {
         vm.createPit();
       }
       boolean enforce = kvm.check(Capability.KVM_CAP_ENFORCE_PV_FEATURE_CPUID) != 0;
-      createVcpus(cpuid, enforce, spec.cpus());
+      createVcpus(cpuid, enforce, cores, spec.cpus());
       // While the vCPUs' threads set them up.
       initialState = spec.payload().load(memory, new Hardware(spec.cpus(), devices.size()));
       vcpus.forEach(Vcpu::awaitCreated);
@@ -220,7 +223,8 @@ final class KvmVirtualMachine implements VirtualMachine {
     return Objects.requireNonNull(created.get());
   }
 
-  private void createVcpus(CpuidPolicy cpuid, boolean enforceKvmFeatures, int count) {
+  private void createVcpus(
+      CpuidPolicy cpuid, boolean enforceKvmFeatures, @Nullable CoreGroup cores, int count) {
     for (int id = 0; id < count; id++) {
       Vcpu vcpu =
           new Vcpu(
@@ -230,6 +234,7 @@ final class KvmVirtualMachine implements VirtualMachine {
               count,
               cpuid,
               enforceKvmFeatures,
+              cores,
               ports,
               mmio,
               new Vcpu.Listener() {

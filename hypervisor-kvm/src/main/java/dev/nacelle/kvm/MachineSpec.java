@@ -15,6 +15,8 @@ import java.util.List;
  * @param payload what runs in it
  * @param devices its other memory-mapped devices, in their order
  * @param rateLimits the socket's; the other devices have theirs
+ * @param coreScheduling whether nothing else runs on a core that its vCPUs run on, where the host
+ *     can see to that
  */
 record MachineSpec(
     String name,
@@ -23,8 +25,9 @@ record MachineSpec(
     int consoleBytes,
     Payload payload,
     List<DeviceFactory> devices,
-    RateLimits rateLimits) {
-  /** Without limits of rates. */
+    RateLimits rateLimits,
+    boolean coreScheduling) {
+  /** Without limits of rates, with core scheduling. */
   MachineSpec(
       String name,
       long memoryBytes,
@@ -32,6 +35,6 @@ record MachineSpec(
       int consoleBytes,
       Payload payload,
       List<DeviceFactory> devices) {
-    this(name, memoryBytes, cpus, consoleBytes, payload, devices, RateLimits.NONE);
+    this(name, memoryBytes, cpus, consoleBytes, payload, devices, RateLimits.NONE, true);
   }
 }

@@ -3,11 +3,12 @@ package dev.nacelle.kvm;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
-import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.kvm.sys.Capability;
+import dev.nacelle.kvm.sys.CoreScheduling;
 import dev.nacelle.kvm.sys.Errno;
 import dev.nacelle.kvm.sys.ErrnoException;
 import dev.nacelle.kvm.sys.Kvm;
@@ -16,12 +17,14 @@ import dev.nacelle.spi.HostCheck.Finding;
 import dev.nacelle.spi.HostCheck.Status;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.HypervisorProvider;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.ServiceLoader;
 import java.util.function.Supplier;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
@@ -163,18 +166,68 @@ class KvmHostCheckTest {
             "device-permission",
             "api-version",
             "capabilities",
+            "core-scheduling",
             "virtual-machine",
             HostCheck.RUNS_UNMODIFIED_KERNELS),
         names);
-    for (Finding finding : check.findings().subList(0, 6)) {
-      assertEquals(Status.PASSED, finding.status());
-      assertNull(finding.remedy());
+    for (Finding finding : check.findings().subList(0, 7)) {
+      // Cores that are shared are only warned of.
+      assertNotEquals(Status.FAILED, finding.status());
+      assertEquals(finding.status() == Status.PASSED, finding.remedy() == null);
     }
     // Hardware runs the code, or KVM says which instruction it could not emulate.
-    Finding last = check.findings().get(6);
+    Finding last = check.findings().get(7);
     assertTrue(
         last.status() == Status.PASSED || last.detail().contains("cannot emulate an instruction"),
         last::detail);
+  }
+
+  @Test
+  void saysWhetherCoresAreKeptApart(@TempDir Path directory) throws Exception {
+    FakeCoreScheduling present = new FakeCoreScheduling();
+    FakeCoreScheduling withoutSmt = new FakeCoreScheduling();
+    withoutSmt.failWith(Errno.ENODEV);
+    CoreScheduling absent = new NoCoreScheduling();
+    Path active = Files.writeString(directory.resolve("active"), "1\n");
+    Path inactive = Files.writeString(directory.resolve("inactive"), "0\n");
+    Path unknown = directory.resolve("none");
+
+    assertTrue(coreScheduling(present, active).detail().startsWith("no core runs a guest beside"));
+    assertTrue(coreScheduling(withoutSmt, unknown).detail().startsWith("not needed"));
+    assertTrue(coreScheduling(absent, inactive).detail().startsWith("not needed"));
+    for (Path smt : List.of(active, unknown)) {
+      Finding warning = coreScheduling(absent, smt);
+      assertEquals(Status.WARNING, warning.status());
+      assertTrue(warning.detail().contains("EINVAL"), warning::detail);
+      assertTrue(String.valueOf(warning.remedy()).contains("nosmt"), warning::remedy);
+    }
+  }
+
+  private static Finding coreScheduling(CoreScheduling scheduling, Path smtActive) {
+    KvmHostCheck check = checkOfAnOpenDevice();
+    check.keepsCoresApart(scheduling, smtActive);
+    assertTrue(check.result().usable());
+    Finding only = check.result().findings().get(0);
+    assertEquals("core-scheduling", only.name());
+    return only;
+  }
+
+  /** As a kernel before 5.14 answers. */
+  private static final class NoCoreScheduling implements CoreScheduling {
+    @Override
+    public int create() {
+      return -Errno.EINVAL;
+    }
+
+    @Override
+    public int shareFrom(int thread) {
+      return -Errno.EINVAL;
+    }
+
+    @Override
+    public long cookie(int thread) {
+      return -Errno.EINVAL;
+    }
   }
 
   @Test

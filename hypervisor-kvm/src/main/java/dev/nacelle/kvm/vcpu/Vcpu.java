@@ -61,6 +61,7 @@ public final class Vcpu {
   private final int vcpus;
   private final CpuidPolicy cpuid;
   private final boolean enforceKvmFeatures;
+  private final @Nullable CoreGroup cores;
   private final PortBus ports;
   private final MmioBus mmio;
   private final Listener listener;
@@ -84,6 +85,7 @@ public final class Vcpu {
    * @param threadName of its thread
    * @param vcpus how many the machine has
    * @param enforceKvmFeatures whether this KVM can be told to
+   * @param cores what it belongs to while it runs the guest; null without core scheduling
    */
   public Vcpu(
       int id,
@@ -92,6 +94,7 @@ public final class Vcpu {
       int vcpus,
       CpuidPolicy cpuid,
       boolean enforceKvmFeatures,
+      @Nullable CoreGroup cores,
       PortBus ports,
       MmioBus mmio,
       Listener listener) {
@@ -100,6 +103,7 @@ public final class Vcpu {
     this.vcpus = vcpus;
     this.cpuid = cpuid;
     this.enforceKvmFeatures = enforceKvmFeatures;
+    this.cores = cores;
     this.ports = ports;
     this.mmio = mmio;
     this.listener = listener;
@@ -163,8 +167,7 @@ public final class Vcpu {
       configure(kvm);
       ready.complete(null);
       if (awaitStart(kvm)) {
-        firstRun = System.nanoTime();
-        run(kvm);
+        runInGroup(kvm);
       }
     } catch (Throwable e) {
       if (!ready.completeExceptionally(e)) {
@@ -218,6 +221,20 @@ public final class Vcpu {
       kvm.set(regs);
     }
     return true;
+  }
+
+  private void runInGroup(KvmVcpu kvm) {
+    if (cores != null) {
+      cores.join();
+    }
+    try {
+      firstRun = System.nanoTime();
+      run(kvm);
+    } finally {
+      if (cores != null) {
+        cores.leave();
+      }
+    }
   }
 
   private void run(KvmVcpu kvm) {
