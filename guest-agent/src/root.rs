@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) scratch: Option<PathBuf>,
     /// Size of /dev/shm.
     pub(crate) shared_memory_bytes: u64,
+    /// How much System V shared memory there may be.
+    pub(crate) system_v_bytes: u64,
     pub(crate) hostname: String,
     /// A directory of the agent's to mount the parts on.
     pub(crate) staging: PathBuf,
@@ -46,11 +48,12 @@ pub(crate) struct Plan {
     pub(crate) sysctls: Vec<Sysctl>,
 }
 
-/// How much of the workload's memory its files may take.
+/// How much of the workload's memory may go to what outlives its processes.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Sizes {
     pub(crate) writable: u64,
     pub(crate) shared_memory: u64,
+    pub(crate) system_v: u64,
 }
 
 /// Docker's default for /dev/shm.
@@ -58,7 +61,8 @@ const SHARED_MEMORY: u64 = 64 << 20;
 
 /// The sizes of the tmpfs for the root and of that on /dev/shm, from what was asked for (0 for the default) and the
 /// workload's limit of memory. Both are charged to the workload, so together they leave a quarter of the limit to its
-/// processes: who fills them gets ENOSPC, where otherwise the OOM killer would come, and there is still room to clean up.
+/// processes, of which System V shared memory may have half: who fills them gets ENOSPC, where otherwise the OOM killer
+/// would come, and there is still room to clean up.
 pub(crate) fn sizes(memory: u64, writable: u64, is_on_disk: bool, shared_memory: u64) -> Sizes {
     let room = memory - memory / 4;
     let shared_memory = match shared_memory {
@@ -72,7 +76,7 @@ pub(crate) fn sizes(memory: u64, writable: u64, is_on_disk: bool, shared_memory:
         bytes => bytes.min(room - shared_memory),
     };
     // 0 would be no limit.
-    Sizes { writable: writable.max(1), shared_memory: shared_memory.max(1) }
+    Sizes { writable: writable.max(1), shared_memory: shared_memory.max(1), system_v: memory / 8 }
 }
 
 /// Enough for the directories that parts are mounted on.
@@ -364,9 +368,10 @@ mod tests {
     fn files_in_memory_leave_a_quarter_of_it_to_processes() {
         for memory in [1, 16, 87, 256, 1024, 1 << 20].map(|memory| memory * MIB) {
             for asked in [0, 1, 64, 512, 1 << 30].map(|bytes| bytes * MIB) {
-                let Sizes { writable, shared_memory } = sizes(memory, asked, false, asked);
+                let Sizes { writable, shared_memory, system_v } = sizes(memory, asked, false, asked);
                 assert!(writable > 0 && shared_memory > 0);
                 assert!(writable + shared_memory <= memory - memory / 4, "{memory} {asked}");
+                assert!(system_v <= memory / 8, "{memory}");
                 assert!(asked == 0 || (writable <= asked && shared_memory <= asked));
             }
         }
@@ -374,10 +379,14 @@ mod tests {
 
     #[test]
     fn shared_memory_is_docker_s_64_mib_where_there_is_room() {
-        assert_eq!(sizes(1024 * MIB, 0, false, 0), Sizes { writable: 704 * MIB, shared_memory: 64 * MIB });
-        assert_eq!(sizes(128 * MIB, 0, false, 0), Sizes { writable: 72 * MIB, shared_memory: 24 * MIB });
-        assert_eq!(sizes(128 * MIB, 16 * MIB, false, 32 * MIB), Sizes { writable: 16 * MIB, shared_memory: 32 * MIB });
-        assert_eq!(sizes(128 * MIB, 0, true, 256 * MIB), Sizes { writable: STAGING, shared_memory: 48 * MIB });
-        assert_eq!(sizes(u64::MAX, 0, true, 0), Sizes { writable: STAGING, shared_memory: 64 * MIB });
+        let files = |memory, writable, is_on_disk, shared_memory| {
+            let sizes = sizes(memory, writable, is_on_disk, shared_memory);
+            (sizes.writable, sizes.shared_memory)
+        };
+        assert_eq!(files(1024 * MIB, 0, false, 0), (704 * MIB, 64 * MIB));
+        assert_eq!(files(128 * MIB, 0, false, 0), (72 * MIB, 24 * MIB));
+        assert_eq!(files(128 * MIB, 16 * MIB, false, 32 * MIB), (16 * MIB, 32 * MIB));
+        assert_eq!(files(128 * MIB, 0, true, 256 * MIB), (STAGING, 48 * MIB));
+        assert_eq!(files(u64::MAX, 0, true, 0), (STAGING, 64 * MIB));
     }
 }

@@ -244,6 +244,7 @@ impl Shared {
             writable_bytes: sizes.writable,
             scratch,
             shared_memory_bytes: sizes.shared_memory,
+            system_v_bytes: sizes.system_v,
             hostname: request.hostname,
             staging,
             drivers,

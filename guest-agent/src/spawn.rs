@@ -173,6 +173,7 @@ impl World {
         let mounts = open_read("/proc/1/ns/mnt")?;
         let pids = open_read("/proc/1/ns/pid")?;
         timeline.mark("init");
+        sysctl::limit_system_v(plan.system_v_bytes)?;
         if !plan.sysctls.is_empty() {
             sysctl::set(&plan.sysctls)?;
             timeline.mark("sysctls");

@@ -3,7 +3,7 @@
 //! The workload's sysctls: sysctl(8).
 
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -49,6 +49,16 @@ pub(crate) fn set(sysctls: &[Sysctl]) -> Result<(), StepError> {
             _ => error,
         })
     })
+}
+
+/// Limits the System V shared memory of the calling thread's IPC namespace, where the kernel has it. It outlives the
+/// processes that made it, so the OOM killer could not make room.
+pub(crate) fn limit_system_v(bytes: u64) -> Result<(), StepError> {
+    let pages = bytes / 4096; // of x86-64
+    match fs::write(path("kernel.shmall"), format!("{}\n", pages.max(1))) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        written => written.step(|| "limiting System V shared memory".into()),
+    }
 }
 
 fn path(name: &str) -> PathBuf {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use nacelle_agent::proto::{PrepareRequest, ProcessSpec, RootFilesystem};
+use nacelle_agent::proto::{PrepareRequest, ProcessSpec, RootFilesystem, Sysctl};
 
 use crate::image::{Image, ScratchDisk};
 use crate::support::{Guest, SERIAL, prepare_request, shell};
@@ -220,6 +220,20 @@ async fn shared_memory_has_its_limit() {
     assert_eq!(String::from_utf8_lossy(&outcome.stderr), "cat: write error: No space left on device\n");
     // Docker's default, where there is room.
     assert_eq!(Guest::busybox().await.sh("df -k /dev/shm | awk 'END { print $2 }'").await.text(), "65536\n");
+}
+
+/// Nothing but a limit helps against what stays when its processes have ended.
+#[tokio::test]
+async fn system_v_shared_memory_is_limited_to_an_eighth_unless_the_caller_says_otherwise() {
+    // The workload's is nearly all of the memory, whose pages of 4 KiB are asked for.
+    let script = "awk '/^MemTotal/ { total = $2 / 4 } END { getline pages < \"/proc/sys/kernel/shmall\";
+        print (pages > 0 && pages <= total / 8) }' /proc/meminfo";
+    assert_eq!(Guest::busybox().await.sh(script).await.text(), "1\n");
+
+    let mut guest = Guest::fresh(Image::busybox()).await;
+    let sysctl = Sysctl { name: "kernel.shmall".into(), value: "12345".into() };
+    guest.client.prepare(PrepareRequest { sysctls: vec![sysctl], ..prepare_request() }).await.unwrap();
+    assert_eq!(guest.sh("cat /proc/sys/kernel/shmall").await.text(), "12345\n");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chroot};
 use std::path::Path;
-use std::{env, process, ptr};
+use std::{env, hint, process, ptr};
 
 unsafe extern "C" {
     fn fork() -> c_int;
@@ -30,6 +30,8 @@ unsafe extern "C" {
     fn mknod(path: *const c_char, mode: c_uint, device: u64) -> c_int;
     fn fchdir(fd: c_int) -> c_int;
     fn ioctl(fd: c_int, request: c_ulong, ...) -> c_int;
+    fn shmget(key: c_int, size: usize, flags: c_int) -> c_int;
+    fn shmat(id: c_int, address: *const c_void, flags: c_int) -> *mut c_void;
     fn mmap(address: *mut c_void, length: usize, access: c_int, flags: c_int, fd: c_int, offset: i64) -> *mut c_void;
 }
 
@@ -540,6 +542,10 @@ fn flood(name: &str) {
                 _ => {}
             }
         },
+        "memory" => loop {
+            // What nobody could see, the compiler would leave out.
+            hint::black_box(Box::leak(vec![1u8; 1 << 20].into_boxed_slice()));
+        },
         "files" => {
             let mut open = Vec::new();
             loop {
@@ -569,6 +575,20 @@ fn flood(name: &str) {
                 sockets.push(socket);
             }
         }
+        "shared-memory" => loop {
+            // SAFETY: System V shared memory, mapped where the kernel likes, and filled.
+            unsafe {
+                let id = shmget(0, 1 << 20, 0o1600);
+                if id < 0 {
+                    break Err(io::Error::last_os_error());
+                }
+                let memory = shmat(id, ptr::null(), 0);
+                if memory as isize == -1 {
+                    break Err(io::Error::last_os_error());
+                }
+                ptr::write_bytes(memory.cast::<u8>(), 1, 1 << 20);
+            }
+        },
         "locked-memory" => {
             // SAFETY: MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED of 64 MiB.
             let memory = unsafe { mmap(ptr::null_mut(), 64 << 20, 3, 0x2022, -1, 0) };

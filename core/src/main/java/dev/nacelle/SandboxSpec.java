@@ -470,7 +470,9 @@ public final class SandboxSpec {
      * Limit of what the workload may write to /dev/shm, POSIX shared memory, which is held in the
      * machine's memory; who writes more gets ENOSPC. The default is 64 MiB, as Docker's. It is cut
      * to half of what there is for {@linkplain #writableSpace files in memory}, the default to a
-     * quarter.
+     * quarter. System V shared memory has a limit of its own: an eighth of what there is for the
+     * workload, or what {@code kernel.shmall} says among the {@linkplain #sysctl sysctls}, in
+     * pages.
      *
      * @throws IllegalArgumentException when it is zero
      */

@@ -236,6 +236,21 @@ class HostileWorkloadTest {
     }
   }
 
+  @ParameterizedTest
+  @ValueSource(strings = {"memory", "shared-memory"})
+  void memoryThatItTakesIsItsOwn(String what) throws IOException {
+    try (Sandbox own = sandboxWithTheProgram(spec)) {
+      ExecResult result = own.exec("hostile", what);
+      if (what.equals("memory")) {
+        assertTrue(result.status().oomKilled(), result::toString);
+      } else {
+        // It stays, whoever is killed: so there is a limit for it.
+        assertEquals("ENOSPC\n", result.stdout().text(), result::toString);
+      }
+      assertObeys(own);
+    }
+  }
+
   /** It may stop and kill all that the workload runs, and nothing else. */
   @ParameterizedTest
   @ValueSource(strings = {"stop", "kill"})
