@@ -112,6 +112,11 @@ impl Workload {
             .map(|directory| (Cgroup { parent: self.directory.clone(), name }, directory))
     }
 
+    /// How often the OOM killer has ended the init; 0 where that is not counted.
+    pub(crate) fn init_oom_kills(&self) -> u64 {
+        read_file(&self.init, "memory.events").map_or(0, |events| value_of(&events, "oom_kill"))
+    }
+
     /// How many processes of the workload the OOM killer has ended so far.
     pub(crate) fn oom_kills(&self) -> u64 {
         // Asked for twice for each process, so without opening it.

@@ -5,14 +5,27 @@
 //! It is a copy of the agent that never executes anything else, so it does as little as it can: it mounts what only a
 //! member of the namespaces can mount, says so, and then waits to be killed. Orphans are reaped by the kernel itself,
 //! because it ignores SIGCHLD.
+//!
+//! The OOM killer spares it, as it spares the agent, and no process of the workload can signal it. Should it end all the
+//! same, the kernel kills everything in the namespace and lets nobody in any more: the agent is to say that, and not that
+//! a command was killed or a fork failed.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal, setsid};
+use rustix::stdio::dup2_stdin;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space, set_name};
+use tokio::time::timeout;
 
+use crate::cgroup::Workload;
 use crate::error::StepError;
+use crate::io::NonBlocking;
+use crate::output::Exiting;
+use crate::reaper::ExitStatus;
 use crate::{exec, root};
 
 const STEPS: [&str; 4] = [
@@ -33,13 +46,13 @@ pub(crate) fn run(report: &OwnedFd, namespace: &OwnedFd, cgroup: Option<Borrowed
         Err((step, errno)) => (step, errno.raw_os_error() as u8),
     };
     let _ = rustix::io::write(report, &[step, errno]);
-    if step != READY {
+    if step != READY || dup2_stdin(report).is_err() {
         // SAFETY: ends this process without running what the agent registered for its own exit.
         unsafe { libc::_exit(1) }
     }
     // SAFETY: nothing in this process uses a descriptor from here on. Any one left open would keep alive what the agent
-    // closes, its connection to the host first of all.
-    unsafe { exec::close_from(0) };
+    // closes, its connection to the host first of all; but for the pipe, by whose end the agent sees that this one ends.
+    unsafe { exec::close_from(1) };
     loop {
         // SAFETY: waits for a signal, of which only those that nobody can catch get through.
         unsafe { libc::pause() };
@@ -60,6 +73,48 @@ fn set_up(namespace: &OwnedFd, cgroup: Option<BorrowedFd<'_>>) -> Result<(), (u8
     move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::ControlGroup)).map_err(|errno| (1, errno))?;
     root::mount_proc().map_err(|errno| (2, errno))?;
     root::mount_cgroup().map_err(|errno| (3, errno))
+}
+
+/// How many bytes the new process reports.
+pub(crate) const REPORT_BYTES: u64 = 2;
+
+/// The agent's view of the init.
+#[derive(Debug)]
+pub(crate) struct Init {
+    /// The other end of a pipe that the init alone holds.
+    lifeline: NonBlocking,
+    exit: Exiting,
+    workload: Arc<Workload>,
+}
+
+/// How long an init that ends may take to be gone; longer where a process of the namespace cannot be killed at once.
+const DEATH: Duration = Duration::from_secs(1);
+
+impl Init {
+    pub(crate) fn new(lifeline: OwnedFd, exit: Exiting, workload: Arc<Workload>) -> std::io::Result<Self> {
+        Ok(Self { lifeline: NonBlocking::new(lifeline)?, exit, workload })
+    }
+
+    /// Whether it ends or has ended. The kernel closes its descriptors before it kills what is in the namespace (do_exit
+    /// of kernel/exit.c), so whoever was killed for that finds this true.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.lifeline.has_ended()
+    }
+
+    /// Waits for its end, and says how it came.
+    pub(crate) async fn end(&self) -> String {
+        // It writes nothing.
+        let _ = self.lifeline.read().await;
+        let mut exit = self.exit.clone();
+        let exit = timeout(DEATH, exit.wait_for(Option::is_some)).await;
+        let how = match exit.ok().and_then(Result::ok).and_then(|exit| *exit).map(|exit| exit.status) {
+            Some(_) if self.workload.init_oom_kills() > 0 => "was killed by the OOM killer".into(),
+            Some(ExitStatus::Signal(signal)) => format!("was killed by signal {signal}"),
+            Some(ExitStatus::Code(code)) => format!("ended with exit code {code}"),
+            None => "is ending".into(),
+        };
+        format!("the workload's init {how}, and with it everything else; the machine is of no use any more")
+    }
 }
 
 /// What the new process reported.

@@ -23,7 +23,7 @@ use crate::proto::run_process_response::Response;
 use crate::proto::{Exited, ProcessSpec, RunProcessRequest, StartFailed, Started, exited, start_failed::Reason};
 use crate::reaper::{Exit, ExitStatus};
 use crate::registry::{Process, command_line};
-use crate::service::{Activity, Shared, signal_of, window_size};
+use crate::service::{Activity, Shared, World, signal_of, window_size};
 use crate::spawn::{Launch, LaunchError, Launched};
 
 /// The most that one `stdin` message carries.
@@ -144,8 +144,11 @@ async fn carry(
     let oom_kills = world.workload.oom_kills();
     let launched = match timeout_at(start_deadline, world.spawner.launch(launch)).await {
         Ok(Ok(launched)) => launched,
-        Ok(Err(error)) => return respond(responses, Response::StartFailed(not_born(error))).await,
-        Err(_) => return respond(responses, Response::StartFailed(not_in_time(start, "it could not be born"))).await,
+        Ok(Err(error)) => return conclude(&world, responses, Response::StartFailed(not_born(error))).await,
+        Err(_) => {
+            let failed = not_in_time(start, "it could not be born");
+            return conclude(&world, responses, Response::StartFailed(failed)).await;
+        }
     };
     let Launched { pid, exit, cgroup, report, streams, candidates, working_directory } = launched;
     let process = agent.processes.add(
@@ -206,7 +209,7 @@ async fn carry(
             // Of one that failed by itself nothing is there to be killed.
             process.cgroup.kill();
             let _ = timeout(DEATH, exited(exit)).await;
-            return respond(responses, Response::StartFailed(failed)).await;
+            return conclude(&world, responses, Response::StartFailed(failed)).await;
         }
         Err(status) => {
             process.cgroup.kill();
@@ -231,7 +234,19 @@ async fn carry(
         tree_peak_memory_bytes: process.cgroup.peak_memory_bytes(),
     });
     drop(call);
-    respond(responses, response).await
+    conclude(&world, responses, response).await
+}
+
+/// Sends a call's last message; or tells of the end of the workload's init, where that is what became of the process.
+async fn conclude(world: &World, responses: &Responses, last: Response) -> Result<(), Status> {
+    let was_killed = match &last {
+        Response::Exited(end) => !end.timed_out && end.status == Some(exited::Status::Signal(libc::SIGKILL as u32)),
+        _ => true,
+    };
+    if was_killed && world.init.is_ending() {
+        return Err(Status::aborted(world.init.end().await));
+    }
+    respond(responses, last).await
 }
 
 /// Ends a process's call in the registry when it is dropped.

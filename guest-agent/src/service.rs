@@ -21,6 +21,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::budget::{Budget, Grant};
 use crate::cgroup::{Limits, Workload};
+use crate::init::Init;
 use crate::machine::Machine;
 use crate::output::Outgoing;
 use crate::proto::agent_server;
@@ -91,12 +92,15 @@ enum State {
     Ready(Arc<World>),
     /// Prepare failed, or the machine is shutting down.
     Closed,
+    /// The workload's init ended, and how.
+    InitEnded(String),
 }
 
 /// The prepared workload.
 pub(crate) struct World {
     pub(crate) spawner: Spawner,
     pub(crate) workload: Arc<Workload>,
+    pub(crate) init: Arc<Init>,
 }
 
 impl Deref for Agent {
@@ -134,6 +138,7 @@ impl Shared {
             State::Ready(world) => Ok(world.clone()),
             State::Fresh | State::Preparing => Err(Status::failed_precondition("Prepare comes first")),
             State::Closed => Err(Status::failed_precondition("Prepare failed, or the machine is shutting down")),
+            State::InitEnded(how) => Err(Status::aborted(how)),
         }
     }
 
@@ -193,7 +198,26 @@ impl Shared {
         }
     }
 
-    /// Returns when Shutdown has done its work and is about to answer.
+    /// Ends everything when the workload's init has ended: nothing can be started any more, so the host is to make another
+    /// machine, and whoever still runs is told first.
+    async fn end_with(self: Arc<Self>, init: Arc<Init>) {
+        let how = init.end().await;
+        let world = {
+            let mut state = lock(&self.state);
+            // Else the machine is shutting down, and the init ended with it.
+            let State::Ready(world) = &*state else { return };
+            let world = world.clone();
+            *state = State::InitEnded(how.clone());
+            world
+        };
+        log!("{how}");
+        self.kill_all().await;
+        drop(world);
+        self.shut_down.send_replace(true);
+    }
+
+    /// Returns when everything has ended and the connection is to do so: Shutdown is about to answer, or the workload's init
+    /// has ended.
     pub(crate) async fn shut_down(&self) {
         // The sender is a field of `self`: it is not dropped.
         let _ = self.shut_down.subscribe().wait_for(|&shut_down| shut_down).await;
@@ -251,12 +275,12 @@ impl Shared {
             sysctls: request.sysctls,
         };
         let prepared = Spawner::prepare(plan, workload.clone(), self.children.clone()).await;
-        let (spawner, more) = prepared.map_err(text)?;
+        let (spawner, init, more) = prepared.map_err(text)?;
         steps.extend(more);
         self.machine.put_away().map_err(text)?;
         let steps =
             steps.into_iter().map(|(name, nanos)| prepare_response::Step { name: name.into(), nanos }).collect();
-        Ok((World { spawner, workload }, PrepareResponse { steps }))
+        Ok((World { spawner, workload, init: Arc::new(init) }, PrepareResponse { steps }))
     }
 
     async fn prepare(self: Arc<Self>, request: PrepareRequest) -> Result<PrepareResponse, Status> {
@@ -275,6 +299,7 @@ impl Shared {
         }
         match built {
             Ok((world, response)) => {
+                tokio::spawn(self.clone().end_with(world.init.clone()));
                 *state = State::Ready(Arc::new(world));
                 Ok(response)
             }

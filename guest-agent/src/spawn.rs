@@ -29,13 +29,15 @@ use rustix::thread::{
     CapabilitySet, LinkNameSpaceType, UnshareFlags, move_into_link_name_space, remove_capability_from_bounding_set,
     unshare_unsafe,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use crate::cgroup::{Cgroup, Workload};
 use crate::error::{Step, StepError};
-use crate::reaper::{Children, Exit};
+use crate::init::{self, Init};
+use crate::output::Exiting;
+use crate::reaper::Children;
 use crate::user::{self, Identity};
-use crate::{exec, init, root, sysctl};
+use crate::{exec, root, sysctl};
 
 /// Where commands are looked up when the environment has no PATH: Docker's default.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -63,7 +65,7 @@ pub(crate) struct Launch {
 #[derive(Debug)]
 pub(crate) struct Launched {
     pub(crate) pid: Pid,
-    pub(crate) exit: watch::Receiver<Option<Exit>>,
+    pub(crate) exit: Exiting,
     pub(crate) cgroup: Cgroup,
     pub(crate) report: OwnedFd,
     pub(crate) streams: Streams,
@@ -73,7 +75,7 @@ pub(crate) struct Launched {
 }
 
 /// A child, and its end.
-type Born = (Pid, watch::Receiver<Option<Exit>>);
+type Born = (Pid, Exiting);
 
 /// The agent's ends of a process's streams.
 #[derive(Debug)]
@@ -104,12 +106,13 @@ impl Spawner {
         plan: root::Plan,
         workload: Arc<Workload>,
         children: Children,
-    ) -> Result<(Self, root::Steps), StepError> {
+    ) -> Result<(Self, Init, root::Steps), StepError> {
         let (commands, received) = mpsc::channel();
         let (sender, prepared) = oneshot::channel();
-        let body = move || match World::build(plan, workload, children) {
-            Ok((world, steps)) => {
-                let _ = sender.send(Ok(steps));
+        let same = workload.clone();
+        let body = move || match World::build(plan, same, children) {
+            Ok((world, lifeline, exit, steps)) => {
+                let _ = sender.send(Ok((lifeline, exit, steps)));
                 world.serve(&received);
             }
             Err(error) => {
@@ -118,8 +121,9 @@ impl Spawner {
         };
         let thread = std::thread::Builder::new().name("spawner".into()).spawn(body);
         thread.step(|| "starting the spawner thread".into())?;
-        let steps = prepared.await.unwrap_or_else(|_| Err(gone()))?;
-        Ok((Self { commands }, steps))
+        let (lifeline, exit, steps) = prepared.await.unwrap_or_else(|_| Err(gone()))?;
+        let init = Init::new(lifeline, exit, workload).step(|| "watching the workload's init".into())?;
+        Ok((Self { commands }, init, steps))
     }
 
     /// Starts a process.
@@ -150,13 +154,18 @@ struct World {
     mounts: OwnedFd,
     pids: OwnedFd,
     /// The end of the PID 1 whose namespaces the thread is in, where it is not in those that Prepare made.
-    pid_one: Option<watch::Receiver<Option<Exit>>>,
+    pid_one: Option<Exiting>,
     /// Signals that the agent ignores, which execve(2) would pass on.
     ignored_signals: Vec<i32>,
 }
 
 impl World {
-    fn build(plan: root::Plan, workload: Arc<Workload>, children: Children) -> Result<(Self, root::Steps), StepError> {
+    /// Also what tells of the init's end.
+    fn build(
+        plan: root::Plan,
+        workload: Arc<Workload>,
+        children: Children,
+    ) -> Result<(Self, OwnedFd, Exiting, root::Steps), StepError> {
         block_signals();
         let mut timeline = root::Timeline::start();
         let agents_pids = open_read("/proc/thread-self/ns/pid")?;
@@ -168,7 +177,7 @@ impl World {
         timeline.mark("pivot_root");
         root::furnish(&plan.drivers, plan.shared_memory_bytes)?;
         timeline.mark("devices");
-        start_init(&workload, &children)?;
+        let (lifeline, exit) = start_init(&workload, &children)?;
         // Members of the namespace see its first process as 1; this thread sees it through their /proc.
         let mounts = open_read("/proc/1/ns/mnt")?;
         let pids = open_read("/proc/1/ns/pid")?;
@@ -199,7 +208,7 @@ impl World {
             pid_one: None,
             ignored_signals,
         };
-        Ok((world, timeline.steps))
+        Ok((world, lifeline, exit, timeline.steps))
     }
 
     fn serve(mut self, commands: &mpsc::Receiver<Command>) {
@@ -366,16 +375,23 @@ struct OwnStreams {
     stderr: Option<OwnedFd>,
 }
 
-/// Starts the init of the PID namespace that this thread's children are born in, and waits until it is set up.
-fn start_init(workload: &Workload, children: &Children) -> Result<(), StepError> {
+/// Starts the init of the PID namespace that this thread's children are born in, and waits until it is set up. What is
+/// returned closes on the other side when the init ends.
+fn start_init(workload: &Workload, children: &Children) -> Result<(OwnedFd, Exiting), StepError> {
     let (report, writer) = pipe()?;
-    children
+    let (_, exit) = children
         .adopt(|| fork_into(workload.init(), |procs| init::run(&writer, workload.namespace(), procs)))
         .step(|| "forking the workload's init".into())?;
     drop(writer);
     let mut bytes = Vec::new();
-    fs::File::from(report).read_to_end(&mut bytes).step(|| "waiting for the workload's init".into())?;
-    init::check(&bytes)
+    let mut report = fs::File::from(report);
+    report
+        .by_ref()
+        .take(init::REPORT_BYTES)
+        .read_to_end(&mut bytes)
+        .step(|| "waiting for the workload's init".into())?;
+    init::check(&bytes)?;
+    Ok((report.into(), exit))
 }
 
 /// Forks a process that is born in a cgroup; `child` runs in it, and joins through the descriptor of cgroup.procs it gets

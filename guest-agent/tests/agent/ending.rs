@@ -345,6 +345,69 @@ async fn the_end_of_the_connection_ends_the_agent_and_everything_else() {
     }
 }
 
+/// As nothing but the kernel, short of memory or faulty, can do it.
+fn kill_init(guest: &Guest) {
+    let init = fs::read_to_string(guest.workload().join("init/cgroup.procs")).unwrap();
+    kill(init.trim().parse().unwrap(), libc::SIGKILL);
+}
+
+fn kill(pid: i32, signal: i32) {
+    // SAFETY: integers only.
+    assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+}
+
+#[tokio::test]
+async fn the_end_of_the_workload_s_init_is_told_to_everybody_and_ends_the_agent() {
+    let mut guest = Guest::busybox().await;
+    let mut calls = Vec::new();
+    let on_terminal = ProcessSpec { terminal: Some(Default::default()), ..command("sleep 1000") };
+    // One of them in a PID namespace of its own, which another joins: they do not end by themselves.
+    let entrypoint = ProcessSpec { pid_one: true, ..command("sleep 1000") };
+    for specification in [shell(TREE), on_terminal, entrypoint, command("sleep 1000")] {
+        let mut call = guest.start(specification).await;
+        call.started().await;
+        calls.push(call);
+    }
+    let cgroups = guest.process_cgroups();
+    kill_init(&guest);
+    let expected =
+        "the workload's init was killed by signal 9, and with it everything else; the machine is of no use any more";
+    for call in calls {
+        let status = call.try_finish().await.unwrap_err();
+        assert_eq!((status.code(), status.message()), (Code::Aborted, expected));
+    }
+    assert!(guest.wait().await.success());
+    for cgroup in cgroups {
+        dead(&cgroup).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_started_while_the_workload_s_init_ends_is_told_why_it_cannot_be() {
+    let guest = Guest::busybox().await;
+    // So that it finds the end and the calls at once.
+    kill(guest.agent_pid() as i32, libc::SIGSTOP);
+    kill_init(&guest);
+    let resume = async {
+        tokio::task::yield_now().await;
+        kill(guest.agent_pid() as i32, libc::SIGCONT);
+    };
+    let (first, second, ()) = tokio::join!(guest.try_run(command("true")), guest.try_run(shell("sleep 1000")), resume);
+    for refused in [first.unwrap_err(), second.unwrap_err()] {
+        assert_eq!(refused.code(), Code::Aborted, "{refused:?}");
+        assert!(refused.message().starts_with("the workload's init was killed by signal 9"), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_process_ends_the_workload_s_init() {
+    let guest = Guest::busybox().await;
+    for attempt in ["kill -9 1", "kill -9 -1", "kill -SEGV 1; kill -STOP 1"] {
+        guest.sh(attempt).await;
+        assert_eq!(guest.sh("cat /proc/1/comm").await.text(), "init\n", "{attempt}");
+    }
+}
+
 #[tokio::test]
 async fn shutdown_ends_the_agent_after_its_answer() {
     let mut guest = Guest::busybox().await;

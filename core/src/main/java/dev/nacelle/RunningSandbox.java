@@ -80,8 +80,12 @@ final class RunningSandbox implements Sandbox {
 
   /** From now on it ends when its guest does, or when its time is over. */
   void watch(AgentLoops loops) {
-    var unusedExit = vm.exit().thenAccept(how -> endLater(ended(how), Duration.ZERO));
+    var unusedExit =
+        vm.exit()
+            .thenAccept(how -> endLater(ended(how.reason() + ": " + how.detail()), Duration.ZERO));
     var unusedEnd = client.disconnected().thenRun(() -> awaitLastWords(loops));
+    var unusedWorkload =
+        client.workloadEnded().thenAccept(why -> endLater(ended(why), Duration.ZERO));
     client.watchLiveness();
     spec.maxLifetime().ifPresent(time -> endAfter(time, loops));
   }
@@ -99,8 +103,8 @@ final class RunningSandbox implements Sandbox {
     }
   }
 
-  private static String ended(VmExit how) {
-    return "ended because of its guest (" + how.reason() + ": " + how.detail() + ")";
+  private static String ended(String how) {
+    return "ended because of its guest (" + how + ")";
   }
 
   /** Called on threads that must not block. */
@@ -277,7 +281,7 @@ final class RunningSandbox implements Sandbox {
     Throwable cause = Failures.cause(failure);
     if (cause instanceof AgentException e) {
       return switch (e.kind()) {
-        case DISCONNECTED -> endedException(e);
+        case DISCONNECTED, WORKLOAD_ENDED -> endedException(e);
         case TIMED_OUT ->
             new ProcessException(
                 ProcessException.Reason.TIMED_OUT,

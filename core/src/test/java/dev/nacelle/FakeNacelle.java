@@ -108,6 +108,11 @@ final class FakeNacelle implements AutoCloseable {
           throw Status.UNAVAILABLE.asException();
         });
     programs.put(
+        "init-ended",
+        process -> {
+          throw Status.ABORTED.withDescription("the workload's init was killed").asException();
+        });
+    programs.put(
         "flood",
         process -> {
           int megabytes = Integer.parseInt(process.spec().getArguments(1));

@@ -409,6 +409,21 @@ class SandboxTest {
   }
 
   @Test
+  void guestThatCanRunNothingAnyMoreEndsTheSandbox() throws Exception {
+    try (Sandbox own = fake.start()) {
+      GuestProcess process = own.start(ProcessSpec.of("hang"));
+      SandboxEndedException ended =
+          assertThrows(SandboxEndedException.class, () -> own.exec("init-ended"));
+      assertTrue(
+          ended.getMessage().endsWith("because of its guest (the workload's init was killed)"),
+          ended::getMessage);
+      assertEquals(VmExit.Reason.CLOSED, own.onExit().get().reason());
+      assertThrows(SandboxEndedException.class, process::waitFor);
+      assertThrows(SandboxEndedException.class, () -> own.exec("true"));
+    }
+  }
+
+  @Test
   void asynchronousExecFailsOnlyInItsFuture() throws Exception {
     Sandbox own = fake.start();
     own.close();

@@ -74,6 +74,7 @@ public final class AgentClient implements AutoCloseable {
   private final ManagedChannel channel;
   private final EventLoop loop;
   private final CompletableFuture<Void> disconnected = new CompletableFuture<>();
+  private final CompletableFuture<String> workloadEnded = new CompletableFuture<>();
 
   private volatile @Nullable GuestChannel guest;
   private volatile @Nullable Liveness liveness;
@@ -161,6 +162,14 @@ public final class AgentClient implements AutoCloseable {
   /** Completes when the connection has ended, for whatever reason; never exceptionally. */
   public CompletableFuture<Void> disconnected() {
     return disconnected.copy();
+  }
+
+  /**
+   * Completes when the agent says that nothing can be run any more, with why; never exceptionally.
+   * It ends the connection then, or should.
+   */
+  public CompletableFuture<String> workloadEnded() {
+    return workloadEnded.copy();
   }
 
   /** What the agent and its kernel are. */
@@ -348,7 +357,12 @@ public final class AgentClient implements AutoCloseable {
   }
 
   private AgentException failure(Status status) {
-    return AgentException.of(status, !channel.isShutdown() && !disconnected.isDone());
+    AgentException failure =
+        AgentException.of(status, !channel.isShutdown() && !disconnected.isDone());
+    if (failure.kind() == Kind.WORKLOAD_ENDED) {
+      workloadEnded.complete(String.valueOf(failure.getMessage()));
+    }
+    return failure;
   }
 
   private <Q, R> CompletableFuture<R> unary(

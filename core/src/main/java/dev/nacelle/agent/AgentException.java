@@ -11,6 +11,10 @@ public final class AgentException extends Exception {
   public enum Kind {
     /** There is no connection with the agent any more; its machine has ended or is going to. */
     DISCONNECTED,
+    /**
+     * The workload cannot run anything any more, and the message says why; the machine is to end.
+     */
+    WORKLOAD_ENDED,
     /** The agent could not do it; the message is the agent's. */
     REFUSED,
     /** There is no such process, or it has ended. */
@@ -48,6 +52,7 @@ public final class AgentException extends Exception {
           case NOT_FOUND -> Kind.NOT_FOUND;
           case DEADLINE_EXCEEDED -> Kind.TIMED_OUT;
           case CANCELLED -> Kind.CANCELLED;
+          case ABORTED -> Kind.WORKLOAD_ENDED;
           case RESOURCE_EXHAUSTED, INTERNAL, UNIMPLEMENTED, DATA_LOSS -> Kind.MISBEHAVED;
           default -> Kind.REFUSED;
         };
