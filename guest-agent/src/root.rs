@@ -82,6 +82,18 @@ pub(crate) fn sizes(memory: u64, writable: u64, is_on_disk: bool, shared_memory:
 /// Enough for the directories that parts are mounted on.
 const STAGING: u64 = 1 << 20;
 
+/// One file for each page of a tmpfs, so that no file with content is refused for its number. A file without content takes
+/// no page and 1 KiB of the kernel's memory (BOGO_INODE_SIZE of mm/shmem.c): all of them together a quarter of the size.
+/// By default the kernel allows one for each 8 KiB of the machine's memory, in each tmpfs, however small that is.
+const BYTES_PER_FILE: u64 = 4 << 10;
+/// For the smallest: the agent's own directories and overlay's.
+const MIN_FILES: u64 = 64;
+
+/// Options of a tmpfs: what is in it is bounded in size and in number.
+fn bounded(mode: &str, bytes: u64) -> String {
+    format!("mode={mode},size={bytes},nr_inodes={}", (bytes / BYTES_PER_FILE).max(MIN_FILES))
+}
+
 /// Names below /dev, major and minor numbers of what every program may count on
 /// (Documentation/admin-guide/devices.txt).
 const DEVICES: [(&str, u32, u32); 6] =
@@ -157,8 +169,7 @@ pub(crate) fn enter_namespaces(hostname: &str) -> Result<(), StepError> {
 pub(crate) fn assemble(plan: &Plan, timeline: &mut Timeline) -> Result<(), StepError> {
     let staging = &plan.staging;
     make_directory(staging)?;
-    let size = format!("mode=0755,size={}", plan.writable_bytes);
-    mount_new("tmpfs", staging, MountFlags::empty(), &size)?;
+    mount_new("tmpfs", staging, MountFlags::empty(), &bounded("0755", plan.writable_bytes))?;
     chdir(staging).step(|| format!("entering {}", staging.display()))?;
     for name in ["image", "writable", "root"] {
         make_directory(Path::new(name))?;
@@ -224,7 +235,7 @@ pub(crate) fn furnish(drivers: &[Driver], shared_memory_bytes: u64) -> Result<()
     for directory in ["/dev", "/proc", "/sys"] {
         make_directory(Path::new(directory))?;
     }
-    mount_new("tmpfs", Path::new("/dev"), MountFlags::NOSUID | MountFlags::NOEXEC, "mode=0755,size=1m")?;
+    mount_new("tmpfs", Path::new("/dev"), MountFlags::NOSUID | MountFlags::NOEXEC, &bounded("0755", 1 << 20))?;
     for (name, major, minor) in DEVICES {
         make_device(name, makedev(major, minor))?;
     }
@@ -247,8 +258,7 @@ pub(crate) fn furnish(drivers: &[Driver], shared_memory_bytes: u64) -> Result<()
     }
     let terminals = MountFlags::NOSUID | MountFlags::NOEXEC;
     mount_new("devpts", Path::new("/dev/pts"), terminals, "newinstance,ptmxmode=0666,mode=0620,gid=5")?;
-    let size = format!("mode=1777,size={shared_memory_bytes}");
-    mount_new("tmpfs", Path::new("/dev/shm"), NO_PRIVILEGES, &size)?;
+    mount_new("tmpfs", Path::new("/dev/shm"), NO_PRIVILEGES, &bounded("1777", shared_memory_bytes))?;
     match mount_new("mqueue", Path::new("/dev/mqueue"), NO_PRIVILEGES, "") {
         // A kernel without POSIX message queues.
         Err(StepError { errno: Errno::NODEV, .. }) => {}

@@ -236,6 +236,25 @@ async fn system_v_shared_memory_is_limited_to_an_eighth_unless_the_caller_says_o
     assert_eq!(guest.sh("cat /proc/sys/kernel/shmall").await.text(), "12345\n");
 }
 
+/// Which take none of the space, and memory of the kernel's all the same.
+#[tokio::test]
+async fn empty_files_in_memory_have_a_limit() {
+    let mut guest = Guest::fresh(Image::busybox()).await;
+    let root = RootFilesystem { disk_serial: SERIAL.into(), writable_bytes: 4 << 20, ..RootFilesystem::default() };
+    let request = PrepareRequest { root: Some(root), shared_memory_bytes: 1 << 20, ..prepare_request() };
+    guest.client.prepare(request).await.unwrap();
+    for (directory, most) in [("/dev/shm", 256), ("/dev", 256), ("/", 1024)] {
+        let script = format!(
+            "cd {directory}; i=0; while true > file$i; do i=$((i+1)); done 2> /error; cat /error; rm file*; echo $i"
+        );
+        let text = guest.sh(&script).await.text();
+        let (error, count) = text.trim_end().rsplit_once('\n').unwrap();
+        assert!(error.ends_with("No space left on device"), "{directory}: {text}");
+        let count: u32 = count.parse().unwrap();
+        assert!((most / 2..=most).contains(&count), "{directory}: {text}");
+    }
+}
+
 #[tokio::test]
 async fn the_writable_layer_may_be_on_a_disk() {
     let disk = ScratchDisk::new(32 << 20);
