@@ -15,6 +15,8 @@ const MAX_STRINGS: usize = 1 << 16;
 /// What execve(2) has room for below a stack limit of 8 MiB, with a NUL and a pointer for each string.
 const MAX_STRINGS_BYTES: usize = 2 << 20;
 const BYTES_BESIDES: usize = 1 + size_of::<u64>();
+/// The largest message that the host sends: a process's strings, and room for the rest of `start`.
+pub(crate) const MAX_REQUEST_BYTES: usize = MAX_STRINGS_BYTES + (64 << 10);
 /// Of a message for people.
 const MAX_MESSAGE_BYTES: usize = 1024;
 
@@ -57,7 +59,11 @@ pub(crate) fn message(mut text: String) -> String {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
+
     use super::*;
+    use crate::proto::RunProcessRequest;
+    use crate::proto::run_process_request::Request;
 
     fn specification() -> ProcessSpec {
         ProcessSpec { arguments: vec!["true".into()], ..ProcessSpec::default() }
@@ -79,6 +85,22 @@ mod tests {
         assert_eq!(check(&ProcessSpec { arguments: many, ..specification() }), Ok(()));
         let full = vec!["x".repeat(MAX_PATH_BYTES - BYTES_BESIDES); MAX_STRINGS_BYTES / MAX_PATH_BYTES];
         assert_eq!(check(&ProcessSpec { arguments: full, ..specification() }), Ok(()));
+    }
+
+    /// However it is made up: a string's tag and length take less than what it counts for besides its bytes.
+    #[test]
+    fn the_largest_start_fits_into_a_request() {
+        let path = "x".repeat(MAX_PATH_BYTES);
+        let rest = ProcessSpec { working_directory: path, user: "u".repeat(MAX_USER_BYTES), ..specification() };
+        let room = MAX_STRINGS_BYTES - BYTES_BESIDES - "true".len();
+        let empty = vec![String::new(); MAX_STRINGS - 1];
+        let even = vec!["x".repeat(room / (MAX_STRINGS - 1) - BYTES_BESIDES); MAX_STRINGS - 1];
+        for environment in [empty, even, vec!["x".repeat(room - BYTES_BESIDES)]] {
+            let start = ProcessSpec { environment, ..rest.clone() };
+            assert_eq!(check(&start), Ok(()));
+            let request = RunProcessRequest { request: Some(Request::Start(start)) };
+            assert!(request.encoded_len() <= MAX_REQUEST_BYTES - 4096, "{}", request.encoded_len());
+        }
     }
 
     #[test]

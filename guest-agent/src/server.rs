@@ -19,6 +19,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Service;
 
+use crate::bounds::MAX_REQUEST_BYTES;
 use crate::budget::Grant;
 use crate::io::NonBlocking;
 use crate::proto::agent_server::AgentServer;
@@ -31,8 +32,6 @@ const MAX_STREAMS: u32 = MAX_PROCESSES as u32 + 64;
 const STREAM_WINDOW: u32 = 64 << 10;
 /// Every stream's window together, so that processes which do not read their stdin cannot block other calls.
 const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW + (1 << 20);
-/// The largest message: arguments and environment have no more room than that in execve(2) either (ARG_MAX).
-const MAX_MESSAGE_BYTES: usize = 4 << 20;
 /// How long the host may take to close its side after Shutdown was answered.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -41,7 +40,7 @@ pub async fn serve(agent: &Agent, stream: UnixStream) -> std::io::Result<()> {
     let kept = stream.try_clone()?;
     stream.set_nonblocking(true)?;
     let stream = tokio::net::UnixStream::from_std(stream)?;
-    let service = AgentServer::new(agent.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let service = AgentServer::new(agent.clone()).max_decoding_message_size(MAX_REQUEST_BYTES);
     let mut connection = pin!(
         http2::Builder::new(Tasks)
             .max_concurrent_streams(MAX_STREAMS)

@@ -256,6 +256,20 @@ async fn what_is_too_long_is_refused_and_costs_the_agent_nothing() {
 }
 
 #[tokio::test]
+async fn the_largest_request_is_taken_and_a_larger_one_is_refused() {
+    let guest = Guest::busybox().await;
+    let strings = |bytes: usize| vec![format!("X={}", "x".repeat(bytes - 2)); (2 << 20) / (bytes + 9) - 2];
+    let outcome = guest.run(ProcessSpec { environment: strings(1 << 10), ..command("/bin/true") }).await;
+    assert_eq!(outcome.code(), Some(0), "{outcome:?}");
+    // What decoding would cost is not paid.
+    let huge =
+        ProcessSpec { environment: vec![format!("X={}", "x".repeat((2 << 20) + (64 << 10)))], ..command("true") };
+    let status = guest.try_run(huge).await.unwrap_err();
+    assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+    assert_eq!(guest.run(command("echo on")).await.text(), "on\n");
+}
+
+#[tokio::test]
 async fn a_failure_s_message_has_a_bound() {
     let guest = Guest::busybox().await;
     let path = vec!["/no/such/directory"; 256].join(":");

@@ -103,6 +103,24 @@ class SandboxTest {
   }
 
   @Test
+  void theMostThatAProcessCanBeGivenIsNoMoreThanTheAgentTakes() {
+    ProcessSpec.Builder many = ProcessSpec.builder("echo", "taken");
+    for (int i = 10_000; i < 69_000; i++) {
+      // With the nine bytes that each counts for besides: 35.
+      many.environment("V" + i, "x".repeat(19));
+    }
+    assertEquals("taken\n", run(many.build()));
+    ProcessSpec.Builder large = ProcessSpec.builder("echo", "taken");
+    for (int i = 0; i < 15; i++) {
+      large.environment("V" + i, "x".repeat((128 << 10) - 10));
+    }
+    large.environment("V", "x".repeat(130_000));
+    assertEquals("taken\n", run(large.build()));
+    large.environment("W", "x".repeat(2000));
+    assertThrows(RuntimeException.class, () -> run(large.build()));
+  }
+
+  @Test
   void emptyStdinEndsAtOnce() {
     assertEquals("", run(ProcessSpec.builder("cat").stdin("").build()));
   }

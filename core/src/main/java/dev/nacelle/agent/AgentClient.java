@@ -45,6 +45,12 @@ public final class AgentClient implements AutoCloseable {
   public static final int PORT = 1024;
 
   /**
+   * Largest message that an agent takes (agent.proto): a process's arguments and variables, which
+   * have 2 MiB, and what is around them.
+   */
+  static final int MAX_REQUEST_BYTES = (2 << 20) + (64 << 10);
+
+  /**
    * Largest message that is accepted: an agent sends at most 64 KiB of output and a little around
    * it.
    */

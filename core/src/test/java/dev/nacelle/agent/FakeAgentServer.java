@@ -35,6 +35,7 @@ public final class FakeAgentServer implements AutoCloseable {
               .bossEventLoopGroup(loop)
               .workerEventLoopGroup(loop)
               .directExecutor()
+              .maxInboundMessageSize(AgentClient.MAX_REQUEST_BYTES)
               .addService(service)
               .build()
               .start();
