@@ -82,10 +82,10 @@ pub(crate) fn sizes(memory: u64, writable: u64, is_on_disk: bool, shared_memory:
 /// Enough for the directories that parts are mounted on.
 const STAGING: u64 = 1 << 20;
 
-/// One file for each page of a tmpfs, so that no file with content is refused for its number. A file without content takes
-/// no page and 1 KiB of the kernel's memory (BOGO_INODE_SIZE of mm/shmem.c): all of them together a quarter of the size.
-/// By default the kernel allows one for each 8 KiB of the machine's memory, in each tmpfs, however small that is.
-const BYTES_PER_FILE: u64 = 4 << 10;
+/// One file for so much of a tmpfs's size. A file takes 1 KiB of the kernel's memory besides its content (BOGO_INODE_SIZE
+/// of mm/shmem.c), so all of them together an eighth of the size. By default the kernel allows as many for the machine's
+/// memory, in each tmpfs, however small that is.
+const BYTES_PER_FILE: u64 = 8 << 10;
 /// For the smallest: the agent's own directories and overlay's.
 const MIN_FILES: u64 = 64;
 

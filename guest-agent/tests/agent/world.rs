@@ -243,7 +243,7 @@ async fn empty_files_in_memory_have_a_limit() {
     let root = RootFilesystem { disk_serial: SERIAL.into(), writable_bytes: 4 << 20, ..RootFilesystem::default() };
     let request = PrepareRequest { root: Some(root), shared_memory_bytes: 1 << 20, ..prepare_request() };
     guest.client.prepare(request).await.unwrap();
-    for (directory, most) in [("/dev/shm", 256), ("/dev", 256), ("/", 1024)] {
+    for (directory, most) in [("/dev/shm", 128), ("/dev", 128), ("/", 512)] {
         let script = format!(
             "cd {directory}; i=0; while true > file$i; do i=$((i+1)); done 2> /error; cat /error; rm file*; echo $i"
         );

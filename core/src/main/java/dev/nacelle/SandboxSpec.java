@@ -453,8 +453,8 @@ public final class SandboxSpec {
      * held in the machine's memory. The most, and the default, is what that has room for: files in
      * memory, {@linkplain #sharedMemory shared memory} included, leave a quarter of what the
      * machine has for the workload to its processes. So who writes more gets ENOSPC, where
-     * otherwise the machine would run out of memory. For more space give the sandbox a {@linkplain
-     * #disk disk}.
+     * otherwise the machine would run out of memory. It holds one file, directory or link for each
+     * 8 KiB. For more space give the sandbox a {@linkplain #disk disk}.
      *
      * @throws IllegalArgumentException when it is zero
      */
