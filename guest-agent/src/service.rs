@@ -543,6 +543,18 @@ mod tests {
     use super::*;
     use crate::proto::agent_server::Agent as _;
 
+    #[test]
+    fn each_feature_is_in_the_contract_by_its_name() {
+        let contract = include_str!("../../proto/src/main/protobuf/nacelle/agent/v1/agent.proto");
+        let (_, names) = contract.split_once("Names of optional abilities").unwrap();
+        let (names, _) = names.split_once("repeated string features").unwrap();
+        let named: Vec<_> = names
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("//   ")?.split_whitespace().next())
+            .collect();
+        assert_eq!(named, FEATURES);
+    }
+
     #[tokio::test]
     async fn what_was_promised_and_is_not_there_fails_prepare() {
         let broken = Some("loading the module tun: No such device (os error 19)".into());

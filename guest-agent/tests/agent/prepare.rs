@@ -23,6 +23,11 @@ async fn the_agent_tells_what_it_and_its_kernel_are() {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap();
     let total = meminfo.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024;
     assert_eq!(info.memory_bytes, total);
+    assert_eq!(info.features, ["process-list", "signal-scope", "linger", "start-timeout", "own-memory"]);
+    // At any time, and before everything else.
+    assert_eq!(guest.client.get_info(GetInfoRequest {}).await.unwrap().into_inner().features, info.features);
+    guest.client.prepare(prepare_request()).await.unwrap();
+    guest.client.get_info(GetInfoRequest {}).await.unwrap();
 }
 
 #[tokio::test]
@@ -38,6 +43,21 @@ async fn prepare_comes_once() {
     let status = guest.client.prepare(prepare_request()).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::FailedPrecondition, "Prepare was called before"));
     assert_eq!(guest.sh("echo still here").await.text(), "still here\n");
+}
+
+#[tokio::test]
+async fn a_root_that_cannot_be_built_is_followed_by_nothing_but_shutdown() {
+    let mut guest = Guest::fresh(Image::busybox()).await;
+    let root = RootFilesystem { disk_serial: "nonesuch".into(), ..RootFilesystem::default() };
+    let status = guest.client.prepare(PrepareRequest { root: Some(root), ..prepare_request() }).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    let again = guest.client.prepare(prepare_request()).await.unwrap_err();
+    let process = guest.try_run(command("true")).await.unwrap_err();
+    for status in [again, process] {
+        assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+    }
+    guest.client.shutdown(ShutdownRequest::default()).await.unwrap();
+    assert!(guest.wait().await.success());
 }
 
 #[tokio::test]

@@ -142,10 +142,16 @@ async fn requests_that_break_the_contract_end_the_call_and_the_process() {
         vec![start(sleep()), Request::Stdin(vec![0; (256 << 10) + 1].into())],
         vec![start(sleep()), Request::CloseStdin(CloseStdin {}), Request::Stdin("late".into())],
         vec![start(command("sleep 1000")), Request::Stdin("unasked".into())],
+        // As a kind of message that a later contract has looks to this one.
+        vec![],
+        vec![start(sleep())],
     ] {
         let (sender, stream) = mpsc::unbounded_channel();
         for request in &requests {
             sender.send(RunProcessRequest { request: Some(request.clone()) }).unwrap();
+        }
+        if requests.len() < 2 {
+            sender.send(RunProcessRequest { request: None }).unwrap();
         }
         let answer = async { guest.call(sender, stream).await?.try_finish().await };
         let status = answer.await.unwrap_err();
