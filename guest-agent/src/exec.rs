@@ -7,7 +7,9 @@
 //!
 //! It is born with a copy of every descriptor of the agent's: the cgroups above the workload's, other processes' pipes, the
 //! connection to the host. It closes them before it resolves a path that is not this file's own, because a path may lead
-//! through them (/proc/self/fd/N) and may never end (a FUSE mount).
+//! through them (/proc/self/fd/N) and may never end (a FUSE mount). Root of the workload sees it from its birth and may stop
+//! it before that: then other processes' stdin ends only when the start's time is over, and it is killed. Nobody gets at
+//! the descriptors, for it is not dumpable.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
