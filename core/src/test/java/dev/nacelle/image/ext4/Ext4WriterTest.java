@@ -129,7 +129,8 @@ class Ext4WriterTest {
     assertEquals("100000", file.gid());
     assertEquals(5, file.size());
     assertEquals("1700000000.1234567890", file.modified());
-    assertEquals("2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824", file.sha256());
+    assertEquals(
+        "324dcf027dd4a30a932c441f365a25e86b173defa4b8e58948253471b81b72cf", file.blake2b());
     assertEquals("1777", tree.get("dir").mode());
     assertEquals("711", tree.get("").mode());
     assertEquals("8", tree.get("").gid());
@@ -588,7 +589,8 @@ class Ext4WriterTest {
 
     assertEquals(3, tree.paths().size());
     assertEquals(
-        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", tree.get("b").sha256());
+        "bddd813c634239723171ef3fee98579b94964e3bb1cb3e427262c8c068d52319",
+        tree.get("b").blake2b());
   }
 
   @Test

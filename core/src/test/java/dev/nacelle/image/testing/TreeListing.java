@@ -36,7 +36,7 @@ public final class TreeListing {
    * @param link target of a symbolic link
    * @param sameAs smallest path that is the same inode
    * @param device major:minor in hexadecimal
-   * @param sha256 of the content of a regular file
+   * @param blake2b of the content of a regular file, 256 bits: three times as quick as SHA-256
    * @param xattrs "name=0xhex" lines
    */
   public record Entry(
@@ -49,7 +49,7 @@ public final class TreeListing {
       String link,
       String sameAs,
       String device,
-      String sha256,
+      String blake2b,
       String xattrs) {}
 
   /** All below the directory; its own path is "". */
@@ -57,7 +57,7 @@ public final class TreeListing {
     Map<String, String> hashes = new HashMap<>();
     for (String line :
         nulTerminated(
-            Tool.script(directory, "find . -type f -print0 | xargs -0 -r sha256sum -bz"))) {
+            Tool.script(directory, "find . -type f -print0 | xargs -0 -r b2sum -l 256 -bz"))) {
       hashes.put(line.substring(66 + 2), line.substring(0, 64));
     }
     Map<String, String> devices = new HashMap<>();
