@@ -56,8 +56,8 @@ public abstract class AbstractKernelContractTest {
   Sandbox sandbox;
 
   /**
-   * With one processor, 128 MiB of memory, a larger disk, room for 32 processes, and all else than
-   * the image says.
+   * With one processor, 128 MiB of memory, a disk, room for 32 processes, and all else than the
+   * image says.
    */
   Sandbox other;
 
@@ -80,7 +80,7 @@ public abstract class AbstractKernelContractTest {
         nacelle.start(
             spec()
                 .memory(DataSize.mebibytes(128))
-                .disk(DataSize.mebibytes(160))
+                .disk(DataSize.mebibytes(64))
                 .pidsLimit(32)
                 .environment("COLOUR", "green")
                 .user("0:29")
@@ -206,8 +206,7 @@ public abstract class AbstractKernelContractTest {
 
   @Test
   void fullDiskIsEnospcInTheGuestAndNothingElse() throws IOException {
-    // More than the machine has memory.
-    fillAndGoOn(other, 130 << 20);
+    fillAndGoOn(other, 48 << 20);
     ProcessSpec reader =
         ProcessSpec.of("sh", "-c", "seq 100000 > /srv/n; busybox sync; sha256sum < /srv/n");
     assertEquals(

@@ -100,7 +100,7 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
 
   @Test
   void filesThatFillTheMemoryGetEnospcAndLeaveRoomForProcesses() {
-    try (Sandbox own = nacelle.start(spec().build())) {
+    try (Sandbox own = nacelle.start(spec().memory(DataSize.mebibytes(128)).build())) {
       for (String file : List.of("/tmp/fill", "/dev/shm/fill")) {
         ExecResult full = own.exec("dd", "if=/dev/zero", "of=" + file, "bs=65536");
         assertEquals(1, full.exitCode(), full::toString);
@@ -134,7 +134,7 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
         Sandbox own = other.start(spec().disk(DataSize.gibibytes(4)).build())) {
       ProcessSpec fill =
           ProcessSpec.builder(
-                  "dd", "if=/dev/zero", "of=/tmp/fill", "bs=1M", "count=64", "conv=fsync")
+                  "dd", "if=/dev/zero", "of=/tmp/fill", "bs=1M", "count=24", "conv=fsync")
               .user("0")
               .build();
       ExecResult failed = own.exec(fill);
@@ -150,13 +150,16 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
   void whatIsDeletedFromADiskIsTheHostsAgain(@TempDir Path disks) throws IOException {
     try (Nacelle other =
             Nacelle.builder().cacheDirectory(TestKernels.CACHE).scratchDirectory(disks).build();
-        Sandbox own = other.start(spec().disk(DataSize.gibibytes(1)).build())) {
+        Sandbox own =
+            other.start(
+                spec().memory(DataSize.mebibytes(128)).disk(DataSize.gibibytes(1)).build())) {
       long before = allocatedBelow(disks);
-      String fill = "dd if=/dev/zero of=/tmp/fill bs=1M count=100 conv=fsync";
+      // More than the machine has memory.
+      String fill = "dd if=/dev/zero of=/tmp/fill bs=1M count=140 conv=fsync";
       ExecResult filled = own.exec(ProcessSpec.builder("sh", "-c", fill).user("0").build());
       assertEquals(0, filled.exitCode(), filled::toString);
       long full = allocatedBelow(disks);
-      assertTrue(full - before >= 100 << 20, () -> before + " then " + full);
+      assertTrue(full - before >= 140 << 20, () -> before + " then " + full);
       ProcessSpec delete = ProcessSpec.builder("busybox", "rm", "/tmp/fill").user("0").build();
       assertEquals(0, own.exec(delete).exitCode());
       long after = allocatedBelow(disks);
