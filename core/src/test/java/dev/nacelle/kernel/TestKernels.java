@@ -34,12 +34,6 @@ public final class TestKernels {
     return STORE.resolve(KernelRef.debian("6.12"));
   }
 
-  /** Fetches and unpacks all that tests boot, for a machine without network (.ci/boot-tests). */
-  public static void main(String[] arguments) throws IOException {
-    store().resolve(KernelRef.parse("image:oci:" + TestKernelImages.layout(debian61())));
-    debian612();
-  }
-
   /** A directory as for {@code modprobe -d}: that kernel's package, unpacked and seen by depmod. */
   static Path modulesTree(ResolvedKernel kernel) throws IOException {
     Path trees = DIRECTORY.resolve("trees");

@@ -106,7 +106,8 @@ class LinuxDriversTest {
     }
   }
 
-  private static byte[] peer() throws IOException {
+  /** The guest's program. */
+  static byte[] peer() throws IOException {
     try (InputStream in = LinuxDriversTest.class.getResourceAsStream("/peer")) {
       return Objects.requireNonNull(in, "src/test/rust is not built").readAllBytes();
     }

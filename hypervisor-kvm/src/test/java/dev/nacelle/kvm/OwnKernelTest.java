@@ -22,6 +22,7 @@ import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.zip.GZIPInputStream;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -33,7 +34,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 @Tag("boot")
 @Timeout(value = 10, unit = TimeUnit.MINUTES)
 class OwnKernelTest {
-  private static final String[] PROGRAMS = {
+  /** What its image has beside BusyBox. */
+  static final String[] PROGRAMS = {
     "/usr/bin/perl",
     "/usr/sbin/ip6tables-legacy",
     "/usr/sbin/ip6tables-nft",
@@ -178,6 +180,13 @@ class OwnKernelTest {
       echo
       """;
 
+  private static ImageRef programs;
+
+  @BeforeAll
+  static void makeTheImage(@TempDir Path directory) throws IOException {
+    programs = TestImages.busybox(directory, PROGRAMS);
+  }
+
   @ParameterizedTest
   @ValueSource(strings = {"nacelle:6.1", "default"})
   void hasWhatAWorkloadAsksForIn64MiB(String kernel, @TempDir Path directory) throws IOException {
@@ -236,11 +245,10 @@ class OwnKernelTest {
    */
   @ParameterizedTest
   @CsvSource({"nacelle:6.1, 2", "nacelle:6.12, 6"})
-  void doesWhatContainersAskOfIt(String kernel, int landlock, @TempDir Path directory)
-      throws IOException {
+  void doesWhatContainersAskOfIt(String kernel, int landlock) {
     SandboxSpec spec =
         SandboxSpec.builder()
-            .image(TestImages.busybox(directory, PROGRAMS))
+            .image(programs)
             .kernel(kernel)
             .user("0")
             .memory(DataSize.mebibytes(96))
