@@ -82,7 +82,7 @@ final class KvmHostCheck {
     try {
       usable = hasApiVersion(kvm::apiVersion) && hasCapabilities(kvm::check);
       if (usable) {
-        keepsCoresApart(CoreScheduling.HOST, SMT_ACTIVE);
+        keepsCoresApart(CoreScheduling.ofHost(), SMT_ACTIVE);
       }
       return usable ? kvm : null;
     } finally {

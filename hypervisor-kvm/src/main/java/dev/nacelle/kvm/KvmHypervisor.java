@@ -7,6 +7,7 @@ import dev.nacelle.kvm.boot.LinuxKernel;
 import dev.nacelle.kvm.boot.MachineLayout;
 import dev.nacelle.kvm.boot.Payload;
 import dev.nacelle.kvm.cpu.CpuidPolicy;
+import dev.nacelle.kvm.device.MachineThread;
 import dev.nacelle.kvm.sys.Capability;
 import dev.nacelle.kvm.sys.CoreScheduling;
 import dev.nacelle.kvm.sys.Errno;
@@ -17,17 +18,19 @@ import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.HypervisorException;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
+import java.lang.System.Logger.Level;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.locks.ReadWriteLock;
-import java.util.concurrent.locks.ReentrantReadWriteLock;
+import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
 /** KVM, opened: what is the same for all of its virtual machines. */
 final class KvmHypervisor implements Hypervisor {
+  private static final System.Logger LOGGER = System.getLogger(KvmHypervisor.class.getName());
+
   /** All but the virtio socket and the entropy device. */
   private static final int MAX_DISKS = MachineLayout.MAX_MMIO_DEVICES - 2;
 
@@ -44,19 +47,22 @@ final class KvmHypervisor implements Hypervisor {
   private final int maxCpus;
   private final Set<KvmVirtualMachine> machines = ConcurrentHashMap.newKeySet();
 
-  /** Read: a machine is being built. Write: no other will be. */
-  private final ReadWriteLock opened = new ReentrantReadWriteLock();
+  /** Guards the two below; never held while anything could wait for the host. */
+  private final Object opened = new Object();
 
-  private boolean closed; // guarded by opened
+  /** How many machines are being built; the last of them closes the device where this is closed. */
+  private int builders;
+
+  private boolean closed;
 
   /** Takes the device over; it is closed with this, or when this fails. */
   KvmHypervisor(Kvm kvm) {
-    this(kvm, PATIENCE, CoreScheduling.HOST);
+    this(kvm, PATIENCE, CoreScheduling.ofHost());
   }
 
   /** Likewise, with another time that closing waits for stuck threads. */
   KvmHypervisor(Kvm kvm, Duration patience) {
-    this(kvm, patience, CoreScheduling.HOST);
+    this(kvm, patience, CoreScheduling.ofHost());
   }
 
   /** Likewise, with another way to keep cores apart. */
@@ -120,14 +126,35 @@ final class KvmHypervisor implements Hypervisor {
 
   /** Builds any machine. */
   KvmVirtualMachine create(MachineSpec spec) {
-    opened.readLock().lock();
-    try {
+    synchronized (opened) {
       if (closed) {
         throw new IllegalStateException("the hypervisor is closed");
       }
-      return build(spec);
+      builders++;
+    }
+    try {
+      KvmVirtualMachine machine = build(spec);
+      synchronized (opened) {
+        if (!closed) {
+          return machine;
+        }
+      }
+      // Whoever closed this may not have seen it.
+      machine.close();
+      throw new IllegalStateException("the hypervisor was closed meanwhile");
     } finally {
-      opened.readLock().unlock();
+      synchronized (opened) {
+        builders--;
+        opened.notifyAll();
+        closeDeviceIfUnused();
+      }
+    }
+  }
+
+  /** Call with the lock. */
+  private void closeDeviceIfUnused() {
+    if (closed && builders == 0) {
+      kvm.close();
     }
   }
 
@@ -184,18 +211,47 @@ final class KvmHypervisor implements Hypervisor {
 
   @Override
   public void close() {
-    opened.writeLock().lock();
-    try {
+    synchronized (opened) {
       closed = true;
-    } finally {
-      opened.writeLock().unlock();
     }
-    // No other can come now. Without the lock: a callback of theirs may be asking for one.
+    // One that comes now is closed by its builder. Without the lock: a callback of theirs may be
+    // asking for one.
     List<KvmVirtualMachine> open = List.copyOf(machines);
     // All end, and are released, at the same time, each by its own threads.
     open.forEach(KvmVirtualMachine::beginClose);
     long deadline = System.nanoTime() + patience.toNanos();
     open.forEach(machine -> machine.awaitRelease(deadline));
-    kvm.close();
+    awaitBuilders(deadline);
+  }
+
+  /**
+   * Waits until nobody builds a machine any more, or until the deadline (of {@link
+   * System#nanoTime}): a file that the host cannot read holds up whoever builds one of it.
+   * Interrupts are kept for later.
+   */
+  private void awaitBuilders(long deadline) {
+    boolean interrupted = false;
+    synchronized (opened) {
+      long left = deadline - System.nanoTime();
+      while (builders > 0 && left > 0 && !MachineThread.isCurrent()) {
+        try {
+          TimeUnit.NANOSECONDS.timedWait(opened, left);
+        } catch (InterruptedException e) {
+          interrupted = true;
+        }
+        left = deadline - System.nanoTime();
+      }
+      closeDeviceIfUnused();
+      if (builders > 0 && left <= 0) {
+        LOGGER.log(
+            Level.WARNING,
+            "still being made, of files that do not answer: {0} virtual machines; each is closed"
+                + " when that ends",
+            builders);
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
   }
 }

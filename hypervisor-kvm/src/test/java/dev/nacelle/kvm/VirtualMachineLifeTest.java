@@ -12,12 +12,15 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.nacelle.Stage;
 import dev.nacelle.kvm.device.AttachedDevice;
 import dev.nacelle.kvm.device.DeviceResources;
+import dev.nacelle.kvm.device.virtio.block.HangingDisk;
 import dev.nacelle.kvm.sys.Kvm;
 import dev.nacelle.spi.HypervisorException;
 import dev.nacelle.spi.VmExit;
 import dev.nacelle.spi.VmExit.Reason;
 import java.net.URL;
 import java.net.URLClassLoader;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -27,6 +30,7 @@ import java.util.concurrent.CountDownLatch;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.extension.RegisterExtension;
+import org.junit.jupiter.api.io.TempDir;
 
 /** How machines start and end, and what is left of them. */
 @Timeout(120)
@@ -169,9 +173,9 @@ class VirtualMachineLifeTest {
   @Test
   void closesWithTheHypervisorWhileACallbackAsksForAMachine() throws Exception {
     CountDownLatch asking = new CountDownLatch(1);
+    KvmVirtualMachine ending = machines.create(poweringOff);
     CompletableFuture<Void> refused =
-        machines
-            .start(poweringOff)
+        ending
             .exit()
             .thenAccept(
                 exit ->
@@ -183,9 +187,45 @@ class VirtualMachineLifeTest {
                             machines.create(spinning).close();
                           }
                         }));
+    ending.start();
     asking.await();
     machines.hypervisor().close();
     refused.get();
+  }
+
+  @Test
+  void closesInTimeAlthoughAMachineIsBeingMadeOfAFileThatHangs() throws Exception {
+    useAndClose();
+    Resources before = Resources.now();
+    CountDownLatch reading = new CountDownLatch(1);
+    CountDownLatch answer = new CountDownLatch(1);
+    try (LogRecords log = LogRecords.of("dev.nacelle.kvm.KvmHypervisor")) {
+      KvmHypervisor impatient = new KvmHypervisor(Kvm.open(), Duration.ofMillis(50));
+      MachineSpec spec =
+          new MachineSpec(
+              "stuck",
+              TestMachines.MEMORY,
+              1,
+              1024,
+              (memory, hardware) -> {
+                reading.countDown();
+                await(answer);
+                return spinning.load(memory, hardware);
+              },
+              List.of());
+      CompletableFuture<Void> refused =
+          CompletableFuture.runAsync(
+              () -> assertThrows(IllegalStateException.class, () -> impatient.create(spec)));
+      reading.await();
+      impatient.close();
+      assertTrue(
+          log.messages().get(0).contains("do not answer: 1 virtual machines"),
+          () -> "said: " + log.messages());
+      assertThrows(IllegalStateException.class, () -> impatient.create(spec));
+      answer.countDown();
+      refused.get();
+    }
+    assertEquals(before, Resources.now());
   }
 
   /** A device with an event loop of its own, whose work is stuck until it is let go. */
@@ -253,6 +293,55 @@ class VirtualMachineLifeTest {
       impatient.close();
       assertEquals(before.mappedKib(), Resources.now().mappedKib());
       assertEquals(before.threads(), Resources.now().threads());
+    }
+  }
+
+  /** Makes the disk at 0xd0001000 ready, without a queue, and resets it for ever. */
+  private static final String RESETTING =
+      "bf 00 10 00 d0" // mov $0xd0001000, %edi
+          + "c7 47 70 01 00 00 00" // movl $1, 0x70(%rdi): ACKNOWLEDGE
+          + "c7 47 70 03 00 00 00" // DRIVER
+          + "c7 47 24 01 00 00 00" // the upper features
+          + "c7 47 20 01 00 00 00" // VIRTIO_F_VERSION_1
+          + "c7 47 70 0b 00 00 00" // FEATURES_OK
+          + "c7 47 70 0f 00 00 00" // DRIVER_OK
+          + "c7 47 70 00 00 00 00" // movl $0, 0x70(%rdi): reset
+          + "eb f7"; // jmp to the reset
+
+  @Test
+  void endsAndClosesInTimeAlthoughAVcpuResetsADiskThatHangs(@TempDir Path directory)
+      throws Exception {
+    HangingDisk disk = new HangingDisk(Files.write(directory.resolve("image"), new byte[4096]));
+    DeviceFactory factory =
+        new DeviceFactory() {
+          @Override
+          public AttachedDevice create(DeviceResources resources) {
+            return DeviceFactory.overMmio(disk.device(resources, 50));
+          }
+
+          @Override
+          public boolean waits() {
+            return true;
+          }
+        };
+    try (KvmHypervisor impatient = new KvmHypervisor(Kvm.open(), Duration.ofMillis(50));
+        LogRecords log = LogRecords.of("dev.nacelle.kvm.Teardown")) {
+      KvmVirtualMachine machine =
+          impatient.create(
+              new MachineSpec(
+                  "hung",
+                  TestMachines.MEMORY,
+                  2,
+                  1024,
+                  BareGuest.longMode(RESETTING),
+                  List.of(factory)));
+      machine.start();
+      VmExit exit = machine.exit().get();
+      assertEquals(Reason.HOST_ERROR, exit.reason());
+      assertTrue(exit.detail().contains("has not answered for 50 ms"), exit::detail);
+      machine.close();
+      assertTrue(log.messages().get(0).contains("[nacelle-hung-io1]"), () -> "" + log.messages());
+      disk.answer();
     }
   }
 

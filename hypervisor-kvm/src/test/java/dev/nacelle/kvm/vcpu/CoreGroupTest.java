@@ -100,13 +100,13 @@ class CoreGroupTest {
   /** Where the host's kernel has core scheduling; elsewhere it says that it has none. */
   @Test
   void doesSoByTheHostsKernel() throws Exception {
-    long own = CoreScheduling.HOST.cookie(0);
+    long own = CoreScheduling.ofHost().cookie(0);
     if (own < 0) {
       assertTrue(List.of(-Errno.ENODEV, -Errno.EINVAL).contains((int) own), () -> "is " + own);
     } else {
-      keepsItsMembersTogetherAndOthersOut(CoreScheduling.HOST);
+      keepsItsMembersTogetherAndOthersOut(CoreScheduling.ofHost());
       // Why a member may make no threads, and leaves before anything else runs on its thread.
-      CoreGroup group = new CoreGroup(CoreScheduling.HOST);
+      CoreGroup group = new CoreGroup(CoreScheduling.ofHost());
       Member member = member();
       member.join(group);
       long inherited =
@@ -114,9 +114,9 @@ class CoreGroupTest {
               () -> {
                 ExecutorService made = Executors.newSingleThreadExecutor();
                 threads.add(made);
-                return made.submit(() -> CoreScheduling.HOST.cookie(0)).get();
+                return made.submit(() -> CoreScheduling.ofHost().cookie(0)).get();
               });
-      assertEquals(member.cookie(CoreScheduling.HOST), inherited);
+      assertEquals(member.cookie(CoreScheduling.ofHost()), inherited);
     }
   }
 

@@ -22,7 +22,8 @@ import org.jspecify.annotations.Nullable;
  * or {@link #close} returns, nothing is in flight and guest memory is not touched any more. Both
  * stop the queues before they wait for the lock, so a guest cannot make that long by the work it
  * gives. Nothing that could wait for another machine's or the user's code is called with the lock
- * held.
+ * held, nor what waits for the host: a device that does, as a disk, guards its work by something of
+ * its own, which it waits for in {@link #onReset} and {@link #onQueueStopped} for a limited time.
  */
 public abstract class VirtioDevice implements AutoCloseable {
   /** Guards the queues and whatever the device keeps with them. */
@@ -172,12 +173,15 @@ public abstract class VirtioDevice implements AutoCloseable {
       }
     }
     synchronized (lock) {
-      queues = created;
       onActivate(negotiated);
+      queues = created;
     }
   }
 
-  /** A queue while the device is active and the driver has made it ready. Call with the lock. */
+  /**
+   * A queue while the device is active and the driver has made it ready. Call with the lock, or
+   * with what the device waits for where a queue is taken away.
+   */
   protected final @Nullable VirtQueue queue(int index) {
     @Nullable VirtQueue[] active = queues;
     return active == null ? null : active[index];
@@ -228,7 +232,11 @@ public abstract class VirtioDevice implements AutoCloseable {
       process(queue);
     } catch (RuntimeException | Error e) {
       // The machine ends by this. Until it has, the device stays away from the guest's memory.
-      deactivate();
+      try {
+        deactivate();
+      } catch (RuntimeException | Error other) {
+        e.addSuppressed(other);
+      }
       throw e;
     }
   }
@@ -258,7 +266,10 @@ public abstract class VirtioDevice implements AutoCloseable {
   /** Processes a queue; called on the event loop, without the lock. */
   protected abstract void process(int queue);
 
-  /** The queues are there, with these features. Called with the lock, on a vCPU thread. */
+  /**
+   * The queues will be there, with these features, for whoever looks after this. Called with the
+   * lock, on a vCPU thread.
+   */
   protected void onActivate(long negotiated) {}
 
   /** One queue is gone; its buffers are the driver's again on return. Called with the lock. */

@@ -6,12 +6,11 @@ import dev.nacelle.kvm.device.virtio.DescriptorChain;
 import dev.nacelle.kvm.device.virtio.RateLimiter;
 import dev.nacelle.kvm.device.virtio.VirtQueue;
 import dev.nacelle.kvm.device.virtio.VirtioDevice;
-import dev.nacelle.kvm.sys.IoVector;
-import dev.nacelle.kvm.sys.Mapping;
 import dev.nacelle.kvm.sys.Pollable;
 import dev.nacelle.spi.RateLimit;
 import java.lang.System.Logger.Level;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -24,6 +23,11 @@ import org.jspecify.annotations.Nullable;
  * <p>What goes wrong with the file while the guest runs, a truncated one included, is an I/O error
  * to the guest, as is a request beyond the end of the disk or a write to a read-only one; only a
  * request without room for its header or its status ends the machine.
+ *
+ * <p>Whoever works on requests has the turn, not the lock of all devices: a system call may wait
+ * for as long as the host's disk hangs, and a vCPU that resets the device, or takes its queue away,
+ * must not. It waits for the turn for 5 seconds, and then ends the machine. The thread that hangs
+ * keeps the guest's memory until it ends.
  *
  * <p><b>Guest memory and the kernel.</b> A step under way may read or write guest memory at any
  * time. So a queue is gone for the driver, and the device closed, only when no such step is left:
@@ -47,7 +51,9 @@ public final class BlockDevice extends VirtioDevice {
   private static final int DEVICE_ID = 2;
 
   private static final int QUEUE = 0;
-  private static final int QUEUE_SIZE = 256;
+
+  /** The longest chain, too. */
+  static final int QUEUE_SIZE = 256;
 
   /** Header and status take a descriptor each, and no chain may be longer than the queue. */
   private static final int SEGMENTS_MAX = QUEUE_SIZE - 2;
@@ -60,28 +66,20 @@ public final class BlockDevice extends VirtioDevice {
 
   private static final int PATIENCE_MILLIS = 5_000;
 
-  private static final int VECTOR_BYTES = QUEUE_SIZE * IoVector.SEGMENT_BYTES;
-
-  /** Zeros for when the host has no call to make some; never touched, so they take no memory. */
-  private static final int ZEROS_BYTES = 1 << 16;
-
   private final DiskEngine engine;
   private final int patienceMillis;
   private final RateLimiter limiter;
   private final RequestReader reader;
   private final DescriptorChain chain = new DescriptorChain(memory, QUEUE_SIZE);
 
-  /** The vectors of all requests, and the zeros. */
-  private final Mapping vectors;
-
-  private final Request[] requests;
-
-  /** Requests that are not in use; a stack. */
-  private final Request[] free;
-
-  private int freeCount;
-  private int underWay;
+  private final Requests requests;
   private long lastSignal;
+
+  /** Guards all that is not final, but for what is volatile; never held when the lock is taken. */
+  private final ReentrantLock turn = new ReentrantLock();
+
+  /** The host's disk was waited for in vain; nobody does so again. */
+  private volatile boolean stuck;
 
   private volatile boolean closing;
   private boolean closed;
@@ -127,23 +125,14 @@ public final class BlockDevice extends VirtioDevice {
     this.patienceMillis = patienceMillis;
     limiter = new RateLimiter(limit, resources, () -> notified(QUEUE));
     reader = new RequestReader(memory, disk);
-    int count = engine.capacity();
-    requests = new Request[count];
-    free = new Request[count];
-    long zeros = (long) count * VECTOR_BYTES;
-    vectors = Mapping.anonymous(zeros + ZEROS_BYTES);
+    requests = new Requests(engine);
     try {
-      for (int i = 0; i < count; i++) {
-        IoVector vector = new IoVector(vectors, (long) i * VECTOR_BYTES, QUEUE_SIZE);
-        requests[i] = new Request(i, vector, vectors, zeros, ZEROS_BYTES);
-        release(requests[i]);
-      }
       Pollable completions = engine.completions();
       if (completions != null) {
         watch(completions, () -> notified(QUEUE));
       }
     } catch (RuntimeException | Error e) {
-      vectors.close();
+      requests.close();
       throw e;
     }
   }
@@ -156,32 +145,41 @@ public final class BlockDevice extends VirtioDevice {
   /** After the driver's bell, after the end of a step, and as long as there is more to do. */
   @Override
   protected void process(int index) {
-    synchronized (lock) {
-      if (closed) {
-        return;
+    turn.lock();
+    try {
+      if (!closed) {
+        work();
       }
-      lastSignal = System.nanoTime();
-      VirtQueue queue = queue(QUEUE);
-      collect(queue);
-      if (queue == null) {
-        return;
-      }
-      int budget = BATCH;
-      queue.suppressNotifications();
-      while (budget > 0 && freeCount > 0 && popWithinLimit(queue)) {
-        budget--;
-        begin(queue);
-      }
-      engine.submit();
-      // What the host had in memory has ended by now; longer requests have their next step.
-      collect(queue);
-      engine.submit();
-      interruptIfNeeded(queue);
-      // With no request free, the end of the next step comes back here, and the limiter's timer
-      // where that holds the queue back.
-      if (freeCount > 0 && !limiter.isWaiting() && (budget == 0 || queue.requestNotifications())) {
-        processLater(QUEUE);
-      }
+    } finally {
+      turn.unlock();
+    }
+  }
+
+  private void work() {
+    lastSignal = System.nanoTime();
+    // In the turn: whoever takes it away then waits for the turn, and finds nothing in flight.
+    VirtQueue queue = queue(QUEUE);
+    collect(queue);
+    if (queue == null) {
+      return;
+    }
+    int budget = BATCH;
+    queue.suppressNotifications();
+    while (budget > 0 && requests.hasFree() && popWithinLimit(queue)) {
+      budget--;
+      begin(queue);
+    }
+    requests.submit();
+    // What the host had in memory has ended by now; longer requests have their next step.
+    collect(queue);
+    requests.submit();
+    interruptIfNeeded(queue);
+    // With no request free, the end of the next step comes back here, and the limiter's timer
+    // where that holds the queue back.
+    if (requests.hasFree()
+        && !limiter.isWaiting()
+        && (budget == 0 || queue.requestNotifications())) {
+      processLater(QUEUE);
     }
   }
 
@@ -202,7 +200,7 @@ public final class BlockDevice extends VirtioDevice {
    * that does not end the machine: the driver would wait for it for ever.
    */
   private void begin(VirtQueue queue) {
-    Request request = free[--freeCount];
+    Request request = requests.take();
     reader.read(queue, chain, request);
     run(queue, request);
   }
@@ -211,12 +209,10 @@ public final class BlockDevice extends VirtioDevice {
   private void run(VirtQueue queue, Request request) {
     while (request.proceed()) {
       if (queue.isStopped()) {
-        release(request);
+        requests.release(request);
         return;
       }
-      if (!engine.start(request)) {
-        request.underWay(true);
-        underWay++;
+      if (!requests.start(request)) {
         return;
       }
     }
@@ -226,7 +222,7 @@ public final class BlockDevice extends VirtioDevice {
   private void complete(VirtQueue queue, Request request) {
     memory.putByte(request.statusAddress(), request.status().number);
     queue.push(request.head(), request.written());
-    release(request);
+    requests.release(request);
     long now = System.nanoTime();
     if (now - lastSignal > BATCH_NANOS) {
       lastSignal = now;
@@ -234,18 +230,11 @@ public final class BlockDevice extends VirtioDevice {
     }
   }
 
-  private void release(Request request) {
-    request.orphaned(false);
-    free[freeCount++] = request;
-  }
-
   /** Takes the steps that have ended, and goes on with their requests. */
   private void collect(@Nullable VirtQueue queue) {
-    for (Request request = engine.next(); request != null; request = engine.next()) {
-      request.underWay(false);
-      underWay--;
+    for (Request request = requests.next(); request != null; request = requests.next()) {
       if (queue == null || request.isOrphaned()) {
-        release(request);
+        requests.release(request);
       } else {
         run(queue, request);
       }
@@ -264,69 +253,50 @@ public final class BlockDevice extends VirtioDevice {
 
   private void giveMemoryBack() {
     // The end of the device waits for more than this, and cannot fail.
-    if (!closing && !quiesce(false)) {
+    if (!closing && (stuck || !waitForMemory())) {
+      stuck = true;
       throw new IllegalStateException(
           name() + ": the host's disk has not answered for " + patienceMillis + " ms");
     }
   }
 
-  /**
-   * Has the steps under way come to an end.
-   *
-   * @param all or only those that use guest memory
-   * @return whether they have
-   */
-  private boolean quiesce(boolean all) {
-    if (underWay == 0) {
-      return true;
-    }
-    engine.submit();
-    for (Request request : requests) {
-      if (request.isUnderWay() && !request.isOrphaned()) {
-        request.orphaned(true);
-        engine.cancel(request);
-      }
-    }
+  private boolean waitForMemory() {
     long start = System.nanoTime();
-    while (true) {
-      collect(null);
-      if (underWay == 0 || (!all && !memoryInUse())) {
-        return true;
-      }
-      long left = patienceMillis - TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - start);
-      if (left <= 0) {
+    try {
+      if (!turn.tryLock(patienceMillis, TimeUnit.MILLISECONDS)) {
         return false;
       }
-      engine.await((int) left);
+    } catch (InterruptedException e) {
+      // Of a machine's thread, which is nobody's to interrupt.
+      Thread.currentThread().interrupt();
+      return false;
     }
-  }
-
-  private boolean memoryInUse() {
-    for (Request request : requests) {
-      if (request.isUnderWay() && request.step().usesMemory()) {
-        return true;
-      }
+    try {
+      return requests.quiesce(false, start, patienceMillis);
+    } finally {
+      turn.unlock();
     }
-    return false;
   }
 
   @Override
   public void close() {
     closing = true;
     super.close();
-    synchronized (lock) {
+    turn.lock();
+    try {
       if (closed) {
         return;
       }
       closed = true;
-      if (quiesce(true)) {
-        engine.close();
-        vectors.close();
+      if (requests.quiesce(true, System.nanoTime(), patienceMillis)) {
+        requests.close();
         return;
       }
-      if (memoryInUse()) {
+      if (requests.memoryInUse()) {
         memory.leak();
       }
+    } finally {
+      turn.unlock();
     }
     LOGGER.log(
         Level.WARNING,
