@@ -118,9 +118,7 @@ final class KvmVirtualMachine implements VirtualMachine {
       memory = teardown.acquire(GuestMemory.allocate(spec.memoryBytes()));
       vm = teardown.acquire(kvm.createVm());
       connectMemory();
-      if (kvm.check(Capability.KVM_CAP_PMU_CAPABILITY) != 0) {
-        vm.disablePerformanceCounters();
-      }
+      limitProcessors(kvm);
       vm.createIrqchip();
       vm.maskPics();
       started = startLoop("nacelle-" + name + "-io");
@@ -171,6 +169,19 @@ final class KvmVirtualMachine implements VirtualMachine {
             vm.setMemoryRegion(slot.getAndIncrement(), gpa, mapping, offset, length));
     vm.setTssAddress(MachineLayout.TSS);
     vm.setIdentityMapAddress(MachineLayout.IDENTITY_MAP);
+  }
+
+  /** What a guest could make other guests and the host slow by, or spy on them, where KVM can. */
+  private void limitProcessors(Kvm kvm) {
+    if (kvm.check(Capability.KVM_CAP_PMU_CAPABILITY) != 0) {
+      vm.disablePerformanceCounters();
+    }
+    if (kvm.check(Capability.KVM_CAP_X86_BUS_LOCK_EXIT) != 0) {
+      vm.exitOnBusLocks();
+    }
+    if (kvm.check(Capability.KVM_CAP_X86_NOTIFY_VMEXIT) != 0) {
+      vm.exitWhereEventsCannotCome();
+    }
   }
 
   private void addLegacyDevices() {

@@ -14,7 +14,9 @@ public enum Capability {
   KVM_CAP_MAX_VCPUS(66, false),
   KVM_CAP_TSC_DEADLINE_TIMER(72, false),
   KVM_CAP_ENFORCE_PV_FEATURE_CPUID(190, false),
-  KVM_CAP_PMU_CAPABILITY(212, false);
+  KVM_CAP_X86_BUS_LOCK_EXIT(193, false),
+  KVM_CAP_PMU_CAPABILITY(212, false),
+  KVM_CAP_X86_NOTIFY_VMEXIT(219, false);
 
   private final int number;
   private final boolean required;

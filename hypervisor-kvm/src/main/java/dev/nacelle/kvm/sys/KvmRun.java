@@ -5,6 +5,12 @@ package dev.nacelle.kvm.sys;
 public final class KvmRun {
   public static final int EXIT_REASON = 8;
 
+  /** 16 bits. */
+  public static final int FLAGS = 14;
+
+  /** In {@link #FLAGS}: the guest has locked the memory bus, whatever it exited for. */
+  public static final int BUS_LOCK = 1 << 1;
+
   public static final int UNKNOWN_HARDWARE_REASON = 32;
 
   public static final int IO_DIRECTION = 32;
@@ -45,6 +51,8 @@ public final class KvmRun {
   public static final int EXIT_INTR = 10;
   public static final int EXIT_INTERNAL_ERROR = 17;
   public static final int EXIT_SYSTEM_EVENT = 24;
+  public static final int EXIT_BUS_LOCK = 33;
+  public static final int EXIT_NOTIFY = 37;
   public static final int EXIT_MEMORY_FAULT = 39;
 
   private KvmRun() {}

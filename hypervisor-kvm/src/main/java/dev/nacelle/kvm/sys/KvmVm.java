@@ -29,6 +29,8 @@ public final class KvmVm implements AutoCloseable {
   static final int ENABLE_CAP_SIZE = 104;
 
   private static final int KVM_PMU_CAP_DISABLE = 1;
+  private static final int KVM_BUS_LOCK_DETECTION_EXIT = 2;
+  private static final int KVM_X86_NOTIFY_VMEXIT_ENABLED = 1;
 
   /** struct kvm_irqchip (section 4.26). */
   static final int IRQCHIP_SIZE = 520;
@@ -83,6 +85,25 @@ public final class KvmVm implements AutoCloseable {
    */
   public void disablePerformanceCounters() {
     enable(descriptor, Capability.KVM_CAP_PMU_CAPABILITY, KVM_PMU_CAP_DISABLE);
+  }
+
+  /**
+   * KVM_CAP_X86_BUS_LOCK_EXIT (section 7), for a KVM that has it: the guest exits after each access
+   * that has locked the memory bus, with {@link KvmRun#BUS_LOCK} among the flags. Before the first
+   * vCPU.
+   */
+  public void exitOnBusLocks() {
+    enable(descriptor, Capability.KVM_CAP_X86_BUS_LOCK_EXIT, KVM_BUS_LOCK_DETECTION_EXIT);
+  }
+
+  /**
+   * KVM_CAP_X86_NOTIFY_VMEXIT (section 7), for a KVM that has it: a guest that keeps its processor
+   * from taking events, such as the host's interrupts, leaves after the shortest time that the
+   * processor allows, and goes on by itself unless its state is lost. Before the first vCPU.
+   */
+  public void exitWhereEventsCannotCome() {
+    // The upper half is the time, above the processor's own minimum.
+    enable(descriptor, Capability.KVM_CAP_X86_NOTIFY_VMEXIT, KVM_X86_NOTIFY_VMEXIT_ENABLED);
   }
 
   /** KVM_ENABLE_CAP (section 4.37), of a virtual machine or of a vCPU. */
@@ -143,7 +164,12 @@ public final class KvmVm implements AutoCloseable {
     Ioctl.KVM_IOEVENTFD.call(descriptor, ioeventfd);
   }
 
-  /** KVM_IRQ_LINE (section 4.25), up and down again: an edge, without a descriptor of its own. */
+  /**
+   * KVM_IRQ_LINE (section 4.25), up and down again: an edge, without a descriptor of its own.
+   *
+   * <p>Two calls, as the I/O APIC takes the next edge only of a line that was low. An irqfd would
+   * be one, but on a pin of the I/O APIC each of its signals is work for a thread of the kernel.
+   */
   public synchronized void pulseInterrupt(int gsi) {
     irqLevel.bytes().putInt(0, gsi).putInt(4, 1);
     Ioctl.KVM_IRQ_LINE.call(descriptor, irqLevel);

@@ -116,7 +116,16 @@ public final class Mapping implements AutoCloseable {
     return address + offset;
   }
 
-  /** Asks for what is touched from now on to come in pages of 2 MiB, or never to. */
+  /**
+   * Asks for what is touched from now on to come in pages of 2 MiB, or never to.
+   *
+   * <p>On a host whose memory is in pieces the first touch of such a page may wait until the kernel
+   * has moved others (direct compaction), where {@code transparent_hugepage/defrag} is "madvise" as
+   * by default. The wish stands all the same: many hosts give huge pages only to who wishes for
+   * them ({@code enabled} is "madvise"), there is no wish for "only if there is one", and the
+   * kernel tries more and more seldom where it fails. An administrator who would rather have small
+   * pages at once says "defer".
+   */
   public void preferHugePages(boolean preferred) {
     // Only a wish: an error means that this host has none.
     int advice = preferred ? MADV_HUGEPAGE : MADV_NOHUGEPAGE;

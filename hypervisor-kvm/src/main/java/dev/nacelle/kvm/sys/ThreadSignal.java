@@ -13,6 +13,11 @@ import java.lang.ref.Reference;
  * only while the target is known to be alive, under a lock, and the target takes what was sent
  * ({@link #drain}) before it ends, because the JVM restores the mask of a thread that ends.
  *
+ * <p>KVM's other way, {@code immediate_exit}, spares KVM_RUN the change of the mask, which takes a
+ * lock that the threads of the process share; but it needs the signal to be deliverable, hence a
+ * handler for the whole process, which is not a library's to install: a signal that is neither
+ * blocked nor handled interrupts nothing. What the mask costs, {@code benchmarks/run ioctls} tells.
+ *
  * <p>KVM_RUN is interrupted although no handler is there since Linux 4.15 (commit 20b7035c66ba).
  */
 public final class ThreadSignal {

@@ -44,6 +44,13 @@ final class Exits {
       case KvmRun.EXIT_INTERNAL_ERROR ->
           new VmExit(
               Reason.CRASHED, "KVM cannot go on with vCPU " + vcpu + ": " + error(run) + at(rip));
+      case KvmRun.EXIT_NOTIFY ->
+          new VmExit(
+              Reason.CRASHED,
+              "vCPU "
+                  + vcpu
+                  + " kept its processor from taking events until the guest's state was lost"
+                  + at(rip));
       case KvmRun.EXIT_FAIL_ENTRY ->
           new VmExit(
               Reason.HOST_ERROR,

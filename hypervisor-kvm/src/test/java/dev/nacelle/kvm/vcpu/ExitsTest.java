@@ -49,6 +49,11 @@ class ExitsTest {
             Reason.CRASHED,
             "the guest reported that it crashed: event 3"),
         Arguments.of(
+            37,
+            page().putInt(32, 1),
+            Reason.CRASHED,
+            "vCPU 3 kept its processor from taking events until the guest's state was lost" + at),
+        Arguments.of(
             9,
             page().putLong(32, 0x8000_0021L),
             Reason.HOST_ERROR,
