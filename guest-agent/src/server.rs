@@ -28,8 +28,10 @@ use crate::service::{Agent, Charges, MAX_PROCESSES};
 /// Calls at a time: one for each process, and room for those that signal, resize and shut down, so that processes cannot
 /// lock them out.
 const MAX_STREAMS: u32 = MAX_PROCESSES as u32 + 64;
-/// Unread stdin that the agent holds for a process. A vsock round trip is shorter than the time to fill it.
-const STREAM_WINDOW: u32 = 64 << 10;
+/// Unread stdin that the agent holds for a process, besides one message. It is no part of the budget of `budget`: who waits
+/// for others' stdin to be read might wait for ever, so each process has its own. Half of it is as slow again for a process
+/// that reads; twice as much is no quicker.
+const STREAM_WINDOW: u32 = 32 << 10;
 /// Every stream's window together, so that processes which do not read their stdin cannot block other calls.
 const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW + (1 << 20);
 /// How long the host may take to close its side after Shutdown was answered.

@@ -548,10 +548,8 @@ mod tests {
         let contract = include_str!("../../proto/src/main/protobuf/nacelle/agent/v1/agent.proto");
         let (_, names) = contract.split_once("Names of optional abilities").unwrap();
         let (names, _) = names.split_once("repeated string features").unwrap();
-        let named: Vec<_> = names
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix("//   ")?.split_whitespace().next())
-            .collect();
+        let named: Vec<_> =
+            names.lines().filter_map(|line| line.trim().strip_prefix("//   ")?.split_whitespace().next()).collect();
         assert_eq!(named, FEATURES);
     }
 

@@ -278,6 +278,40 @@ async fn output_that_nobody_reads_takes_little_memory_however_many_write() {
 }
 
 #[tokio::test]
+async fn stdin_that_nobody_reads_takes_little_memory_for_each_process() {
+    const DEAF: usize = 64;
+    let guest = Guest::busybox().await;
+    let call = guest.start(with_stdin(command("cat"))).await;
+    call.stdin(vec![0; 256 << 10]);
+    call.close_stdin();
+    assert_eq!(call.finish().await.stdout.len(), 256 << 10);
+    let before = agent_memory(&guest);
+    let mut calls = Vec::new();
+    for _ in 0..DEAF {
+        let mut call = guest.start(with_stdin(command("sleep 1000"))).await;
+        call.started().await;
+        for _ in 0..64 {
+            call.stdin(vec![0; 16 << 10]);
+        }
+        calls.push(call);
+    }
+    // Their pipes fill, then what the agent may hold.
+    eventually("every pipe is full", || {
+        let is_full = |cgroup: &std::path::PathBuf| {
+            let pid = fs::read_to_string(cgroup.join("cgroup.procs")).ok()?;
+            let pipe = fs::File::open(format!("/proc/{}/fd/0", pid.trim())).ok()?;
+            (rustix::io::ioctl_fionread(pipe).ok()? == 64 << 10).then_some(())
+        };
+        (guest.process_cgroups().iter().filter_map(is_full).count() == DEAF).then_some(())
+    })
+    .await;
+    assert_eq!(guest.sh("echo others go on").await.text(), "others go on\n");
+    let grown = agent_memory(&guest).saturating_sub(before);
+    println!("stdin of {DEAF} processes that do not read it: {} KiB", grown >> 10);
+    assert!(grown < DEAF * (128 << 10), "the agent took {grown} bytes");
+}
+
+#[tokio::test]
 async fn many_processes_run_at_a_time() {
     let guest = Guest::busybox().await;
     let mut calls = Vec::new();

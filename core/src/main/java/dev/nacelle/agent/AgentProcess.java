@@ -31,8 +31,11 @@ import org.jspecify.annotations.Nullable;
  * <p>Safe for use from several threads.
  */
 public final class AgentProcess {
-  /** What one message of stdin carries, in bytes. */
-  public static final int STDIN_CHUNK = 64 * 1024;
+  /**
+   * What one message of stdin carries, in bytes. The agent holds one that a process does not read;
+   * HTTP/2 would send more in frames of this size anyway (RFC 9113 section 4.2).
+   */
+  public static final int STDIN_CHUNK = 16 * 1024;
 
   /** What the host grants the guest beyond the time that the guest has for the start. */
   private static final Duration START_MARGIN = Duration.ofSeconds(5);
