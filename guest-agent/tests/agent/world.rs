@@ -73,11 +73,15 @@ async fn the_root_has_the_image_s_owner_and_mode() {
 #[tokio::test]
 async fn only_the_workload_s_processes_are_visible() {
     let guest = Guest::busybox().await;
-    let text = guest.sh("echo /proc/[0-9]*; cat /proc/1/comm; ls /proc/1/fd/; exec cat /proc/1/exe").await;
+    let text =
+        guest.sh("echo /proc/[0-9]*; cat /proc/1/comm; ls /proc/1/fd/; cat /proc/1/fd/0; exec cat /proc/1/exe").await;
     let started = text.started.unwrap();
-    assert_eq!(String::from_utf8_lossy(&text.stdout), format!("/proc/1 /proc/{}\ninit\n", started.pid));
-    // Not even root may look into the init, a copy of the agent.
-    assert_eq!(String::from_utf8_lossy(&text.stderr), "cat: can't open '/proc/1/exe': Permission denied\n");
+    assert_eq!(String::from_utf8_lossy(&text.stdout), format!("/proc/1 /proc/{}\ninit\n0\n", started.pid));
+    // Not even root may look into the init, a copy of the agent, or get hold of what it has open.
+    assert_eq!(
+        String::from_utf8_lossy(&text.stderr),
+        "cat: can't open '/proc/1/fd/0': Permission denied\ncat: can't open '/proc/1/exe': Permission denied\n"
+    );
 }
 
 #[tokio::test]
