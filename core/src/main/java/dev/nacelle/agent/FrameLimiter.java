@@ -2,8 +2,9 @@
 package dev.nacelle.agent;
 
 import io.netty.buffer.ByteBuf;
+import io.netty.channel.ChannelDuplexHandler;
 import io.netty.channel.ChannelHandlerContext;
-import io.netty.channel.ChannelInboundHandlerAdapter;
+import io.netty.channel.ChannelPromise;
 import io.netty.util.ReferenceCountUtil;
 import java.io.IOException;
 import java.util.function.LongSupplier;
@@ -11,36 +12,48 @@ import java.util.function.LongSupplier;
 /**
  * Bounds how often a guest sends HTTP/2 frames that cost the host work and carry nothing, which
  * gRPC does not: a guest that is not what it should be could keep an event loop busy that it shares
- * with others. It looks at frames' headers (RFC 9113 section 4.1) and passes everything on as it
- * is.
+ * with others. And it ends the connection over frames that no agent sends and that gRPC logs, for
+ * the log of the host's process is not the guest's to write to. It looks at frames' headers (RFC
+ * 9113 section 4.1) and passes everything on as it is.
  *
- * <p>Output and answers are DATA and HEADERS, which flow control and the number of open calls
- * bound.
+ * <p>Output is DATA, which flow control bounds. What gRPC logs of DATA behind a message that it
+ * could not read is at most what one read holds, for each call.
  */
-final class FrameLimiter extends ChannelInboundHandlerAdapter {
+final class FrameLimiter extends ChannelDuplexHandler {
   private static final int HEADER_BYTES = 9;
 
+  /** Of a RST_STREAM. */
+  private static final int RESET_BYTES = HEADER_BYTES + 4;
+
+  /** Of a GOAWAY, up to the end of its error code. */
+  private static final int ERROR_CODE_END = 8;
+
   private static final int DATA = 0x0;
-  private static final int HEADERS = 0x1;
+  private static final int RST_STREAM = 0x3;
   private static final int SETTINGS = 0x4;
   private static final int PING = 0x6;
+  private static final int GOAWAY = 0x7;
 
   /** Of SETTINGS and PING. */
   private static final int ACK = 0x1;
 
-  /** Frames that the host must answer; an agent sends one SETTINGS. */
-  private final Bucket answered;
+  /** Frames that the host must answer, and those without content; an agent sends one SETTINGS. */
+  private final Bucket rare;
 
-  /** All others but DATA and HEADERS; WINDOW_UPDATE is one for each 32 KiB of stdin. */
+  /** All others but DATA; HEADERS are two for each call, WINDOW_UPDATE one for 16 KiB of stdin. */
   private final Bucket others;
 
   private final byte[] header = new byte[HEADER_BYTES];
   private int headerBytes;
   private int payloadLeft;
+
+  /** How many bytes of a GOAWAY were looked at. */
+  private int goAwayBytes = ERROR_CODE_END;
+
   private boolean exceeded;
 
   FrameLimiter(LongSupplier nanoTime) {
-    answered = new Bucket(nanoTime, 100, 10);
+    rare = new Bucket(nanoTime, 100, 10);
     others = new Bucket(nanoTime, 50_000, 50_000);
   }
 
@@ -82,7 +95,7 @@ final class FrameLimiter extends ChannelInboundHandlerAdapter {
       if (!exceeded) {
         exceeded = true;
         context.fireExceptionCaught(
-            new IOException("the guest sends HTTP/2 control frames without end"));
+            new IOException("the guest sends HTTP/2 frames that no agent sends, or too many"));
         var unused = context.close();
       }
       return;
@@ -94,6 +107,14 @@ final class FrameLimiter extends ChannelInboundHandlerAdapter {
     int at = bytes.readerIndex();
     int end = bytes.writerIndex();
     while (at < end) {
+      while (goAwayBytes < ERROR_CODE_END && payloadLeft > 0 && at < end) {
+        // The identifier of a stream, and then the code.
+        if (goAwayBytes++ >= ERROR_CODE_END / 2 && bytes.getByte(at) != 0) {
+          return false;
+        }
+        payloadLeft--;
+        at++;
+      }
       int skipped = Math.min(payloadLeft, end - at);
       payloadLeft -= skipped;
       at += skipped;
@@ -103,6 +124,7 @@ final class FrameLimiter extends ChannelInboundHandlerAdapter {
       if (headerBytes == HEADER_BYTES) {
         headerBytes = 0;
         payloadLeft = (header[0] & 0xff) << 16 | (header[1] & 0xff) << 8 | header[2] & 0xff;
+        goAwayBytes = header[3] == GOAWAY ? 0 : ERROR_CODE_END;
         if (!isAllowed(header[3], header[4])) {
           return false;
         }
@@ -113,10 +135,29 @@ final class FrameLimiter extends ChannelInboundHandlerAdapter {
 
   private boolean isAllowed(int type, int flags) {
     return switch (type) {
-      case DATA -> payloadLeft > 0 || others.take();
-      case HEADERS -> true;
-      case SETTINGS, PING -> (flags & ACK) != 0 ? others.take() : answered.take();
+      case DATA -> payloadLeft > 0 || rare.take();
+      // The host sends no PING, so none is to be acknowledged.
+      case PING -> (flags & ACK) == 0 && rare.take();
+      case SETTINGS -> rare.take();
+      case GOAWAY -> rare.take();
       default -> others.take();
     };
+  }
+
+  /**
+   * Sends a RST_STREAM at once: until it has left, Netty logs each frame that still comes of the
+   * stream (DefaultHttp2ConnectionDecoder, at INFO). It does so still where the guest has let the
+   * connection to it fill up.
+   */
+  @Override
+  public void write(ChannelHandlerContext context, Object message, ChannelPromise promise) {
+    boolean reset =
+        message instanceof ByteBuf bytes
+            && bytes.readableBytes() == RESET_BYTES
+            && bytes.getByte(bytes.readerIndex() + 3) == RST_STREAM;
+    context.write(message, promise);
+    if (reset) {
+      context.flush();
+    }
   }
 }

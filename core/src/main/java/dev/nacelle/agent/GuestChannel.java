@@ -36,7 +36,11 @@ import org.jspecify.annotations.Nullable;
  * for half a connection.
  */
 final class GuestChannel extends AbstractChannel {
-  private static final ChannelMetadata METADATA = new ChannelMetadata(false, 16);
+  /**
+   * One read, then other tasks of the event loop: gRPC ends a stream that fails with such a task,
+   * and until then adds each of its frames to the words of the failure, copying all of them.
+   */
+  private static final ChannelMetadata METADATA = new ChannelMetadata(false, 1);
 
   /**
    * What may wait for a guest that does not read. HTTP/2 data stops at the high water mark of 64
@@ -203,7 +207,7 @@ final class GuestChannel extends AbstractChannel {
       int length = buffer.readableBytes();
       int taken = write(open, buffer);
       outbound.removeBytes(taken);
-      if (taken < length) {
+      if (taken == 0 && length > 0) {
         writeBlocked = true;
         return;
       }

@@ -182,15 +182,15 @@ class AgentClientTest {
       RecordingListener other = new RecordingListener();
       AgentProcess cat = pair.run(request(true, "cat"), other, null);
       other.started.get();
-      for (int i = 0; i < 64; i++) {
+      for (int sent = 0; sent < 4 << 20; sent += AgentProcess.STDIN_CHUNK) {
         while (!cat.isWritable()) {
           other.writable.acquire();
         }
-        cat.write(ByteBuffer.wrap(new byte[64 * 1024]));
+        cat.write(ByteBuffer.wrap(new byte[AgentProcess.STDIN_CHUNK]));
       }
       cat.closeStdin();
       other.exit.get();
-      assertEquals(64 * 64 * 1024, other.stdout().length());
+      assertEquals(4 << 20, other.stdout().length());
       assertTrue(written.get() < 4 << 20, () -> "the flood went on to " + written.get() + " bytes");
       process.resume();
       assertEquals(0, slow.exit.get().exitCode());

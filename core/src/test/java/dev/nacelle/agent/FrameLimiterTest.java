@@ -4,6 +4,7 @@ package dev.nacelle.agent;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.netty.buffer.ByteBuf;
@@ -11,6 +12,7 @@ import io.netty.buffer.Unpooled;
 import io.netty.channel.embedded.EmbeddedChannel;
 import java.io.IOException;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -59,9 +61,12 @@ class FrameLimiterTest {
   @CsvSource({
     "6, 0, 8, 100",
     "4, 0, 0, 100",
-    "6, 1, 8, 50000",
+    "6, 1, 8, 0",
+    "4, 1, 0, 100",
+    "7, 0, 8, 100",
+    "1, 4, 10, 50000",
     "3, 0, 4, 50000",
-    "0, 0, 0, 50000",
+    "0, 0, 0, 100",
     "8, 0, 4, 50000",
     "77, 0, 3, 50000"
   })
@@ -73,8 +78,32 @@ class FrameLimiterTest {
   @Test
   void outputIsNotCounted() {
     assertEquals(100_000, send(100_000, frame(0, 0, 1)));
-    assertEquals(100_000, send(100_000, frame(1, 4, 10)));
     assertTrue(channel.isOpen());
+  }
+
+  @Test
+  void farewellIsWithoutAnError() {
+    byte[] farewell = frame(7, 0, 20);
+    assertEquals(2, send(2, farewell));
+    // What is said of it may be anything, and so may what comes next.
+    Arrays.fill(farewell, 17, farewell.length, (byte) 1);
+    assertEquals(2, send(2, farewell));
+    assertEquals(1, send(1, join(frame(7, 0, 3), frame(0, 0, 30))));
+    farewell[16] = 11;
+    assertEquals(0, send(1, farewell));
+    assertFalse(channel.isOpen());
+  }
+
+  /** Netty logs each frame of a stream that it has reset, until that has left. */
+  @Test
+  void resetIsSentAtOnce() {
+    channel.write(Unpooled.wrappedBuffer(frame(8, 0, 4)));
+    assertNull(channel.readOutbound());
+    channel.write(Unpooled.wrappedBuffer(frame(3, 0, 4)));
+    for (int i = 0; i < 2; i++) {
+      ByteBuf sent = channel.readOutbound();
+      sent.release();
+    }
   }
 
   @Test
