@@ -11,6 +11,9 @@ import org.jspecify.annotations.Nullable;
  * Has the steps of many requests done by the kernel at a time. What the kernel cannot take, for
  * want of memory or of a thread to do it on, is done at once, as {@link SynchronousEngine} does it.
  *
+ * <p>A read while nothing is under way is tried at once first, by a system call that does not wait
+ * for the disk: for what the host has in memory, the ring takes twice as long as that.
+ *
  * <p>So is every write: it goes to the host's memory, which seldom waits, while io_uring would hand
  * it to a thread of the kernel on a file system that has no writes without waiting, as ext4 has not
  * (FOP_BUFFER_WASYNC). That took 43 us for 4 KiB where pwritev took 7. What waits for the disk are
@@ -40,6 +43,11 @@ public final class UringEngine implements DiskEngine {
 
   private int doneCount;
 
+  private int underWay;
+
+  /** Whether the file system can read without waiting, as far as is known. */
+  private boolean readsAtOnce = true;
+
   /**
    * @param image see {@link DiskEngine#of}
    * @param ring closed by this, too
@@ -67,7 +75,12 @@ public final class UringEngine implements DiskEngine {
     int key = request.index();
     long position = request.position();
     switch (request.step()) {
-      case READ -> ring.read(image, position, request.vector(), key);
+      case READ -> {
+        if (underWay == 0 && readsAtOnce && readAtOnce(request)) {
+          return true;
+        }
+        ring.read(image, position, request.vector(), key);
+      }
       case WRITE -> {
         SynchronousEngine.perform(image, request);
         return true;
@@ -78,6 +91,18 @@ public final class UringEngine implements DiskEngine {
     }
     requests[key] = request;
     prepared[preparedCount++] = request;
+    underWay++;
+    return false;
+  }
+
+  private boolean readAtOnce(Request request) {
+    int result = image.readAtOnce(request.position(), request.vector());
+    if (result >= 0) {
+      request.ended(result);
+      return true;
+    }
+    // Any other error comes again where it is one.
+    readsAtOnce = result == -Errno.EAGAIN;
     return false;
   }
 
@@ -101,6 +126,7 @@ public final class UringEngine implements DiskEngine {
   @Override
   public @Nullable Request next() {
     if (doneCount > 0) {
+      underWay--;
       return done[--doneCount];
     }
     int key = ring.next();
@@ -108,6 +134,7 @@ public final class UringEngine implements DiskEngine {
       return null;
     }
     Request request = requests[key];
+    underWay--;
     if (request != null) {
       int result = ring.result();
       if (result == -Errno.ECANCELED && !request.isOrphaned()) {
