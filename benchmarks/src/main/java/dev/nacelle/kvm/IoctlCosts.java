@@ -101,7 +101,7 @@ final class IoctlCosts {
   /**
    * @param arguments how many machines are made in each order, after as many that do not count
    */
-  public static void main(String... arguments) {
+  public static void main(String... arguments) throws InterruptedException {
     int rounds = Integer.parseInt(arguments[0]);
     Map<String, Map<Step, Samples>> measured = new LinkedHashMap<>();
     ORDERS.keySet().forEach(order -> measured.put(order, new EnumMap<>(Step.class)));
@@ -121,8 +121,9 @@ final class IoctlCosts {
         }
       }
       costs.memory.close();
+      print(measured, rounds);
+      new ExitCosts(kvm, costs.cpuid).print();
     }
-    print(measured, rounds);
   }
 
   private static void print(Map<String, Map<Step, Samples>> measured, int rounds) {

@@ -1,22 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.benchmarks.virtio;
 
-import dev.nacelle.kvm.device.DeviceResources;
-import dev.nacelle.kvm.device.InterruptLine;
-import dev.nacelle.kvm.device.Timer;
-import dev.nacelle.kvm.device.virtio.MmioTransport;
+import dev.nacelle.kvm.device.virtio.QueueLayout;
 import dev.nacelle.kvm.device.virtio.block.BlockDevice;
 import dev.nacelle.kvm.device.virtio.block.DiskEngine;
 import dev.nacelle.kvm.device.virtio.block.SynchronousEngine;
 import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.kvm.sys.FileDescriptor;
-import dev.nacelle.kvm.sys.Pollable;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayDeque;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.SplittableRandom;
 import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.annotations.Benchmark;
@@ -43,6 +36,7 @@ import org.openjdk.jmh.annotations.Warmup;
 public class BlockBenchmark {
   private static final int IMAGE_BYTES = 64 << 20;
   private static final int DEPTH = 32;
+  private static final int FEW = 8;
   private static final int SEQUENTIAL = 64;
   private static final int QUEUE_SIZE = 256;
 
@@ -55,12 +49,8 @@ public class BlockBenchmark {
   private static final long HEADERS = 0x40_0000;
   private static final long DATA = 0x100_0000;
 
-  // Registers and status bits, virtio 1.2 sections 4.2.2 and 2.1
-  private static final int DRIVER_FEATURES_SEL = 0x24;
-  private static final int DRIVER_FEATURES = 0x20;
-  private static final int QUEUE_SIZE_REGISTER = 0x38;
-  private static final int QUEUE_READY = 0x44;
-  private static final int STATUS = 0x70;
+  /** VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC, VIRTIO_BLK_F_FLUSH. */
+  private static final int FEATURES = 1 << 29 | 1 << 28 | 1 << 9;
 
   /** How the host reads and writes: plain system calls, or io_uring where there is one. */
   @Param({"synchronous", "best"})
@@ -74,107 +64,35 @@ public class BlockBenchmark {
   private Path image;
   private Machine machine;
   private BlockDevice device;
-  private MmioTransport transport;
   private int offered;
 
   /** JMH calls {@link #setUp}. */
   @SuppressWarnings("NullAway.Init")
   public BlockBenchmark() {}
 
-  /** A machine without one: what the device wants done is done on the benchmark's thread. */
-  @SuppressWarnings("NullAway.Init")
-  private static final class Machine implements DeviceResources {
-    final GuestMemory memory = GuestMemory.allocate(96 << 20);
-    final ArrayDeque<Runnable> tasks = new ArrayDeque<>();
-    final List<Runnable> watchers = new ArrayList<>();
-    Runnable doorbell;
-
-    @Override
-    public GuestMemory memory() {
-      return memory;
-    }
-
-    @Override
-    public InterruptLine interrupt() {
-      return () -> {};
-    }
-
-    @Override
-    public void doorbell(long offset, int value, Runnable onWrite) {
-      doorbell = onWrite;
-    }
-
-    @Override
-    public void watch(Pollable source, Runnable handler) {
-      watchers.add(handler);
-    }
-
-    @Override
-    public boolean execute(Runnable task) {
-      return tasks.add(task);
-    }
-
-    @Override
-    public long nanoTime() {
-      return System.nanoTime();
-    }
-
-    @Override
-    public Timer timer(Runnable onTime) {
-      throw new UnsupportedOperationException();
-    }
-
-    void turn() {
-      for (int i = 0; i < watchers.size(); i++) {
-        watchers.get(i).run();
-      }
-      for (Runnable task = tasks.poll(); task != null; task = tasks.poll()) {
-        task.run();
-      }
-    }
-  }
-
   /** Makes the image, the device and the driver's queue. */
   @Setup
   public void setUp() throws IOException {
     image = Files.createTempFile("benchmark", ".img");
     Files.write(image, new byte[IMAGE_BYTES]);
-    machine = new Machine();
+    machine = new Machine(96 << 20);
     FileDescriptor file = FileDescriptor.openFile(image, true);
     DiskEngine disk = engine.equals("best") ? DiskEngine.of(file) : new SynchronousEngine(file);
     device = new BlockDevice(machine, disk, false, "benchmark");
-    transport = new MmioTransport(device);
-    write(STATUS, 1);
-    write(STATUS, 3);
-    write(DRIVER_FEATURES_SEL, 0);
-    write(DRIVER_FEATURES, 1 << 29 | 1 << 28 | 1 << 9);
-    write(DRIVER_FEATURES_SEL, 1);
-    write(DRIVER_FEATURES, 1);
-    write(STATUS, 11);
-    write(QUEUE_SIZE_REGISTER, QUEUE_SIZE);
-    write(0x80, (int) QUEUE);
-    write(0x90, (int) AVAILABLE);
-    write(0xa0, (int) USED);
-    write(QUEUE_READY, 1);
-    write(STATUS, 15);
-    machine.turn();
-  }
-
-  private void write(int register, int value) {
-    transport.write(register, 4, Integer.toUnsignedLong(value));
+    machine.start(device, FEATURES, new QueueLayout(QUEUE_SIZE, QUEUE, AVAILABLE, USED));
   }
 
   /** Unmaps. */
   @TearDown
   public void tearDown() throws IOException {
     device.close();
-    machine.memory.close();
+    machine.close();
     Files.delete(image);
   }
 
   /** Offers a request by an indirect table. */
   private void offer(int slot, long position, int segments, int segmentBytes) {
-    GuestMemory memory = machine.memory;
+    GuestMemory memory = machine.memory();
     boolean read = direction.equals("read");
     long header = HEADERS + 32L * slot;
     memory.putLong(header, read ? 0 : 1);
@@ -195,18 +113,18 @@ public class BlockBenchmark {
   }
 
   private void descriptor(long table, int index, long address, int length, int flags) {
-    machine.memory.putLong(table + 16L * index, address);
-    machine.memory.putInt(table + 16L * index + 8, length);
-    machine.memory.putInt(table + 16L * index + 12, flags | (index + 1) << 16);
+    machine.memory().putLong(table + 16L * index, address);
+    machine.memory().putInt(table + 16L * index + 8, length);
+    machine.memory().putInt(table + 16L * index + 12, flags | (index + 1) << 16);
   }
 
   /** Rings, and waits until everything is back; returns the last status. */
   private int finish(int slot) {
-    machine.doorbell.run();
-    while (machine.memory.getShortAcquire(USED + 2) != (short) offered) {
+    machine.ring(0);
+    while (machine.memory().getShortAcquire(USED + 2) != (short) offered) {
       machine.turn();
     }
-    int status = machine.memory.getByte(HEADERS + 32L * slot + 16);
+    int status = machine.memory().getByte(HEADERS + 32L * slot + 16);
     if (status != 0) {
       throw new IllegalStateException("status " + status);
     }
@@ -231,14 +149,25 @@ public class BlockBenchmark {
     return finish(0);
   }
 
+  /** 4 KiB anywhere, 8 at a time; the time for one. */
+  @Benchmark
+  @OperationsPerInvocation(FEW)
+  public int random4KibDepth8() {
+    return together(FEW);
+  }
+
   /** 4 KiB anywhere, 32 at a time; the time for one. */
   @Benchmark
   @OperationsPerInvocation(DEPTH)
   public int random4KibDepth32() {
-    for (int i = 0; i < DEPTH; i++) {
+    return together(DEPTH);
+  }
+
+  private int together(int depth) {
+    for (int i = 0; i < depth; i++) {
       offer(i, anywhere(), 1, 4096);
     }
-    return finish(DEPTH - 1);
+    return finish(depth - 1);
   }
 
   /** 64 MiB in 64 requests of 16 segments; the time for all. */

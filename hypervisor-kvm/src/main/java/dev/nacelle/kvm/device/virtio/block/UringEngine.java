@@ -14,11 +14,11 @@ import org.jspecify.annotations.Nullable;
  * <p>A read while nothing is under way is tried at once first, by a system call that does not wait
  * for the disk: for what the host has in memory, the ring takes twice as long as that.
  *
- * <p>So is every write: it goes to the host's memory, which seldom waits, while io_uring would hand
- * it to a thread of the kernel on a file system that has no writes without waiting, as ext4 has not
- * (FOP_BUFFER_WASYNC). That took 43 us for 4 KiB where pwritev took 7. What waits for the disk are
- * reads, syncs and discards; but where the host holds writers back, its disk hanging with too much
- * unwritten, the device waits for it, its end included.
+ * <p>Every write is done at once, too: it goes to the host's memory, which seldom waits, while
+ * io_uring would hand it to a thread of the kernel on a file system that has no writes without
+ * waiting, as ext4 has not (FOP_BUFFER_WASYNC). That took 43 us for 4 KiB where pwritev took 7.
+ * What waits for the disk are reads, syncs and discards; but where the host holds writers back, its
+ * disk hanging with too much unwritten, the device waits for it, its end included.
  */
 public final class UringEngine implements DiskEngine {
   /**
