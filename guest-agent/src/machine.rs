@@ -52,7 +52,7 @@ impl Machine {
         if let Some(executable) = &self.executable {
             // A new process is a copy of the agent until execve(2), and its /proc/self/exe is the agent's executable. Without
             // a mode to execute it by, not even root can make that its command, or the interpreter of its script.
-            fs::set_permissions(executable, PermissionsExt::from_mode(0))
+            fs::set_permissions(executable, PermissionsExt::from_mode(0o000))
                 .and_then(|()| fs::remove_file(executable))
                 .step(|| format!("removing the agent's {}", executable.display()))?;
         }
