@@ -5,8 +5,8 @@ import dev.nacelle.kvm.sys.CoreScheduling;
 import dev.nacelle.kvm.sys.Errno;
 import dev.nacelle.kvm.sys.ErrnoException;
 import dev.nacelle.kvm.sys.ThreadSignal;
-import java.util.ArrayList;
-import java.util.List;
+import java.util.HashSet;
+import java.util.Set;
 
 /**
  * The vCPUs of one machine, as threads that may run on the SMT siblings of a core at the same time,
@@ -23,7 +23,7 @@ public final class CoreGroup {
   private final CoreScheduling scheduling;
 
   /** Those that have the cookie, each alive for as long as it is here. */
-  private final List<Integer> members = new ArrayList<>();
+  private final Set<Integer> members = new HashSet<>();
 
   /** A group without members. */
   public CoreGroup(CoreScheduling scheduling) {
@@ -36,7 +36,8 @@ public final class CoreGroup {
    * @throws ErrnoException when the host refuses; not where no core has siblings any more
    */
   public synchronized void join() {
-    int result = members.isEmpty() ? scheduling.create() : scheduling.shareFrom(members.get(0));
+    int result =
+        members.isEmpty() ? scheduling.create() : scheduling.shareFrom(members.iterator().next());
     if (succeeded(result)) {
       members.add(ThreadSignal.currentThread());
     }
@@ -47,8 +48,7 @@ public final class CoreGroup {
    * as containerd can: the process' first thread never runs a guest.
    */
   public synchronized void leave() {
-    Integer self = ThreadSignal.currentThread();
-    if (members.remove(self)) {
+    if (members.remove(ThreadSignal.currentThread())) {
       boolean ignored = succeeded(scheduling.shareFrom((int) ProcessHandle.current().pid()));
     }
   }
