@@ -155,7 +155,7 @@ final class FrameLimiter extends ChannelDuplexHandler {
         message instanceof ByteBuf bytes
             && bytes.readableBytes() == RESET_BYTES
             && bytes.getByte(bytes.readerIndex() + 3) == RST_STREAM;
-    context.write(message, promise);
+    var unused = context.write(message, promise);
     if (reset) {
       context.flush();
     }

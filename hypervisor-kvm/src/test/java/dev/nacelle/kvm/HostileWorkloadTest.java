@@ -101,7 +101,7 @@ class HostileWorkloadTest {
       accounting: EPERM|ENOSYS
       quotas: EPERM|ENOSYS|ENOENT
       setting up the audit: EPERM|EPROTONOSUPPORT
-      the first process: mem EACCES, environ EACCES, exe EACCES, root EACCES, cwd EACCES, fd 0 NAMES, maps EACCES, ns/mnt EACCES, ptrace EPERM, getfd EPERM, readv EPERM, setns EPERM
+      the first process: mem EACCES, environ EACCES, exe EACCES, root EACCES, cwd EACCES, fd 1 NAMES, maps EACCES, ns/mnt EACCES, ptrace EPERM, getfd EPERM, readv EPERM, setns EPERM
       killing the first process: NO EFFECT
       the agent's keys: 1 KEYS
       typing on the terminal: ENXIO
