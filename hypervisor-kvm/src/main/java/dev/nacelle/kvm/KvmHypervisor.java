@@ -40,7 +40,7 @@ final class KvmHypervisor implements Hypervisor {
   private final Kvm kvm;
   private final Duration patience;
 
-  /** Null where this host has none, or needs none. */
+  /** Null where this host has none; not where it needs none now, as SMT may be switched on. */
   private final @Nullable CoreScheduling coreScheduling;
 
   private final CpuidPolicy cpuid;
@@ -70,7 +70,8 @@ final class KvmHypervisor implements Hypervisor {
     this.kvm = kvm;
     this.patience = patience;
     try {
-      this.coreScheduling = coreScheduling.cookie(0) < 0 ? null : coreScheduling;
+      long answer = coreScheduling.cookie(0);
+      this.coreScheduling = answer >= 0 || answer == -Errno.ENODEV ? coreScheduling : null;
       cpuid =
           new CpuidPolicy(
               kvm.supportedCpuid(), kvm.check(Capability.KVM_CAP_TSC_DEADLINE_TIMER) != 0);

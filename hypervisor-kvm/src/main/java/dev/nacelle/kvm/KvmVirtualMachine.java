@@ -123,7 +123,11 @@ final class KvmVirtualMachine implements VirtualMachine {
       vm.maskPics();
       started = startLoop("nacelle-" + name + "-io");
       loop = started;
-      console = new ConsoleRing(spec.consoleBytes(), loop::execute);
+      console =
+          new ConsoleRing(
+              spec.consoleBytes(),
+              loop::execute,
+              cores == null ? Runnable::run : cores::runOutside);
       addLegacyDevices();
       if (spec.payload().hasExitPort()) {
         ports.add(MachineLayout.EXIT_PORT, ExitPort.PORTS, new ExitPort(this::exited));

@@ -6,12 +6,14 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.kvm.sys.Errno;
 import dev.nacelle.kvm.sys.Kvm;
+import dev.nacelle.kvm.sys.ThreadSignal;
 import dev.nacelle.spi.RateLimits;
 import dev.nacelle.spi.VmExit.Reason;
 import java.time.Duration;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -29,6 +31,11 @@ class CoreSchedulingTest {
   }
 
   private KvmVirtualMachine start(int cpus, boolean coreScheduling) {
+    return start(hypervisor, cpus, coreScheduling, BareGuest.SPIN);
+  }
+
+  private static KvmVirtualMachine start(
+      KvmHypervisor hypervisor, int cpus, boolean coreScheduling, String... code) {
     KvmVirtualMachine machine =
         hypervisor.create(
             new MachineSpec(
@@ -36,7 +43,7 @@ class CoreSchedulingTest {
                 TestMachines.MEMORY,
                 cpus,
                 1024,
-                BareGuest.realMode(BareGuest.SPIN),
+                BareGuest.realMode(code),
                 List.of(),
                 RateLimits.NONE,
                 coreScheduling));
@@ -68,6 +75,61 @@ class CoreSchedulingTest {
     alone.close();
     sharing.close();
     assertEquals(Map.of(), scheduling.await(0));
+  }
+
+  /** More output than is gathered is handed over by the vCPU's thread. */
+  @Test
+  void aUserIsNotCalledByAThreadThatIsKeptApart() throws Exception {
+    KvmVirtualMachine machine =
+        hypervisor.create(
+            new MachineSpec(
+                "test",
+                TestMachines.MEMORY,
+                1,
+                1024,
+                BareGuest.realMode(
+                    "ba f8 03", // mov $0x3f8, %dx
+                    "31 f6", // again: xor %si, %si
+                    "b9 00 10", // mov $0x1000, %cx
+                    "f3 6e", // rep outsb
+                    "eb f7"), // jmp again
+                List.of(),
+                RateLimits.NONE,
+                true));
+    CompletableFuture<Long> cookieOfVcpu = new CompletableFuture<>();
+    machine.console().stream(
+        bytes -> {
+          if (Thread.currentThread().getName().contains("vcpu")) {
+            cookieOfVcpu.complete(scheduling.cookie(ThreadSignal.currentThread()));
+          }
+        });
+    machine.start();
+    assertEquals(0, cookieOfVcpu.get());
+    scheduling.await(1);
+    machine.close();
+    assertEquals(Map.of(), scheduling.await(0));
+  }
+
+  @Test
+  void machinesAreKeptApartOnceSmtIsSwitchedOn() throws Exception {
+    scheduling.failWith(Errno.ENODEV);
+    try (KvmHypervisor opened = new KvmHypervisor(Kvm.open(), Duration.ofSeconds(10), scheduling)) {
+      KvmVirtualMachine before = start(opened, 1, true, BareGuest.REAL_MODE_POWER_OFF);
+      assertEquals(Reason.POWER_OFF, before.exit().get().reason());
+      scheduling.failWith(0);
+      KvmVirtualMachine after = start(opened, 2, true, BareGuest.SPIN);
+      assertEquals(1, new HashSet<>(scheduling.await(2).values()).size());
+      after.close();
+    }
+  }
+
+  @Test
+  void machinesRunWhereTheHostHasNoCoreScheduling() throws Exception {
+    scheduling.failWith(Errno.EINVAL);
+    try (KvmHypervisor opened = new KvmHypervisor(Kvm.open(), Duration.ofSeconds(10), scheduling)) {
+      KvmVirtualMachine machine = start(opened, 1, true, BareGuest.REAL_MODE_POWER_OFF);
+      assertEquals(Reason.POWER_OFF, machine.exit().get().reason());
+    }
   }
 
   @Test

@@ -45,7 +45,9 @@ public final class FakeCoreScheduling implements CoreScheduling {
 
   @Override
   public synchronized long cookie(int thread) {
-    return failure == -Errno.ENODEV ? failure : cookies.getOrDefault(thread, 0L);
+    return failure == -Errno.ENODEV || failure == -Errno.EINVAL
+        ? failure
+        : cookies.getOrDefault(thread, 0L);
   }
 
   private void set(int thread, long cookie) {

@@ -15,14 +15,17 @@ import java.util.function.Consumer;
  * The end of what the guest wrote to its serial port, in a fixed amount of memory.
  *
  * <p>While somebody listens, output is gathered and handed over on {@code executor}; when more
- * comes than the gathering buffer holds, the guest waits for the listener. One that throws is
- * dropped: it is no failure of the guest's, nor of another listener's.
+ * comes than the gathering buffer holds, the guest waits for the listener, which is called on the
+ * guest's thread then. One that throws is dropped: it is no failure of the guest's, nor of another
+ * listener's.
  */
 public final class ConsoleRing implements Console {
   private static final int GATHERED = 4096;
 
   private final Executor executor;
+  private final Executor aside;
   private final Runnable delivery = this::deliverInTurn;
+  private final Runnable fullDelivery = this::deliver;
 
   private final byte[] ring;
   private long written;
@@ -40,10 +43,13 @@ public final class ConsoleRing implements Console {
   /**
    * @param capacity how much of the end is kept, in bytes
    * @param executor hands output over
+   * @param aside does so where the guest has to wait for it: on the calling thread, at once, as
+   *     what is not the guest
    */
-  public ConsoleRing(int capacity, Executor executor) {
+  public ConsoleRing(int capacity, Executor executor, Executor aside) {
     ring = new byte[capacity];
     this.executor = executor;
+    this.aside = aside;
   }
 
   /** The guest wrote a byte. */
@@ -61,7 +67,7 @@ public final class ConsoleRing implements Console {
       deliveryWaits |= newDelivery;
     }
     if (full) {
-      deliver();
+      aside.execute(fullDelivery);
     } else if (newDelivery) {
       executor.execute(delivery);
     }

@@ -16,8 +16,9 @@ import java.util.Set;
  * beside a vCPU all the same.
  *
  * <p>A thread belongs to it only while it runs the guest: whatever it made otherwise, such as a
- * thread of a pool for a user's callback, would belong to it, too. Devices' event loops, which work
- * for the host, never do. Safe for use from several threads.
+ * thread of a pool for a user's callback, would belong to it, too. So it is {@linkplain #runOutside
+ * outside} while it calls a user. Devices' event loops, which work for the host, never belong to
+ * it. Safe for use from several threads.
  */
 public final class CoreGroup {
   private final CoreScheduling scheduling;
@@ -51,6 +52,28 @@ public final class CoreGroup {
     if (members.remove(ThreadSignal.currentThread())) {
       boolean ignored = succeeded(scheduling.shareFrom((int) ProcessHandle.current().pid()));
     }
+  }
+
+  /**
+   * Does work that may run anything, such as a user's callback, on the calling thread, which is no
+   * member meanwhile.
+   *
+   * @throws ErrnoException when the host does not let it back in
+   */
+  public void runOutside(Runnable work) {
+    boolean member = isMember();
+    leave();
+    try {
+      work.run();
+    } finally {
+      if (member) {
+        join();
+      }
+    }
+  }
+
+  private synchronized boolean isMember() {
+    return members.contains(ThreadSignal.currentThread());
   }
 
   /** False where SMT was switched off meanwhile. */

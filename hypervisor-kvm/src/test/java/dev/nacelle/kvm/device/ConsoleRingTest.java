@@ -16,7 +16,16 @@ import org.junit.jupiter.api.Test;
 
 class ConsoleRingTest {
   private final Queue<Runnable> tasks = new ArrayDeque<>();
-  private final ConsoleRing console = new ConsoleRing(16, tasks::add);
+  private final Queue<String> writer = new ArrayDeque<>();
+  private final ConsoleRing console =
+      new ConsoleRing(
+          16,
+          tasks::add,
+          delivery -> {
+            writer.add("outside");
+            delivery.run();
+            writer.add("inside");
+          });
 
   private void write(String text) {
     write(text.getBytes(StandardCharsets.UTF_8));
@@ -96,15 +105,19 @@ class ConsoleRingTest {
   void losesNothingWhenTheListenerIsSlow() {
     ByteArrayOutputStream seen = new ByteArrayOutputStream();
     Listener listener = console.stream(seen::writeBytes);
+    Listener witness = console.stream(bytes -> writer.add("called"));
     byte[] all = new byte[10_000];
     for (int i = 0; i < all.length; i++) {
       all[i] = (byte) i;
     }
     write(all);
     assertTrue(seen.size() > 0, "delivered by the writer when the buffer was full");
+    assertEquals(
+        List.of("outside", "called", "inside", "outside", "called", "inside"), List.copyOf(writer));
     runTasks();
     assertArrayEquals(all, seen.toByteArray());
     listener.close();
+    witness.close();
   }
 
   @Test

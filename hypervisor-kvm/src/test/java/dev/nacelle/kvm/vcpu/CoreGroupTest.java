@@ -14,6 +14,7 @@ import dev.nacelle.kvm.sys.ThreadSignal;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import org.junit.jupiter.api.AfterEach;
@@ -118,6 +119,31 @@ class CoreGroupTest {
               });
       assertEquals(member.cookie(CoreScheduling.ofHost()), inherited);
     }
+  }
+
+  @Test
+  void isLeftForWhatMayRunAnything() throws Exception {
+    CoreGroup group = new CoreGroup(fake);
+    List<Long> seen = new ArrayList<>();
+    Runnable work = () -> seen.add(fake.cookie(ThreadSignal.currentThread()));
+    Runnable failing =
+        () -> {
+          work.run();
+          throw new IllegalStateException("expected");
+        };
+    Member one = member();
+    Member two = member();
+    one.join(group);
+    two.join(group);
+    long cookie = one.cookie(fake);
+    one.thread.submit(() -> group.runOutside(work)).get();
+    assertThrows(
+        ExecutionException.class, () -> one.thread.submit(() -> group.runOutside(failing)).get());
+    assertEquals(cookie, one.cookie(fake), "back among the others");
+    Member stranger = member();
+    stranger.thread.submit(() -> group.runOutside(work)).get();
+    assertEquals(0, stranger.cookie(fake), "not let in by that");
+    assertEquals(List.of(0L, 0L, 0L), seen);
   }
 
   @Test
