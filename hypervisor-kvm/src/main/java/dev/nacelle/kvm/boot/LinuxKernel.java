@@ -10,7 +10,7 @@ import dev.nacelle.spi.HypervisorException;
 import dev.nacelle.spi.MemoryPolicy;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
-import java.util.Set;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -28,9 +28,18 @@ public final class LinuxKernel implements Payload {
   /** Measured with Debian's 6.1 and 6.12: page structures, per-CPU areas, caches. */
   private static final long WORKING_MEMORY = 16 * MIB;
 
-  /** Parameters that take away what a kernel has instead of a PIT. */
-  private static final Set<String> WITHOUT_CLOCK_OR_TIMER =
-      Set.of("no-kvmclock", "lapic=notscdeadline");
+  /**
+   * Parameters that take away what a kernel has instead of a PIT: KVM's clock, the local APIC or
+   * its timer, the features that it finds them by, or the tables that say how it is wired
+   * (Documentation/admin-guide/kernel-parameters.txt; arch/x86/kernel/kvmclock.c, apic/apic.c,
+   * cpu/hypervisor.c, cpu/common.c, acpi/boot.c). Whatever follows, none gives back what another
+   * took. Not notsc or tsc=unstable, after which KVM's clock still tells the time, and the timer
+   * still counts in TSC ticks.
+   */
+  private static final Pattern WITHOUT_CLOCK_OR_TIMER =
+      Pattern.compile(
+          "(no-kvmclock|nopv|nolapic|disableapic|nolapic-timer|noapictimer|clearcpuid)(=.*)?"
+              + "|lapic=notscdeadline.*|acpi=off");
 
   private final Path kernel;
   private final @Nullable Path initramfs;
@@ -66,7 +75,9 @@ public final class LinuxKernel implements Payload {
   public boolean needsPit(boolean clockAndTimer) {
     return !clockAndTimer
         || !paravirtualClock
-        || Stream.of(commandLine.split(" ")).anyMatch(WITHOUT_CLOCK_OR_TIMER::contains);
+        // To the kernel, a name's hyphens and underscores are the same (kernel/params.c).
+        || Stream.of(commandLine.replace('_', '-').split("\\s+"))
+            .anyMatch(word -> WITHOUT_CLOCK_OR_TIMER.matcher(word).matches());
   }
 
   @Override

@@ -31,6 +31,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class LinuxKernelTest {
   private static final int MIB = 1 << 20;
@@ -391,8 +393,47 @@ class LinuxKernelTest {
     assertFalse(needsPit("", true, true));
     assertTrue(needsPit("", false, true), "nothing is known of the kernel");
     assertTrue(needsPit("", true, false), "an old KVM");
-    assertTrue(needsPit("quiet no-kvmclock", true, true));
-    assertTrue(needsPit("lapic=notscdeadline", true, true));
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "quiet no-kvmclock",
+        "no_kvmclock quiet",
+        "nopv",
+        "nolapic",
+        "disableapic",
+        "nolapic_timer\tquiet",
+        "nolapic-timer",
+        "noapictimer",
+        "noapictimer=1",
+        "lapic=notscdeadline",
+        "lapic=notscdeadline lapic=on",
+        "clearcpuid=tsc_deadline_timer",
+        "acpi=off",
+      })
+  void needsAPitWhereAParameterTakesItsClockOrTimerAway(String parameters) {
+    assertTrue(needsPit(parameters, true, true));
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "notsc",
+        "tsc=unstable",
+        "tsc=reliable",
+        "noapic",
+        "lapic",
+        "lapic=on",
+        "acpi=noirq",
+        "lapic_timer_c2_ok",
+        "apic=debug",
+        "nosmp",
+        "x.nolapic=1",
+        "nolapics"
+      })
+  void needsNoPitForParametersThatLeaveThemBe(String parameters) {
+    assertFalse(needsPit(parameters, true, true));
   }
 
   private static boolean needsPit(String parameters, boolean known, boolean clockAndTimer) {
