@@ -61,7 +61,10 @@ public final class BlockDevice extends VirtioDevice {
   /** So many requests are taken at once; then others may have the lock, and the event loop. */
   private static final int BATCH = 64;
 
-  /** An answer waits for those behind it for no longer than this before the driver is told. */
+  /**
+   * After so long since it was told before, the driver is told as soon as a request ends. What has
+   * ended by then does not wait for a step that the host may hold up, either: see {@link #run}.
+   */
   private static final long BATCH_NANOS = TimeUnit.MICROSECONDS.toNanos(100);
 
   private static final int PATIENCE_MILLIS = 5_000;
@@ -74,6 +77,9 @@ public final class BlockDevice extends VirtioDevice {
 
   private final Requests requests;
   private long lastSignal;
+
+  /** Something other than a write has ended, and the driver was not told since. */
+  private boolean answersWait;
 
   /** Guards all that is not final, but for what is volatile; never held when the lock is taken. */
   private final ReentrantLock turn = new ReentrantLock();
@@ -156,7 +162,7 @@ public final class BlockDevice extends VirtioDevice {
   }
 
   private void work() {
-    lastSignal = System.nanoTime();
+    lastSignal = resources().nanoTime();
     // In the turn: whoever takes it away then waits for the turn, and finds nothing in flight.
     VirtQueue queue = queue(QUEUE);
     collect(queue);
@@ -173,7 +179,7 @@ public final class BlockDevice extends VirtioDevice {
     // What the host had in memory has ended by now; longer requests have their next step.
     collect(queue);
     requests.submit();
-    interruptIfNeeded(queue);
+    tell(queue);
     // With no request free, the end of the next step comes back here, and the limiter's timer
     // where that holds the queue back.
     if (requests.hasFree()
@@ -205,29 +211,44 @@ public final class BlockDevice extends VirtioDevice {
     run(queue, request);
   }
 
-  /** Does a request's steps until one is under way, or all are done. */
+  /**
+   * Does a request's steps until one is under way, or all are done. Before a step that changes the
+   * disk the driver is told of what has ended: the host holds up who writes faster than its disk.
+   * Not of writes, which are held up in any case, and are told of together.
+   */
   private void run(VirtQueue queue, Request request) {
+    boolean wrote = false;
     while (request.proceed()) {
       if (queue.isStopped()) {
         requests.release(request);
         return;
+      }
+      wrote = request.step() == Step.WRITE;
+      if (answersWait && request.step() != Step.READ) {
+        tell(queue);
       }
       if (!requests.start(request)) {
         return;
       }
     }
     complete(queue, request);
+    answersWait |= !wrote;
+    if (resources().nanoTime() - lastSignal > BATCH_NANOS) {
+      tell(queue);
+    }
+  }
+
+  /** Tells the driver of what has ended, if it wants to know. */
+  private void tell(VirtQueue queue) {
+    lastSignal = resources().nanoTime();
+    answersWait = false;
+    interruptIfNeeded(queue);
   }
 
   private void complete(VirtQueue queue, Request request) {
     memory.putByte(request.statusAddress(), request.status().number);
     queue.push(request.head(), request.written());
     requests.release(request);
-    long now = System.nanoTime();
-    if (now - lastSignal > BATCH_NANOS) {
-      lastSignal = now;
-      interruptIfNeeded(queue);
-    }
   }
 
   /** Takes the steps that have ended, and goes on with their requests. */

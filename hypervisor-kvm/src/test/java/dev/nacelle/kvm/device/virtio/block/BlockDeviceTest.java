@@ -320,20 +320,6 @@ class BlockDeviceTest {
   }
 
   @Test
-  void tellsTheDriverOnceOfWhatEndsTogether() {
-    for (int i = 0; i < 40; i++) {
-      queue.offer(header(IN, i), queue.writable(SECTOR), queue.writable(1));
-    }
-    int ignored = resources.takeInterrupts();
-    queue.kick();
-    for (int i = 0; i < 40; i++) {
-      assertEquals(SECTOR + 1, take().written());
-    }
-    // More only where 100 us went by in between.
-    assertTrue(resources.takeInterrupts() < 40);
-  }
-
-  @Test
   void transfersMoreThanOneStepAndAsManySegmentsAsThereAre() throws IOException {
     byte[] large = new byte[254 * 16 * SECTOR];
     new Random(3).nextBytes(large);

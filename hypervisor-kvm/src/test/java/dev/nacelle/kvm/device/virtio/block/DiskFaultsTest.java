@@ -18,7 +18,10 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.Objects;
 import org.junit.jupiter.api.AfterEach;
@@ -43,6 +46,10 @@ class DiskFaultsTest {
   private static final byte IO_ERROR = 1;
   private static final byte UNTOUCHED = 77;
   private static final int KIB = 1024;
+
+  /** Without it, the driver gets every interrupt that the device has for it. */
+  private static final long F_EVENT_IDX = 1L << 29;
+
   private static final int SIZE = 4096 * KIB;
 
   @TempDir Path directory;
@@ -97,13 +104,18 @@ class DiskFaultsTest {
 
   /** Offers a request, rings, and gives its status, which may not be there yet. */
   private Segment offer(byte[] header, Segment... data) {
+    Segment status = prepare(header, data);
+    queue.kick();
+    return status;
+  }
+
+  private Segment prepare(byte[] header, Segment... data) {
     Segment[] segments = new Segment[data.length + 2];
     segments[0] = queue.readable(header);
     System.arraycopy(data, 0, segments, 1, data.length);
     Segment status = new Segment(driver.allocate(new byte[] {UNTOUCHED}), 1, true);
     segments[data.length + 1] = status;
     queue.offer(segments);
-    queue.kick();
     return status;
   }
 
@@ -141,6 +153,62 @@ class DiskFaultsTest {
       engine.results.add(-Errno.EAGAIN);
     }
     assertEquals(IO_ERROR, at(offer(header(FLUSH, 0))));
+  }
+
+  /** Offers so many requests at a time, and gives how many interrupts came before each step. */
+  private List<Integer> interruptsBeforeSteps(int... types) {
+    activate(driver.offeredFeatures() & ~F_EVENT_IDX);
+    for (int type : types) {
+      Segment ignored =
+          switch (type) {
+            case IN -> prepare(header(IN, 0), queue.writable(512));
+            case OUT -> prepare(header(OUT, 0), queue.readable(new byte[512]));
+            default -> prepare(header(type, 0));
+          };
+    }
+    List<Integer> interrupts = new ArrayList<>();
+    engine.before = step -> interrupts.add(resources.takeInterrupts());
+    int ignored = resources.takeInterrupts();
+    queue.kick();
+    assertEquals(types.length, queue.untaken());
+    return interrupts;
+  }
+
+  @Test
+  void theDriverIsToldOnceOfWhatEndsTogether() {
+    assertEquals(Collections.nCopies(40, 0), interruptsBeforeSteps(new int[40]), "reads");
+    assertEquals(1, resources.takeInterrupts());
+  }
+
+  @Test
+  void theDriverIsToldOnceOfWritesThatEndTogether() {
+    assertEquals(List.of(0, 0, 0), interruptsBeforeSteps(OUT, OUT, OUT));
+    assertEquals(1, resources.takeInterrupts());
+  }
+
+  @Test
+  void whatHasEndedDoesNotWaitForAWriteThatTheHostMayHoldUp() {
+    assertEquals(
+        List.of(0, 0, 1, 0, 0, 0, 1), interruptsBeforeSteps(IN, IN, OUT, OUT, IN, IN, FLUSH));
+    assertEquals(1, resources.takeInterrupts());
+  }
+
+  @Test
+  void theDriverIsToldOnceATenthOfAMillisecondHasGoneBy() {
+    activate(driver.offeredFeatures() & ~F_EVENT_IDX);
+    for (int i = 0; i < 5; i++) {
+      Segment ignored = prepare(header(IN, 0), queue.writable(512));
+    }
+    List<Integer> interrupts = new ArrayList<>();
+    engine.before =
+        step -> {
+          interrupts.add(resources.takeInterrupts());
+          resources.advance(Duration.ofNanos(50_001));
+        };
+    int ignored = resources.takeInterrupts();
+    queue.kick();
+    assertEquals(List.of(0, 0, 1, 0, 1), interrupts);
+    assertEquals(1, resources.takeInterrupts());
   }
 
   @Test

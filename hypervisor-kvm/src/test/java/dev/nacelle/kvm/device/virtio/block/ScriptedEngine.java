@@ -8,6 +8,7 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /** A host whose disk does what the test says, and else what it should. */
@@ -24,6 +25,9 @@ final class ScriptedEngine implements DiskEngine {
 
   /** Steps that were started while {@link #hangs}, and have not ended. */
   final Deque<Request> hanging = new ArrayDeque<>();
+
+  /** Called before each step. */
+  Consumer<Step> before = step -> {};
 
   boolean hangs;
   int cancelled;
@@ -47,6 +51,7 @@ final class ScriptedEngine implements DiskEngine {
   @Override
   public boolean start(Request request) {
     steps.add(request.step() + " " + request.position() + "+" + request.length());
+    before.accept(request.step());
     if (error != null) {
       throw error;
     }
