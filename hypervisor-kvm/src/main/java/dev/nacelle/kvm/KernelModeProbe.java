@@ -36,6 +36,9 @@ final class KernelModeProbe {
   private static final int CMPXCHG16B = 1 << 13;
   private static final int XSAVE = 1 << 26;
 
+  /** Its subleaf 0 has in EDX:EAX what XCR0 can hold (likewise). */
+  private static final int STATES_LEAF = 0xd;
+
   private static final String PREPARE_CODE =
       "bf 00 20 01 00" // mov $0x12000, %edi
           + " 31 c0" // xor %eax, %eax
@@ -45,18 +48,22 @@ final class KernelModeProbe {
 
   private static final String CMPXCHG16B_CODE = "f0 48 0f c7 0f"; // lock cmpxchg16b (%rdi)
 
-  private static final String XSAVE_CODE =
+  private static final String SWITCH_XSAVE_ON_CODE =
       "0f 20 e0" // mov %cr4, %rax
           + " 0d 00 02 04 00" // or $(OSXSAVE | OSFXSR), %eax
-          + " 0f 22 e0" // mov %rax, %cr4
-          // All states that CPUID has, as Linux switches them on.
-          + " b8 0d 00 00 00" // mov $0xd, %eax
-          + " 31 c9" // xor %ecx, %ecx
-          + " 0f a2" // cpuid
-          + " 31 c9" // xor %ecx, %ecx
-          + " 0f 01 d1" // xsetbv, of %edx:%eax
-          + " 0f ae 67 40" // xsave 64(%rdi)
+          + " 0f 22 e0"; // mov %rax, %cr4
+
+  private static final String SWITCH_STATES_ON_CODE =
+      "b8 %s" // mov $..., %%eax
+          + " ba %s" // mov $..., %%edx
+          + " 31 c9" // xor %%ecx, %%ecx
+          + " 0f 01 d1"; // xsetbv, of %%edx:%%eax
+
+  private static final String XSAVE_CODE =
+      "0f ae 67 40" // xsave 64(%rdi)
           + " 0f ae 6f 40"; // xrstor 64(%rdi)
+
+  private static final String NOP = "90";
 
   private static final String BREAKPOINT_CODE = "cc"; // int3
 
@@ -99,7 +106,17 @@ final class KernelModeProbe {
    */
   static VmExit run(KvmHypervisor hypervisor, KvmCpuid told)
       throws InterruptedException, TimeoutException {
-    byte[] code = HexFormat.ofDelimiter(" ").parseHex(code(told));
+    return run(hypervisor, instructions(told));
+  }
+
+  /**
+   * Likewise, with other instructions.
+   *
+   * @param instructions in hexadecimal, with a space after each byte but the last
+   */
+  static VmExit run(KvmHypervisor hypervisor, String instructions)
+      throws InterruptedException, TimeoutException {
+    byte[] code = HexFormat.ofDelimiter(" ").parseHex(around(instructions));
     MachineSpec spec =
         new MachineSpec(
             "probe", MEMORY, 1, 1024, (memory, hardware) -> load(memory, code), List.of());
@@ -111,19 +128,41 @@ final class KernelModeProbe {
     }
   }
 
-  private static String code(KvmCpuid told) {
+  /** Those that a processor may refuse, though CPUID tells of them. */
+  static String instructions(KvmCpuid told) {
     int features = 0;
+    String allStates = NOP;
     for (int n = 0; n < told.count(); n++) {
       if (told.leaf(n) == 1) {
         features = told.get(n, KvmCpuid.ECX);
+      } else if (told.leaf(n) == STATES_LEAF && told.subleaf(n) == 0) {
+        // All that CPUID has, as Linux switches them on.
+        allStates =
+            SWITCH_STATES_ON_CODE.formatted(
+                bytes(told.get(n, KvmCpuid.EAX)), bytes(told.get(n, KvmCpuid.EDX)));
       }
     }
+    // Every x86-64 processor since 2006, or 2011, has them; a kernel asks before it uses them.
+    return String.join(
+        " ",
+        (features & CMPXCHG16B) != 0 ? CMPXCHG16B_CODE : NOP,
+        (features & XSAVE) != 0
+            ? String.join(" ", SWITCH_XSAVE_ON_CODE, allStates, XSAVE_CODE)
+            : NOP);
+  }
+
+  /** As an immediate operand. */
+  private static String bytes(int value) {
+    byte[] littleEndian =
+        ByteBuffer.allocate(4).order(ByteOrder.LITTLE_ENDIAN).putInt(value).array();
+    return HexFormat.ofDelimiter(" ").formatHex(littleEndian);
+  }
+
+  private static String around(String instructions) {
     return String.join(
         " ",
         PREPARE_CODE,
-        // Every x86-64 processor since 2006, or 2011, has them; a kernel asks before it uses them.
-        (features & CMPXCHG16B) != 0 ? CMPXCHG16B_CODE : "90",
-        (features & XSAVE) != 0 ? XSAVE_CODE : "90",
+        instructions,
         BREAKPOINT_CODE,
         POWER_OFF_CODE,
         REFUSED_CODE,

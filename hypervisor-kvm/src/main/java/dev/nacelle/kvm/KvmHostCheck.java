@@ -238,7 +238,8 @@ final class KvmHostCheck {
     if (answer >= 0) {
       passed(
           "core-scheduling",
-          "no core runs a guest beside anything else, unless its specification allows that");
+          "no core runs a guest beside another guest or a program, unless its specification allows"
+              + " that; interrupts and system calls on the core's other thread run beside it");
     } else if (answer == -Errno.ENODEV || isZero(smtActive)) {
       passed("core-scheduling", "not needed: no core of this host runs two threads at once");
     } else {
@@ -286,6 +287,11 @@ final class KvmHostCheck {
           remedy != null ? remedy : SEE_MESSAGES);
       return;
     }
+    judge(exit);
+  }
+
+  /** Whether unmodified kernels run, by what came of {@link KernelModeProbe}. */
+  void judge(VmExit exit) {
     switch (exit.reason()) {
       case POWER_OFF -> {
         passed("virtual-machine", "a virtual machine can be made");

@@ -17,6 +17,8 @@ import dev.nacelle.spi.HostCheck.Finding;
 import dev.nacelle.spi.HostCheck.Status;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.HypervisorProvider;
+import dev.nacelle.spi.VmExit;
+import dev.nacelle.spi.VmExit.Reason;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -180,6 +182,25 @@ class KvmHostCheckTest {
     assertTrue(
         last.status() == Status.PASSED || last.detail().contains("cannot emulate an instruction"),
         last::detail);
+  }
+
+  @Test
+  void judgesByWhatCameOfTheProbe() {
+    assertEquals(Status.PASSED, judgement(Reason.POWER_OFF).status());
+    Finding emulated = judgement(Reason.CRASHED);
+    assertEquals(Status.FAILED, emulated.status());
+    assertTrue(emulated.detail().contains("emulates"), emulated::detail);
+    Finding refused = judgement(Reason.RESET);
+    assertEquals(Status.FAILED, refused.status());
+    assertTrue(refused.detail().contains("the processor refuses an instruction"), refused::detail);
+  }
+
+  private static Finding judgement(Reason reason) {
+    KvmHostCheck check = checkOfAnOpenDevice();
+    check.judge(new VmExit(reason, "what happened"));
+    Finding last = check.result().findings().get(1);
+    assertEquals(HostCheck.RUNS_UNMODIFIED_KERNELS, last.name());
+    return last;
   }
 
   @Test
