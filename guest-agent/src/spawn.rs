@@ -12,6 +12,7 @@
 //! an image's entrypoint, gets a PID namespace of its own, beside that one, and the same mounts with the /proc of that
 //! namespace. The thread stays there as long as it lives, so what is started meanwhile joins it, and returns afterwards.
 
+use std::cell::RefCell;
 use std::ffi::CString;
 use std::fs;
 use std::io::Read;
@@ -154,7 +155,7 @@ struct World {
     mounts: OwnedFd,
     pids: OwnedFd,
     /// The end of the PID 1 whose namespaces the thread is in, where it is not in those that Prepare made.
-    pid_one: Option<Exiting>,
+    pid_one: RefCell<Option<Exiting>>,
     /// Signals that the agent ignores, which execve(2) would pass on.
     ignored_signals: Vec<i32>,
 }
@@ -205,13 +206,13 @@ impl World {
             agents_pids,
             mounts,
             pids,
-            pid_one: None,
+            pid_one: RefCell::default(),
             ignored_signals,
         };
         Ok((world, lifeline, exit, timeline.steps))
     }
 
-    fn serve(mut self, commands: &mpsc::Receiver<Command>) {
+    fn serve(self, commands: &mpsc::Receiver<Command>) {
         for (launch, reply) in commands {
             // A caller that is gone leaves its process to be killed with its cgroup, which is empty of others.
             if let Err(Ok(unwanted)) = reply.send(self.launch(launch)) {
@@ -220,7 +221,7 @@ impl World {
         }
     }
 
-    fn launch(&mut self, launch: Launch) -> Result<Launched, LaunchError> {
+    fn launch(&self, launch: Launch) -> Result<Launched, LaunchError> {
         let identity = self.identify(&launch.user)?;
         let environment =
             complete_environment(launch.environment, &identity, &self.hostname, launch.terminal.is_some());
@@ -231,9 +232,8 @@ impl World {
         let (streams, own) = self.streams(launch.terminal, launch.stdin).map_err(other)?;
         let (report, report_writer) = pipe().map_err(other)?;
         self.leave_ended_pid_one().map_err(other)?;
-        let becomes_pid_one = launch.pid_one && self.pid_one.is_none();
         let console = match &streams {
-            Streams::Terminal(master) if becomes_pid_one => ptsname(master, Vec::new()).ok(),
+            Streams::Terminal(master) if launch.pid_one => ptsname(master, Vec::new()).ok(),
             _ => None,
         };
         let (cgroup, directory) = self.workload.create_child(launch.id).map_err(other)?;
@@ -246,8 +246,8 @@ impl World {
             stderr: own.stderr.as_ref().unwrap_or(&own.stdout).as_fd(),
             owns_stdin: own.stdin.is_some(),
             terminal: launch.terminal.is_some(),
-            pid_one: becomes_pid_one,
-            console: console.as_deref(),
+            pid_one: false,
+            console: None,
             working_directory: &launch.working_directory,
             uid: Uid::from_raw(identity.uid),
             gid: Gid::from_raw(identity.gid),
@@ -257,15 +257,14 @@ impl World {
             arguments: &exec::Pointers::new(&launch.arguments),
             environment: &exec::Pointers::new(&environment),
         };
-        let fork = |children: &Children| {
-            children.adopt(|| fork_into(directory.as_fd(), |procs| exec::run(&exec::Plan { cgroup: procs, ..plan })))
+        let fork = |children: &Children, pid_one: bool| {
+            let console = console.as_deref().filter(|_| pid_one);
+            children.adopt(|| {
+                fork_into(directory.as_fd(), |procs| exec::run(&exec::Plan { cgroup: procs, pid_one, console, ..plan }))
+            })
         };
-        let born = if becomes_pid_one { self.begin_pid_one(fork) } else { self.join(fork) };
-        match born {
+        match self.bear(launch.pid_one, fork) {
             Ok((pid, exit)) => {
-                if becomes_pid_one {
-                    self.pid_one = Some(exit.clone());
-                }
                 let working_directory = launch.working_directory;
                 Ok(Launched { pid, exit, cgroup, report, streams, candidates, working_directory })
             }
@@ -276,14 +275,26 @@ impl World {
         }
     }
 
-    fn join(&self, fork: impl FnOnce(&Children) -> rustix::io::Result<Born>) -> Result<Born, StepError> {
-        fork(&self.children).map_err(|errno| match errno {
-            // What alloc_pid of kernel/pid.c answers in a namespace whose PID 1 is gone.
-            Errno::NOMEM if self.pid_one.is_some() => {
-                StepError { step: "joining the entrypoint's PID namespace, which may be ending".into(), errno }
+    /// Forks a process in the namespaces where it belongs; `fork` is told whether as PID 1 of its own.
+    fn bear(
+        &self,
+        pid_one: bool,
+        fork: impl Fn(&Children, bool) -> rustix::io::Result<Born>,
+    ) -> Result<Born, StepError> {
+        if self.pid_one.borrow().is_some() {
+            match fork(&self.children, false) {
+                // What alloc_pid of kernel/pid.c answers in a namespace whose PID 1 is ending, long before it can be reaped
+                // where there is much to end with it.
+                Err(Errno::NOMEM) => self.leave_pid_one()?,
+                born => return born.step(|| "forking".into()),
             }
-            _ => StepError { step: "forking".into(), errno },
-        })
+        }
+        if !pid_one {
+            return fork(&self.children, false).step(|| "forking".into());
+        }
+        let born = self.begin_pid_one(|children| fork(children, true))?;
+        self.pid_one.replace(Some(born.1.clone()));
+        Ok(born)
     }
 
     /// Starts a process as PID 1 of a new PID namespace, below the agent's own, and waits until its /proc is mounted; where
@@ -314,14 +325,14 @@ impl World {
         }
     }
 
-    fn leave_ended_pid_one(&mut self) -> Result<(), StepError> {
-        match &self.pid_one {
-            Some(exit) if exit.borrow().is_some() => {
-                self.return_to_prepared()?;
-                self.pid_one = None;
-            }
-            _ => {}
-        }
+    fn leave_ended_pid_one(&self) -> Result<(), StepError> {
+        let ended = self.pid_one.borrow().as_ref().is_some_and(|exit| exit.borrow().is_some());
+        if ended { self.leave_pid_one() } else { Ok(()) }
+    }
+
+    fn leave_pid_one(&self) -> Result<(), StepError> {
+        self.return_to_prepared()?;
+        self.pid_one.replace(None);
         Ok(())
     }
 

@@ -70,6 +70,34 @@ async fn its_end_ends_what_joined_it() {
     eventually("no cgroup is left", || guest.process_cgroups().is_empty().then_some(())).await;
 }
 
+/// The kernel refuses births while there is still much to end, and nobody knows of the end yet.
+#[tokio::test]
+async fn what_is_started_while_it_ends_starts() {
+    let guest = Guest::busybox().await;
+    for _ in 0..5 {
+        let crowd = "for i in $(seq 500); do sleep 1000 & done; echo up; read line";
+        let mut entrypoint = guest.start(pid_one(ProcessSpec { stdin: true, ..shell(crowd) })).await;
+        entrypoint.read_until("up").await;
+        entrypoint.close_stdin();
+        let ended = entrypoint.finish();
+        tokio::pin!(ended);
+        let mut over = false;
+        while !over {
+            // Where it joined, it may have ended with the entrypoint.
+            let outcome = guest.run(command("true")).await;
+            if outcome.started.is_none() {
+                assert_eq!(outcome.failure().message, "the process was killed before its first step");
+            }
+            over = tokio::select! {
+                biased;
+                _ = &mut ended => true,
+                () = std::future::ready(()) => false,
+            };
+        }
+        assert_eq!(guest.run(pid_one(command("true"))).await.started.unwrap().pid, 1);
+    }
+}
+
 #[tokio::test]
 async fn another_one_meanwhile_is_no_pid_1() {
     let guest = Guest::busybox().await;
