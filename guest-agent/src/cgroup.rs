@@ -173,7 +173,7 @@ impl Cgroup {
     }
 
     pub(crate) fn is_populated(&self) -> bool {
-        self.read("cgroup.events").is_ok_and(|events| value_of(&events, "populated") != 0)
+        may_be_populated(self.read("cgroup.events"))
     }
 
     /// How many processes are in it.
@@ -265,6 +265,14 @@ fn read_file(directory: &OwnedFd, name: &str) -> std::io::Result<String> {
     std::io::read_to_string(fs::File::from(file))
 }
 
+/// What cgroup.events says. Only a cgroup that is gone is empty without saying so: a descriptor may be wanting to read it.
+fn may_be_populated(events: std::io::Result<String>) -> bool {
+    match events {
+        Ok(events) => value_of(&events, "populated") != 0,
+        Err(error) => !matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::NODEV)),
+    }
+}
+
 /// The number after `key` in a file of "key number" lines; 0 when there is none.
 fn value_of(text: &str, key: &str) -> u64 {
     text.lines()
@@ -311,6 +319,21 @@ mod tests {
         assert_eq!(value_of(events, "oom_group"), 0);
         assert_eq!(value_of("", "oom_kill"), 0);
         assert_eq!(value_of("oom_kill x\n", "oom_kill"), 0);
+    }
+
+    #[test]
+    fn only_a_cgroup_that_is_gone_is_empty_without_saying_so() {
+        assert!(may_be_populated(Ok("populated 1\nfrozen 0\n".into())));
+        assert!(!may_be_populated(Ok("populated 0\nfrozen 0\n".into())));
+        for (errno, populated) in [
+            (Errno::NOENT, false),
+            (Errno::NODEV, false),
+            (Errno::MFILE, true),
+            (Errno::NFILE, true),
+            (Errno::NOMEM, true),
+        ] {
+            assert_eq!(may_be_populated(Err(errno.into())), populated, "{errno}");
+        }
     }
 
     /// Without cgroup.kill, as before Linux 5.14.

@@ -41,26 +41,14 @@ impl NonBlocking {
         self.try_scratch(limit, Bytes::copy_from_slice)
     }
 
+    /// The same, also where nobody has told yet that there is something: a read of a terminal waits for what is on its way
+    /// through the kernel (tty_buffer_flush_work in n_tty_read).
+    pub(crate) fn read_now(&self, limit: usize) -> Result<Option<Bytes>> {
+        unless_blocked(read_scratch(self.0.get_ref(), limit, Bytes::copy_from_slice))
+    }
+
     fn try_scratch<T>(&self, limit: usize, take: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
-        let attempt = self.0.try_io(Interest::READABLE, |fd| {
-            SCRATCH.with_borrow_mut(|scratch| {
-                let limit = limit.min(CHUNK_BYTES);
-                loop {
-                    match read(fd, &mut scratch[..limit]) {
-                        Ok(count) => return Ok(take(&scratch[..count])),
-                        // A terminal whose last process closed it.
-                        Err(Errno::IO) => return Ok(take(&[])),
-                        Err(Errno::INTR) => {}
-                        Err(errno) => return Err(errno.into()),
-                    }
-                }
-            })
-        });
-        match attempt {
-            Ok(taken) => Ok(Some(taken)),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
-        }
+        unless_blocked(self.0.try_io(Interest::READABLE, |fd| read_scratch(fd, limit, take)))
     }
 
     /// Whether the other side has closed and nothing is left. A byte that is there instead is lost.
@@ -124,6 +112,29 @@ impl NonBlocking {
                 return Err(Error::from(ErrorKind::InvalidData));
             }
         }
+    }
+}
+
+fn read_scratch<T>(fd: &OwnedFd, limit: usize, take: impl FnOnce(&[u8]) -> T) -> Result<T> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let limit = limit.min(CHUNK_BYTES);
+        loop {
+            match read(fd, &mut scratch[..limit]) {
+                Ok(count) => return Ok(take(&scratch[..count])),
+                // A terminal whose last process closed it.
+                Err(Errno::IO) => return Ok(take(&[])),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    })
+}
+
+fn unless_blocked<T>(attempt: Result<T>) -> Result<Option<T>> {
+    match attempt {
+        Ok(taken) => Ok(Some(taken)),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

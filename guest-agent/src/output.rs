@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tonic::Status;
 
 use crate::budget::{Grant, Share};
-use crate::io::NonBlocking;
+use crate::io::{CHUNK_BYTES, NonBlocking};
 use crate::proto::RunProcessResponse;
 use crate::proto::run_process_response::Response;
 use crate::reaper::Exit;
@@ -164,7 +164,11 @@ impl Pump<'_> {
             }
             // Only now: an output that is silent holds nothing.
             let mut grant = self.share.grant().await;
-            match self.source.try_read(grant.bytes()) {
+            let read = match &aftermath {
+                Some(aftermath) if aftermath.left > 0 => self.source.read_now(grant.bytes()),
+                _ => self.source.try_read(grant.bytes()),
+            };
+            match read {
                 Ok(Some(bytes)) if !bytes.is_empty() => {
                     grant.shrink(bytes.len());
                     if let Some(aftermath) = &mut aftermath {
@@ -172,17 +176,21 @@ impl Pump<'_> {
                     }
                     permit.send(Ok(Outgoing { grant: Some(grant), ..Outgoing::new((self.wrap)(bytes)) }));
                 }
-                Ok(None) => {}
+                Ok(None) => {
+                    if let Some(aftermath) = &mut aftermath {
+                        aftermath.left = 0;
+                    }
+                }
                 _ => return true,
             }
         }
     }
 }
 
-/// An output after the process's exit. What it wrote itself is in the pipe by then, and is always read; others that hold
-/// the pipe open have a while for their last words.
+/// An output after the process's exit. What it wrote itself is in the pipe by then, or on its way through the terminal, and
+/// is always read; others that hold the output open have a while for their last words.
 struct Aftermath<'a> {
-    /// Bytes in the pipe at the exit that are not read yet.
+    /// Bytes at the exit that are not read yet, at most; 0 once there were none to read.
     left: u64,
     linger: Linger,
     heard: &'a Mutex<Instant>,
@@ -190,8 +198,10 @@ struct Aftermath<'a> {
 }
 
 impl<'a> Aftermath<'a> {
-    fn new(left: u64, linger: Linger, heard: &'a Mutex<Instant>) -> Self {
-        Self { left, linger, heard, end: None }
+    fn new(pending: u64, linger: Linger, heard: &'a Mutex<Instant>) -> Self {
+        // Of a terminal's, what can be read at once is a part: it holds 4 KiB, and 8 KiB and two pages on the way there
+        // (N_TTY_BUF_SIZE of n_tty.c, tty_buffer_set_limit of pty.c).
+        Self { left: pending.max(CHUNK_BYTES as u64), linger, heard, end: None }
     }
 
     fn last_heard(&self) -> MutexGuard<'_, Instant> {
@@ -201,7 +211,7 @@ impl<'a> Aftermath<'a> {
     /// Waits for more, or for the end; none when it is heard no longer.
     async fn readable(&mut self, source: &NonBlocking) -> Option<std::io::Result<()>> {
         if self.left > 0 {
-            return Some(source.readable().await);
+            return Some(Ok(()));
         }
         let now = Instant::now();
         if self.end.is_none() {
