@@ -45,7 +45,16 @@ const MAX_FILESYSTEM_BYTES: usize = 32;
 /// HOST_NAME_MAX of limits.h.
 const MAX_HOSTNAME_BYTES: usize = 64;
 /// What a host may use beyond the contract's first release; the contract says what each is.
-const FEATURES: [&str; 5] = ["process-list", "signal-scope", "linger", "start-timeout", "own-memory"];
+const FEATURES: [&str; 8] = [
+    "process-list",
+    "signal-scope",
+    "linger",
+    "start-timeout",
+    "own-memory",
+    "pid-one",
+    "shared-memory",
+    "workload-ended",
+];
 /// How long killed processes may take to be gone; only one in an uninterruptible sleep takes that long.
 const DEATH: Duration = Duration::from_secs(10);
 /// How long a host may leave output unread when everything is to end.

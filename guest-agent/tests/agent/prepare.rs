@@ -23,7 +23,19 @@ async fn the_agent_tells_what_it_and_its_kernel_are() {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap();
     let total = meminfo.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024;
     assert_eq!(info.memory_bytes, total);
-    assert_eq!(info.features, ["process-list", "signal-scope", "linger", "start-timeout", "own-memory"]);
+    assert_eq!(
+        info.features,
+        [
+            "process-list",
+            "signal-scope",
+            "linger",
+            "start-timeout",
+            "own-memory",
+            "pid-one",
+            "shared-memory",
+            "workload-ended"
+        ]
+    );
     // At any time, and before everything else.
     assert_eq!(guest.client.get_info(GetInfoRequest {}).await.unwrap().into_inner().features, info.features);
     guest.client.prepare(prepare_request()).await.unwrap();
