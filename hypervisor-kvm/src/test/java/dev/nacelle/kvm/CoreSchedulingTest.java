@@ -80,6 +80,13 @@ class CoreSchedulingTest {
   /** More output than is gathered is handed over by the vCPU's thread. */
   @Test
   void aUserIsNotCalledByAThreadThatIsKeptApart() throws Exception {
+    CompletableFuture<Long> cookieOfVcpu = new CompletableFuture<>();
+    // The event loop has no time for the console until then.
+    DeviceFactory busy =
+        resources -> {
+          assertTrue(resources.execute(cookieOfVcpu::join));
+          return new RecordingDevice();
+        };
     KvmVirtualMachine machine =
         hypervisor.create(
             new MachineSpec(
@@ -93,10 +100,9 @@ class CoreSchedulingTest {
                     "b9 00 10", // mov $0x1000, %cx
                     "f3 6e", // rep outsb
                     "eb f7"), // jmp again
-                List.of(),
+                List.of(busy),
                 RateLimits.NONE,
                 true));
-    CompletableFuture<Long> cookieOfVcpu = new CompletableFuture<>();
     machine.console().stream(
         bytes -> {
           if (Thread.currentThread().getName().contains("vcpu")) {
