@@ -191,7 +191,8 @@ public final class AgentClient implements AutoCloseable {
   }
 
   /**
-   * Builds the workload's root.
+   * Builds the workload's root. Fails with {@link Kind#REFUSED} where shared memory is to have a
+   * limit that the agent is too old to know of.
    *
    * @param realtimeNanos the wall clock, in nanoseconds since the Unix epoch
    * @param entropy for the guest's random numbers; at most 512 bytes
@@ -199,6 +200,9 @@ public final class AgentClient implements AutoCloseable {
    */
   public CompletableFuture<List<Step>> prepare(
       Workload workload, long realtimeNanos, byte[] entropy) {
+    if (workload.sharedMemoryBytes() != 0 && !features.contains(AgentInfo.SHARED_MEMORY)) {
+      return lacks(AgentInfo.SHARED_MEMORY);
+    }
     return unary(
             AgentGrpc.getPrepareMethod(),
             workload.toRequest(realtimeNanos, entropy),
@@ -214,7 +218,8 @@ public final class AgentClient implements AutoCloseable {
   }
 
   /**
-   * A process that is yet to be {@linkplain AgentProcess#start() started}.
+   * A process that is yet to be {@linkplain AgentProcess#start() started}. One that is to be PID 1
+   * fails with {@link Kind#REFUSED} where the agent is too old to make it that.
    *
    * @param deadline from now on, after which the host gives up, whatever the guest does; null for
    *     never
@@ -225,6 +230,9 @@ public final class AgentClient implements AutoCloseable {
         newCall(AgentGrpc.getRunProcessMethod(), options(deadline)),
         request,
         listener,
+        request.pidOne() && !features.contains(AgentInfo.PID_ONE)
+            ? lacking(AgentInfo.PID_ONE)
+            : null,
         this::failure,
         loop);
   }
@@ -251,8 +259,11 @@ public final class AgentClient implements AutoCloseable {
   }
 
   private static <T> CompletableFuture<T> lacks(String feature) {
-    return CompletableFuture.failedFuture(
-        new AgentException(Kind.REFUSED, "the guest agent lacks the feature " + feature));
+    return CompletableFuture.failedFuture(lacking(feature));
+  }
+
+  private static AgentException lacking(String feature) {
+    return new AgentException(Kind.REFUSED, "the guest agent lacks the feature " + feature);
   }
 
   /**

@@ -37,6 +37,12 @@ public record AgentInfo(
   /** Signals a whole tree of processes. */
   static final String SIGNAL_SCOPE = "signal-scope";
 
+  /** Has a process be PID 1. */
+  static final String PID_ONE = "pid-one";
+
+  /** Limits /dev/shm to what the host says. */
+  static final String SHARED_MEMORY = "shared-memory";
+
   /** More than there will be for long; what is beyond is ignored. */
   private static final int MAX_FEATURES = 256;
 

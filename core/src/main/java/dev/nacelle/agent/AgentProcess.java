@@ -52,6 +52,7 @@ public final class AgentProcess {
   private final ClientCall<RunProcessRequest, RunProcessResponse> call;
   private final ProcessRequest request;
   private final ProcessListener listener;
+  private final @Nullable AgentException refusal;
   private final Function<Status, AgentException> failures;
   private final EventLoop loop;
 
@@ -71,6 +72,7 @@ public final class AgentProcess {
   private volatile long id;
 
   /**
+   * @param refusal why it is not even asked for; null when it is
    * @param failures what a call's status says of it
    * @param loop where the call's listener is called
    */
@@ -78,12 +80,14 @@ public final class AgentProcess {
       ClientCall<RunProcessRequest, RunProcessResponse> call,
       ProcessRequest request,
       ProcessListener listener,
+      @Nullable AgentException refusal,
       Function<Status, AgentException> failures,
       EventLoop loop) {
     this.loop = loop;
     this.call = call;
     this.request = request;
     this.listener = listener;
+    this.refusal = refusal;
     this.failures = failures;
   }
 
@@ -94,6 +98,10 @@ public final class AgentProcess {
   public void start() {
     // Without the lock, which a listener might want from another of its own.
     call.start(new Responses(), new Metadata());
+    if (refusal != null) {
+      cancel();
+      return;
+    }
     call.sendMessage(RunProcessRequest.newBuilder().setStart(request.toProto()).build());
     if (!request.stdin()) {
       closeStdin();
@@ -343,7 +351,9 @@ public final class AgentProcess {
       synchronized (sending) {
         inputEnded = true;
       }
-      if (misbehaviour != null) {
+      if (refusal != null) {
+        listener.onFailure(refusal);
+      } else if (misbehaviour != null) {
         listener.onFailure(misbehaviour);
       } else if (startTimedOut) {
         listener.onFailure(

@@ -678,6 +678,18 @@ class AgentClientTest {
       pair.client.kill(killed).get();
       assertEquals(Kind.CANCELLED, other.failure.get().kind());
       old.awaitProcesses(0);
+
+      RecordingListener entrypoint = new RecordingListener();
+      pair.run(
+          new ProcessRequest(List.of("hang"), List.of(), "/", "", null, 0, true, 0, -1, 0, true),
+          entrypoint,
+          null);
+      assertEquals(Kind.REFUSED, entrypoint.failure.get().kind());
+      assertEquals(
+          "the guest agent lacks the feature pid-one", entrypoint.failure.get().getMessage());
+      Workload workload = new Workload("root", "", 0, 1 << 20, "box", 0, Map.of());
+      assertEquals(Kind.REFUSED, failureOf(pair.client.prepare(workload, 0, new byte[0])));
+      assertEquals(List.of(), old.prepared());
     }
   }
 

@@ -50,7 +50,10 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
    * @param powerOff called by Shutdown
    */
   public FakeAgent(Map<String, FakeProgram> programs, Runnable powerOff) {
-    this(programs, powerOff, List.of("process-list", "signal-scope", "of-the-future"));
+    this(
+        programs,
+        powerOff,
+        List.of("process-list", "signal-scope", "pid-one", "shared-memory", "of-the-future"));
   }
 
   /** One that says of itself that it has these features. */
