@@ -224,10 +224,19 @@ public abstract class AbstractKernelContractTest {
   }
 
   @Test
-  void outOfMemoryEndsWhoTookItAndIsTold() {
-    ExecResult result = other.exec("busybox", "tail", "/dev/zero");
-    assertEquals(Signal.KILL, result.status().signal().orElseThrow());
-    assertTrue(result.status().oomKilled());
+  void outOfMemoryEndsWhoTookItAndIsTold() throws IOException {
+    try (GuestProcess bystander = other.start(ProcessSpec.builder("cat").build())) {
+      ExitStatus hit = other.exec("busybox", "tail", "/dev/zero").status();
+      assertEquals(Signal.KILL, hit.signal().orElseThrow());
+      assertTrue(hit.oomKilled() && !hit.oomKilledElsewhere());
+      bystander.stdin().close();
+      ExitStatus spared = bystander.waitFor();
+      assertTrue(spared.succeeded());
+      assertTrue(!spared.oomKilled() && spared.oomKilledElsewhere());
+      long most = hit.treePeakMemory().orElseThrow().bytes();
+      long least = spared.treePeakMemory().orElseThrow().bytes();
+      assertTrue(most > 32 << 20 && 0 < least && least < 16 << 20, most + " " + least);
+    }
     ExecResult next = other.exec("echo", "alive");
     assertEquals("alive\n", next.stdout().text());
     assertFalse(next.status().oomKilled());

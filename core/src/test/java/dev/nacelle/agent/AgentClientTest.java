@@ -276,7 +276,9 @@ class AgentClientTest {
           };
       AgentProcess process = pair.run(request(false, "print"), listener, null);
       told.get();
-      // Its answer comes after the exit. On the event loop, so that nothing comes between the two.
+      // What is said at the same time may come in either order.
+      pair.client.getInfo().get();
+      // This answer comes after the exit. On the event loop, so that nothing comes between the two.
       pair.client
           .getInfo()
           .thenRun(
