@@ -53,12 +53,6 @@ final class KernelModeProbe {
           + " 0d 00 02 04 00" // or $(OSXSAVE | OSFXSR), %eax
           + " 0f 22 e0"; // mov %rax, %cr4
 
-  private static final String SWITCH_STATES_ON_CODE =
-      "b8 %s" // mov $..., %%eax
-          + " ba %s" // mov $..., %%edx
-          + " 31 c9" // xor %%ecx, %%ecx
-          + " 0f 01 d1"; // xsetbv, of %%edx:%%eax
-
   private static final String XSAVE_CODE =
       "0f ae 67 40" // xsave 64(%rdi)
           + " 0f ae 6f 40"; // xrstor 64(%rdi)
@@ -128,6 +122,13 @@ final class KernelModeProbe {
     }
   }
 
+  private static String switchStatesOn(int low, int high) {
+    return ("b8 " + bytes(low)) // mov $low, %eax
+        + (" ba " + bytes(high)) // mov $high, %edx
+        + " 31 c9" // xor %ecx, %ecx
+        + " 0f 01 d1"; // xsetbv, of %edx:%eax
+  }
+
   /** Those that a processor may refuse, though CPUID tells of them. */
   static String instructions(KvmCpuid told) {
     int features = 0;
@@ -137,9 +138,7 @@ final class KernelModeProbe {
         features = told.get(n, KvmCpuid.ECX);
       } else if (told.leaf(n) == STATES_LEAF && told.subleaf(n) == 0) {
         // All that CPUID has, as Linux switches them on.
-        allStates =
-            SWITCH_STATES_ON_CODE.formatted(
-                bytes(told.get(n, KvmCpuid.EAX)), bytes(told.get(n, KvmCpuid.EDX)));
+        allStates = switchStatesOn(told.get(n, KvmCpuid.EAX), told.get(n, KvmCpuid.EDX));
       }
     }
     // Every x86-64 processor since 2006, or 2011, has them; a kernel asks before it uses them.
