@@ -11,7 +11,6 @@
 //! a command was killed or a fork failed.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-
 use std::sync::Arc;
 use std::time::Duration;
 

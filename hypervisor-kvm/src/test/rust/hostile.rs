@@ -532,8 +532,15 @@ fn watch() {
     println!("{}", if seen > 0 { "watched" } else { "saw nothing" });
 }
 
-/// Leaves a process behind that keeps all of these open, and nothing else.
-fn held(open: Vec<File>, error: io::Error) -> Outcome {
+/// Opens a file until that fails, and leaves a process behind that keeps all of them open, and nothing else.
+fn open_all(path: &str) -> Outcome {
+    let mut open = Vec::new();
+    let error = loop {
+        match File::open(path) {
+            Ok(file) => open.push(file),
+            Err(error) => break error,
+        }
+    };
     // SAFETY: one thread, so the child may do anything; it has no use for the three.
     match unsafe { fork() } {
         0 => unsafe {
@@ -566,24 +573,8 @@ fn flood(name: &str) {
             // What nobody could see, the compiler would leave out.
             hint::black_box(Box::leak(vec![1u8; 1 << 20].into_boxed_slice()));
         },
-        "files" => {
-            let mut open = Vec::new();
-            loop {
-                match File::open("/dev/null") {
-                    Ok(file) => open.push(file),
-                    Err(error) => break held(open, error),
-                }
-            }
-        }
-        "terminals" => {
-            let mut open = Vec::new();
-            loop {
-                match File::open("/dev/ptmx") {
-                    Ok(file) => open.push(file),
-                    Err(error) => break held(open, error),
-                }
-            }
-        }
+        "files" => open_all("/dev/null"),
+        "terminals" => open_all("/dev/ptmx"),
         "connections" => {
             let mut sockets = Vec::new();
             loop {

@@ -174,14 +174,8 @@ public final class UnikernelSpec {
     }
 
     /**
-     * Whether no core runs anything else beside its vCPUs, where the host has SMT and its kernel
-     * has core scheduling (CONFIG_SCHED_CORE, Linux 5.14); the default is true. Two threads of a
-     * core see traces of what each other does, in caches and buffers, which is a way to spy on
-     * another machine or on the host.
-     *
-     * <p>It costs nothing while there are cores to spare. On a host whose cores are all busy, each
-     * machine with one vCPU has a core for itself, so SMT wins nothing: say false where the
-     * machines of a host trust each other, and the host trusts them.
+     * Whether no core runs anything else beside its vCPUs, as {@link
+     * SandboxSpec.Builder#coreScheduling} says of sandboxes; the default is true.
      */
     public Builder coreScheduling(boolean wanted) {
       this.coreScheduling = wanted;

@@ -138,8 +138,7 @@ final class FrameLimiter extends ChannelDuplexHandler {
       case DATA -> payloadLeft > 0 || rare.take();
       // The host sends no PING, so none is to be acknowledged.
       case PING -> (flags & ACK) == 0 && rare.take();
-      case SETTINGS -> rare.take();
-      case GOAWAY -> rare.take();
+      case SETTINGS, GOAWAY -> rare.take();
       default -> others.take();
     };
   }

@@ -46,7 +46,6 @@ import java.util.Optional;
 import java.util.Random;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
-import java.util.concurrent.Semaphore;
 import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
@@ -426,7 +425,7 @@ class AgentClientTest {
       CompletableFuture<AgentInfo> info = pair.client.getInfo();
       byte[] garbage = new byte[4096];
       new Random(12).nextBytes(garbage);
-      writeAll(pair, ByteBuffer.wrap(garbage));
+      pair.writeAll(ByteBuffer.wrap(garbage));
       assertThrows(ExecutionException.class, info::get);
       pair.client.disconnected().get();
     }
@@ -439,14 +438,14 @@ class AgentClientTest {
       byte[] settings = {0, 0, 0, 4, 0, 0, 0, 0, 0};
       // A PING frame (RFC 9113 section 6.7), which the host must acknowledge.
       byte[] ping = {0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8};
-      writeAll(pair, ByteBuffer.wrap(settings));
+      pair.writeAll(ByteBuffer.wrap(settings));
       ByteBuffer pings = ByteBuffer.allocate(ping.length * 1000);
       while (pings.hasRemaining()) {
         pings.put(ping);
       }
       pings.flip();
       while (!pair.client.disconnected().isDone()) {
-        if (!writeAll(pair, pings.duplicate())) {
+        if (!pair.writeAll(pings.duplicate())) {
           break;
         }
       }
@@ -460,10 +459,10 @@ class AgentClientTest {
     try (AgentPair pair = new AgentPair(null, AgentPair.LARGE, 29)) {
       CompletableFuture<AgentInfo> info = pair.client.getInfo();
       byte[] ping = {0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8};
-      writeAll(pair, ByteBuffer.wrap(new byte[] {0, 0, 0, 4, 0, 0, 0, 0, 0}));
+      pair.writeAll(ByteBuffer.wrap(new byte[] {0, 0, 0, 4, 0, 0, 0, 0, 0}));
       ByteBuffer answers = ByteBuffer.allocate(1 << 16);
       // It reads the answers, so that they pile up nowhere.
-      while (!pair.client.disconnected().isDone() && writeAll(pair, ByteBuffer.wrap(ping))) {
+      while (!pair.client.disconnected().isDone() && pair.writeAll(ByteBuffer.wrap(ping))) {
         try {
           pair.guest.read(answers.clear());
         } catch (IOException e) {
@@ -472,23 +471,6 @@ class AgentClientTest {
       }
       pair.client.disconnected().get();
       assertThrows(ExecutionException.class, info::get);
-    }
-  }
-
-  /** Writes as fast as the host reads; false when the host has ended the connection. */
-  private static boolean writeAll(AgentPair pair, ByteBuffer bytes) throws InterruptedException {
-    Semaphore writable = new Semaphore(0);
-    pair.guest.setEventListener(writable::release);
-    try {
-      while (bytes.hasRemaining()) {
-        pair.guest.write(bytes);
-        if (bytes.hasRemaining()) {
-          writable.acquire();
-        }
-      }
-      return true;
-    } catch (IOException e) {
-      return false;
     }
   }
 

@@ -4,11 +4,14 @@ package dev.nacelle.agent;
 import dev.nacelle.fake.InMemoryGuestConnection;
 import dev.nacelle.spi.GuestConnection;
 import io.grpc.BindableService;
+import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
@@ -55,6 +58,26 @@ final class AgentPair implements AutoCloseable {
     AgentProcess process = client.process(request, listener, deadline);
     process.start();
     return process;
+  }
+
+  /**
+   * Has the guest write as fast as the host reads, and read nothing; false when the host has ended
+   * the connection.
+   */
+  boolean writeAll(ByteBuffer bytes) throws InterruptedException {
+    Semaphore writable = new Semaphore(0);
+    guest.setEventListener(writable::release);
+    try {
+      while (bytes.hasRemaining()) {
+        guest.write(bytes);
+        if (bytes.hasRemaining()) {
+          writable.acquire();
+        }
+      }
+      return true;
+    } catch (IOException e) {
+      return false;
+    }
   }
 
   @Override

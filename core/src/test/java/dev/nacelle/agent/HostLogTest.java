@@ -5,7 +5,6 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import java.io.ByteArrayOutputStream;
-import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
@@ -195,10 +194,10 @@ class HostLogTest {
     try (AgentPair pair = new AgentPair(null, AgentPair.LARGE, 41)) {
       CompletableFuture<AgentInfo> info = pair.client.getInfo();
       if (duringCall) {
-        writeAll(pair, ByteBuffer.wrap(frame(SETTINGS, 0, 0)));
+        pair.writeAll(ByteBuffer.wrap(frame(SETTINGS, 0, 0)));
         awaitCall(pair);
       }
-      writeAll(pair, ByteBuffer.wrap(bytes.getValue()));
+      pair.writeAll(ByteBuffer.wrap(bytes.getValue()));
       pair.guest.shutdownOutput();
       pair.client.disconnected().get();
       assertThrows(ExecutionException.class, info::get);
@@ -211,7 +210,7 @@ class HostLogTest {
     try (AgentPair pair = new AgentPair(null, AgentPair.SMALL, 42)) {
       CompletableFuture<AgentInfo> info = pair.client.getInfo();
       byte[] ping = frame(PING, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8);
-      writeAll(pair, ByteBuffer.wrap(join(frame(SETTINGS, 0, 0), times(50_000, ping))));
+      pair.writeAll(ByteBuffer.wrap(join(frame(SETTINGS, 0, 0), times(50_000, ping))));
       pair.client.disconnected().get();
       assertThrows(ExecutionException.class, info::get);
     }
@@ -262,23 +261,5 @@ class HostLogTest {
       }
     }
     return read;
-  }
-
-  /**
-   * Writes as fast as the host reads, and reads nothing, until all is there or the host ends it.
-   */
-  private static void writeAll(AgentPair pair, ByteBuffer bytes) throws Exception {
-    Semaphore writable = new Semaphore(0);
-    pair.guest.setEventListener(writable::release);
-    try {
-      while (bytes.hasRemaining()) {
-        pair.guest.write(bytes);
-        if (bytes.hasRemaining()) {
-          writable.acquire();
-        }
-      }
-    } catch (IOException e) {
-      // The host has ended it.
-    }
   }
 }

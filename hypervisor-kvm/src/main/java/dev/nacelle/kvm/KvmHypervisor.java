@@ -57,7 +57,7 @@ final class KvmHypervisor implements Hypervisor {
 
   /** Takes the device over; it is closed with this, or when this fails. */
   KvmHypervisor(Kvm kvm) {
-    this(kvm, PATIENCE, CoreScheduling.ofHost());
+    this(kvm, PATIENCE);
   }
 
   /** Likewise, with another time that closing waits for stuck threads. */

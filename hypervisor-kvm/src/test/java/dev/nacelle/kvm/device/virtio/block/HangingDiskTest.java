@@ -33,9 +33,7 @@ class HangingDiskTest {
       driver.negotiate(driver.offeredFeatures());
       DriverQueue queue = driver.configure(0, 8);
       driver.driverOk();
-      Segment status = new Segment(driver.allocate(new byte[] {UNTOUCHED}), 1, true);
-      queue.offer(queue.readable(new byte[16]), queue.writable(512), status);
-      queue.kick();
+      Segment status = offerRead(driver, queue);
       disk.awaitHung();
 
       String hangs = "virtio-blk disk: the host's disk has not answered for 20 ms";
@@ -70,9 +68,7 @@ class HangingDiskTest {
       later.join();
       DriverQueue queue = driver.configure(0, 8);
       driver.driverOk();
-      Segment status = new Segment(driver.allocate(new byte[] {UNTOUCHED}), 1, true);
-      queue.offer(queue.readable(new byte[16]), queue.writable(512), status);
-      queue.kick();
+      Segment status = offerRead(driver, queue);
       while (driver.memory().getByte(status.address()) == UNTOUCHED) {
         resources.awaitInterrupt();
       }
@@ -80,5 +76,13 @@ class HangingDiskTest {
       device.close();
       assertEquals(List.of(), resources.failures());
     }
+  }
+
+  /** A read of a sector; returns where its status comes. */
+  private static Segment offerRead(DriverFixture driver, DriverQueue queue) {
+    Segment status = new Segment(driver.allocate(new byte[] {UNTOUCHED}), 1, true);
+    queue.offer(queue.readable(new byte[16]), queue.writable(512), status);
+    queue.kick();
+    return status;
   }
 }
