@@ -2,7 +2,6 @@
 
 /** Nacelle: a tiny virtual machine with its own kernel around every container. */
 module dev.nacelle {
-  requires aircompressor;
   requires com.fasterxml.jackson.core;
   requires com.fasterxml.jackson.databind;
   requires com.github.luben.zstd_jni;
@@ -20,7 +19,7 @@ module dev.nacelle {
   requires java.naming; // gRPC
   requires java.net.http;
   requires static jdk.jfr; // a runtime may be without it
-  requires jdk.unsupported; // aircompressor's sun.misc.Unsafe
+  requires jdk.unsupported; // Netty's and Protobuf's sun.misc.Unsafe, without which they are slower
   requires org.apache.commons.compress;
   requires org.tukaani.xz;
   requires static transitive org.jspecify;

@@ -182,8 +182,11 @@ final class AptKernels {
     String what = String.join(" ", command.subList(0, Math.min(command.size(), 6)));
     if (!Files.isExecutable(Path.of(command.get(0)))) {
       throw new KernelException(
-          "There is no apt on this machine: " + command.get(0) + " cannot be run",
-          "Use deb:PATH with a package file from elsewhere, or run on Debian or a derivative.",
+          "A debian: kernel is fetched with Debian's apt, and there is no apt on this machine: "
+              + command.get(0)
+              + " cannot be run",
+          "Use the default kernel, which needs nothing of the machine (the dependency"
+              + " dev.nacelle:nacelle-kernel-6.12), or deb:PATH with a package file from elsewhere.",
           null);
     }
     try {

@@ -3,7 +3,6 @@ package dev.nacelle.kernel;
 
 import dev.nacelle.NacelleException;
 import dev.nacelle.internal.Zstd;
-import io.airlift.compress.lz4.Lz4Decompressor;
 import java.io.ByteArrayInputStream;
 import java.io.EOFException;
 import java.io.IOException;
@@ -131,15 +130,6 @@ final class KernelPayload {
         case ZSTD -> copy(Zstd::open, payload, length, file, size);
         case LZO -> unpackLzo(payload, length, file, size);
       }
-    } catch (NoClassDefFoundError e) {
-      throw new KernelException(
-          name
-              + ": the kernel's "
-              + format
-              + " data cannot be unpacked by a Java runtime without the module jdk.unsupported,"
-              + " whose sun.misc.Unsafe the library for it uses",
-          "Add jdk.unsupported to the modules that jlink is given.",
-          e);
     } catch (Zstd.WindowException e) {
       throw new KernelException(
           name + ": the kernel's " + format + " data " + e.getMessage(),
@@ -195,7 +185,6 @@ final class KernelPayload {
     ByteBuffer in = ByteBuffer.wrap(payload, 0, length).order(ByteOrder.LITTLE_ENDIAN);
     in.position(4);
     byte[] block = new byte[(int) Math.min(LZ4_LEGACY_BLOCK, size)];
-    Lz4Decompressor decompressor = new Lz4Decompressor();
     long total = 0;
     try (OutputStream out = Files.newOutputStream(file)) {
       while (in.remaining() >= 4) {
@@ -208,8 +197,8 @@ final class KernelPayload {
         }
         int n;
         try {
-          n = decompressor.decompress(payload, in.position(), packed, block, 0, block.length);
-        } catch (RuntimeException e) {
+          n = LzBlock.lz4(payload, in.position(), packed, block);
+        } catch (IOException e) {
           throw new DamagedException(e);
         }
         total += n;

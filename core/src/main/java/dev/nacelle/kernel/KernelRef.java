@@ -28,9 +28,11 @@ import org.jspecify.annotations.Nullable;
  *       ImageRef#parse} takes, such as {@code image:linuxkit/kernel:6.6.13} or {@code
  *       image:oci:/srv/kernels:6.6}
  *   <tr><td>{@code nacelle:SERIES}<td>Nacelle's own kernel of that series, such as {@code
- *       nacelle:6.12}, as {@code guest-agent/kernel/build SERIES} last built it for this user
- *   <tr><td>{@code default}<td>the newest of Nacelle's own kernels that has been built, else {@code
- *       debian:6.12}
+ *       nacelle:6.12}: the one in the artifact {@code nacelle-kernel-SERIES}, where that is among
+ *       the program's dependencies, else as {@code guest-agent/kernel/build SERIES} last built it
+ *       for this user. A pin may name either
+ *   <tr><td>{@code default}<td>{@code nacelle:6.12}, whose artifact {@code dev.nacelle:nacelle}
+ *       brings: with one version of the library the same bytes everywhere
  * </table>
  *
  * <p>Each but {@code default} may end in {@code @sha256:} and 64 hexadecimal digits: a pin, which
@@ -182,12 +184,13 @@ public final class KernelRef {
   }
 
   /**
-   * Nacelle's own kernel, as {@code guest-agent/kernel/build} last built it for this user.
+   * Nacelle's own kernel, from its artifact, else as {@code guest-agent/kernel/build} last built it
+   * for this user.
    *
    * @param series such as "6.12"
    */
   public static KernelRef nacelle(String series) {
-    if (!isOwnSeries(series)) {
+    if (!OWN_SERIES.matcher(series).matches()) {
       throw bad(
           "nacelle:" + series,
           "\"" + series + "\" is no kernel series",
@@ -196,13 +199,9 @@ public final class KernelRef {
     return new KernelRef(Scheme.NACELLE, series, null);
   }
 
-  static boolean isOwnSeries(String text) {
-    return OWN_SERIES.matcher(text).matches();
-  }
-
   /**
-   * The newest of {@linkplain #nacelle Nacelle's own} kernels that has been built, else {@code
-   * debian:6.12}. What that is, is decided whenever it is resolved.
+   * {@linkplain #nacelle Nacelle's own kernel} of the series that comes with this version of the
+   * library: {@code nacelle:6.12}. A later version may bring another.
    */
   public static KernelRef defaultKernel() {
     return DEFAULT;

@@ -42,12 +42,13 @@ public final class KernelStore {
   /** Changes when the same kernel and agent would give another initramfs. */
   private static final String INITRAMFS_FORMAT = "3";
 
-  /** The default where no kernel of our own has been built. */
-  private static final KernelRef FALLBACK = KernelRef.debian("6.12");
+  /** What the default stands for: the series whose artifact comes with this library. */
+  private static final KernelRef DEFAULT = KernelRef.nacelle("6.12");
 
   private static final Duration FETCH_DEADLINE = Duration.ofMinutes(10);
 
   private final AptKernels apt;
+  private final BundledKernels bundled;
   private final BuiltKernels built;
   private final ImageStore images;
   private final FileCache packages;
@@ -79,12 +80,23 @@ public final class KernelStore {
    * @param images pulls and reads the images that kernels are in
    */
   public KernelStore(Path directory, ImageStore images) {
-    this(directory, images, AptKernels.ofThisMachine(), BuiltKernels.ofThisUser());
+    this(
+        directory,
+        images,
+        AptKernels.ofThisMachine(),
+        BundledKernels.besideThisLibrary(),
+        BuiltKernels.ofThisUser());
   }
 
-  KernelStore(Path directory, ImageStore images, AptKernels apt, BuiltKernels built) {
+  KernelStore(
+      Path directory,
+      ImageStore images,
+      AptKernels apt,
+      BundledKernels bundled,
+      BuiltKernels built) {
     this.images = images;
     this.apt = apt;
+    this.bundled = bundled;
     this.built = built;
     packages = new FileCache(directory.resolve("packages"));
     kernels = new FileCache(directory.resolve("kernels"));
@@ -118,8 +130,8 @@ public final class KernelStore {
       return switch (ref.scheme()) {
         case FILE -> resolveFile(ref, local(ref, Path.of(ref.name())));
         case DEB -> resolvePackage(ref, local(ref, Path.of(ref.name())));
-        case NACELLE -> resolveFile(ref, local(ref, built.vmlinux(ref)));
-        case DEFAULT -> resolve(built.newest().orElse(FALLBACK), fetchDeadline, policy);
+        case NACELLE -> resolveOwn(ref, ref);
+        case DEFAULT -> resolveOwn(ref, DEFAULT);
         case DEBIAN -> requireSeries(resolvePackage(ref, fetch(ref, fetchDeadline)));
         case IMAGE -> resolveImage(ref, policy);
       };
@@ -128,6 +140,63 @@ public final class KernelStore {
     } catch (IOException e) {
       throw new KernelException("The kernel " + ref + " cannot be made ready: " + e, null, e);
     }
+  }
+
+  /** A kernel of our own: the one that came with the library, else the one built by this user. */
+  private ResolvedKernel resolveOwn(KernelRef asked, KernelRef ref) throws IOException {
+    String series = ref.name();
+    Optional<BundledKernels.Bundled> artifact = bundled.find(series);
+    Optional<Path> file = built.vmlinux(series);
+    String pin = ref.sha256();
+    if (artifact.isPresent()) {
+      BundledKernels.Bundled kernel = artifact.get();
+      if (pin == null || pin.equals(kernel.sha256())) {
+        return resolveVmlinux(
+            ref,
+            kernel.sha256(),
+            "artifact " + kernel.artifact() + ", built from " + kernel.source(),
+            null,
+            vmlinux -> {
+              bundled.unpack(kernel, vmlinux);
+              return Vmlinux.inspect(ref.toString(), vmlinux);
+            },
+            found -> KernelFacts.of(found, "", found.config()));
+      }
+      if (file.isEmpty()) {
+        throw new KernelException(
+            ref
+                + " is not what it is pinned to: "
+                + kernel.artifact()
+                + " has the digest sha256:"
+                + kernel.sha256(),
+            "Change the pin if the new content is wanted, or use the version of "
+                + kernel.artifact()
+                + " that has the old one.",
+            null);
+      }
+    }
+    if (file.isEmpty()) {
+      throw noKernelOfOurOwn(asked, series);
+    }
+    return resolveFile(ref, local(ref, file.get()));
+  }
+
+  private KernelException noKernelOfOurOwn(KernelRef asked, String series) {
+    String artifact = BundledKernels.artifact(series);
+    boolean published = series.equals(DEFAULT.name());
+    return new KernelException(
+        "There is no kernel "
+            + asked
+            + ": no "
+            + artifact
+            + " among this program's dependencies, and none that was built here, as "
+            + built.place(series),
+        published
+            ? "Add the dependency dev.nacelle:"
+                + artifact
+                + " (dev.nacelle:nacelle brings it), or name another kernel."
+            : "Run guest-agent/kernel/build " + series + ", or name another kernel.",
+        null);
   }
 
   private Source local(KernelRef ref, Path file) throws IOException {

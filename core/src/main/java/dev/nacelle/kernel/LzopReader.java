@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kernel;
 
-import io.airlift.compress.lzo.LzoDecompressor;
 import java.io.IOException;
 import java.nio.BufferUnderflowException;
 import java.nio.ByteBuffer;
@@ -35,7 +34,6 @@ final class LzopReader {
 
   private final ByteBuffer in;
   private final int flags;
-  private final LzoDecompressor decompressor = new LzoDecompressor();
 
   /** Reads the header of what fills the buffer from its position to its limit. */
   LzopReader(ByteBuffer lzop) throws IOException {
@@ -88,7 +86,7 @@ final class LzopReader {
     byte[] block = data;
     if (packed < size) {
       block = new byte[size];
-      int unpacked = decompressor.decompress(data, 0, packed, block, 0, size);
+      int unpacked = LzBlock.lzo1x(data, block);
       if (unpacked != size) {
         throw new IOException("a block of " + size + " bytes unpacks to " + unpacked);
       }

@@ -62,7 +62,7 @@ public final class ResolvedKernel {
 
   /**
    * Where it came from, for people: {@code package NAME VERSION}, {@code image REFERENCE} with its
-   * digest, or {@code file PATH}.
+   * digest, {@code artifact NAME} with what it was built from, or {@code file PATH}.
    */
   public String source() {
     return source;

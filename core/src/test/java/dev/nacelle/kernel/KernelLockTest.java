@@ -131,6 +131,7 @@ class KernelLockTest {
             directory.resolve("store"),
             new ImageStore(directory.resolve("images")),
             AptKernels.ofThisMachine(),
+            new BundledKernels(ClassLoader.getPlatformClassLoader()),
             new BuiltKernels(directory.resolve("built")));
     KernelRef ref = KernelRef.defaultKernel();
     String digest = resolve(Mode.ADD, ref).digest();

@@ -8,7 +8,6 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.Stage;
-import dev.nacelle.image.ImageStore;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.RandomAccessFile;
@@ -94,57 +93,6 @@ class KernelStoreTest {
     assertEquals(Optional.of("m"), kernel.config().orElseThrow().value("CONFIG_OVERLAY_FS"));
     assertEquals(Optional.of("m"), kernel.config().orElseThrow().value("OVERLAY_FS"));
     assertEquals(Optional.empty(), kernel.config().orElseThrow().value("OVERLAY"));
-  }
-
-  /** As {@code guest-agent/kernel/build} leaves one. */
-  private Path build(String series, String release) throws IOException {
-    Path built = Files.createDirectories(directory.resolve("built"));
-    Path made = Files.createDirectory(built.resolve("linux-" + release));
-    Path link = built.resolve(series);
-    Files.deleteIfExists(link);
-    Files.createSymbolicLink(link, made.getFileName());
-    return Files.write(made.resolve("vmlinux"), TestElf.kernel(release).build());
-  }
-
-  private KernelStore storeWithBuilds() {
-    return new KernelStore(
-        directory.resolve("store"),
-        new ImageStore(directory.resolve("images")),
-        AptKernels.ofThisMachine(),
-        new BuiltKernels(directory.resolve("built")));
-  }
-
-  @Test
-  void aKernelOfOurOwnIsTheOneThatWasBuiltLast() throws IOException {
-    store = storeWithBuilds();
-    build("6.12", "6.12.1-nacelle");
-    KernelRef first = store.resolve(KernelRef.nacelle("6.12")).pinnedRef();
-    Path vmlinux = build("6.12", "6.12.2-nacelle");
-    ResolvedKernel second = store.resolve(KernelRef.nacelle("6.12"));
-    assertEquals("6.12.2-nacelle", second.version());
-    assertEquals("nacelle:6.12@sha256:" + Sha256.hex(vmlinux), second.pinnedRef().toString());
-    assertTrue(refusal(first).contains("is not what it is pinned to"));
-  }
-
-  @Test
-  void aKernelOfOurOwnThatWasNotBuiltSaysWithWhatToBuildIt() throws IOException {
-    store = storeWithBuilds();
-    build("6.12", "6.12.1-nacelle");
-    KernelException e =
-        assertThrows(KernelException.class, () -> store.resolve(KernelRef.nacelle("6.1")));
-    assertTrue(e.getMessage().contains("nacelle:6.1 has not been built"), e.getMessage());
-    assertTrue(("" + e.remedy()).contains("guest-agent/kernel/build 6.1"), "" + e.remedy());
-  }
-
-  @Test
-  void theDefaultIsTheNewestKernelOfOurOwn() throws IOException {
-    store = storeWithBuilds();
-    build("6.1", "6.1.9-nacelle");
-    build("6.12", "6.12.1-nacelle");
-    Files.createSymbolicLink(directory.resolve("built/6.99"), Path.of("half-removed"));
-    ResolvedKernel kernel = store.resolve(KernelRef.defaultKernel());
-    assertEquals("6.12.1-nacelle", kernel.version());
-    assertEquals(KernelRef.nacelle("6.12"), kernel.ref());
   }
 
   @Test
