@@ -8,7 +8,7 @@ import dev.nacelle.ProcessSpec;
 import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxInfo;
 import dev.nacelle.SandboxSpec;
-import dev.nacelle.spi.HostCheck;
+import dev.nacelle.HostCheck;
 import java.io.File;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;

@@ -26,9 +26,12 @@ module dev.nacelle {
 
   exports dev.nacelle;
   exports dev.nacelle.image;
-  exports dev.nacelle.image.ext4;
   exports dev.nacelle.kernel;
   exports dev.nacelle.spi;
 
+  uses dev.nacelle.Nacelle.Builder;
   uses dev.nacelle.spi.HypervisorProvider;
+
+  provides dev.nacelle.Nacelle.Builder with
+      dev.nacelle.engine.EngineBuilder;
 }

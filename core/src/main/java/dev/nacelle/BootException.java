@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
-import dev.nacelle.spi.VmExit;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -16,7 +15,16 @@ public class BootException extends NacelleException {
   private final String console;
   private final boolean timedOut;
 
-  BootException(
+  /**
+   * @param stage how far it came
+   * @param message what was wrong
+   * @param remedy what the caller can do, or null
+   * @param exit how the guest ended, or null where it did not
+   * @param console the last lines of its console
+   * @param timedOut whether the time for starting was over
+   * @param cause what was caught, or null
+   */
+  public BootException(
       Stage stage,
       String message,
       @Nullable String remedy,

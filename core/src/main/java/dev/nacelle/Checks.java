@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import dev.nacelle.internal.check.Bounds;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
@@ -35,11 +36,6 @@ final class Checks {
       throw new IllegalArgumentException("not the name of an environment variable: '" + name + "'");
     }
     variables.put(noNul("variable's name", name), noNul("variable " + name, value));
-  }
-
-  /** As a process gets them. */
-  static List<String> entries(Map<String, String> variables) {
-    return variables.entrySet().stream().map(v -> v.getKey() + "=" + v.getValue()).toList();
   }
 
   static String absolute(String path) {

@@ -36,7 +36,7 @@ public record ExitStatus(
     Optional<DataSize> treePeakMemory) {
 
   /** One of which nothing else is known. */
-  static ExitStatus of(int exitCode, Optional<Signal> signal) {
+  public static ExitStatus of(int exitCode, Optional<Signal> signal) {
     return new ExitStatus(
         exitCode,
         signal,

@@ -8,7 +8,12 @@ package dev.nacelle;
 public class InterruptedOperationException extends NacelleException {
   private static final long serialVersionUID = 1L;
 
-  InterruptedOperationException(Stage stage, String message, InterruptedException cause) {
+  /**
+   * @param stage where it happened
+   * @param message what was waited for
+   * @param cause what was caught
+   */
+  public InterruptedOperationException(Stage stage, String message, InterruptedException cause) {
     super(stage, message, null, cause);
   }
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
-import dev.nacelle.spi.VmSpec;
 import java.util.Map;
 
 /** What of a kernel's command line a caller may write. */
@@ -38,12 +37,12 @@ final class KernelParameters {
    *     them
    */
   static String check(String parameters) {
-    if (parameters.length() > VmSpec.Linux.MAX_PARAMETERS) {
+    if (parameters.length() > SandboxSpec.MAXIMUM_KERNEL_PARAMETERS) {
       throw new IllegalArgumentException(
           "the kernel parameters have "
               + parameters.length()
               + " characters; at most "
-              + VmSpec.Linux.MAX_PARAMETERS
+              + SandboxSpec.MAXIMUM_KERNEL_PARAMETERS
               + " fit, beside the machine's own, into the 2047 that the kernel takes");
     }
     for (int i = 0; i < parameters.length(); i++) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
@@ -10,7 +11,7 @@ public final class Output {
   private final byte[] bytes;
   private final boolean truncated;
 
-  Output(byte[] bytes, boolean truncated) {
+  private Output(byte[] bytes, boolean truncated) {
     this.bytes = bytes;
     this.truncated = truncated;
   }
@@ -18,6 +19,18 @@ public final class Output {
   /** What a process is said to have written as UTF-8, whole; for tests of code that reads it. */
   public static Output of(String text) {
     return new Output(text.getBytes(StandardCharsets.UTF_8), false);
+  }
+
+  /**
+   * What a process is said to have written.
+   *
+   * @param bytes copied, from position to limit
+   * @param truncated whether it wrote more
+   */
+  public static Output of(ByteBuffer bytes, boolean truncated) {
+    byte[] copy = new byte[bytes.remaining()];
+    bytes.duplicate().get(copy);
+    return new Output(copy, truncated);
   }
 
   /** A copy of the bytes. */

@@ -27,7 +27,13 @@ public class ProcessException extends NacelleException {
 
   private final Reason reason;
 
-  ProcessException(
+  /**
+   * @param reason what was wrong
+   * @param message the same for people
+   * @param remedy what the caller can do, or null
+   * @param cause what was caught, or null
+   */
+  public ProcessException(
       Reason reason, String message, @Nullable String remedy, @Nullable Throwable cause) {
     super(Stage.RUN, message, remedy, cause);
     this.reason = reason;

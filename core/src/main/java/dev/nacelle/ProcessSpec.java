@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import dev.nacelle.internal.check.Bounds;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.Collections;
@@ -152,10 +153,6 @@ public final class ProcessSpec {
   /** How much of each output {@link Sandbox#exec(ProcessSpec)} keeps. */
   public DataSize outputLimit() {
     return outputLimit;
-  }
-
-  byte @Nullable [] stdinBytes() {
-    return stdin;
   }
 
   @Override
@@ -324,7 +321,7 @@ public final class ProcessSpec {
      *     together, more than 256 directories in PATH
      */
     public ProcessSpec build() {
-      Bounds.strings(arguments, Checks.entries(environment));
+      Bounds.strings(arguments, Bounds.entries(environment));
       return new ProcessSpec(this);
     }
   }

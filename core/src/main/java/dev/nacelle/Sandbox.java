@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
-import dev.nacelle.spi.VmExit;
-import dev.nacelle.spi.VmStatistics;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 

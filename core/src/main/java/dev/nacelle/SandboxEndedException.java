@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
-import dev.nacelle.spi.VmExit;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -11,7 +10,13 @@ public class SandboxEndedException extends NacelleException {
 
   private final transient @Nullable VmExit exit;
 
-  SandboxEndedException(
+  /**
+   * @param message why it ended
+   * @param remedy what the caller can do, or null
+   * @param exit how its machine ended, or null where that is not known
+   * @param cause what was caught, or null
+   */
+  public SandboxEndedException(
       String message, @Nullable String remedy, @Nullable VmExit exit, @Nullable Throwable cause) {
     super(Stage.RUN, message, remedy, cause);
     this.exit = exit;

@@ -3,9 +3,8 @@ package dev.nacelle;
 
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.image.PullPolicy;
+import dev.nacelle.internal.check.Bounds;
 import dev.nacelle.kernel.KernelRef;
-import dev.nacelle.spi.MemoryPolicy;
-import dev.nacelle.spi.RateLimits;
 import dev.nacelle.spi.VmSpec;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -43,6 +42,9 @@ public final class SandboxSpec {
 
   /** Greatest {@link #disk()}: 16 TiB, the largest that ext4 makes of 32-bit block numbers. */
   public static final DataSize MAXIMUM_DISK = DataSize.gibibytes(16 * 1024);
+
+  /** Most characters of {@link #kernelParameters()}. */
+  public static final int MAXIMUM_KERNEL_PARAMETERS = 1536;
 
   private static final int MAX_CPUS = 255;
   private static final int MAX_KERNEL_MODULES = 64;
@@ -788,7 +790,7 @@ public final class SandboxSpec {
       }
       List<String> arguments = new ArrayList<>(entrypoint == null ? List.of() : entrypoint);
       arguments.addAll(command == null ? List.of() : command);
-      Bounds.strings(arguments, Checks.entries(environment));
+      Bounds.strings(arguments, Bounds.entries(environment));
       return new SandboxSpec(this, image);
     }
 

@@ -106,7 +106,7 @@ public record Signal(int number) {
         .orElseThrow(() -> new IllegalArgumentException("there is no signal '" + text + "'"));
   }
 
-  static Optional<Signal> find(String text) {
+  public static Optional<Signal> find(String text) {
     String name = text.toUpperCase(Locale.ROOT);
     name = name.startsWith("SIG") ? name.substring(3) : name;
     int number = 0;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
-import dev.nacelle.spi.VmStatistics;
 import java.util.concurrent.CompletableFuture;
 
 /** A unikernel that runs, or has ended. Safe for use from several threads. */

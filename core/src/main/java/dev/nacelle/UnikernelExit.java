@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
-import dev.nacelle.spi.VmExit;
 import java.util.OptionalInt;
 
 /**

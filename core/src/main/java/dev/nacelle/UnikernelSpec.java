@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
-import dev.nacelle.spi.RateLimits;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Objects;
@@ -89,7 +88,8 @@ public final class UnikernelSpec {
     return Optional.ofNullable(name);
   }
 
-  Consumer<byte[]> console() {
+  /** Who gets what it writes to its serial port. */
+  public Consumer<byte[]> console() {
     return console;
   }
 

@@ -8,8 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.internal.OpenFiles;
-import dev.nacelle.kernel.TestKernels;
-import dev.nacelle.spi.VmExit;
+import dev.nacelle.kernel.store.TestKernels;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;

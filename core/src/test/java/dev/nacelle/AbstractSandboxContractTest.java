@@ -9,7 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.image.ImageConfig;
 import dev.nacelle.image.testing.Tool;
-import dev.nacelle.kernel.TestKernels;
+import dev.nacelle.kernel.store.TestKernels;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;

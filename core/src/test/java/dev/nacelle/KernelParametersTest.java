@@ -31,7 +31,12 @@ class KernelParametersTest {
       })
   void whatTheKernelTakesIsPassedOnAsItIs(String parameters) {
     assertEquals(
-        parameters, FakeNacelle.spec().kernelParameters(parameters).build().kernelParameters());
+        parameters,
+        SandboxSpec.builder()
+            .image("oci:/image")
+            .kernelParameters(parameters)
+            .build()
+            .kernelParameters());
   }
 
   @Test

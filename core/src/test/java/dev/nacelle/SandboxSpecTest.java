@@ -8,9 +8,6 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.image.PullPolicy;
-import dev.nacelle.spi.MemoryPolicy;
-import dev.nacelle.spi.RateLimit;
-import dev.nacelle.spi.RateLimits;
 import java.lang.reflect.Method;
 import java.lang.reflect.Modifier;
 import java.time.Duration;

@@ -68,7 +68,8 @@ class SysctlsTest {
   @Test
   void theLastValueOfASysctlCounts() {
     SandboxSpec spec =
-        FakeNacelle.spec()
+        SandboxSpec.builder()
+            .image("oci:/image")
             .sysctl("kernel.shmmax", "1")
             .sysctl("vm.swappiness", "2")
             .sysctl("kernel/shmmax", "3")

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.benchmarks;
 
+import dev.nacelle.HostCheck;
 import dev.nacelle.Nacelle;
-import dev.nacelle.spi.HostCheck;
 
 /** Ends with 0 where kernels can be booted on this machine, with 1 where not. */
 public final class CanBoot {

@@ -2,10 +2,10 @@
 package dev.nacelle.benchmarks;
 
 import dev.nacelle.DataSize;
+import dev.nacelle.MemoryPolicy;
 import dev.nacelle.Nacelle;
 import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxSpec;
-import dev.nacelle.spi.MemoryPolicy;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;

@@ -2,11 +2,11 @@
 package dev.nacelle.benchmarks;
 
 import dev.nacelle.image.ImageRef;
-import dev.nacelle.image.ImageStore;
-import dev.nacelle.kernel.GuestAgentBinary;
+import dev.nacelle.image.store.ImageStore;
 import dev.nacelle.kernel.KernelRef;
-import dev.nacelle.kernel.KernelStore;
-import dev.nacelle.kernel.ResolvedKernel;
+import dev.nacelle.kernel.store.GuestAgentBinary;
+import dev.nacelle.kernel.store.KernelStore;
+import dev.nacelle.kernel.store.ResolvedKernel;
 import java.nio.file.Path;
 
 /**

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm;
 
+import dev.nacelle.VmExit;
 import dev.nacelle.kvm.sys.Kvm;
-import dev.nacelle.spi.VmExit;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.annotations.Benchmark;

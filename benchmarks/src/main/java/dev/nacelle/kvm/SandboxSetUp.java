@@ -2,15 +2,16 @@
 package dev.nacelle.kvm;
 
 import dev.nacelle.DataSize;
+import dev.nacelle.HostCheck;
+import dev.nacelle.MemoryPolicy;
 import dev.nacelle.Nacelle;
 import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.benchmarks.Samples;
+import dev.nacelle.engine.EngineBuilder;
 import dev.nacelle.kvm.sys.Kvm;
-import dev.nacelle.spi.HostCheck;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.HypervisorProvider;
-import dev.nacelle.spi.MemoryPolicy;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
 import java.nio.file.Path;
@@ -44,7 +45,7 @@ final class SandboxSetUp implements HypervisorProvider {
             .memoryPolicy(policy)
             .build();
     Samples samples = new Samples();
-    try (Nacelle nacelle = Nacelle.builder().cacheDirectory(cache).hypervisor(provider).build()) {
+    try (Nacelle nacelle = new EngineBuilder().cacheDirectory(cache).hypervisor(provider).build()) {
       for (int round = -rounds; round < rounds; round++) {
         long called = System.nanoTime();
         CompletableFuture<Sandbox> start = nacelle.startAsync(spec);

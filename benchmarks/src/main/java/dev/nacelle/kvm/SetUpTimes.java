@@ -2,13 +2,13 @@
 package dev.nacelle.kvm;
 
 import dev.nacelle.DataSize;
+import dev.nacelle.MemoryPolicy;
 import dev.nacelle.benchmarks.Results;
 import dev.nacelle.benchmarks.Samples;
 import dev.nacelle.benchmarks.Table;
 import dev.nacelle.kvm.boot.LinuxKernel;
 import dev.nacelle.kvm.boot.Payload;
 import dev.nacelle.kvm.sys.Kvm;
-import dev.nacelle.spi.MemoryPolicy;
 import dev.nacelle.spi.VirtualMachine;
 import java.nio.file.Path;
 import java.util.List;

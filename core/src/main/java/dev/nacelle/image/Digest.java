@@ -1,11 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.image;
 
-import java.io.IOException;
-import java.io.InputStream;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
@@ -80,41 +75,8 @@ public record Digest(Algorithm algorithm, String hex) {
 
   /** Whether it is the digest of that. */
   public boolean matches(byte[] content) {
-    return of(algorithm, algorithm.newMessageDigest().digest(content)).equals(this);
-  }
-
-  static Digest sha256(String text) {
-    return sha256(text.getBytes(StandardCharsets.UTF_8));
-  }
-
-  static Digest sha256(byte[] bytes) {
-    return of(Algorithm.SHA256, Algorithm.SHA256.newMessageDigest().digest(bytes));
-  }
-
-  /** Of a file's content. */
-  static Digest of(Algorithm algorithm, Path file) throws IOException {
-    try (InputStream in = Files.newInputStream(file)) {
-      return of(algorithm, in);
-    }
-  }
-
-  /** Of all that is left of a stream. */
-  static Digest of(Algorithm algorithm, InputStream in) throws IOException {
-    MessageDigest digest = algorithm.newMessageDigest();
-    byte[] buffer = new byte[1 << 16];
-    for (int count; (count = in.read(buffer)) >= 0; ) {
-      digest.update(buffer, 0, count);
-    }
-    return of(algorithm, digest.digest());
-  }
-
-  static Digest of(Algorithm algorithm, byte[] value) {
-    return new Digest(algorithm, HexFormat.of().formatHex(value));
-  }
-
-  /** The digest itself, 32 or 64 bytes. */
-  byte[] toBytes() {
-    return HexFormat.of().parseHex(hex);
+    byte[] digest = algorithm.newMessageDigest().digest(content);
+    return HexFormat.of().formatHex(digest).equals(hex);
   }
 
   /** {@code ALGORITHM:HEX}. */

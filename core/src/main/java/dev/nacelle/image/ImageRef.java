@@ -25,10 +25,14 @@ import org.jspecify.annotations.Nullable;
  */
 public final class ImageRef {
   /** Where images can be. */
-  enum Transport {
+  public enum Transport {
+    /** In a registry. */
     REGISTRY(""),
+    /** In a directory that is an OCI image layout. */
     OCI_LAYOUT("oci:"),
+    /** In a tar archive of an OCI image layout. */
     OCI_ARCHIVE("oci-archive:"),
+    /** In an archive that {@code docker save} wrote. */
     DOCKER_ARCHIVE("docker-archive:");
 
     private final String prefix;
@@ -60,7 +64,7 @@ public final class ImageRef {
   /**
    * Reads a reference in one of the forms above.
    *
-   * @throws ImageException saying which part of it is wrong, and at which character
+   * @throws IllegalArgumentException saying which part of it is wrong, and at which character
    */
   public static ImageRef parse(String text) {
     return new ImageRefParser(text).parse();
@@ -69,8 +73,8 @@ public final class ImageRef {
   /**
    * The only image of an OCI image layout. Of this and the other two for files:
    *
-   * @throws ImageException when the path is empty or has a colon (but for a drive's), so that no
-   *     reference can be written of it
+   * @throws IllegalArgumentException when the path is empty or has a colon (but for a drive's), so
+   *     that no reference can be written of it
    */
   public static ImageRef ociLayout(Path directory) {
     return ofPath(Transport.OCI_LAYOUT, directory);
@@ -90,10 +94,11 @@ public final class ImageRef {
   private static ImageRef ofPath(Transport transport, Path path) {
     String place = path.toString();
     if (place.isEmpty() || ImageRefParser.endOfPath(place) >= 0) {
-      throw new ImageException(
-          "The path '" + place + "' cannot be that of an image: it is empty or has a colon",
-          "Use a symbolic link without a colon, or \".\" for the working directory.",
-          null);
+      throw new IllegalArgumentException(
+          "The path '"
+              + place
+              + "' cannot be that of an image: it is empty or has a colon. Use a symbolic link"
+              + " without a colon, or \".\" for the working directory.");
     }
     return new ImageRef(transport, place, null, null);
   }
@@ -103,13 +108,14 @@ public final class ImageRef {
     return new ImageRef(transport, place, transport == Transport.REGISTRY ? tag : null, digest);
   }
 
-  Transport transport() {
+  /** Where it is. */
+  public Transport transport() {
     return transport;
   }
 
-  /** Of a layout or archive. */
-  Path path() {
-    return Path.of(place);
+  /** The directory or file of what is in no registry; empty for what is in one. */
+  public Optional<Path> path() {
+    return transport == Transport.REGISTRY ? Optional.empty() : Optional.of(Path.of(place));
   }
 
   /** The registry, {@code HOST[:PORT]}, such as "docker.io"; empty for what is in no registry. */

@@ -240,7 +240,7 @@ final class ImageRefParser {
     }
   }
 
-  private ImageException badComponent(int position, String component) {
+  private IllegalArgumentException badComponent(int position, String component) {
     for (int i = 0; i < component.length(); i++) {
       char c = component.charAt(i);
       if (c >= 'A' && c <= 'Z') {
@@ -273,16 +273,15 @@ final class ImageRefParser {
     return part.length() <= MAX_SHOWN ? part : part.substring(0, MAX_SHOWN) + "...";
   }
 
-  private ImageException bad(int position, @Nullable String fault) {
-    return new ImageException(
+  private IllegalArgumentException bad(int position, @Nullable String fault) {
+    return new IllegalArgumentException(
         "'"
             + shown(text)
             + "' is no image reference: "
             + fault
             + ", at character "
-            + (position + 1),
-        "Write [HOST[:PORT]/]NAME[:TAG][@sha256:HEX] for an image in a registry, oci:DIRECTORY[:TAG],"
-            + " oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME].",
-        null);
+            + (position + 1)
+            + ". Write [HOST[:PORT]/]NAME[:TAG][@sha256:HEX] for an image in a registry, oci:DIRECTORY[:TAG],"
+            + " oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME].");
   }
 }

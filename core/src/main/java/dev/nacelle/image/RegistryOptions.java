@@ -178,8 +178,8 @@ public final class RegistryOptions {
      * not give, is got from the next. One that fails is asked last from then on, in that pull.
      *
      * @param mirrors {@code HOST[:PORT][/PATH]}; the path comes before the name of the repository
-     * @throws ImageException when a mirror cannot be part of a reference
-     * @throws IllegalArgumentException when a mirror does not begin with a host
+     * @throws IllegalArgumentException when a mirror cannot be part of a reference, or does not
+     *     begin with a host
      */
     public Builder mirrors(String registry, String... mirrors) {
       for (String mirror : mirrors) {

@@ -2,7 +2,6 @@
 package dev.nacelle.kernel;
 
 import dev.nacelle.image.Digest;
-import dev.nacelle.image.ImageException;
 import dev.nacelle.image.ImageRef;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
@@ -52,11 +51,17 @@ public final class KernelRef {
 
   private static final KernelRef DEFAULT = new KernelRef(Scheme.DEFAULT, "", null);
 
-  enum Scheme {
+  /** Where kernels can be; {@link KernelRef} describes each. */
+  public enum Scheme {
+    /** {@code file:PATH}. */
     FILE,
+    /** {@code deb:PATH}. */
     DEB,
+    /** {@code debian:SERIES}. */
     DEBIAN,
+    /** {@code image:IMAGE}. */
     IMAGE,
+    /** {@code nacelle:SERIES}. */
     NACELLE,
     /** Without a name, and not to be pinned: it stands for another reference. */
     DEFAULT;
@@ -79,7 +84,7 @@ public final class KernelRef {
   /**
    * Reads a reference in one of the forms above.
    *
-   * @throws KernelException saying which part of it is wrong
+   * @throws IllegalArgumentException saying which part of it is wrong
    */
   public static KernelRef parse(String text) {
     if (text.equals(DEFAULT.toString())) {
@@ -118,8 +123,9 @@ public final class KernelRef {
   private static ImageRef parseImage(String text, String name) {
     try {
       return ImageRef.parse(name);
-    } catch (ImageException e) {
-      throw KernelException.of("Bad kernel reference \"" + text + "\"", e);
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException(
+          "Bad kernel reference \"" + text + "\": " + e.getMessage(), e);
     }
   }
 
@@ -134,7 +140,7 @@ public final class KernelRef {
   /**
    * A vmlinux or bzImage. A relative path is one from the working directory of the moment of use.
    *
-   * @throws KernelException when the path is empty, or its end would read as a pin
+   * @throws IllegalArgumentException when the path is empty, or its end would read as a pin
    */
   public static KernelRef file(Path path) {
     return new KernelRef(Scheme.FILE, bareName(Scheme.FILE, path), null);
@@ -143,7 +149,7 @@ public final class KernelRef {
   /**
    * A Debian package file ({@code .deb}) with a kernel in it.
    *
-   * @throws KernelException when the path is empty, or its end would read as a pin
+   * @throws IllegalArgumentException when the path is empty, or its end would read as a pin
    */
   public static KernelRef deb(Path path) {
     return new KernelRef(Scheme.DEB, bareName(Scheme.DEB, path), null);
@@ -168,7 +174,7 @@ public final class KernelRef {
    * The kernel in an OCI image that is laid out as LinuxKit's kernel images are. A digest of the
    * image's reference is the kernel's pin.
    *
-   * @throws KernelException when that digest is no sha256
+   * @throws IllegalArgumentException when that digest is no sha256
    */
   public static KernelRef image(ImageRef image) {
     Optional<Digest> digest = image.digest();
@@ -211,15 +217,15 @@ public final class KernelRef {
    * The same reference, pinned.
    *
    * @param digest {@code sha256:} and 64 lower-case hexadecimal digits
-   * @throws KernelException for another digest, and for {@link #defaultKernel()}, which is no
-   *     particular kernel
+   * @throws IllegalArgumentException for another digest, and for {@link #defaultKernel()}, which is
+   *     no particular kernel
    */
   public KernelRef withDigest(String digest) {
     if (scheme == Scheme.DEFAULT) {
       throw bad(
           this + "@" + digest,
           "the default is no particular kernel, so it cannot be pinned",
-          "Pin what it resolves to: ResolvedKernel.pinnedRef(), SandboxInfo.kernel().");
+          "Pin what it resolves to: SandboxInfo.kernel().");
     }
     if (!digest.startsWith("sha256:") || !HEX.matcher(digest.substring(7)).matches()) {
       throw bad(
@@ -228,7 +234,7 @@ public final class KernelRef {
           "Compute it with sha256sum.");
     }
     return scheme == Scheme.IMAGE
-        ? image(imageRef().withDigest(Digest.parse(digest)))
+        ? image(imageRef().orElseThrow().withDigest(Digest.parse(digest)))
         : new KernelRef(scheme, name, digest.substring(7));
   }
 
@@ -247,8 +253,9 @@ public final class KernelRef {
     return name;
   }
 
-  private static KernelException bad(String text, String why, @Nullable String remedy) {
-    return new KernelException("Bad kernel reference \"" + text + "\": " + why, remedy, null);
+  private static IllegalArgumentException bad(String text, String why, @Nullable String remedy) {
+    return new IllegalArgumentException(
+        "Bad kernel reference \"" + text + "\": " + why + (remedy == null ? "" : ". " + remedy));
   }
 
   /** The digest it is pinned to, {@code sha256:} and 64 hexadecimal digits. */
@@ -256,22 +263,21 @@ public final class KernelRef {
     return Optional.ofNullable(sha256).map(hex -> "sha256:" + hex);
   }
 
-  Scheme scheme() {
+  /** Where it is. */
+  public Scheme scheme() {
     return scheme;
   }
 
-  /** The image of an {@code image:}. */
-  ImageRef imageRef() {
-    return ImageRef.parse(toString().substring(scheme.text().length() + 1));
-  }
-
   /** The path, the series, or the image without its digest; empty for the default. */
-  String name() {
+  public String name() {
     return name;
   }
 
-  @Nullable String sha256() {
-    return sha256;
+  /** The image of an {@code image:}, with its digest where there is one; empty for all others. */
+  public Optional<ImageRef> imageRef() {
+    return scheme == Scheme.IMAGE
+        ? Optional.of(ImageRef.parse(toString().substring(scheme.text().length() + 1)))
+        : Optional.empty();
   }
 
   /** The form that {@link #parse} takes. */

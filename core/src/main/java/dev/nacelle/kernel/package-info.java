@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Kernels: from a reference to an uncompressed vmlinux, the modules it lacks, and an initramfs. */
+/** Kernels, as users name them: references, and the lock file that says what they stand for. */
 @NullMarked
 package dev.nacelle.kernel;
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.spi;
 
+import dev.nacelle.HypervisorException;
+
 /** An opened hypervisor: creates virtual machines. Safe for use from several threads. */
 public interface Hypervisor extends AutoCloseable {
   /**

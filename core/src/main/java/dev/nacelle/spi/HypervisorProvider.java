@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.spi;
 
+import dev.nacelle.HostCheck;
+import dev.nacelle.HypervisorException;
+
 /**
  * Makes one kind of hypervisor available; found with {@link java.util.ServiceLoader}. Loading a
  * provider and calling {@link #name()} touches nothing of the host, so a provider for another

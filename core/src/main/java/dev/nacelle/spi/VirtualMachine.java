@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.spi;
 
+import dev.nacelle.VmExit;
+import dev.nacelle.VmStatistics;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Consumer;
 

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.spi;
 
+import dev.nacelle.MemoryPolicy;
+import dev.nacelle.RateLimits;
+import dev.nacelle.SandboxSpec;
+import dev.nacelle.VmExit;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.HashSet;
@@ -98,7 +102,7 @@ public record VmSpec(
      * How many bytes of parameters every hypervisor takes: of the 2047 that the kernel takes on
      * x86-64 (COMMAND_LINE_SIZE), what is left to the workload.
      */
-    public static final int MAX_PARAMETERS = 1536;
+    public static final int MAX_PARAMETERS = SandboxSpec.MAXIMUM_KERNEL_PARAMETERS;
 
     /** A kernel of which it is not known whether it has a paravirtual clock. */
     public Linux(

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.fake;
 
+import dev.nacelle.HostCheck;
+import dev.nacelle.HypervisorException;
 import dev.nacelle.Stage;
 import dev.nacelle.agent.FakeProgram;
-import dev.nacelle.spi.HostCheck;
 import dev.nacelle.spi.Hypervisor;
-import dev.nacelle.spi.HypervisorException;
 import dev.nacelle.spi.HypervisorProvider;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;

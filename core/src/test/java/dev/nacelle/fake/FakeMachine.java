@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.fake;
 
+import dev.nacelle.VmExit;
+import dev.nacelle.VmStatistics;
 import dev.nacelle.agent.FakeAgent;
 import dev.nacelle.agent.FakeAgentServer;
 import dev.nacelle.agent.FakeProgram;
@@ -23,9 +25,7 @@ import dev.nacelle.proto.agent.v1.SignalProcessResponse;
 import dev.nacelle.spi.Console;
 import dev.nacelle.spi.GuestConnection;
 import dev.nacelle.spi.VirtualMachine;
-import dev.nacelle.spi.VmExit;
 import dev.nacelle.spi.VmSpec;
-import dev.nacelle.spi.VmStatistics;
 import io.grpc.Status;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;

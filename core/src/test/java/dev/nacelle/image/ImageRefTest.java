@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.image.oci.Digests;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -148,7 +149,8 @@ class ImageRefTest {
       })
   void whatIsWrongAndWhereIsSaid(String text, String fault, int position) {
     String message =
-        String.valueOf(assertThrows(ImageException.class, () -> ImageRef.parse(text)).getMessage());
+        String.valueOf(
+            assertThrows(IllegalArgumentException.class, () -> ImageRef.parse(text)).getMessage());
 
     assertTrue(message.contains(fault), message);
     assertTrue(message.contains("'" + text + "'"), message);
@@ -159,7 +161,7 @@ class ImageRefTest {
   /** Seeded, so that a failure comes again. */
   @Test
   void whateverAFactoryTakesIsReadAgainFromWhatItPrints() {
-    Digest digest = Digest.sha256("x");
+    Digest digest = Digests.sha256("x");
     String[] parts = {
       "a", "B", "/", "//", ".", "..", ":", "@", "@sha256", HEX, " ", "é", "\n", "-"
     };
@@ -176,7 +178,7 @@ class ImageRefTest {
         ImageRef ref;
         try {
           ref = factory.apply(Path.of(path.toString()));
-        } catch (ImageException refused) {
+        } catch (IllegalArgumentException refused) {
           assertTrue(path.isEmpty() || path.indexOf(":") >= 0, path::toString);
           continue;
         }
@@ -193,37 +195,39 @@ class ImageRefTest {
   @ParameterizedTest
   @ValueSource(strings = {"/tmp/a:b", "a:", "a@sha256:" + HEX, ""})
   void aPathThatNoReferenceCanSayIsRefused(String path) {
-    ImageException refused =
-        assertThrows(ImageException.class, () -> ImageRef.ociLayout(Path.of(path)));
+    IllegalArgumentException refused =
+        assertThrows(IllegalArgumentException.class, () -> ImageRef.ociLayout(Path.of(path)));
 
     assertTrue(String.valueOf(refused.getMessage()).contains("'" + path + "'"));
   }
 
   @Test
   void anImageIdIsNoName() {
-    assertThrows(ImageException.class, () -> ImageRef.parse(HEX));
+    assertThrows(IllegalArgumentException.class, () -> ImageRef.parse(HEX));
   }
 
   @ParameterizedTest
   @ValueSource(strings = {"oci:dir:tag@sha256:", "oci:dir@sha256:", "oci:dir@sha256:X"})
   void halfDigestsAreRefused(String text) {
-    assertThrows(ImageException.class, () -> ImageRef.parse(text));
-    assertThrows(ImageException.class, () -> ImageRef.parse(text + HEX.substring(1)));
+    assertThrows(IllegalArgumentException.class, () -> ImageRef.parse(text));
+    assertThrows(IllegalArgumentException.class, () -> ImageRef.parse(text + HEX.substring(1)));
   }
 
   @Test
   void aTagAndADigestTogetherAreRefused() {
-    assertThrows(ImageException.class, () -> ImageRef.parse("oci:dir:tag@sha256:" + HEX));
+    assertThrows(IllegalArgumentException.class, () -> ImageRef.parse("oci:dir:tag@sha256:" + HEX));
   }
 
   @Test
   void longAndHostileTextIsRefusedQuickly() {
-    assertThrows(ImageException.class, () -> ImageRef.parse("oci:d:" + "a-".repeat(100_000)));
-    assertThrows(ImageException.class, () -> ImageRef.parse("oci:d\0"));
-    assertThrows(ImageException.class, () -> ImageRef.parse("a".repeat(256)));
-    assertThrows(ImageException.class, () -> ImageRef.parse("a-".repeat(100_000) + "/b"));
-    assertThrows(ImageException.class, () -> ImageRef.parse("a.".repeat(100_000) + "/b"));
-    assertThrows(ImageException.class, () -> ImageRef.parse("oci:d@sha256:" + HEX + "\n"));
+    assertThrows(
+        IllegalArgumentException.class, () -> ImageRef.parse("oci:d:" + "a-".repeat(100_000)));
+    assertThrows(IllegalArgumentException.class, () -> ImageRef.parse("oci:d\0"));
+    assertThrows(IllegalArgumentException.class, () -> ImageRef.parse("a".repeat(256)));
+    assertThrows(IllegalArgumentException.class, () -> ImageRef.parse("a-".repeat(100_000) + "/b"));
+    assertThrows(IllegalArgumentException.class, () -> ImageRef.parse("a.".repeat(100_000) + "/b"));
+    assertThrows(
+        IllegalArgumentException.class, () -> ImageRef.parse("oci:d@sha256:" + HEX + "\n"));
   }
 
   @Test

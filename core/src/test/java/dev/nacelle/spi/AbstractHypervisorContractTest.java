@@ -9,8 +9,13 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.nacelle.kernel.TestKernels;
-import dev.nacelle.spi.VmExit.Reason;
+import dev.nacelle.HostCheck;
+import dev.nacelle.HypervisorException;
+import dev.nacelle.MemoryPolicy;
+import dev.nacelle.VmExit;
+import dev.nacelle.VmExit.Reason;
+import dev.nacelle.VmStatistics;
+import dev.nacelle.kernel.store.TestKernels;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.spi;
 
-import dev.nacelle.kernel.GuestAgentBinary;
-import dev.nacelle.kernel.ResolvedKernel;
-import dev.nacelle.kernel.TestKernels;
+import dev.nacelle.MemoryPolicy;
+import dev.nacelle.kernel.store.GuestAgentBinary;
+import dev.nacelle.kernel.store.ResolvedKernel;
+import dev.nacelle.kernel.store.TestKernels;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm;
 
+import dev.nacelle.HypervisorException;
+import dev.nacelle.RateLimit;
 import dev.nacelle.Stage;
 import dev.nacelle.kvm.device.AttachedDevice;
 import dev.nacelle.kvm.device.DeviceResources;
@@ -12,8 +14,6 @@ import dev.nacelle.kvm.device.virtio.block.DiskEngine;
 import dev.nacelle.kvm.sys.ErrnoException;
 import dev.nacelle.kvm.sys.FileDescriptor;
 import dev.nacelle.kvm.sys.NotAFileException;
-import dev.nacelle.spi.HypervisorException;
-import dev.nacelle.spi.RateLimit;
 import dev.nacelle.spi.VmSpec.Disk;
 import org.jspecify.annotations.Nullable;
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm;
 
+import dev.nacelle.VmExit;
+import dev.nacelle.VmExit.Reason;
 import dev.nacelle.kvm.boot.InitialState;
 import dev.nacelle.kvm.boot.LongMode;
 import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.kvm.sys.KvmCpuid;
 import dev.nacelle.kvm.sys.KvmSregs;
-import dev.nacelle.spi.VmExit;
-import dev.nacelle.spi.VmExit.Reason;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.HexFormat;

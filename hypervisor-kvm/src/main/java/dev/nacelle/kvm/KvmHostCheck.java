@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm;
 
+import dev.nacelle.HostCheck;
+import dev.nacelle.HostCheck.Finding;
+import dev.nacelle.HostCheck.Status;
+import dev.nacelle.HypervisorException;
+import dev.nacelle.VmExit;
 import dev.nacelle.kvm.sys.Capability;
 import dev.nacelle.kvm.sys.CoreScheduling;
 import dev.nacelle.kvm.sys.Errno;
 import dev.nacelle.kvm.sys.ErrnoException;
 import dev.nacelle.kvm.sys.Kvm;
-import dev.nacelle.spi.HostCheck;
-import dev.nacelle.spi.HostCheck.Finding;
-import dev.nacelle.spi.HostCheck.Status;
-import dev.nacelle.spi.HypervisorException;
-import dev.nacelle.spi.VmExit;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;

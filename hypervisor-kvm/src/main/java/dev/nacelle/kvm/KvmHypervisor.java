@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm;
 
+import dev.nacelle.HypervisorException;
 import dev.nacelle.Stage;
 import dev.nacelle.kvm.boot.BareImage;
 import dev.nacelle.kvm.boot.LinuxKernel;
@@ -15,7 +16,6 @@ import dev.nacelle.kvm.sys.ErrnoException;
 import dev.nacelle.kvm.sys.Kvm;
 import dev.nacelle.kvm.vcpu.CoreGroup;
 import dev.nacelle.spi.Hypervisor;
-import dev.nacelle.spi.HypervisorException;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
 import java.lang.System.Logger.Level;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm;
 
+import dev.nacelle.HostCheck;
+import dev.nacelle.HostCheck.Finding;
+import dev.nacelle.HypervisorException;
 import dev.nacelle.Stage;
 import dev.nacelle.kvm.sys.ErrnoException;
 import dev.nacelle.kvm.sys.Kvm;
-import dev.nacelle.spi.HostCheck;
-import dev.nacelle.spi.HostCheck.Finding;
 import dev.nacelle.spi.Hypervisor;
-import dev.nacelle.spi.HypervisorException;
 import dev.nacelle.spi.HypervisorProvider;
 
 /** Virtual machines on Linux KVM, on x86-64. */

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm;
 
+import dev.nacelle.RateLimit;
+import dev.nacelle.VmExit;
+import dev.nacelle.VmExit.Reason;
+import dev.nacelle.VmStatistics;
 import dev.nacelle.kvm.boot.InitialState;
 import dev.nacelle.kvm.boot.MachineLayout;
 import dev.nacelle.kvm.boot.Payload.Hardware;
@@ -27,11 +31,7 @@ import dev.nacelle.kvm.vcpu.CoreGroup;
 import dev.nacelle.kvm.vcpu.Vcpu;
 import dev.nacelle.spi.Console;
 import dev.nacelle.spi.GuestConnection;
-import dev.nacelle.spi.RateLimit;
 import dev.nacelle.spi.VirtualMachine;
-import dev.nacelle.spi.VmExit;
-import dev.nacelle.spi.VmExit.Reason;
-import dev.nacelle.spi.VmStatistics;
 import java.time.Duration;
 import java.time.InstantSource;
 import java.util.ArrayList;
@@ -101,7 +101,7 @@ final class KvmVirtualMachine implements VirtualMachine {
    * @param patience how long {@link #close} waits for threads that are stuck
    * @param onClosed called once, when everything is released
    * @throws dev.nacelle.kvm.sys.ErrnoException when the host refuses; nothing is left behind
-   * @throws dev.nacelle.spi.HypervisorException when the payload cannot be loaded; likewise
+   * @throws dev.nacelle.HypervisorException when the payload cannot be loaded; likewise
    */
   KvmVirtualMachine(
       Kvm kvm,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm;
 
+import dev.nacelle.RateLimits;
 import dev.nacelle.kvm.boot.Payload;
-import dev.nacelle.spi.RateLimits;
 import java.util.List;
 
 /**

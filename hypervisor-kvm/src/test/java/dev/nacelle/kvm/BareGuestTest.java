@@ -4,13 +4,13 @@ package dev.nacelle.kvm;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.VmExit;
+import dev.nacelle.VmExit.Reason;
 import dev.nacelle.kvm.boot.InitialState;
 import dev.nacelle.kvm.boot.Payload;
 import dev.nacelle.kvm.device.GuestFault;
 import dev.nacelle.kvm.device.InterruptLine;
 import dev.nacelle.kvm.memory.GuestMemory;
-import dev.nacelle.spi.VmExit;
-import dev.nacelle.spi.VmExit.Reason;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;

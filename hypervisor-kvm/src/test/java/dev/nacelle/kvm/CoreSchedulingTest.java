@@ -4,11 +4,11 @@ package dev.nacelle.kvm;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.RateLimits;
+import dev.nacelle.VmExit.Reason;
 import dev.nacelle.kvm.sys.Errno;
 import dev.nacelle.kvm.sys.Kvm;
 import dev.nacelle.kvm.sys.ThreadSignal;
-import dev.nacelle.spi.RateLimits;
-import dev.nacelle.spi.VmExit.Reason;
 import java.time.Duration;
 import java.util.HashSet;
 import java.util.List;

@@ -5,8 +5,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.HypervisorException;
 import dev.nacelle.Stage;
-import dev.nacelle.spi.HypervisorException;
 import dev.nacelle.spi.VmSpec.Disk;
 import java.io.IOException;
 import java.nio.file.Files;

@@ -4,8 +4,8 @@ package dev.nacelle.kvm;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.VmExit.Reason;
 import dev.nacelle.kvm.device.AttachedDevice;
-import dev.nacelle.spi.VmExit.Reason;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.extension.RegisterExtension;

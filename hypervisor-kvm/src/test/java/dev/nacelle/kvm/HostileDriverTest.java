@@ -15,11 +15,11 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.VmExit;
+import dev.nacelle.VmExit.Reason;
 import dev.nacelle.kvm.boot.Payload;
 import dev.nacelle.kvm.device.AttachedDevice;
 import dev.nacelle.kvm.memory.GuestMemory;
-import dev.nacelle.spi.VmExit;
-import dev.nacelle.spi.VmExit.Reason;
 import dev.nacelle.spi.VmSpec.Disk;
 import java.io.IOException;
 import java.nio.file.Files;

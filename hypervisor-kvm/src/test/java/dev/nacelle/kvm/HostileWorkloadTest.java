@@ -15,7 +15,7 @@ import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.TerminalSize;
 import dev.nacelle.TestImages;
-import dev.nacelle.kernel.TestKernels;
+import dev.nacelle.kernel.store.TestKernels;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStream;

@@ -15,7 +15,7 @@ import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.Stage;
 import dev.nacelle.TestImages;
-import dev.nacelle.kernel.TestKernels;
+import dev.nacelle.kernel.store.TestKernels;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;

@@ -5,14 +5,14 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.DataSize;
+import dev.nacelle.MemoryPolicy;
 import dev.nacelle.Nacelle;
 import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.TestImages;
 import dev.nacelle.kernel.KernelRef;
-import dev.nacelle.kernel.ResolvedKernel;
-import dev.nacelle.kernel.TestKernels;
-import dev.nacelle.spi.MemoryPolicy;
+import dev.nacelle.kernel.store.ResolvedKernel;
+import dev.nacelle.kernel.store.TestKernels;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;

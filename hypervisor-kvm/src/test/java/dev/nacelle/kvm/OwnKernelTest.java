@@ -13,7 +13,7 @@ import dev.nacelle.SandboxSpec;
 import dev.nacelle.TestImages;
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.kernel.KernelRef;
-import dev.nacelle.kernel.TestKernels;
+import dev.nacelle.kernel.store.TestKernels;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;

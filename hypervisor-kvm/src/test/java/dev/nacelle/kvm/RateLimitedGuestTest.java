@@ -6,13 +6,13 @@ import static dev.nacelle.kvm.DriverProgram.DATA;
 import static dev.nacelle.kvm.DriverProgram.USED;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
+import dev.nacelle.RateLimit;
+import dev.nacelle.VmExit.Reason;
 import dev.nacelle.kvm.device.DeviceResources;
 import dev.nacelle.kvm.device.InterruptLine;
 import dev.nacelle.kvm.device.Timer;
 import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.kvm.sys.Pollable;
-import dev.nacelle.spi.RateLimit;
-import dev.nacelle.spi.VmExit.Reason;
 import dev.nacelle.spi.VmSpec.Disk;
 import java.nio.file.Files;
 import java.nio.file.Path;

@@ -7,17 +7,18 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.DataSize;
+import dev.nacelle.HostCheck;
+import dev.nacelle.HypervisorException;
 import dev.nacelle.Nacelle;
 import dev.nacelle.Unikernel;
 import dev.nacelle.UnikernelExit;
 import dev.nacelle.UnikernelSpec;
+import dev.nacelle.VmExit.Reason;
+import dev.nacelle.engine.EngineBuilder;
 import dev.nacelle.kvm.boot.BareElf;
 import dev.nacelle.kvm.sys.Kvm;
-import dev.nacelle.spi.HostCheck;
 import dev.nacelle.spi.Hypervisor;
-import dev.nacelle.spi.HypervisorException;
 import dev.nacelle.spi.HypervisorProvider;
-import dev.nacelle.spi.VmExit.Reason;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -57,7 +58,7 @@ class UnikernelTest {
   @BeforeEach
   void open() {
     nacelle =
-        Nacelle.builder()
+        new EngineBuilder()
             .cacheDirectory(directory.resolve("cache"))
             .hypervisor(new UncheckedKvm())
             .build();

@@ -9,14 +9,14 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.HypervisorException;
 import dev.nacelle.Stage;
+import dev.nacelle.VmExit;
+import dev.nacelle.VmExit.Reason;
 import dev.nacelle.kvm.device.AttachedDevice;
 import dev.nacelle.kvm.device.DeviceResources;
 import dev.nacelle.kvm.device.virtio.block.HangingDisk;
 import dev.nacelle.kvm.sys.Kvm;
-import dev.nacelle.spi.HypervisorException;
-import dev.nacelle.spi.VmExit;
-import dev.nacelle.spi.VmExit.Reason;
 import java.net.URL;
 import java.net.URLClassLoader;
 import java.nio.file.Files;

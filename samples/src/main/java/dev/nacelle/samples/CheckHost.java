@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.samples;
 
+import dev.nacelle.HostCheck;
 import dev.nacelle.Nacelle;
-import dev.nacelle.spi.HostCheck;
 import java.util.List;
 
 /** Says what this host can do; exits with 0 when some hypervisor of it can run containers. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.benchmarks.boot;
 
-import dev.nacelle.spi.MemoryPolicy;
+import dev.nacelle.MemoryPolicy;
 import java.nio.file.Path;
 import java.util.Map;
 

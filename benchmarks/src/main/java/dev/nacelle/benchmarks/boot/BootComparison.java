@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.benchmarks.boot;
 
+import dev.nacelle.MemoryPolicy;
 import dev.nacelle.benchmarks.Results;
 import dev.nacelle.benchmarks.Samples;
 import dev.nacelle.benchmarks.Table;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.HypervisorProvider;
-import dev.nacelle.spi.MemoryPolicy;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;

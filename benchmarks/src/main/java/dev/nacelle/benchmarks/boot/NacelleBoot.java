@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.benchmarks.boot;
 
+import dev.nacelle.VmStatistics;
 import dev.nacelle.benchmarks.MemoryUse;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
-import dev.nacelle.spi.VmStatistics;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;

@@ -6,7 +6,7 @@ import dev.nacelle.benchmarks.Results;
 import dev.nacelle.benchmarks.Samples;
 import dev.nacelle.benchmarks.Table;
 import dev.nacelle.image.ImageRef;
-import dev.nacelle.image.ImageStore;
+import dev.nacelle.image.store.ImageStore;
 import java.io.IOException;
 import java.lang.management.GarbageCollectorMXBean;
 import java.lang.management.ManagementFactory;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.benchmarks.image;
 
-import dev.nacelle.image.ImageLimits;
 import dev.nacelle.image.ImageRef;
-import dev.nacelle.image.ImageStore;
 import dev.nacelle.image.RegistryOptions;
+import dev.nacelle.image.oci.ImageLimits;
+import dev.nacelle.image.store.ImageStore;
 import java.nio.file.Path;
 
 /** Makes one image ready, in a process of its own. */

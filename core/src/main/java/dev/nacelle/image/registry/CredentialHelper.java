@@ -2,7 +2,7 @@
 package dev.nacelle.image.registry;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import dev.nacelle.image.ImageException;
+import dev.nacelle.ImageException;
 import dev.nacelle.image.RegistryCredentials;
 import dev.nacelle.internal.ExternalProcess;
 import java.io.IOException;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.image.registry;
 
-import dev.nacelle.image.ImageException;
+import dev.nacelle.ImageException;
 import java.time.Duration;
 
 /** When a pull has to be over. Immutable. */

@@ -2,7 +2,7 @@
 package dev.nacelle.image.registry;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import dev.nacelle.image.ImageException;
+import dev.nacelle.ImageException;
 import dev.nacelle.image.RegistryCredentials;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;

@@ -2,7 +2,7 @@
 package dev.nacelle.image.registry;
 
 import com.google.common.collect.Sets;
-import dev.nacelle.image.ImageException;
+import dev.nacelle.ImageException;
 import dev.nacelle.image.RegistryOptions;
 import dev.nacelle.internal.LibraryThread;
 import java.io.Closeable;

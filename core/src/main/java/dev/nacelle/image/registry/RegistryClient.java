@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.image.registry;
 
+import dev.nacelle.ImageException;
 import dev.nacelle.image.Digest;
-import dev.nacelle.image.ImageException;
 import dev.nacelle.image.RegistryOptions;
 import java.io.Closeable;
 import java.io.IOException;

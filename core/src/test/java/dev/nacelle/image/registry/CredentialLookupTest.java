@@ -5,7 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.nacelle.image.ImageException;
+import dev.nacelle.ImageException;
 import dev.nacelle.image.RegistryCredentials;
 import dev.nacelle.image.RegistryOptions;
 import dev.nacelle.image.testing.Tool;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm.boot;
 
+import dev.nacelle.HypervisorException;
 import dev.nacelle.Stage;
 import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.kvm.sys.ErrnoException;
 import dev.nacelle.kvm.sys.FileDescriptor;
-import dev.nacelle.spi.HypervisorException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.OptionalLong;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm.boot;
 
+import dev.nacelle.HypervisorException;
+import dev.nacelle.MemoryPolicy;
 import dev.nacelle.Stage;
 import dev.nacelle.kvm.boot.ElfKernel.Shared;
 import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.kvm.sys.ErrnoException;
 import dev.nacelle.kvm.sys.FileDescriptor;
-import dev.nacelle.spi.HypervisorException;
-import dev.nacelle.spi.MemoryPolicy;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.regex.Pattern;

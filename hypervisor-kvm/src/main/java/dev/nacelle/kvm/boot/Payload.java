@@ -12,7 +12,7 @@ public interface Payload {
    * @param memory all zero
    * @param hardware what the guest has to be told about
    * @return where it starts
-   * @throws dev.nacelle.spi.HypervisorException when it is no such payload or does not fit
+   * @throws dev.nacelle.HypervisorException when it is no such payload or does not fit
    */
   InitialState load(GuestMemory memory, Hardware hardware);
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm.boot;
 
+import dev.nacelle.HypervisorException;
 import dev.nacelle.Stage;
 import dev.nacelle.kvm.sys.ErrnoException;
 import dev.nacelle.kvm.sys.FileDescriptor;
 import dev.nacelle.kvm.sys.NotAFileException;
-import dev.nacelle.spi.HypervisorException;
 import java.nio.file.Path;
 
 /** Opens what a user named to be started. */

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm.vcpu;
 
+import dev.nacelle.VmExit;
+import dev.nacelle.VmExit.Reason;
 import dev.nacelle.kvm.sys.Errno;
 import dev.nacelle.kvm.sys.KvmRegs;
 import dev.nacelle.kvm.sys.KvmRun;
 import dev.nacelle.kvm.sys.KvmVcpu;
-import dev.nacelle.spi.VmExit;
-import dev.nacelle.spi.VmExit.Reason;
 import java.nio.ByteBuffer;
 import java.util.HexFormat;
 import java.util.function.LongSupplier;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm.vcpu;
 
+import dev.nacelle.VmExit;
 import dev.nacelle.kvm.boot.InitialState;
 import dev.nacelle.kvm.cpu.CpuidPolicy;
 import dev.nacelle.kvm.device.MachineThread;
@@ -13,7 +14,6 @@ import dev.nacelle.kvm.sys.KvmSregs;
 import dev.nacelle.kvm.sys.KvmVcpu;
 import dev.nacelle.kvm.sys.KvmVm;
 import dev.nacelle.kvm.sys.ThreadSignal;
-import dev.nacelle.spi.VmExit;
 import java.nio.ByteBuffer;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;

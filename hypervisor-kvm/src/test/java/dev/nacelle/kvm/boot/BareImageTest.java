@@ -5,12 +5,12 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.HypervisorException;
 import dev.nacelle.Stage;
 import dev.nacelle.kvm.boot.Payload.Hardware;
 import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.kvm.sys.KvmRegs;
 import dev.nacelle.kvm.sys.KvmSregs;
-import dev.nacelle.spi.HypervisorException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;

@@ -2,12 +2,12 @@
 package dev.nacelle.kvm.boot;
 
 import com.code_intelligence.jazzer.junit.FuzzTest;
+import dev.nacelle.HypervisorException;
+import dev.nacelle.MemoryPolicy;
 import dev.nacelle.kvm.boot.Payload.Hardware;
 import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.kvm.sys.KvmRegs;
 import dev.nacelle.kvm.sys.KvmSregs;
-import dev.nacelle.spi.HypervisorException;
-import dev.nacelle.spi.MemoryPolicy;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;

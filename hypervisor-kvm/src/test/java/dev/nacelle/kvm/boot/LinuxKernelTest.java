@@ -8,14 +8,14 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.HypervisorException;
+import dev.nacelle.MemoryPolicy;
 import dev.nacelle.Stage;
 import dev.nacelle.kvm.MemoryRegion;
 import dev.nacelle.kvm.boot.Payload.Hardware;
 import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.kvm.sys.KvmRegs;
 import dev.nacelle.kvm.sys.KvmSregs;
-import dev.nacelle.spi.HypervisorException;
-import dev.nacelle.spi.MemoryPolicy;
 import dev.nacelle.spi.VmSpec;
 import java.io.IOException;
 import java.nio.ByteBuffer;

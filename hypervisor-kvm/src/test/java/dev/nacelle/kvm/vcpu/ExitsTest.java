@@ -3,8 +3,8 @@ package dev.nacelle.kvm.vcpu;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
-import dev.nacelle.spi.VmExit;
-import dev.nacelle.spi.VmExit.Reason;
+import dev.nacelle.VmExit;
+import dev.nacelle.VmExit.Reason;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.HexFormat;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm.device.virtio;
 
+import dev.nacelle.RateLimit;
 import dev.nacelle.kvm.device.DeviceResources;
-import dev.nacelle.spi.RateLimit;
 import org.jspecify.annotations.Nullable;
 
 /**

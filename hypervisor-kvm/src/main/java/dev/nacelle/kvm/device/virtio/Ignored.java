@@ -3,7 +3,7 @@ package dev.nacelle.kvm.device.virtio;
 
 /**
  * What a driver does against the specification without harm to anybody: it has no effect and is
- * counted, by device, in {@link dev.nacelle.spi.VmStatistics#ignored}. Known drivers do some of it,
+ * counted, by device, in {@link dev.nacelle.VmStatistics#ignored}. Known drivers do some of it,
  * mostly when they tidy up. What no driver can mean, and no device can go on with, is a {@link
  * dev.nacelle.kvm.device.GuestFault} instead: rings and descriptors that are none.
  */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm.device.virtio;
 
-import dev.nacelle.spi.RateLimit;
+import dev.nacelle.RateLimit;
 
 /**
  * Tokens that come back as time goes by, up to a burst; full at first. What costs more than the

@@ -6,10 +6,10 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.RateLimit;
 import dev.nacelle.kvm.device.FakeDeviceResources;
 import dev.nacelle.kvm.device.GuestFault;
 import dev.nacelle.kvm.device.virtio.DriverQueue.Segment;
-import dev.nacelle.spi.RateLimit;
 import java.time.Duration;
 import java.util.BitSet;
 import java.util.HashMap;

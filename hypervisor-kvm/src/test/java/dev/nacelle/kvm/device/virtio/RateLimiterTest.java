@@ -5,9 +5,9 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.RateLimit;
 import dev.nacelle.kvm.Allocation;
 import dev.nacelle.kvm.device.FakeDeviceResources;
-import dev.nacelle.spi.RateLimit;
 import java.time.Duration;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.AfterEach;

@@ -5,7 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.nacelle.spi.RateLimit;
+import dev.nacelle.RateLimit;
 import java.math.BigInteger;
 import java.util.Random;
 import org.junit.jupiter.api.Test;

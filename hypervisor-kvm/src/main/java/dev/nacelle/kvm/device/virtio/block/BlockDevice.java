@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm.device.virtio.block;
 
+import dev.nacelle.RateLimit;
 import dev.nacelle.kvm.device.DeviceResources;
 import dev.nacelle.kvm.device.virtio.DescriptorChain;
 import dev.nacelle.kvm.device.virtio.RateLimiter;
 import dev.nacelle.kvm.device.virtio.VirtQueue;
 import dev.nacelle.kvm.device.virtio.VirtioDevice;
 import dev.nacelle.kvm.sys.Pollable;
-import dev.nacelle.spi.RateLimit;
 import java.lang.System.Logger.Level;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.ReentrantLock;

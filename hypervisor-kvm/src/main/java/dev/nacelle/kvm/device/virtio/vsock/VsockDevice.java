@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm.device.virtio.vsock;
 
+import dev.nacelle.RateLimit;
 import dev.nacelle.kvm.device.DeviceResources;
 import dev.nacelle.kvm.device.Timer;
 import dev.nacelle.kvm.device.virtio.DescriptorChain;
@@ -9,7 +10,6 @@ import dev.nacelle.kvm.device.virtio.RateLimiter;
 import dev.nacelle.kvm.device.virtio.VirtQueue;
 import dev.nacelle.kvm.device.virtio.VirtioDevice;
 import dev.nacelle.spi.GuestConnection;
-import dev.nacelle.spi.RateLimit;
 import dev.nacelle.spi.VirtualMachine;
 import java.io.IOException;
 import java.nio.ByteBuffer;

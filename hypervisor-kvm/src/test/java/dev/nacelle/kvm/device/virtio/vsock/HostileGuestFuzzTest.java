@@ -4,11 +4,11 @@ package dev.nacelle.kvm.device.virtio.vsock;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.code_intelligence.jazzer.junit.FuzzTest;
+import dev.nacelle.RateLimit;
 import dev.nacelle.kvm.device.GuestFault;
 import dev.nacelle.kvm.device.virtio.DriverQueue;
 import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.spi.GuestConnection;
-import dev.nacelle.spi.RateLimit;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.time.Duration;

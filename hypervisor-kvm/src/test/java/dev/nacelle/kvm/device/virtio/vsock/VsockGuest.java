@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm.device.virtio.vsock;
 
+import dev.nacelle.RateLimit;
 import dev.nacelle.kvm.device.FakeDeviceResources;
 import dev.nacelle.kvm.device.virtio.DriverFixture;
 import dev.nacelle.kvm.device.virtio.DriverQueue;
 import dev.nacelle.kvm.device.virtio.DriverQueue.Segment;
 import dev.nacelle.kvm.device.virtio.LoopDeviceResources;
 import dev.nacelle.kvm.device.virtio.MmioTransport;
-import dev.nacelle.spi.RateLimit;
 import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.HashMap;

@@ -14,9 +14,9 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.RateLimit;
 import dev.nacelle.kvm.device.virtio.DriverFixture;
 import dev.nacelle.spi.GuestConnection;
-import dev.nacelle.spi.RateLimit;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.time.Duration;

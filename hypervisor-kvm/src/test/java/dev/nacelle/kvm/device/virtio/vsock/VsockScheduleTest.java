@@ -4,9 +4,9 @@ package dev.nacelle.kvm.device.virtio.vsock;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.RateLimit;
 import dev.nacelle.kvm.device.virtio.DriverFixture;
 import dev.nacelle.spi.GuestConnection;
-import dev.nacelle.spi.RateLimit;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle;
+
+/** What the host's memory is spent on where a guest could be quick or small. */
+public enum MemoryPolicy {
+  /**
+   * Quick guests: memory comes in huge pages where the host has them, and the kernel's code and
+   * data are read into them. Of the kernel's file guests share the constants, nothing else.
+   */
+  SPEED,
+
+  /**
+   * Many guests: memory comes in pages of 4 KiB as the guest touches it, and the kernel's file is
+   * mapped copy-on-write, not read: guests of one kernel share what they do not write to. A machine
+   * is made sooner and then boots longer, with a fault for every page. A guest that times its own
+   * reads may learn which parts of the kernel's code the others run.
+   */
+  DENSITY
+}

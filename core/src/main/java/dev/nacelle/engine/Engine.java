@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.engine;
+
+import dev.nacelle.HypervisorException;
+import dev.nacelle.InterruptedOperationException;
+import dev.nacelle.Nacelle;
+import dev.nacelle.NacelleException;
+import dev.nacelle.PrunePolicy;
+import dev.nacelle.PruneResult;
+import dev.nacelle.Sandbox;
+import dev.nacelle.SandboxListener;
+import dev.nacelle.SandboxSpec;
+import dev.nacelle.Stage;
+import dev.nacelle.Unikernel;
+import dev.nacelle.UnikernelSpec;
+import dev.nacelle.agent.AgentLoops;
+import dev.nacelle.spi.Hypervisor;
+import dev.nacelle.spi.VirtualMachine;
+import dev.nacelle.spi.VmSpec;
+import java.nio.file.Path;
+import java.security.SecureRandom;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+
+/** The runtime: starts what is asked for, knows what runs, and ends all of it. */
+final class Engine implements Nacelle {
+  private final Hypervisor hypervisor;
+  private final LinuxSupport linux;
+  private final Sources sources;
+  private final Path scratchDirectory;
+  private final SandboxListener listener;
+  private final AgentLoops loops;
+  private final Workers workers = new Workers();
+  private final SecureRandom random = new SecureRandom();
+  private final Set<SandboxStart> starting = new HashSet<>();
+  private final Set<RunningSandbox> running = new HashSet<>();
+  private final Set<RunningUnikernel> unikernels = new HashSet<>();
+  private final CompletableFuture<Void> closed = new CompletableFuture<>();
+  private boolean closing;
+
+  /**
+   * @param hypervisor closed with this runtime
+   */
+  Engine(
+      Hypervisor hypervisor,
+      LinuxSupport linux,
+      Sources sources,
+      Path scratchDirectory,
+      SandboxListener listener,
+      int ioThreads) {
+    this.hypervisor = hypervisor;
+    this.linux = linux;
+    this.sources = sources;
+    this.scratchDirectory = scratchDirectory;
+    this.listener = listener;
+    this.loops = new AgentLoops(ioThreads);
+  }
+
+  @Override
+  public Sandbox start(SandboxSpec spec) {
+    CompletableFuture<Sandbox> future = startAsync(spec);
+    try {
+      return future.get();
+    } catch (InterruptedException e) {
+      future.cancel(true);
+      Thread.currentThread().interrupt();
+      throw new InterruptedOperationException(Stage.BOOT, "interrupted while starting " + spec, e);
+    } catch (ExecutionException e) {
+      Throwable cause = Failures.cause(e);
+      // Made on another thread: this one's stack belongs to it, too.
+      cause.addSuppressed(new StartedHere());
+      throw cause instanceof RuntimeException unchecked
+          ? unchecked
+          : new NacelleException(Stage.BOOT, String.valueOf(cause), null, cause);
+    }
+  }
+
+  /** Says where the caller of {@link #start} was. */
+  private static final class StartedHere extends Exception {
+    private static final long serialVersionUID = 1L;
+
+    StartedHere() {
+      super("the sandbox was started here");
+    }
+  }
+
+  @Override
+  public CompletableFuture<Sandbox> startAsync(SandboxSpec spec) {
+    String name = spec.name().orElseGet(() -> madeUpName("sandbox-"));
+    SandboxStart start =
+        new SandboxStart(
+            hypervisor,
+            linux,
+            sources,
+            scratchDirectory,
+            loops,
+            workers,
+            random,
+            spec,
+            name,
+            listener,
+            this::onEnd);
+    CompletableFuture<Sandbox> result = new CompletableFuture<>();
+    synchronized (this) {
+      requireOpen();
+      workers.execute(() -> run(start, result));
+      // It cannot come to its end before this lock is left.
+      starting.add(start);
+    }
+    // Of no effect when the start itself completed it.
+    var unused =
+        result.whenComplete(
+            (sandbox, failure) ->
+                start.abort(new CancellationException("the start was cancelled")));
+    return result;
+  }
+
+  private void run(SandboxStart start, CompletableFuture<Sandbox> result) {
+    RunningSandbox sandbox = null;
+    Throwable failure = null;
+    try {
+      sandbox = start.run();
+    } catch (Throwable e) {
+      failure = e;
+    }
+    if (sandbox != null && !keep(sandbox)) {
+      sandbox.close();
+      failure = closedMeanwhile();
+    }
+    synchronized (this) {
+      starting.remove(start);
+      notifyAll();
+    }
+    // Dependents run in here, and may well close this runtime.
+    if (failure != null) {
+      result.completeExceptionally(failure);
+    } else if (sandbox != null && !result.complete(sandbox)) {
+      // Given up in the last moment.
+      sandbox.close();
+    }
+  }
+
+  private boolean keep(RunningSandbox sandbox) {
+    synchronized (this) {
+      if (closing) {
+        return false;
+      }
+      running.add(sandbox);
+    }
+    // Not before, for it may be at its end.
+    sandbox.watch(loops);
+    return true;
+  }
+
+  private void onEnd(RunningSandbox sandbox) {
+    synchronized (this) {
+      running.remove(sandbox);
+    }
+    var unused =
+        sandbox
+            .onExit()
+            .thenAccept(
+                exit ->
+                    Quietly.run(
+                        "a sandbox listener",
+                        () -> listener.sandboxEnded(sandbox.info().name(), exit)));
+  }
+
+  @Override
+  public Unikernel start(UnikernelSpec spec) {
+    String name = spec.name().orElseGet(() -> madeUpName("unikernel-"));
+    synchronized (this) {
+      requireOpen();
+    }
+    VirtualMachine machine;
+    try {
+      machine =
+          hypervisor.create(
+              new VmSpec(
+                  name,
+                  new VmSpec.Bare(spec.image(), spec.commandLine()),
+                  spec.memory().bytes(),
+                  spec.cpus(),
+                  List.of(),
+                  VmSpec.DEFAULT_CONSOLE_BYTES,
+                  spec.rateLimits(),
+                  spec.coreScheduling()));
+    } catch (IllegalArgumentException e) {
+      throw new HypervisorException(Stage.CREATE, String.valueOf(e.getMessage()), null, e);
+    }
+    RunningUnikernel unikernel = new RunningUnikernel(spec, name, machine, workers, this::onEnd);
+    synchronized (this) {
+      if (!closing) {
+        unikernels.add(unikernel);
+        try {
+          unikernel.start(loops);
+        } catch (Throwable e) {
+          unikernel.close();
+          throw e;
+        }
+        return unikernel;
+      }
+    }
+    machine.close();
+    throw closedMeanwhile();
+  }
+
+  private synchronized void onEnd(RunningUnikernel unikernel) {
+    unikernels.remove(unikernel);
+  }
+
+  @Override
+  public PruneResult pruneImages(PrunePolicy policy) {
+    return sources.prune(policy);
+  }
+
+  private String madeUpName(String prefix) {
+    return prefix + Integer.toHexString(random.nextInt() | 0x8000_0000);
+  }
+
+  private void requireOpen() {
+    if (closing) {
+      throw new IllegalStateException("this Nacelle is closed");
+    }
+  }
+
+  @Override
+  public void close() {
+    List<Runnable> closes;
+    synchronized (this) {
+      if (closing) {
+        closes = null;
+      } else {
+        closing = true;
+        closes = new ArrayList<>();
+        running.forEach(sandbox -> closes.add(sandbox::close));
+        unikernels.forEach(unikernel -> closes.add(unikernel::close));
+        starting.forEach(start -> start.abort(closedMeanwhile()));
+      }
+    }
+    if (closes == null) {
+      if (!workers.isCurrent()) {
+        closed.join();
+      }
+      return;
+    }
+    Quietly.run("closing what runs", () -> closeAll(closes));
+    awaitStarts();
+    Quietly.run("closing the hypervisor", hypervisor::close);
+    Quietly.run("ending the I/O threads", loops::close);
+    Quietly.run("ending the worker threads", workers::close);
+    closed.complete(null);
+  }
+
+  /** At once: each may take its grace. */
+  private void closeAll(List<Runnable> closes) {
+    List<CompletableFuture<Void>> ends =
+        closes.stream().map(close -> CompletableFuture.runAsync(close, workers)).toList();
+    ends.forEach(CompletableFuture::join);
+  }
+
+  private static NacelleException closedMeanwhile() {
+    return new NacelleException(
+        Stage.CLOSE, "Nacelle was closed while the machine was starting", null, null);
+  }
+
+  private synchronized void awaitStarts() {
+    boolean interrupted = false;
+    while (!starting.isEmpty()) {
+      try {
+        wait();
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+  }
+}

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.engine;
+
+import dev.nacelle.HostCheck;
+import dev.nacelle.HypervisorException;
+import dev.nacelle.HypervisorUnavailableException;
+import dev.nacelle.Nacelle;
+import dev.nacelle.NacelleException;
+import dev.nacelle.PrunePolicy;
+import dev.nacelle.PruneResult;
+import dev.nacelle.SandboxListener;
+import dev.nacelle.SandboxSpec;
+import dev.nacelle.Stage;
+import dev.nacelle.image.PullPolicy;
+import dev.nacelle.image.RegistryOptions;
+import dev.nacelle.internal.CacheDirectory;
+import dev.nacelle.kernel.KernelLock;
+import dev.nacelle.spi.HypervisorProvider;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Objects;
+import java.util.ServiceLoader;
+import org.jspecify.annotations.Nullable;
+
+/** Makes an {@link Engine}; on the class path and the module path a service of this library. */
+public final class EngineBuilder implements Nacelle.Builder {
+  private @Nullable Path cacheDirectory;
+  private @Nullable Path scratchDirectory;
+  private @Nullable String hypervisorName;
+  private @Nullable HypervisorProvider provider;
+  private @Nullable Sources sources;
+  private RegistryOptions registries = RegistryOptions.defaults();
+  private PullPolicy pullPolicy = PullPolicy.MISSING;
+  private @Nullable KernelLock kernelLock;
+  private SandboxListener listener = new SandboxListener() {};
+  private int ioThreads = Math.min(2, Runtime.getRuntime().availableProcessors());
+
+  /** Found by {@link Nacelle#builder()}. */
+  public EngineBuilder() {}
+
+  @Override
+  public EngineBuilder cacheDirectory(Path directory) {
+    this.cacheDirectory = Objects.requireNonNull(directory);
+    return this;
+  }
+
+  @Override
+  public EngineBuilder scratchDirectory(Path directory) {
+    this.scratchDirectory = Objects.requireNonNull(directory);
+    return this;
+  }
+
+  @Override
+  public EngineBuilder hypervisor(String name) {
+    this.hypervisorName = Objects.requireNonNull(name);
+    return this;
+  }
+
+  /** Uses this hypervisor, without looking for others. */
+  public EngineBuilder hypervisor(HypervisorProvider provider) {
+    this.provider = Objects.requireNonNull(provider);
+    return this;
+  }
+
+  @Override
+  public EngineBuilder registries(RegistryOptions options) {
+    this.registries = Objects.requireNonNull(options);
+    return this;
+  }
+
+  @Override
+  public EngineBuilder pullPolicy(PullPolicy policy) {
+    this.pullPolicy = Objects.requireNonNull(policy);
+    return this;
+  }
+
+  @Override
+  public EngineBuilder kernelLock(Path file) {
+    return kernelLock(file, KernelLock.Mode.ADD);
+  }
+
+  @Override
+  public EngineBuilder kernelLock(Path file, KernelLock.Mode mode) {
+    this.kernelLock = new KernelLock(file, mode);
+    return this;
+  }
+
+  @Override
+  public EngineBuilder listener(SandboxListener listener) {
+    this.listener = Objects.requireNonNull(listener);
+    return this;
+  }
+
+  @Override
+  public EngineBuilder ioThreads(int number) {
+    if (number < 1 || number > 64) {
+      throw new IllegalArgumentException("1 to 64 I/O threads, not " + number);
+    }
+    this.ioThreads = number;
+    return this;
+  }
+
+  /** Has images and kernels from there. */
+  EngineBuilder sources(Sources other) {
+    this.sources = other;
+    return this;
+  }
+
+  @Override
+  public Nacelle build() {
+    List<HypervisorProvider> candidates = candidates();
+    List<HostCheck> checks = new ArrayList<>();
+    HypervisorException first = null;
+    for (HypervisorProvider candidate : candidates) {
+      try {
+        return new Engine(
+            candidate.open(),
+            new LinuxSupport(candidate),
+            sources(),
+            scratchDirectory(),
+            listener,
+            ioThreads);
+      } catch (HypervisorException e) {
+        checks.add(candidate.check());
+        first = first == null ? e : first;
+      }
+    }
+    throw HostChecks.unavailable(checks, first);
+  }
+
+  @Override
+  public void prepare(SandboxSpec spec) {
+    try {
+      sources().prepare(spec);
+    } catch (RuntimeException e) {
+      throw e;
+    } catch (Exception e) {
+      throw new NacelleException(Stage.IMAGE, "Cannot prepare " + spec + ": " + e, null, e);
+    }
+  }
+
+  @Override
+  public PruneResult pruneImages(PrunePolicy policy) {
+    return sources().prune(policy);
+  }
+
+  private Sources sources() {
+    return sources != null
+        ? sources
+        : new StoredSources(cacheDirectory(), registries, pullPolicy, kernelLock);
+  }
+
+  private Path scratchDirectory() {
+    return scratchDirectory != null ? scratchDirectory : cacheDirectory().resolve("scratch");
+  }
+
+  private Path cacheDirectory() {
+    return cacheDirectory != null ? cacheDirectory : CacheDirectory.ofThisUser();
+  }
+
+  @Override
+  public List<HostCheck> checkHost() {
+    return providers().stream().map(HypervisorProvider::check).toList();
+  }
+
+  /** By the library's own class loader rather than the thread's: both are deployed together. */
+  private static List<HypervisorProvider> providers() {
+    return ServiceLoader.load(HypervisorProvider.class, EngineBuilder.class.getClassLoader())
+        .stream()
+        .map(ServiceLoader.Provider::get)
+        .toList();
+  }
+
+  private List<HypervisorProvider> candidates() {
+    if (provider != null) {
+      return List.of(provider);
+    }
+    List<HypervisorProvider> found = providers();
+    String wanted = hypervisorName;
+    if (wanted == null) {
+      return found;
+    }
+    List<HypervisorProvider> named =
+        found.stream().filter(candidate -> candidate.name().equals(wanted)).toList();
+    if (named.isEmpty()) {
+      throw new HypervisorUnavailableException(
+          "There is no hypervisor '"
+              + wanted
+              + "' on the class path, only "
+              + found.stream().map(HypervisorProvider::name).toList(),
+          "Choose another, or add the dependency that brings it.",
+          List.of(),
+          null);
+    }
+    return named;
+  }
+}

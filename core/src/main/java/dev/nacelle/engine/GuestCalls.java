@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.engine;
+
+import com.google.common.util.concurrent.Uninterruptibles;
+import dev.nacelle.InterruptedOperationException;
+import dev.nacelle.ProcessException;
+import dev.nacelle.SandboxEndedException;
+import dev.nacelle.Stage;
+import dev.nacelle.VmExit;
+import dev.nacelle.agent.AgentException;
+import dev.nacelle.agent.ProcessListener;
+import dev.nacelle.spi.VirtualMachine;
+import java.time.Duration;
+import java.util.Objects;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeoutException;
+import org.jspecify.annotations.Nullable;
+
+/** Waits for what a sandbox's guest is asked, and says to users what came of it. */
+final class GuestCalls {
+  /** Why a sandbox ended whose guest did not say more. */
+  static final String LOST = "lost the connection with its guest agent";
+
+  /** How long the reason of a sandbox's end may take to be known after the end of a call. */
+  private static final Duration LAST_WORDS = Duration.ofSeconds(4);
+
+  private final String sandbox;
+  private final CompletableFuture<String> reason;
+  private final VirtualMachine vm;
+  private final Workers workers;
+
+  /**
+   * @param sandbox its name, for messages
+   * @param reason completes with why it ended, for people
+   */
+  GuestCalls(String sandbox, CompletableFuture<String> reason, VirtualMachine vm, Workers workers) {
+    this.sandbox = sandbox;
+    this.reason = reason;
+    this.vm = vm;
+    this.workers = workers;
+  }
+
+  /**
+   * Returns while the sandbox is open.
+   *
+   * @throws SandboxEndedException when it is not
+   */
+  void requireOpen() {
+    if (reason.isDone()) {
+      throw endedException(null);
+    }
+  }
+
+  /** Waits for it, but not for ever: the watch completes it soon after the connection's end. */
+  private String reason() {
+    try {
+      return Objects.requireNonNull(Uninterruptibles.getUninterruptibly(reason, LAST_WORDS));
+    } catch (TimeoutException | ExecutionException e) {
+      return LOST;
+    }
+  }
+
+  private SandboxEndedException endedException(@Nullable Throwable cause) {
+    VmExit how = vm.exit().getNow(null);
+    boolean died = how != null && how.reason() != VmExit.Reason.CLOSED;
+    return new SandboxEndedException(
+        "The sandbox "
+            + sandbox
+            + " "
+            + reason()
+            + (died ? Failures.asMessagePart(vm.console().tail()) : ""),
+        null,
+        how,
+        cause);
+  }
+
+  /** Waits; throws what users are told. */
+  <T extends @Nullable Object> T await(CompletableFuture<T> future) {
+    try {
+      return future.get();
+    } catch (InterruptedException e) {
+      throw interrupted(e);
+    } catch (ExecutionException e) {
+      throw translate(e);
+    }
+  }
+
+  /** The same outcome as users are told it, on a thread where they may block. */
+  <T> CompletableFuture<T> translated(CompletableFuture<T> future) {
+    return future.handleAsync(
+        (value, failure) -> {
+          if (failure != null) {
+            throw new CompletionException(translate(failure));
+          }
+          return value;
+        },
+        workers);
+  }
+
+  static InterruptedOperationException interrupted(InterruptedException e) {
+    Thread.currentThread().interrupt();
+    return new InterruptedOperationException(
+        Stage.RUN, "interrupted while waiting for a process of the sandbox", e);
+  }
+
+  /** May wait for the machine to tell why it ended. */
+  private RuntimeException translate(Throwable failure) {
+    Throwable cause = Failures.cause(failure);
+    if (cause instanceof AgentException e) {
+      return switch (e.kind()) {
+        case DISCONNECTED, WORKLOAD_ENDED -> endedException(e);
+        case TIMED_OUT ->
+            new ProcessException(
+                ProcessException.Reason.TIMED_OUT,
+                "The process did not end in time, and the guest did not kill it; the host gave it"
+                    + " up",
+                "Close the sandbox, for its guest is not to be relied on.",
+                e);
+        case START_TIMED_OUT ->
+            new ProcessException(
+                ProcessException.Reason.TIMED_OUT,
+                "The process did not start in time, and the guest did not say why; the host gave it"
+                    + " up",
+                "Close the sandbox, for its guest is not to be relied on.",
+                e);
+        case MISBEHAVED, CANCELLED ->
+            new ProcessException(
+                ProcessException.Reason.GUEST_MISBEHAVED,
+                "The guest broke off a call: " + e.getMessage(),
+                "Close the sandbox, for its guest is not to be relied on.",
+                e);
+        case REFUSED, NOT_FOUND ->
+            new ProcessException(
+                ProcessException.Reason.NOT_STARTED,
+                "The guest refused: " + e.getMessage(),
+                null,
+                e);
+      };
+    }
+    if (cause instanceof ProcessException e) {
+      // Made on another thread: this one's stack is what the caller wants to see.
+      return new ProcessException(e.reason(), String.valueOf(e.getMessage()), null, e);
+    }
+    return new IllegalStateException("unexpected failure in the sandbox " + sandbox, cause);
+  }
+
+  static ProcessException notStarted(ProcessListener.StartFailure reason, String message) {
+    ProcessException.Reason mapped =
+        switch (reason) {
+          case COMMAND_NOT_FOUND -> ProcessException.Reason.COMMAND_NOT_FOUND;
+          case COMMAND_NOT_EXECUTABLE -> ProcessException.Reason.COMMAND_NOT_EXECUTABLE;
+          case UNKNOWN_USER -> ProcessException.Reason.UNKNOWN_USER;
+          case BAD_WORKING_DIRECTORY -> ProcessException.Reason.BAD_WORKING_DIRECTORY;
+          case TIMED_OUT, OTHER -> ProcessException.Reason.NOT_STARTED;
+        };
+    return new ProcessException(mapped, "The process could not be started: " + message, null, null);
+  }
+
+  static CompletableFuture<@Nullable Void> unlessEnded(CompletableFuture<Void> call) {
+    return call.handle(
+        (done, failure) -> {
+          if (failure == null) {
+            return null;
+          }
+          Throwable cause = Failures.cause(failure);
+          if (cause instanceof AgentException e) {
+            switch (e.kind()) {
+              case NOT_FOUND -> {
+                return null;
+              }
+              case TIMED_OUT ->
+                  throw new ProcessException(
+                      ProcessException.Reason.GUEST_MISBEHAVED,
+                      "The guest did not answer in time",
+                      "Close the sandbox, for its guest is not to be relied on.",
+                      e);
+              default -> {}
+            }
+          }
+          throw new CompletionException(cause);
+        });
+  }
+}

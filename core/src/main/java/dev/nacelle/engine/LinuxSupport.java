@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.engine;
+
+import dev.nacelle.HostCheck;
+import dev.nacelle.HypervisorUnavailableException;
+import dev.nacelle.spi.HypervisorProvider;
+import java.util.List;
+
+/**
+ * Whether the hypervisor runs kernels that were not written for it, which is found out by trying,
+ * before the first one boots: otherwise it would run for a minute and then die for no visible
+ * reason.
+ */
+final class LinuxSupport {
+  private final HypervisorProvider provider;
+  private volatile boolean found;
+
+  LinuxSupport(HypervisorProvider provider) {
+    this.provider = provider;
+  }
+
+  /**
+   * Returns when it does; at once, when it did before.
+   *
+   * @throws HypervisorUnavailableException when it does not
+   */
+  void require() {
+    if (found) {
+      return;
+    }
+    HostCheck check = provider.check();
+    boolean refused =
+        check.findings().stream()
+            .anyMatch(
+                finding ->
+                    finding.name().equals(HostCheck.RUNS_UNMODIFIED_KERNELS)
+                        && finding.status() == HostCheck.Status.FAILED);
+    if (refused) {
+      throw HostChecks.unavailable(List.of(check), null);
+    }
+    found = true;
+  }
+}

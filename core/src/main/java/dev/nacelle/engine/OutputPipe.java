@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.engine;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.InterruptedIOException;
+import java.nio.ByteBuffer;
+import java.util.ArrayDeque;
+import java.util.Deque;
+import org.jspecify.annotations.Nullable;
+
+/** One output of a process, between the event loop that brings it and the thread that reads it. */
+final class OutputPipe extends InputStream {
+  /** From here on the process is made to wait. */
+  static final int CAPACITY = 256 * 1024;
+
+  /**
+   * What a chunk takes beside its bytes, with the objects around them and its place in the queue:
+   * about 110 bytes on a 64-bit JVM.
+   */
+  private static final int CHUNK_OVERHEAD = 128;
+
+  private final Runnable onRoom;
+  private final Deque<ByteBuffer> chunks = new ArrayDeque<>();
+  private int buffered;
+  private boolean ended;
+  private boolean closed;
+  private @Nullable String failure;
+
+  /**
+   * @param onRoom called by the reader when the pipe is no longer full
+   */
+  OutputPipe(Runnable onRoom) {
+    this.onRoom = onRoom;
+  }
+
+  synchronized void add(ByteBuffer bytes) {
+    if (!closed) {
+      chunks.add(bytes);
+      buffered += bytes.remaining();
+      notifyAll();
+    }
+  }
+
+  synchronized boolean isFull() {
+    return buffered + chunks.size() * CHUNK_OVERHEAD >= CAPACITY;
+  }
+
+  /** Nothing more comes; what is there can still be read. */
+  synchronized void end(@Nullable String why) {
+    ended = true;
+    failure = why;
+    notifyAll();
+  }
+
+  @Override
+  public int read() throws IOException {
+    byte[] one = new byte[1];
+    return read(one, 0, 1) < 0 ? -1 : one[0] & 0xff;
+  }
+
+  @Override
+  public int read(byte[] target, int offset, int length) throws IOException {
+    java.util.Objects.checkFromIndexSize(offset, length, target.length);
+    if (length == 0) {
+      return 0;
+    }
+    int count;
+    synchronized (this) {
+      while (chunks.isEmpty() && !ended && !closed) {
+        try {
+          wait();
+        } catch (InterruptedException e) {
+          Thread.currentThread().interrupt();
+          throw new InterruptedIOException("interrupted while reading a process's output");
+        }
+      }
+      if (closed) {
+        throw new IOException("the stream is closed");
+      }
+      ByteBuffer first = chunks.peek();
+      if (first == null) {
+        if (failure != null) {
+          throw new IOException(failure);
+        }
+        return -1;
+      }
+      count = Math.min(length, first.remaining());
+      first.get(target, offset, count);
+      if (!first.hasRemaining()) {
+        chunks.remove();
+      }
+      buffered -= count;
+    }
+    onRoom.run();
+    return count;
+  }
+
+  @Override
+  public synchronized int available() {
+    return closed ? 0 : buffered;
+  }
+
+  @Override
+  public void close() {
+    synchronized (this) {
+      closed = true;
+      chunks.clear();
+      buffered = 0;
+      notifyAll();
+    }
+    onRoom.run();
+  }
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.engine;
+
+import dev.nacelle.GuestProcess;
+import dev.nacelle.NacelleException;
+import dev.nacelle.ProcessException;
+import dev.nacelle.ProcessSpec;
+import dev.nacelle.SandboxSpec;
+import dev.nacelle.Signal;
+import dev.nacelle.Stage;
+import dev.nacelle.agent.ProcessRequest;
+import dev.nacelle.image.ImageConfig;
+import dev.nacelle.internal.check.Bounds;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * What a process gets where nothing is said: the process's word first, then the sandbox's, then the
+ * image's.
+ */
+final class ProcessPlan {
+  /** What container runtimes give to images that say nothing of PATH. */
+  private static final String DEFAULT_PATH =
+      "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+  private final SandboxSpec sandbox;
+  private final ImageConfig image;
+
+  ProcessPlan(SandboxSpec sandbox, ImageConfig image) {
+    this.sandbox = sandbox;
+    this.image = image;
+  }
+
+  /**
+   * @param stdin whether the process reads something
+   */
+  ProcessRequest request(ProcessSpec process, boolean stdin) {
+    List<String> arguments = arguments(process);
+    List<String> environment = environment(process.environment());
+    try {
+      Bounds.strings(arguments, environment);
+    } catch (IllegalArgumentException e) {
+      throw new ProcessException(
+          ProcessException.Reason.NOT_STARTED,
+          "With what the sandbox and its image say, " + e.getMessage(),
+          "Give it less, or replace the image's.",
+          e);
+    }
+    return new ProcessRequest(
+        arguments,
+        environment,
+        process
+            .workingDirectory()
+            .or(sandbox::workingDirectory)
+            .orElse(image.workingDir().isEmpty() ? "/" : image.workingDir()),
+        process.user().or(sandbox::user).orElse(image.user()),
+        process.terminal().orElse(null),
+        process.timeout().map(Duration::toNanos).orElse(0L),
+        stdin,
+        ownStopSignal(process).map(Signal::number).orElse(0),
+        process.linger().map(Duration::toNanos).orElse(-1L),
+        process.startTimeout().toNanos(),
+        process.isEntrypoint() && !sandbox.init());
+  }
+
+  /**
+   * Looks at what processes get from the image alone.
+   *
+   * @throws NacelleException when no process could be given that
+   */
+  void checkImage() {
+    try {
+      if (sandbox.workingDirectory().isEmpty()) {
+        Bounds.bytes("WorkingDir", image.workingDir(), Bounds.PATH_BYTES);
+      }
+      if (sandbox.user().isEmpty()) {
+        Bounds.bytes("User", image.user(), Bounds.USER_BYTES);
+      }
+      Bounds.strings(entrypoint(List.of()), environment(Map.of()));
+    } catch (IllegalArgumentException e) {
+      throw new NacelleException(
+          Stage.IMAGE,
+          "The configuration of the image "
+              + sandbox.image()
+              + " cannot be applied: "
+              + e.getMessage(),
+          "Replace that in the sandbox's specification, or take another image.",
+          e);
+    }
+  }
+
+  /** What {@link GuestProcess#stop} sends. */
+  Signal stopSignal(ProcessSpec process) {
+    return ownStopSignal(process).orElse(Signal.TERM);
+  }
+
+  private Optional<Signal> ownStopSignal(ProcessSpec process) {
+    return process
+        .stopSignal()
+        .or(() -> process.isEntrypoint() ? entrypointStopSignal() : Optional.empty());
+  }
+
+  private Optional<Signal> entrypointStopSignal() {
+    return sandbox.stopSignal().or(() -> Signal.find(image.stopSignal()));
+  }
+
+  private List<String> arguments(ProcessSpec process) {
+    if (!process.isEntrypoint()) {
+      return process.arguments();
+    }
+    List<String> arguments = entrypoint(process.arguments());
+    if (arguments.isEmpty()) {
+      throw new ProcessException(
+          ProcessException.Reason.NOT_STARTED,
+          "The image " + sandbox.image() + " says neither Entrypoint nor Cmd",
+          "Give the command to run.",
+          null);
+    }
+    return arguments;
+  }
+
+  private List<String> entrypoint(List<String> given) {
+    List<String> arguments = new ArrayList<>(sandbox.entrypoint().orElse(image.entrypoint()));
+    arguments.addAll(given.isEmpty() ? command() : given);
+    return arguments;
+  }
+
+  /** An image's Cmd is meant for its own Entrypoint. */
+  private List<String> command() {
+    return sandbox
+        .command()
+        .orElseGet(() -> sandbox.entrypoint().isPresent() ? List.of() : image.cmd());
+  }
+
+  private List<String> environment(Map<String, String> own) {
+    Map<String, String> variables = new LinkedHashMap<>();
+    variables.put("PATH", DEFAULT_PATH);
+    for (String variable : image.env()) {
+      int equals = variable.indexOf('=');
+      if (equals > 0) {
+        variables.put(variable.substring(0, equals), variable.substring(equals + 1));
+      }
+    }
+    variables.putAll(sandbox.environment());
+    variables.putAll(own);
+    return Bounds.entries(variables);
+  }
+}

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.engine;
+
+import dev.nacelle.ExitStatus;
+import dev.nacelle.GuestProcess;
+import dev.nacelle.ProcessSpec;
+import dev.nacelle.Signal;
+import dev.nacelle.SignalScope;
+import dev.nacelle.TerminalSize;
+import dev.nacelle.agent.AgentClient;
+import dev.nacelle.agent.AgentException;
+import dev.nacelle.agent.AgentProcess;
+import dev.nacelle.agent.ProcessListener;
+import dev.nacelle.agent.ProcessRequest;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.nio.ByteBuffer;
+import java.time.Duration;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import org.jspecify.annotations.Nullable;
+
+/** A process whose outputs are streamed. */
+final class RunningProcess implements GuestProcess, ProcessListener {
+  private final AgentClient client;
+  private final GuestCalls calls;
+  private final AgentProcess process;
+  private final boolean terminal;
+  private final Signal stopSignal;
+  private final @Nullable StdinFeed feed;
+  private final StdinPipe stdin;
+  private final OutputPipe stdout = new OutputPipe(this::resumeIfRoom);
+  private final OutputPipe stderr = new OutputPipe(this::resumeIfRoom);
+  private final CompletableFuture<Long> started = new CompletableFuture<>();
+
+  /** Completes on an event loop. */
+  private final CompletableFuture<ExitStatus> ended = new CompletableFuture<>();
+
+  private boolean paused;
+
+  /** Whether more output is to wait, so that whom it would let go on is killed first. */
+  private boolean held;
+
+  /** Whether output is dropped for which there is no room. */
+  private boolean draining;
+
+  private volatile boolean killed;
+
+  RunningProcess(
+      GuestCalls calls,
+      AgentClient client,
+      ProcessSpec spec,
+      ProcessRequest request,
+      Signal stopSignal,
+      @Nullable Duration deadline) {
+    this.stopSignal = stopSignal;
+    this.calls = calls;
+    this.client = client;
+    terminal = spec.terminal().isPresent();
+    byte[] content = spec.stdin().orElse(null);
+    feed = content == null ? null : new StdinFeed(content);
+    process = client.process(request, this, deadline);
+    stdin = new StdinPipe(process, feed != null);
+  }
+
+  /**
+   * Starts it; once.
+   *
+   * @return completes when it runs; fails as {@link #ended} does
+   */
+  CompletableFuture<Long> start() {
+    process.start();
+    return started;
+  }
+
+  @Override
+  public void onStarted(long pid) {
+    pumpFeed();
+    started.complete(pid);
+  }
+
+  private void pumpFeed() {
+    if (feed != null) {
+      feed.pump(process);
+    }
+  }
+
+  @Override
+  public synchronized boolean onOutput(boolean error, ByteBuffer bytes) {
+    OutputPipe pipe = error ? stderr : stdout;
+    if (!draining || !pipe.isFull()) {
+      pipe.add(bytes);
+    }
+    paused = held || isFull();
+    return !paused;
+  }
+
+  private boolean isFull() {
+    return !draining && (stdout.isFull() || stderr.isFull());
+  }
+
+  private void resumeIfRoom() {
+    synchronized (this) {
+      if (!paused || held || isFull()) {
+        return;
+      }
+      paused = false;
+    }
+    process.resume();
+  }
+
+  @Override
+  public void onWritable() {
+    pumpFeed();
+    stdin.onWritable();
+  }
+
+  @Override
+  public void onExit(ExitStatus status) {
+    endPipes(null);
+    ended.complete(status);
+  }
+
+  @Override
+  public void onStartFailed(StartFailure reason, String message) {
+    fail(GuestCalls.notStarted(reason, message), message);
+  }
+
+  @Override
+  public void onFailure(AgentException failure) {
+    if (killed && failure.kind() == AgentException.Kind.CANCELLED) {
+      // The guest killed it, or will when it hears of it; that is all that is known.
+      endPipes("the process was killed");
+      ended.complete(ExitStatus.of(128 + Signal.KILL.number(), Optional.of(Signal.KILL)));
+      started.completeExceptionally(failure);
+    } else {
+      fail(failure, "the sandbox has ended, or lost the process: " + failure.getMessage());
+    }
+  }
+
+  private void fail(Exception failure, String why) {
+    endPipes(why);
+    started.completeExceptionally(failure);
+    ended.completeExceptionally(failure);
+  }
+
+  private void endPipes(@Nullable String failure) {
+    stdout.end(failure);
+    stderr.end(failure);
+    stdin.end();
+  }
+
+  @Override
+  public long pid() {
+    return started.join();
+  }
+
+  @Override
+  public OutputStream stdin() {
+    return stdin;
+  }
+
+  @Override
+  public InputStream stdout() {
+    return stdout;
+  }
+
+  @Override
+  public InputStream stderr() {
+    return stderr;
+  }
+
+  @Override
+  public CompletableFuture<ExitStatus> onExit() {
+    return calls.translated(ended);
+  }
+
+  @Override
+  public ExitStatus waitFor() {
+    return calls.await(ended);
+  }
+
+  @Override
+  public Optional<ExitStatus> waitFor(Duration timeout) {
+    try {
+      ended.get(nanos(timeout), TimeUnit.NANOSECONDS);
+    } catch (TimeoutException e) {
+      return Optional.empty();
+    } catch (ExecutionException e) {
+      // Told below.
+    } catch (InterruptedException e) {
+      throw GuestCalls.interrupted(e);
+    }
+    return Optional.of(calls.await(ended));
+  }
+
+  /** As many as fit. */
+  private static long nanos(Duration duration) {
+    return Math.max(0, TimeUnit.NANOSECONDS.convert(duration));
+  }
+
+  @Override
+  public boolean isAlive() {
+    return !ended.isDone();
+  }
+
+  @Override
+  public void signal(Signal signal, SignalScope scope) {
+    if (!ended.isDone() || scope == SignalScope.TREE) {
+      calls.await(GuestCalls.unlessEnded(client.signal(process.id(), signal, scope)));
+    }
+  }
+
+  @Override
+  public ExitStatus stop(Duration grace) {
+    if (nanos(grace) > 0 && !ended.isDone()) {
+      awaitStop(grace);
+    }
+    if (!ended.isDone()) {
+      kill();
+    }
+    return waitFor();
+  }
+
+  /** Returns early when the guest does not take the signal. */
+  private void awaitStop(Duration grace) {
+    CompletableFuture<ExitStatus> stopped =
+        GuestCalls.unlessEnded(client.signal(process.id(), stopSignal, SignalScope.PROCESS))
+            .thenCompose(done -> ended);
+    try {
+      CompletableFuture.anyOf(ended, stopped).get(nanos(grace), TimeUnit.NANOSECONDS);
+    } catch (TimeoutException | ExecutionException e) {
+      // It is killed, or told below.
+    } catch (InterruptedException e) {
+      throw GuestCalls.interrupted(e);
+    }
+  }
+
+  @Override
+  public void resize(TerminalSize size) {
+    if (!terminal) {
+      throw new IllegalStateException("the process has no terminal");
+    }
+    if (!ended.isDone()) {
+      calls.await(GuestCalls.unlessEnded(client.resize(process.id(), size)));
+    }
+  }
+
+  @Override
+  public void close() {
+    // First: that there is room again, or no more input, must not reach the process.
+    if (!ended.isDone()) {
+      kill();
+    }
+    stdin.end();
+    stdout.close();
+    stderr.close();
+  }
+
+  private void kill() {
+    killed = true;
+    synchronized (this) {
+      held = true;
+      draining = true;
+    }
+    var unused =
+        client
+            .kill(process)
+            .thenRun(
+                () -> {
+                  synchronized (this) {
+                    held = false;
+                  }
+                  resumeIfRoom();
+                });
+  }
+}

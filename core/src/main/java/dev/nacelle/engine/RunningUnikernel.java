@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.engine;
+
+import dev.nacelle.InterruptedOperationException;
+import dev.nacelle.Stage;
+import dev.nacelle.Unikernel;
+import dev.nacelle.UnikernelExit;
+import dev.nacelle.UnikernelSpec;
+import dev.nacelle.VmStatistics;
+import dev.nacelle.agent.AgentLoops;
+import dev.nacelle.spi.VirtualMachine;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
+
+/** A unikernel on its machine, which it owns. */
+final class RunningUnikernel implements Unikernel {
+  private final UnikernelSpec spec;
+  private final String name;
+  private final VirtualMachine vm;
+  private final Workers workers;
+  private final Consumer<RunningUnikernel> onEnd;
+  private final AtomicBoolean ending = new AtomicBoolean();
+  private final CompletableFuture<UnikernelExit> exit = new CompletableFuture<>();
+
+  /** The hypervisor's thread that is in the console's listener. */
+  private volatile @Nullable Thread listening;
+
+  /**
+   * @param onEnd called once, when everything is released
+   */
+  RunningUnikernel(
+      UnikernelSpec spec,
+      String name,
+      VirtualMachine vm,
+      Workers workers,
+      Consumer<RunningUnikernel> onEnd) {
+    this.spec = spec;
+    this.name = name;
+    this.vm = vm;
+    this.workers = workers;
+    this.onEnd = onEnd;
+  }
+
+  /** Runs its first instruction, and from then on its time. */
+  void start(AgentLoops loops) {
+    var unusedStream = vm.console().stream(this::onOutput);
+    vm.start();
+    Future<?> deadline = loops.schedule(() -> workers.execute(() -> end(true)), spec.timeout());
+    var unused =
+        vm.exit()
+            .thenAccept(
+                how -> {
+                  deadline.cancel(false);
+                  workers.execute(() -> end(false));
+                });
+  }
+
+  private void onOutput(byte[] output) {
+    listening = Thread.currentThread();
+    try {
+      spec.console().accept(output);
+    } finally {
+      listening = null;
+    }
+  }
+
+  private void end(boolean timedOut) {
+    if (ending.compareAndSet(false, true)) {
+      // It may have ended in the last moment.
+      boolean late = timedOut && !vm.exit().isDone();
+      Quietly.run("closing the machine of " + this, vm::close);
+      Quietly.run("forgetting " + this, () -> onEnd.accept(this));
+      exit.complete(
+          new UnikernelExit(vm.exit().getNow(Failures.NOT_CLOSED), late, vm.console().tail()));
+    } else {
+      exit.join();
+    }
+  }
+
+  @Override
+  public boolean isAlive() {
+    return !vm.exit().isDone();
+  }
+
+  @Override
+  public UnikernelSpec spec() {
+    return spec;
+  }
+
+  @Override
+  public String name() {
+    return name;
+  }
+
+  @Override
+  public String console() {
+    return vm.console().tail();
+  }
+
+  @Override
+  public VmStatistics statistics() {
+    return vm.statistics();
+  }
+
+  @Override
+  public CompletableFuture<UnikernelExit> onExit() {
+    return exit.thenApplyAsync(how -> how, workers);
+  }
+
+  @Override
+  public UnikernelExit await() {
+    try {
+      return exit.get();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new InterruptedOperationException(
+          Stage.RUN, "interrupted while waiting for " + this, e);
+    } catch (ExecutionException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  @Override
+  public void close() {
+    if (Thread.currentThread().equals(listening)) {
+      // The machine's end waits for this thread.
+      workers.execute(() -> end(false));
+    } else {
+      end(false);
+    }
+  }
+
+  @Override
+  public String toString() {
+    return "unikernel " + name;
+  }
+}

@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.engine;
+
+import dev.nacelle.BootException;
+import dev.nacelle.BootTimeline.Entry;
+import dev.nacelle.DataSize;
+import dev.nacelle.HypervisorException;
+import dev.nacelle.InterruptedOperationException;
+import dev.nacelle.NacelleException;
+import dev.nacelle.SandboxInfo;
+import dev.nacelle.SandboxListener;
+import dev.nacelle.SandboxSpec;
+import dev.nacelle.Stage;
+import dev.nacelle.VmExit;
+import dev.nacelle.agent.AgentClient;
+import dev.nacelle.agent.AgentException;
+import dev.nacelle.agent.AgentInfo;
+import dev.nacelle.agent.AgentLoops;
+import dev.nacelle.agent.Workload;
+import dev.nacelle.engine.Sources.BootKernel;
+import dev.nacelle.engine.Sources.RootImage;
+import dev.nacelle.image.store.ResolvedImage;
+import dev.nacelle.spi.GuestConnection;
+import dev.nacelle.spi.Hypervisor;
+import dev.nacelle.spi.VirtualMachine;
+import dev.nacelle.spi.VmSpec;
+import dev.nacelle.spi.VmSpec.Disk;
+import java.nio.file.Path;
+import java.security.SecureRandom;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * One attempt to start a sandbox: straight-line code on a worker thread, which waits for what
+ * happens elsewhere and races all of it against {@link #abort}.
+ */
+final class SandboxStart {
+  private static final String ROOT_DISK = "rootfs";
+  private static final String SCRATCH_DISK = "scratch";
+  private static final int ENTROPY_BYTES = 64;
+
+  /** How long a machine that broke its connection may take to say why. */
+  private static final long LAST_WORDS_SECONDS = 2;
+
+  private final Hypervisor hypervisor;
+  private final LinuxSupport linux;
+  private final Sources sources;
+  private final Path scratchDirectory;
+  private final AgentLoops loops;
+  private final Workers workers;
+  private final SecureRandom random;
+  private final SandboxSpec spec;
+  private final String name;
+  private final StageClock clock;
+  private final Consumer<RunningSandbox> onEnd;
+
+  private final CompletableFuture<Void> aborted = new CompletableFuture<>();
+  private final CompletableFuture<GuestConnection> dialled = new CompletableFuture<>();
+  private final List<Future<?>> tasks = new ArrayList<>();
+  private CompletableFuture<RootImage> rootImage = new CompletableFuture<>();
+  private volatile @Nullable VirtualMachine vm;
+  private volatile long dialledAt;
+
+  /** A client, and the call whose answer says that the guest is ready. */
+  private record FirstCall(AgentClient client, CompletableFuture<AgentInfo> answer) {}
+
+  SandboxStart(
+      Hypervisor hypervisor,
+      LinuxSupport linux,
+      Sources sources,
+      Path scratchDirectory,
+      AgentLoops loops,
+      Workers workers,
+      SecureRandom random,
+      SandboxSpec spec,
+      String name,
+      SandboxListener listener,
+      Consumer<RunningSandbox> onEnd) {
+    this.hypervisor = hypervisor;
+    this.linux = linux;
+    this.sources = sources;
+    this.scratchDirectory = scratchDirectory;
+    this.loops = loops;
+    this.workers = workers;
+    this.random = random;
+    this.spec = spec;
+    this.name = name;
+    this.onEnd = onEnd;
+    clock = new StageClock(name, listener);
+  }
+
+  /**
+   * Makes {@link #run} fail with this cause, soon and wherever it is. Does not block; of no effect
+   * when it was called before, or after the end.
+   */
+  void abort(Throwable cause) {
+    if (aborted.completeExceptionally(cause)) {
+      List<Future<?>> running;
+      synchronized (tasks) {
+        running = List.copyOf(tasks);
+      }
+      running.forEach(task -> task.cancel(true));
+    }
+  }
+
+  /** Starts the sandbox, which is yet to be watched. When it fails, nothing is left of it. */
+  RunningSandbox run() {
+    Future<?> deadline = loops.schedule(() -> abort(tooLate()), spec.timeout());
+    // The client is made, and its first call waits for the guest, while the machine is being set
+    // up: loading gRPC's classes takes longer than that.
+    CompletableFuture<FirstCall> firstCall =
+        CompletableFuture.supplyAsync(
+            () -> {
+              AgentClient client = loops.client(dialled);
+              try {
+                return new FirstCall(client, client.getInfo());
+              } catch (Throwable e) {
+                client.close();
+                throw e;
+              }
+            },
+            workers);
+    try {
+      return boot(firstCall);
+    } catch (Throwable e) {
+      // What still runs on other threads is of no use any more.
+      abort(e);
+      RuntimeException explained = explain(e);
+      releaseAll(firstCall);
+      throw explained;
+    } finally {
+      deadline.cancel(false);
+      dialled.cancel(false);
+    }
+  }
+
+  /** Each, whatever became of the others. */
+  private void releaseAll(CompletableFuture<FirstCall> firstCall) {
+    FirstCall call = firstCall.exceptionally(failure -> null).join();
+    try (VirtualMachine machine = vm;
+        GuestConnection connection = dialled.exceptionally(gone -> null).getNow(null);
+        AgentClient client = call == null ? null : call.client()) {
+      // Also when it is found later than that.
+      var unused = rootImage.thenAccept(RootImage::close);
+    }
+  }
+
+  private RunningSandbox boot(CompletableFuture<FirstCall> firstCall) throws Exception {
+    CompletableFuture<RootImage> image =
+        background(() -> clock.time(Stage.IMAGE, () -> sources.image(spec)));
+    rootImage = image;
+    CompletableFuture<BootKernel> found =
+        background(() -> clock.time(Stage.KERNEL, () -> sources.kernel(spec)));
+    await(background(Executors.callable(linux::require)));
+    BootKernel kernel = await(found);
+    Path initramfs = await(background(() -> clock.time(Stage.INITRAMFS, kernel.initramfs())));
+    RootImage leased = await(image);
+    ResolvedImage root = leased.image();
+    ProcessPlan plan = new ProcessPlan(spec, root.config());
+    plan.checkImage();
+    VirtualMachine machine = clock.time(Stage.CREATE, () -> create(kernel, initramfs, root));
+    vm = machine;
+    AgentInfo agent =
+        clock.time(
+            Stage.BOOT,
+            () -> {
+              var unusedExit = machine.exit().thenAccept(how -> abort(died(machine, how)));
+              // Nobody else is to dial: what comes later can only be the workload.
+              try (var unusedListener = machine.listen(AgentClient.PORT, this::accept)) {
+                machine.start();
+                return await(firstCall.thenCompose(FirstCall::answer));
+              }
+            });
+    AgentClient client = firstCall.join().client();
+    List<AgentClient.Step> steps =
+        clock.time(Stage.PREPARE, () -> await(client.prepare(workload(), realtime(), entropy())));
+    noteParts(machine, agent, steps);
+    RunningSandbox sandbox =
+        new RunningSandbox(
+            spec,
+            info(kernel, root, agent),
+            clock.timeline(),
+            plan,
+            machine,
+            client,
+            workers,
+            leased,
+            onEnd);
+    if (!aborted.complete(null)) {
+      await(aborted);
+    }
+    return sandbox;
+  }
+
+  private VirtualMachine create(BootKernel kernel, Path initramfs, ResolvedImage root) {
+    Disk rootDisk = new Disk(ROOT_DISK, root.filesystem(), true);
+    if (spec.disk().isEmpty()) {
+      return create(kernel, initramfs, List.of(rootDisk));
+    }
+    try (ScratchDisk scratch = ScratchDisk.create(scratchDirectory, spec.disk().get())) {
+      Disk scratchDisk = new Disk(SCRATCH_DISK, scratch.file(), false);
+      return create(kernel, initramfs, List.of(rootDisk, scratchDisk));
+    }
+  }
+
+  private VirtualMachine create(BootKernel kernel, Path initramfs, List<Disk> disks) {
+    try {
+      return hypervisor.create(
+          new VmSpec(
+              name,
+              new VmSpec.Linux(
+                  kernel.vmlinux(),
+                  initramfs,
+                  spec.kernelParameters(),
+                  spec.memoryPolicy(),
+                  kernel.paravirtualClock()),
+              spec.memory().bytes(),
+              spec.cpus(),
+              disks,
+              VmSpec.DEFAULT_CONSOLE_BYTES,
+              spec.rateLimits(),
+              spec.coreScheduling()));
+    } catch (IllegalArgumentException e) {
+      throw new HypervisorException(Stage.CREATE, String.valueOf(e.getMessage()), null, e);
+    }
+  }
+
+  /** The first connection is the agent's; there is no second one. */
+  private void accept(GuestConnection connection) {
+    // Before the agent is spoken to, so before it answers.
+    if (!dialled.isDone()) {
+      dialledAt = System.nanoTime();
+    }
+    if (!dialled.complete(connection)) {
+      connection.close();
+    }
+  }
+
+  private Workload workload() {
+    return new Workload(
+        ROOT_DISK,
+        spec.disk().isPresent() ? SCRATCH_DISK : "",
+        spec.writableSpace().map(DataSize::bytes).orElse(0L),
+        spec.sharedMemory().map(DataSize::bytes).orElse(0L),
+        spec.hostname().orElse(name),
+        spec.pidsLimit().orElse(0L),
+        spec.sysctls());
+  }
+
+  private static long realtime() {
+    Instant now = Instant.now();
+    return TimeUnit.SECONDS.toNanos(now.getEpochSecond()) + now.getNano();
+  }
+
+  private byte[] entropy() {
+    byte[] bytes = new byte[ENTROPY_BYTES];
+    random.nextBytes(bytes);
+    return bytes;
+  }
+
+  private SandboxInfo info(BootKernel kernel, ResolvedImage root, AgentInfo agent) {
+    return new SandboxInfo(
+        name,
+        spec.labels(),
+        spec.image(),
+        root.digest().toString(),
+        root.config(),
+        kernel.ref(),
+        kernel.release(),
+        kernel.version(),
+        agent.kernelRelease(),
+        agent.kernelVersion(),
+        agent.kernelMachine(),
+        agent.agentVersion(),
+        DataSize.bytes(agent.memoryBytes()),
+        agent.cpus());
+  }
+
+  private void noteParts(VirtualMachine machine, AgentInfo agent, List<AgentClient.Step> steps) {
+    Entry boot = clock.stage(Stage.BOOT);
+    long call = clock.call();
+    long answered = call + boot.start().plus(boot.duration()).toNanos();
+    long entry = machine.statistics().firstRunNanoTime();
+    GuestMarks.boot(call, entry, dialledAt, answered, agent).forEach(clock::add);
+    GuestMarks.prepare(clock.stage(Stage.PREPARE), steps).forEach(clock::add);
+  }
+
+  /** Runs something on another thread, where {@link #abort} interrupts it. */
+  private <T> CompletableFuture<T> background(Callable<T> work) {
+    CompletableFuture<T> outcome = new CompletableFuture<>();
+    synchronized (tasks) {
+      if (!aborted.isDone()) {
+        tasks.add(
+            workers.submit(
+                () -> {
+                  try {
+                    outcome.complete(work.call());
+                  } catch (Throwable e) {
+                    outcome.completeExceptionally(e);
+                  }
+                }));
+      }
+    }
+    return outcome;
+  }
+
+  /** Waits for this, or for {@link #abort}. */
+  private <T> T await(CompletableFuture<T> future) throws Exception {
+    try {
+      CompletableFuture.anyOf(future, aborted).get();
+      return future.get();
+    } catch (ExecutionException e) {
+      Throwable cause = Failures.cause(e);
+      throw cause instanceof Exception exception ? exception : e;
+    }
+  }
+
+  private BootException tooLate() {
+    VirtualMachine machine = vm;
+    String console = machine == null ? "" : machine.console().tail();
+    Stage stage = clock.current();
+    return new BootException(
+        stage,
+        "The sandbox "
+            + name
+            + " was not ready within "
+            + spec.timeout()
+            + "; it got as far as "
+            + stage
+            + (machine == null ? "" : Failures.asMessagePart(console)),
+        machine == null
+            ? "Give it more time: the first use of an image or a kernel takes longest."
+            : Failures.bootRemedy(spec, console),
+        null,
+        console,
+        true,
+        null);
+  }
+
+  private BootException died(VirtualMachine machine, VmExit how) {
+    String console = machine.console().tail();
+    return new BootException(
+        clock.current(),
+        "The guest of the sandbox "
+            + name
+            + " ended before it was ready ("
+            + how.reason()
+            + ": "
+            + how.detail()
+            + ")"
+            + Failures.asMessagePart(console),
+        Failures.bootRemedy(spec, console),
+        how,
+        console,
+        false,
+        null);
+  }
+
+  private RuntimeException explain(Throwable failure) {
+    Throwable cause = Failures.cause(failure);
+    if (cause instanceof AgentException e) {
+      return explain(e);
+    }
+    if (cause instanceof NacelleException || cause instanceof CancellationException) {
+      return (RuntimeException) cause;
+    }
+    if (cause instanceof InterruptedException e) {
+      return new InterruptedOperationException(clock.current(), "interrupted while starting", e);
+    }
+    return new NacelleException(
+        clock.current(), "The sandbox " + name + " could not be started: " + cause, null, cause);
+  }
+
+  /** The connection broke, or the agent refused; why the connection broke, the machine may know. */
+  private RuntimeException explain(AgentException failure) {
+    VirtualMachine machine = vm;
+    if (machine != null && failure.kind() == AgentException.Kind.DISCONNECTED) {
+      try {
+        VmExit how = machine.exit().get(LAST_WORDS_SECONDS, TimeUnit.SECONDS);
+        if (how.reason() != VmExit.Reason.CLOSED) {
+          return died(machine, how);
+        }
+      } catch (InterruptedException | ExecutionException | TimeoutException e) {
+        // Then it stays unknown.
+      }
+    }
+    String console = machine == null ? "" : machine.console().tail();
+    return new BootException(
+        clock.current(),
+        "The guest agent of the sandbox "
+            + name
+            + " failed: "
+            + failure.getMessage()
+            + Failures.asMessagePart(console),
+        null,
+        null,
+        console,
+        false,
+        failure);
+  }
+}

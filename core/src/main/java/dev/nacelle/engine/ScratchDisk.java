@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.engine;
+
+import dev.nacelle.DataSize;
+import dev.nacelle.NacelleException;
+import dev.nacelle.Stage;
+import dev.nacelle.image.ext4.Ext4Options;
+import dev.nacelle.image.ext4.Ext4Writer;
+import dev.nacelle.internal.DirectoryLocks;
+import dev.nacelle.internal.PrivateFile;
+import java.io.IOException;
+import java.nio.file.DirectoryIteratorException;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.UUID;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The writable disk of one machine: a sparse file that has a name only until the hypervisor has
+ * opened it. From then on it ends with the machine, or with the process, however that ends.
+ *
+ * <p>While it has a name the name is locked, so what a process leaves that is killed in that moment
+ * is known to be nobody's, and is removed when the next disk is made.
+ */
+final class ScratchDisk implements AutoCloseable {
+  private static final String PREFIX = "scratch-";
+
+  private final Path file;
+  private final DirectoryLocks.Held lock;
+
+  private ScratchDisk(Path file, DirectoryLocks.Held lock) {
+    this.file = file;
+    this.lock = lock;
+  }
+
+  /**
+   * Makes one in a directory, which is created when it is absent.
+   *
+   * @throws NacelleException when the disk cannot be made there
+   */
+  static ScratchDisk create(Path directory, DataSize size) {
+    UUID id = UUID.randomUUID();
+    String name = PREFIX + id + ".ext4";
+    DirectoryLocks locks = new DirectoryLocks(directory);
+    DirectoryLocks.@Nullable Held lock = null;
+    try {
+      lock = locks.exclusive(name);
+      removeLeftovers(directory, locks);
+      ScratchDisk disk = new ScratchDisk(directory.resolve(name), lock);
+      disk.write(id, size);
+      lock = null;
+      return disk;
+    } catch (IOException e) {
+      throw new NacelleException(
+          Stage.CREATE,
+          "A disk of " + size + " cannot be made in " + directory + ": " + e,
+          "See that there is space and that it can be written to, or choose another directory with"
+              + " Nacelle.builder().scratchDirectory(...).",
+          e);
+    } finally {
+      if (lock != null) {
+        lock.close();
+      }
+    }
+  }
+
+  private void write(UUID id, DataSize size) throws IOException {
+    try {
+      PrivateFile.create(file);
+      try (Ext4Writer writer = Ext4Writer.create(file, Ext4Options.scratch(id, size.bytes()))) {
+        writer.finish();
+      }
+    } catch (Throwable e) {
+      Files.deleteIfExists(file);
+      throw e;
+    }
+  }
+
+  private static void removeLeftovers(Path directory, DirectoryLocks locks) throws IOException {
+    try (DirectoryStream<Path> files = Files.newDirectoryStream(directory, PREFIX + "*")) {
+      for (Path file : files) {
+        try (DirectoryLocks.Held held = locks.tryExclusive(file.getFileName().toString())) {
+          if (held != null) {
+            Files.deleteIfExists(file);
+          }
+        } catch (IOException e) {
+          // Then it is in nobody's way but that of the disk's space.
+        }
+      }
+    } catch (DirectoryIteratorException e) {
+      throw e.getCause();
+    }
+  }
+
+  /** The image, until it is closed. */
+  Path file() {
+    return file;
+  }
+
+  /** Takes the file's name away. Idempotent. */
+  @Override
+  public void close() {
+    try {
+      Files.deleteIfExists(file);
+    } catch (IOException e) {
+      // The next disk's making removes it.
+    }
+    lock.close();
+  }
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.engine;
+
+import dev.nacelle.PrunePolicy;
+import dev.nacelle.PruneResult;
+import dev.nacelle.SandboxSpec;
+import dev.nacelle.image.store.ResolvedImage;
+import dev.nacelle.kernel.KernelRef;
+import java.nio.file.Path;
+import java.util.concurrent.Callable;
+
+/** Where images and kernels come from. May block, and is interrupted when it takes too long. */
+interface Sources {
+  /** The image of a sandbox, which stays where it is until it is closed. */
+  RootImage image(SandboxSpec spec) throws Exception;
+
+  /** Removes images that nobody uses. */
+  PruneResult prune(PrunePolicy policy);
+
+  /** The kernel of a sandbox. Fetching it may take as long as starting the sandbox. */
+  BootKernel kernel(SandboxSpec spec) throws Exception;
+
+  /** Has everything at hand that starting this takes, so that it is not waited for later. */
+  default void prepare(SandboxSpec spec) throws Exception {
+    image(spec).close();
+    kernel(spec).initramfs().call();
+  }
+
+  /**
+   * An image in use.
+   *
+   * @param release gives it back
+   */
+  record RootImage(ResolvedImage image, Runnable release) implements AutoCloseable {
+    /** Idempotent; does not throw. */
+    @Override
+    public void close() {
+      release.run();
+    }
+  }
+
+  /**
+   * A kernel that can be booted.
+   *
+   * @param vmlinux the uncompressed kernel
+   * @param ref what it was found to be
+   * @param release as {@code uname -r} is to print it
+   * @param version as {@code uname -v} is to print it
+   * @param paravirtualClock whether it is known to use the hypervisor's clock
+   * @param initramfs makes the initramfs for it and the sandbox; apart, to be timed apart
+   */
+  record BootKernel(
+      Path vmlinux,
+      KernelRef ref,
+      String release,
+      String version,
+      boolean paravirtualClock,
+      Callable<Path> initramfs) {}
+}

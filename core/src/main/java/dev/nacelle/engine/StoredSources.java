@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.engine;
+
+import com.google.common.base.Suppliers;
+import dev.nacelle.PrunePolicy;
+import dev.nacelle.PruneResult;
+import dev.nacelle.SandboxSpec;
+import dev.nacelle.image.Platform;
+import dev.nacelle.image.PullPolicy;
+import dev.nacelle.image.RegistryOptions;
+import dev.nacelle.image.oci.ImageLimits;
+import dev.nacelle.image.store.ImageLease;
+import dev.nacelle.image.store.ImageStore;
+import dev.nacelle.kernel.KernelLock;
+import dev.nacelle.kernel.store.GuestAgentBinary;
+import dev.nacelle.kernel.store.KernelDemands;
+import dev.nacelle.kernel.store.KernelStore;
+import dev.nacelle.kernel.store.LockedKernels;
+import dev.nacelle.kernel.store.ResolvedKernel;
+import java.nio.file.Path;
+import java.util.Optional;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
+
+/** Images and kernels from the stores below a cache directory. */
+final class StoredSources implements Sources {
+  private final PullPolicy defaultPolicy;
+  private final @Nullable LockedKernels locked;
+  private final ImageStore images;
+  private final KernelStore kernels;
+  private final Supplier<GuestAgentBinary> agent = Suppliers.memoize(GuestAgentBinary::load);
+
+  /**
+   * @param lock what decides which kernels names stand for, or null
+   */
+  StoredSources(
+      Path directory,
+      RegistryOptions registries,
+      PullPolicy defaultPolicy,
+      @Nullable KernelLock lock) {
+    this.defaultPolicy = defaultPolicy;
+    images = new ImageStore(directory.resolve("images"), ImageLimits.DEFAULT, registries);
+    kernels = new KernelStore(directory.resolve("kernels"), images);
+    locked = lock == null ? null : new LockedKernels(lock, kernels);
+  }
+
+  @Override
+  public RootImage image(SandboxSpec spec) {
+    ImageLease lease = images.lease(spec.image(), Platform.LINUX_AMD64, pullPolicy(spec));
+    return new RootImage(lease.image(), lease::close);
+  }
+
+  private PullPolicy pullPolicy(SandboxSpec spec) {
+    return spec.pullPolicy().orElse(defaultPolicy);
+  }
+
+  @Override
+  public PruneResult prune(PrunePolicy policy) {
+    return images.prune(policy);
+  }
+
+  @Override
+  public BootKernel kernel(SandboxSpec spec) {
+    PullPolicy policy = pullPolicy(spec);
+    ResolvedKernel kernel =
+        locked == null
+            ? kernels.resolve(spec.kernel(), spec.timeout(), policy)
+            : locked.resolve(spec.kernel(), spec.timeout(), policy);
+    KernelDemands demands =
+        new KernelDemands(
+            spec.kernelModules(),
+            spec.sysctls().keySet(),
+            spec.pidsLimit().isPresent(),
+            spec.cpus());
+    return new BootKernel(
+        kernel.vmlinux(),
+        kernel.pinnedRef(),
+        kernel.version(),
+        kernel.build(),
+        kernel.config().flatMap(config -> config.value("KVM_GUEST")).equals(Optional.of("y")),
+        () -> kernels.initramfs(kernel, agent.get(), demands));
+  }
+}

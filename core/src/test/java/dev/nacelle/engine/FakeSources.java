@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.engine;
+
+import dev.nacelle.DataSize;
+import dev.nacelle.PrunePolicy;
+import dev.nacelle.PruneResult;
+import dev.nacelle.SandboxSpec;
+import dev.nacelle.image.Digest;
+import dev.nacelle.image.ImageConfig;
+import dev.nacelle.image.ImageRef;
+import dev.nacelle.image.Platform;
+import dev.nacelle.image.store.ResolvedImage;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.atomic.AtomicInteger;
+
+/** Images and kernels that only their names exist of. */
+class FakeSources implements Sources {
+  private static final ImageConfig CONFIG =
+      new ImageConfig(
+          Platform.LINUX_AMD64,
+          List.of("PATH=/bin", "LANG=C.UTF-8"),
+          List.of("print-request", "from-entrypoint"),
+          List.of("from-cmd"),
+          "/srv",
+          "app",
+          "",
+          Map.of(),
+          Set.of(),
+          Set.of());
+
+  /** How many images are in use. */
+  final AtomicInteger imagesInUse = new AtomicInteger();
+
+  @Override
+  public RootImage image(SandboxSpec spec) throws Exception {
+    ResolvedImage image = image(spec.image());
+    imagesInUse.incrementAndGet();
+    return new RootImage(image, imagesInUse::decrementAndGet);
+  }
+
+  @Override
+  public PruneResult prune(PrunePolicy policy) {
+    return new PruneResult(List.of(), DataSize.bytes(0), DataSize.bytes(0), false);
+  }
+
+  /** An image. */
+  ResolvedImage image(ImageRef ref) throws Exception {
+    return new ResolvedImage(
+        ref,
+        new Digest(Digest.Algorithm.SHA256, "0".repeat(64)),
+        CONFIG,
+        Path.of("/fake/root.ext4"));
+  }
+
+  @Override
+  public BootKernel kernel(SandboxSpec spec) throws Exception {
+    return new BootKernel(
+        Path.of("/fake/vmlinux"),
+        spec.kernel(),
+        "6.1.0-fake",
+        "#1 SMP fake",
+        true,
+        () -> Path.of("/fake/initramfs.cpio"));
+  }
+}

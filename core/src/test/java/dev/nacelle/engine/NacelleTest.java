@@ -1,0 +1,607 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.engine;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.nacelle.BootException;
+import dev.nacelle.DataSize;
+import dev.nacelle.ExecResult;
+import dev.nacelle.HostCheck;
+import dev.nacelle.HypervisorException;
+import dev.nacelle.HypervisorUnavailableException;
+import dev.nacelle.ImageException;
+import dev.nacelle.InterruptedOperationException;
+import dev.nacelle.KernelException;
+import dev.nacelle.Nacelle;
+import dev.nacelle.NacelleException;
+import dev.nacelle.ProcessSpec;
+import dev.nacelle.PrunePolicy;
+import dev.nacelle.Sandbox;
+import dev.nacelle.SandboxEndedException;
+import dev.nacelle.SandboxListener;
+import dev.nacelle.SandboxSpec;
+import dev.nacelle.Stage;
+import dev.nacelle.TestImages;
+import dev.nacelle.UnikernelSpec;
+import dev.nacelle.VmExit;
+import dev.nacelle.agent.NettyLeaks;
+import dev.nacelle.fake.FakeHypervisor.Fault;
+import dev.nacelle.image.ImageRef;
+import dev.nacelle.image.PullPolicy;
+import dev.nacelle.image.store.ResolvedImage;
+import dev.nacelle.kernel.KernelLock;
+import dev.nacelle.kernel.KernelRef;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeoutException;
+import java.util.function.Consumer;
+import java.util.logging.Filter;
+import java.util.logging.Logger;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.extension.ExtendWith;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+@ExtendWith(NettyLeaks.class)
+@Timeout(120)
+class NacelleTest {
+  private static final Duration SOON = Duration.ofMillis(300);
+
+  @AfterEach
+  void noThreadIsLeft() throws InterruptedException {
+    for (Thread thread : Thread.getAllStackTraces().keySet()) {
+      String name = thread.getName();
+      if (name.startsWith("nacelle-")
+          || name.startsWith("globalEventExecutor")
+          || name.startsWith("CompletableFutureDelayScheduler")
+          || name.startsWith("grpc-default")) {
+        // An executor counts its threads as ended a moment before they are.
+        thread.join(10_000);
+        assertTrue(!thread.isAlive(), name);
+      }
+    }
+  }
+
+  private static BootException bootFailure(Fault fault, Duration timeout) {
+    try (FakeNacelle fake = new FakeNacelle(fault)) {
+      SandboxSpec spec = FakeNacelle.spec().name("box").timeout(timeout).build();
+      BootException e = assertThrows(BootException.class, () -> fake.nacelle.start(spec));
+      assertEquals(0, fake.hypervisor.openMachines());
+      return e;
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(
+      value = Fault.class,
+      names = {"PANICS_BEFORE_DIALLING", "DIES_IN_GET_INFO", "DIES_IN_PREPARE"})
+  void guestThatPanicsIsToldWithItsLastConsoleLines(Fault fault) {
+    BootException e = bootFailure(fault, Duration.ofMinutes(5));
+    assertEquals(VmExit.Reason.RESET, e.exit().orElseThrow().reason());
+    assertTrue(e.console().contains("Kernel panic"), e::console);
+    assertTrue(e.getMessage().contains("Kernel panic - not syncing: fake"), e::getMessage);
+    assertEquals(fault == Fault.DIES_IN_PREPARE ? Stage.PREPARE : Stage.BOOT, e.stage());
+    assertTrue(!e.timedOut());
+  }
+
+  @ParameterizedTest
+  @EnumSource(
+      value = Fault.class,
+      names = {"NEVER_DIALS", "DIALS_AND_IS_SILENT", "NEVER_PREPARES"})
+  void guestThatNeverBecomesReadyIsGivenUpAtTheDeadline(Fault fault) {
+    BootException e = bootFailure(fault, SOON);
+    assertTrue(e.timedOut());
+    assertTrue(e.getMessage().contains("not ready within PT0.3S"), e::getMessage);
+    assertTrue(e.getMessage().contains("Linux version"), e::getMessage);
+    assertEquals(fault == Fault.NEVER_PREPARES ? Stage.PREPARE : Stage.BOOT, e.stage());
+  }
+
+  @ParameterizedTest
+  @EnumSource(
+      value = Fault.class,
+      names = {"SPEAKS_GARBAGE", "BREAKS_CONNECTION_IN_PREPARE"})
+  void guestThatBreaksTheProtocolIsToldAsSuch(Fault fault) {
+    BootException e = bootFailure(fault, Duration.ofMinutes(5));
+    assertTrue(e.getMessage().contains("guest agent of the sandbox box failed"), e::getMessage);
+  }
+
+  @Test
+  void refusalToPrepareCarriesTheAgentsWords() {
+    BootException e = bootFailure(Fault.REFUSES_TO_PREPARE, Duration.ofMinutes(5));
+    assertEquals(Stage.PREPARE, e.stage());
+    assertTrue(e.getMessage().contains("Structure needs cleaning"), e::getMessage);
+  }
+
+  @Test
+  void machineThatCannotBeMadeIsTheHypervisorsError() {
+    try (FakeNacelle fake = new FakeNacelle(Fault.CREATE_FAILS)) {
+      HypervisorException e = assertThrows(HypervisorException.class, fake::start);
+      assertEquals("Raise the limit.", e.remedy());
+      assertEquals(Stage.CREATE, e.stage());
+    }
+  }
+
+  @Test
+  void unusableHostIsToldWithItsRemedy() {
+    HypervisorUnavailableException e =
+        assertThrows(
+            HypervisorUnavailableException.class, () -> new FakeNacelle(Fault.UNUSABLE_HOST));
+    assertEquals("Load the fake module.", e.remedy());
+    assertTrue(e.getMessage().contains("/dev/fake does not exist"), e::getMessage);
+    assertEquals("fake", e.checks().get(0).hypervisor());
+  }
+
+  @Test
+  void hypervisorOfAnUnknownNameIsToldWithThoseThatAreThere() {
+    HypervisorUnavailableException e =
+        assertThrows(
+            HypervisorUnavailableException.class,
+            () -> Nacelle.builder().hypervisor("nosuch").build());
+    assertTrue(e.getMessage().contains("no hypervisor 'nosuch'"), e::getMessage);
+  }
+
+  @Test
+  void preparingTakesImageKernelAndInitramfsButNoHypervisor() {
+    List<String> taken = new ArrayList<>();
+    FakeSources sources =
+        new FakeSources() {
+          @Override
+          ResolvedImage image(ImageRef ref) throws Exception {
+            taken.add(ref.toString());
+            return super.image(ref);
+          }
+
+          @Override
+          public BootKernel kernel(SandboxSpec spec) {
+            taken.add(spec.kernel().toString());
+            return new BootKernel(
+                Path.of("/fake/vmlinux"),
+                spec.kernel(),
+                "6.1.0-fake",
+                "#1 SMP fake",
+                true,
+                () -> {
+                  taken.add("initramfs");
+                  return Path.of("/fake/initramfs.cpio");
+                });
+          }
+        };
+    SandboxSpec spec = FakeNacelle.spec().build();
+    new EngineBuilder().hypervisor("none-of-this-name").sources(sources).prepare(spec);
+    assertEquals(List.of(spec.image().toString(), spec.kernel().toString(), "initramfs"), taken);
+  }
+
+  @Test
+  void failureOfTheImageReachesTheCaller() {
+    ImageException failure = new ImageException("no such layer", null, null);
+    Sources sources =
+        new FakeSources() {
+          @Override
+          ResolvedImage image(ImageRef ref) {
+            throw failure;
+          }
+        };
+    try (FakeNacelle fake = new FakeNacelle(Fault.NONE, sources, new SandboxListener() {})) {
+      assertSame(failure, assertThrows(ImageException.class, fake::start));
+      assertEquals(List.of(), fake.hypervisor.machines());
+    }
+  }
+
+  @Test
+  void failureOfTheKernelDoesNotWaitForTheImage() throws Exception {
+    KernelException failure = new KernelException("no kernel", null, null);
+    CompletableFuture<Void> interrupted = new CompletableFuture<>();
+    CountDownLatch imageAskedFor = new CountDownLatch(1);
+    Sources sources =
+        new FakeSources() {
+          @Override
+          ResolvedImage image(ImageRef ref) throws Exception {
+            imageAskedFor.countDown();
+            return stuck(interrupted);
+          }
+
+          @Override
+          public BootKernel kernel(SandboxSpec spec) throws Exception {
+            imageAskedFor.await();
+            throw failure;
+          }
+        };
+    try (FakeNacelle fake = new FakeNacelle(Fault.NONE, sources, new SandboxListener() {})) {
+      assertSame(failure, assertThrows(KernelException.class, fake::start));
+      interrupted.get();
+    }
+  }
+
+  /** Blocks until it is interrupted. */
+  private static ResolvedImage stuck(CompletableFuture<Void> interrupted) throws Exception {
+    try {
+      new CountDownLatch(1).await();
+      throw new AssertionError();
+    } catch (InterruptedException e) {
+      interrupted.complete(null);
+      throw e;
+    }
+  }
+
+  @Test
+  void imageThatTakesTooLongIsGivenUpAndInterrupted() throws Exception {
+    CompletableFuture<Void> interrupted = new CompletableFuture<>();
+    Sources sources =
+        new FakeSources() {
+          @Override
+          ResolvedImage image(ImageRef ref) throws Exception {
+            return stuck(interrupted);
+          }
+        };
+    try (FakeNacelle fake = new FakeNacelle(Fault.NONE, sources, new SandboxListener() {})) {
+      SandboxSpec spec = FakeNacelle.spec().timeout(SOON).build();
+      BootException e = assertThrows(BootException.class, () -> fake.nacelle.start(spec));
+      assertTrue(e.timedOut());
+      assertTrue(String.valueOf(e.remedy()).contains("more time"), e::getMessage);
+      interrupted.get();
+    }
+  }
+
+  @Test
+  void interruptedStartIsGivenUp() throws Exception {
+    try (FakeNacelle fake = new FakeNacelle(Fault.NEVER_DIALS)) {
+      CompletableFuture<Throwable> outcome = new CompletableFuture<>();
+      Thread thread =
+          new Thread(
+              () -> {
+                try {
+                  fake.start();
+                } catch (Throwable e) {
+                  outcome.complete(e);
+                }
+              });
+      thread.start();
+      thread.interrupt();
+      assertInstanceOf(InterruptedOperationException.class, outcome.get());
+      thread.join();
+    }
+  }
+
+  @Test
+  void aHostThatEmulatesKernelsIsToldBeforeAMachineIsMadeAndStillRunsUnikernels() {
+    try (FakeNacelle fake = new FakeNacelle(Fault.EMULATES_KERNELS)) {
+      HypervisorUnavailableException e =
+          assertThrows(HypervisorUnavailableException.class, fake::start);
+      assertEquals(Stage.HOST, e.stage());
+      assertTrue(e.getMessage().contains(HostCheck.RUNS_UNMODIFIED_KERNELS), e::getMessage);
+      assertEquals("Use another host.", e.remedy());
+      assertEquals(List.of(), fake.hypervisor.machines());
+      fake.nacelle.start(UnikernelSpec.builder().image(Path.of("/fake/image")).build()).close();
+    }
+  }
+
+  @Test
+  void theStageOfATimeoutIsTheFirstThatIsNotOver() {
+    CompletableFuture<Void> packed = new CompletableFuture<>();
+    SandboxListener listener =
+        new SandboxListener() {
+          @Override
+          public void stageEnded(String sandbox, Stage stage, Duration duration) {
+            if (stage == Stage.INITRAMFS) {
+              packed.complete(null);
+            }
+          }
+        };
+    FakeSources sources =
+        new FakeSources() {
+          @Override
+          ResolvedImage image(ImageRef ref) throws Exception {
+            packed.get();
+            return new CompletableFuture<ResolvedImage>().get();
+          }
+        };
+    try (FakeNacelle fake = new FakeNacelle(Fault.NONE, sources, listener)) {
+      SandboxSpec spec = FakeNacelle.spec().timeout(Duration.ofMillis(300)).build();
+      BootException e = assertThrows(BootException.class, () -> fake.nacelle.start(spec));
+      assertEquals(Stage.IMAGE, e.stage());
+      assertTrue(e.getMessage().contains("as far as IMAGE"), e::getMessage);
+    }
+  }
+
+  @Test
+  void aFailureIsOfTheStageWhoseWorkFailed() {
+    FakeSources sources =
+        new FakeSources() {
+          @Override
+          public BootKernel kernel(SandboxSpec spec) {
+            throw new IllegalArgumentException("a bad path");
+          }
+
+          @Override
+          ResolvedImage image(ImageRef ref) throws Exception {
+            return new CompletableFuture<ResolvedImage>().get();
+          }
+        };
+    try (FakeNacelle fake = new FakeNacelle(Fault.NONE, sources, new SandboxListener() {})) {
+      NacelleException e = assertThrows(NacelleException.class, fake::start);
+      assertEquals(Stage.KERNEL, e.stage());
+      assertTrue(e.getMessage().contains("a bad path"), e::getMessage);
+    }
+  }
+
+  @Test
+  void startThatNobodyWaitsForAnyMoreTearsTheMachineDown() throws Exception {
+    List<Consumer<CompletableFuture<Sandbox>>> ways =
+        List.of(
+            start -> start.cancel(true),
+            start -> start.completeExceptionally(new TimeoutException("as orTimeout does it")));
+    for (var way : ways) {
+      CompletableFuture<Void> booting = new CompletableFuture<>();
+      SandboxListener listener =
+          new SandboxListener() {
+            @Override
+            public void stageStarted(String sandbox, Stage stage) {
+              if (stage == Stage.BOOT) {
+                booting.complete(null);
+              }
+            }
+          };
+      try (FakeNacelle fake = new FakeNacelle(Fault.NEVER_DIALS, new FakeSources(), listener)) {
+        CompletableFuture<Sandbox> start = fake.nacelle.startAsync(FakeNacelle.spec().build());
+        booting.get();
+        way.accept(start);
+        assertEquals(VmExit.Reason.CLOSED, fake.machine().exit().get().reason());
+      }
+    }
+  }
+
+  @Test
+  void machineThatCannotBeClosedHoldsUpNobody() throws Exception {
+    FakeSources sources = new FakeSources();
+    try (FakeNacelle fake = new FakeNacelle(Fault.CLOSE_FAILS, sources, new SandboxListener() {})) {
+      Sandbox closed = fake.start();
+      Sandbox left = fake.start();
+      closed.close();
+      closed.close();
+      assertEquals(1, sources.imagesInUse.get());
+      fake.nacelle.close();
+      assertEquals(VmExit.Reason.POWER_OFF, left.onExit().get().reason());
+      assertEquals(0, sources.imagesInUse.get());
+      assertTrue(fake.hypervisor.isClosed());
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(
+      value = Stage.class,
+      names = {"IMAGE", "KERNEL", "INITRAMFS", "CREATE", "BOOT", "PREPARE"})
+  void closingInAnyStageGivesTheStartUp(Stage stage) throws Exception {
+    CompletableFuture<Void> reached = new CompletableFuture<>();
+    SandboxListener listener =
+        new SandboxListener() {
+          @Override
+          public void stageStarted(String sandbox, Stage entered) {
+            if (entered == stage) {
+              reached.complete(null);
+            }
+          }
+        };
+    try (FakeNacelle fake = new FakeNacelle(Fault.NEVER_PREPARES, new FakeSources(), listener)) {
+      CompletableFuture<Sandbox> start = fake.nacelle.startAsync(FakeNacelle.spec().build());
+      reached.get();
+      fake.nacelle.close();
+      ExecutionException e = assertThrows(ExecutionException.class, start::get);
+      assertTrue(e.getCause().getMessage().contains("was closed"), e::toString);
+      assertEquals(0, fake.hypervisor.openMachines());
+      assertTrue(fake.hypervisor.isClosed());
+    }
+  }
+
+  @Test
+  void closingEndsEverySandbox() throws Exception {
+    FakeNacelle fake = new FakeNacelle();
+    List<Sandbox> sandboxes = new ArrayList<>();
+    for (int i = 0; i < 8; i++) {
+      sandboxes.add(fake.start());
+    }
+    CompletableFuture<ExecResult> exec = sandboxes.get(3).execAsync(ProcessSpec.of("hang"));
+    List<Thread> closers = new ArrayList<>();
+    for (int i = 0; i < 4; i++) {
+      Thread closer = new Thread(fake.nacelle::close);
+      closer.start();
+      closers.add(closer);
+    }
+    for (Thread closer : closers) {
+      closer.join();
+    }
+    assertThrows(ExecutionException.class, exec::get);
+    for (Sandbox sandbox : sandboxes) {
+      assertEquals(VmExit.Reason.POWER_OFF, sandbox.onExit().get().reason());
+      assertThrows(SandboxEndedException.class, () -> sandbox.exec("true"));
+      sandbox.close();
+    }
+    assertEquals(0, fake.hypervisor.openMachines());
+    assertThrows(IllegalStateException.class, fake::start);
+  }
+
+  @Test
+  void closingFromADependentOfItsOwnFutureDoesNotHang() throws Exception {
+    FakeNacelle fake = new FakeNacelle();
+    fake.nacelle
+        .startAsync(FakeNacelle.spec().build())
+        .thenAccept(sandbox -> fake.nacelle.close())
+        .get();
+    fake.close();
+  }
+
+  @Test
+  void manySandboxesStartAndEndAtOnce() throws Exception {
+    try (FakeNacelle fake = new FakeNacelle()) {
+      List<CompletableFuture<String>> outputs = new ArrayList<>();
+      for (int i = 0; i < 40; i++) {
+        String number = String.valueOf(i);
+        outputs.add(
+            fake.nacelle
+                .startAsync(FakeNacelle.spec().build())
+                .thenApply(
+                    sandbox -> {
+                      try (sandbox) {
+                        return sandbox.exec("echo", number).stdout().text();
+                      }
+                    }));
+      }
+      for (int i = 0; i < 40; i++) {
+        assertEquals(i + "\n", outputs.get(i).get());
+      }
+      assertEquals(0, fake.hypervisor.openMachines());
+    }
+  }
+
+  @Test
+  void imagesThatAreNotToBePulledAreAnErrorWhoeverSaysSo(@TempDir Path cache) {
+    SandboxSpec.Builder spec = FakeNacelle.spec().image("registry.invalid/app");
+    Nacelle.Builder nacelle = Nacelle.builder().cacheDirectory(cache);
+    for (var attempt :
+        List.<Runnable>of(
+            () -> nacelle.prepare(spec.pullPolicy(PullPolicy.NEVER).build()),
+            () -> {
+              SandboxSpec silent = FakeNacelle.spec().image("registry.invalid/app").build();
+              nacelle.pullPolicy(PullPolicy.NEVER).prepare(silent);
+            })) {
+      ImageException e = assertThrows(ImageException.class, attempt::run);
+      assertTrue(e.getMessage().contains("not to be pulled"), e::getMessage);
+    }
+    assertEquals(List.of(), nacelle.pruneImages(PrunePolicy.everything()).removed());
+  }
+
+  @Test
+  void aFrozenLockRefusesAKernelItDoesNotKnow(@TempDir Path directory) throws Exception {
+    Path lock = directory.resolve("kernels.lock.json");
+    SandboxSpec spec =
+        FakeNacelle.spec()
+            .image(TestImages.busybox(directory.resolve("image")))
+            .kernel("debian:6.12")
+            .build();
+    Nacelle.Builder nacelle =
+        Nacelle.builder()
+            .cacheDirectory(directory.resolve("cache"))
+            .kernelLock(lock, KernelLock.Mode.FROZEN);
+    KernelException absent = assertThrows(KernelException.class, () -> nacelle.prepare(spec));
+    assertTrue(absent.getMessage().contains(lock + " does not exist"), absent::getMessage);
+    Files.writeString(lock, "{\"version\": 1, \"kernels\": {}}");
+    KernelException unknown = assertThrows(KernelException.class, () -> nacelle.prepare(spec));
+    assertTrue(unknown.getMessage().contains("debian:6.12 is not in"), unknown::getMessage);
+  }
+
+  @Test
+  void imageIsInUseAsLongAsItsSandboxLives() {
+    FakeSources sources = new FakeSources();
+    try (FakeNacelle fake = new FakeNacelle(Fault.NONE, sources, new SandboxListener() {})) {
+      Sandbox sandbox = fake.start();
+      assertEquals(1, sources.imagesInUse.get());
+      sandbox.close();
+      assertEquals(0, sources.imagesInUse.get());
+    }
+    for (Fault fault : List.of(Fault.CREATE_FAILS, Fault.PANICS_BEFORE_DIALLING)) {
+      try (FakeNacelle fake = new FakeNacelle(fault, sources, new SandboxListener() {})) {
+        assertThrows(NacelleException.class, fake::start);
+        assertEquals(0, sources.imagesInUse.get());
+      }
+    }
+  }
+
+  @Test
+  void listenerIsToldOfStagesAndEndsAndMayFail() {
+    List<String> events = new CopyOnWriteArrayList<>();
+    SandboxListener listener =
+        new SandboxListener() {
+          @Override
+          public void stageEnded(String sandbox, Stage stage, Duration duration) {
+            events.add(sandbox + " " + stage);
+            throw new AssertionError("thrown by a listener");
+          }
+
+          @Override
+          public void sandboxEnded(String sandbox, VmExit exit) {
+            events.add(sandbox + " " + exit.reason());
+            throw new IllegalStateException("thrown by a listener");
+          }
+        };
+    List<String> logged = new CopyOnWriteArrayList<>();
+    Logger logger = Logger.getLogger(Quietly.class.getName());
+    Filter before = logger.getFilter();
+    logger.setFilter(
+        entry -> {
+          logged.add(entry.getThrown().getMessage());
+          return false;
+        });
+    try (FakeNacelle fake = new FakeNacelle(Fault.NONE, new FakeSources(), listener)) {
+      fake.nacelle.start(FakeNacelle.spec().name("box").build()).close();
+    } finally {
+      logger.setFilter(before);
+    }
+    assertEquals(7, events.size(), events::toString);
+    assertEquals("box POWER_OFF", events.get(6));
+    assertTrue(events.contains("box PREPARE"), events::toString);
+    assertEquals(Collections.nCopies(7, "thrown by a listener"), logged);
+  }
+
+  @Test
+  void kernelModulesAreNamedWithHyphensOrUnderscoresAndOnce() {
+    SandboxSpec spec =
+        FakeNacelle.spec().kernelModules("nf-tables", "tun").kernelModules("nf_tables").build();
+    assertEquals(List.of("nf_tables", "tun"), spec.kernelModules());
+  }
+
+  @Test
+  void specificationsThatNoMachineCanMeetAreRefused() {
+    SandboxSpec.Builder spec = SandboxSpec.builder();
+    for (Throwable e :
+        List.of(
+            assertThrows(IllegalArgumentException.class, () -> spec.cpus(0)),
+            assertThrows(IllegalArgumentException.class, () -> spec.cpus(256)),
+            assertThrows(IllegalArgumentException.class, () -> spec.memory(DataSize.mebibytes(31))),
+            assertThrows(
+                IllegalArgumentException.class, () -> spec.memory(DataSize.bytes(Long.MAX_VALUE))),
+            assertThrows(IllegalArgumentException.class, () -> spec.timeout(Duration.ZERO)),
+            assertThrows(
+                IllegalArgumentException.class, () -> spec.timeout(Duration.ofSeconds(-1))),
+            assertThrows(
+                IllegalArgumentException.class,
+                () -> spec.maxLifetime(Duration.ofSeconds(Long.MAX_VALUE))),
+            assertThrows(IllegalArgumentException.class, () -> spec.name("a b")),
+            assertThrows(IllegalArgumentException.class, () -> spec.hostname("")),
+            assertThrows(IllegalArgumentException.class, () -> spec.environment("A=B", "")),
+            assertThrows(IllegalArgumentException.class, () -> spec.environment("A", "\0")),
+            assertThrows(IllegalArgumentException.class, () -> spec.workingDirectory("srv")),
+            assertThrows(IllegalArgumentException.class, () -> spec.pidsLimit(0)),
+            assertThrows(IllegalArgumentException.class, () -> spec.kernelModules("tun", "../tun")),
+            assertThrows(IllegalArgumentException.class, () -> spec.kernelModules("")),
+            assertThrows(IllegalArgumentException.class, () -> spec.kernelModules("m".repeat(56))),
+            assertThrows(
+                IllegalArgumentException.class,
+                () ->
+                    spec.kernelModules(
+                        IntStream.range(0, 65).mapToObj(i -> "m" + i).toArray(String[]::new))),
+            assertThrows(IllegalArgumentException.class, spec::build),
+            assertThrows(
+                IllegalArgumentException.class,
+                () -> SandboxSpec.builder().kernel(KernelRef.file(Path.of("/k"))).build()),
+            assertThrows(IllegalArgumentException.class, () -> ProcessSpec.of()),
+            assertThrows(IllegalArgumentException.class, () -> ProcessSpec.of("")),
+            assertThrows(IllegalArgumentException.class, () -> ProcessSpec.of("a", "b\0c")))) {
+      assertTrue(e.getMessage() != null && !e.getMessage().isEmpty());
+    }
+  }
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.engine;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.nacelle.DataSize;
+import dev.nacelle.NacelleException;
+import dev.nacelle.Sandbox;
+import dev.nacelle.SandboxSpec;
+import dev.nacelle.Stage;
+import dev.nacelle.fake.FakeHypervisor.Fault;
+import dev.nacelle.image.testing.MountedImage;
+import dev.nacelle.internal.OtherProcess;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class ScratchDiskTest {
+  private static final DataSize SIZE = DataSize.mebibytes(64);
+
+  @TempDir Path directory;
+
+  private static List<Path> disks(Path directory) throws IOException {
+    try (Stream<Path> files = Files.list(directory)) {
+      return files.filter(file -> !file.getFileName().toString().startsWith(".")).toList();
+    }
+  }
+
+  /** Makes a disk in another process, and waits to be killed. */
+  static final class Maker {
+    private Maker() {}
+
+    public static void main(String[] arguments) throws IOException {
+      ScratchDisk disk = ScratchDisk.create(Path.of(arguments[0]), SIZE);
+      System.out.println(disk.file());
+      System.in.read();
+    }
+  }
+
+  @Test
+  void aDiskIsAFilesystemThatOnlyItsOwnerReads() throws IOException {
+    try (ScratchDisk disk = ScratchDisk.create(directory.resolve("a/b"), SIZE)) {
+      assertEquals(SIZE.bytes(), Files.size(disk.file()));
+      MountedImage.check(disk.file());
+      assertEquals(
+          PosixFilePermissions.fromString("rw-------"), Files.getPosixFilePermissions(disk.file()));
+    }
+    assertEquals(List.of(), disks(directory.resolve("a/b")));
+  }
+
+  @Test
+  void whatAKilledProcessLeftIsRemovedByTheNextDiskAndWhatALivingOneHasIsNot() throws Exception {
+    try (OtherProcess living = OtherProcess.start(Maker.class, directory);
+        OtherProcess killed = OtherProcess.start(Maker.class, directory)) {
+      Path kept = Path.of(living.read());
+      Path left = Path.of(killed.read());
+      killed.kill();
+      assertTrue(Files.exists(left));
+
+      ScratchDisk.create(directory, SIZE).close();
+
+      assertEquals(List.of(kept), disks(directory));
+    }
+  }
+
+  @Test
+  void aLeftoverThatCannotBeRemovedIsInNobodysWay() throws IOException {
+    Files.createDirectories(directory.resolve("scratch-of-another/not-empty"));
+    try (ScratchDisk disk = ScratchDisk.create(directory, SIZE)) {
+      assertTrue(Files.exists(disk.file()));
+    }
+  }
+
+  @Test
+  void aDirectoryThatCannotBeUsedIsNamedWithTheRemedy() throws IOException {
+    Path file = Files.createFile(directory.resolve("file"));
+    NacelleException e = assertThrows(NacelleException.class, () -> ScratchDisk.create(file, SIZE));
+
+    assertEquals(Stage.CREATE, e.stage());
+    assertTrue(e.getMessage().contains(file.toString()), e::getMessage);
+    assertTrue(String.valueOf(e.remedy()).contains("scratchDirectory"), e::getMessage);
+  }
+
+  @Test
+  void aMachineGetsItsDiskWhichHasNoNameOnceTheMachineIsMade() throws IOException {
+    try (FakeNacelle fake = new FakeNacelle(directory);
+        Sandbox sandbox = fake.nacelle.start(FakeNacelle.spec().disk(SIZE).build())) {
+      var disks = fake.machine().spec().disks();
+      assertEquals(2, disks.size());
+      assertEquals(false, disks.get(1).readOnly());
+      assertEquals(directory, disks.get(1).image().getParent());
+      assertEquals(List.of(), disks(directory));
+      var root = fake.machine().agent().prepared().get(0).getRoot();
+      assertEquals(disks.get(1).serial(), root.getScratchSerial());
+      assertEquals(0, root.getWritableBytes());
+      assertEquals(SIZE, sandbox.spec().disk().orElseThrow());
+    }
+  }
+
+  @Test
+  void aMachineThatCannotBeMadeLeavesNoDisk() throws IOException {
+    try (FakeNacelle fake = new FakeNacelle(directory, Fault.CREATE_FAILS)) {
+      SandboxSpec spec = FakeNacelle.spec().disk(SIZE).build();
+      assertThrows(NacelleException.class, () -> fake.nacelle.start(spec));
+      assertEquals(List.of(), disks(directory));
+    }
+  }
+
+  @Test
+  void withoutADiskNothingIsMade() throws IOException {
+    Path absent = directory.resolve("absent");
+    try (FakeNacelle fake = new FakeNacelle(absent);
+        Sandbox sandbox = fake.start()) {
+      assertEquals(1, fake.machine().spec().disks().size());
+      assertTrue(sandbox.spec().disk().isEmpty());
+    }
+    assertTrue(Files.notExists(absent));
+  }
+
+  @Test
+  void sizesThatCannotBeAreRefused() {
+    SandboxSpec.Builder spec = FakeNacelle.spec().memory(DataSize.mebibytes(100));
+    for (DataSize size : List.of(DataSize.bytes(0), DataSize.mebibytes(15))) {
+      assertThrows(IllegalArgumentException.class, () -> spec.disk(size));
+    }
+    assertThrows(
+        IllegalArgumentException.class, () -> spec.disk(DataSize.gibibytes(16 * 1024 + 1)));
+    spec.writableSpace(DataSize.mebibytes(51));
+    IllegalArgumentException tooMuch = assertThrows(IllegalArgumentException.class, spec::build);
+    assertTrue(tooMuch.getMessage().contains("half of the memory"), tooMuch::getMessage);
+    spec.writableSpace(DataSize.mebibytes(50)).build();
+    spec.disk(SIZE);
+    IllegalArgumentException both = assertThrows(IllegalArgumentException.class, spec::build);
+    assertTrue(both.getMessage().contains("exclude each other"), both::getMessage);
+  }
+}

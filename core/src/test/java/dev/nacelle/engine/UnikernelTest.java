@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.engine;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.nacelle.DataSize;
+import dev.nacelle.HypervisorException;
+import dev.nacelle.InterruptedOperationException;
+import dev.nacelle.RateLimit;
+import dev.nacelle.RateLimits;
+import dev.nacelle.Unikernel;
+import dev.nacelle.UnikernelExit;
+import dev.nacelle.UnikernelSpec;
+import dev.nacelle.VmExit.Reason;
+import dev.nacelle.fake.FakeHypervisor.Fault;
+import dev.nacelle.spi.VmSpec;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.concurrent.CompletableFuture;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+/** The life of a unikernel; what one does is tested where there are real machines. */
+@Timeout(60)
+class UnikernelTest {
+  private static UnikernelSpec.Builder spec() {
+    return UnikernelSpec.builder().image(Path.of("/fake/image"));
+  }
+
+  @Test
+  void machineIsMadeAsSpecified() {
+    try (FakeNacelle fake = new FakeNacelle();
+        Unikernel unikernel =
+            fake.nacelle.start(
+                spec()
+                    .commandLine("one two")
+                    .memory(DataSize.bytes((3 << 20) - 4000))
+                    .cpus(2)
+                    .rateLimits(RateLimits.NONE.withEntropy(RateLimit.operations(7)))
+                    .coreScheduling(false)
+                    .name("uk")
+                    .build())) {
+      VmSpec machine = fake.machine().spec();
+      assertEquals(new VmSpec.Bare(Path.of("/fake/image"), "one two"), machine.guest());
+      assertEquals(3 << 20, machine.memoryBytes());
+      assertEquals(2, machine.cpus());
+      assertEquals(RateLimits.NONE.withEntropy(RateLimit.operations(7)), machine.rateLimits());
+      assertFalse(machine.coreScheduling());
+      assertEquals("uk", machine.name());
+      assertEquals("uk", unikernel.name());
+    }
+  }
+
+  @Test
+  void limitsOfDisksThatItDoesNotHaveAreRefused() {
+    RateLimits limits = RateLimits.NONE.withDisks(RateLimit.operations(7));
+    assertThrows(IllegalArgumentException.class, () -> spec().rateLimits(limits));
+    assertEquals(RateLimits.NONE, spec().build().rateLimits());
+  }
+
+  @Test
+  void timesThatCannotBeKeptAreRefused() {
+    for (Duration time :
+        new Duration[] {Duration.ofSeconds(Long.MAX_VALUE), Duration.ZERO, Duration.ofNanos(-1)}) {
+      assertThrows(IllegalArgumentException.class, () -> spec().timeout(time));
+    }
+  }
+
+  @Test
+  void endOfTheGuestReleasesEverything() {
+    try (FakeNacelle fake = new FakeNacelle()) {
+      Unikernel unikernel = fake.nacelle.start(spec().build());
+      assertTrue(unikernel.isAlive());
+      fake.machine().panic();
+      UnikernelExit exit = unikernel.await();
+      assertFalse(unikernel.isAlive());
+      assertEquals(Reason.RESET, exit.exit().reason());
+      assertFalse(exit.timedOut());
+      assertEquals(0, fake.hypervisor.openMachines());
+    }
+  }
+
+  @Test
+  void deadlineEndsIt() {
+    try (FakeNacelle fake = new FakeNacelle()) {
+      UnikernelExit exit =
+          fake.nacelle.start(spec().timeout(Duration.ofMillis(20)).build()).await();
+      assertTrue(exit.timedOut());
+      assertEquals(Reason.CLOSED, exit.exit().reason());
+    }
+  }
+
+  @Test
+  void listenerOfItsConsoleMayCloseIt() {
+    try (FakeNacelle fake = new FakeNacelle()) {
+      CompletableFuture<Unikernel> self = new CompletableFuture<>();
+      Unikernel unikernel =
+          fake.nacelle.start(spec().console(bytes -> self.join().close()).build());
+      self.complete(unikernel);
+      fake.machine().print("done");
+      assertEquals(Reason.CLOSED, unikernel.await().exit().reason());
+    }
+  }
+
+  @Test
+  void failureOfTheMachinesStartOrEndLeavesNothing() {
+    try (FakeNacelle fake = new FakeNacelle(Fault.START_FAILS)) {
+      assertThrows(OutOfMemoryError.class, () -> fake.nacelle.start(spec().build()));
+      assertEquals(0, fake.hypervisor.openMachines());
+    }
+    try (FakeNacelle fake = new FakeNacelle(Fault.CLOSE_FAILS)) {
+      Unikernel unikernel = fake.nacelle.start(spec().build());
+      unikernel.close();
+      assertEquals(Reason.CLOSED, unikernel.await().exit().reason());
+    }
+  }
+
+  @Test
+  void dependentsOfItsEndMayCloseTheRuntime() throws Exception {
+    FakeNacelle fake = new FakeNacelle();
+    Unikernel unikernel = fake.nacelle.start(spec().build());
+    CompletableFuture<Void> closed = unikernel.onExit().thenRun(fake::close);
+    unikernel.close();
+    closed.get();
+    assertThrows(IllegalStateException.class, () -> fake.nacelle.start(spec().build()));
+  }
+
+  @Test
+  void waitingCanBeInterruptedAndItRunsOn() {
+    try (FakeNacelle fake = new FakeNacelle();
+        Unikernel unikernel = fake.nacelle.start(spec().build())) {
+      Thread.currentThread().interrupt();
+      assertThrows(InterruptedOperationException.class, unikernel::await);
+      assertTrue(Thread.interrupted());
+      assertFalse(unikernel.onExit().isDone());
+    }
+  }
+
+  @Test
+  void failureOfTheHypervisorReachesTheCaller() {
+    try (FakeNacelle fake = new FakeNacelle(Fault.CREATE_FAILS)) {
+      assertThrows(HypervisorException.class, () -> fake.nacelle.start(spec().build()));
+    }
+  }
+
+  @Test
+  void senselessSpecificationsAreRefused() {
+    assertThrows(IllegalArgumentException.class, () -> UnikernelSpec.builder().build());
+    assertThrows(IllegalArgumentException.class, () -> spec().commandLine("a\nb"));
+    assertThrows(IllegalArgumentException.class, () -> spec().memory(DataSize.mebibytes(1)));
+    assertThrows(IllegalArgumentException.class, () -> spec().cpus(0));
+    assertThrows(IllegalArgumentException.class, () -> spec().timeout(Duration.ZERO));
+    assertThrows(IllegalArgumentException.class, () -> spec().name("a b"));
+  }
+}
