@@ -33,6 +33,16 @@ public class NacelleException extends RuntimeException {
     return stage;
   }
 
+  /**
+   * Whether the same call, unchanged, may work when it is made again later: a network or a server
+   * failed, or wants fewer requests. False where somebody has to change something first (a full
+   * disk, a missing login, a damaged file), and where nothing is known: a guest that does not boot,
+   * or a host without memory, is not made better by more attempts.
+   */
+  public boolean isTransient() {
+    return false;
+  }
+
   /** What the caller can do about it, as a full sentence; null where nothing is known to help. */
   public final @Nullable String remedy() {
     return remedy;

@@ -189,7 +189,8 @@ class NacelleTest {
 
   @Test
   void failureOfTheImageReachesTheCaller() {
-    ImageException failure = new ImageException("no such layer", null, null);
+    ImageException failure =
+        new ImageException(ImageException.Reason.DAMAGED, "no such layer", null, null);
     Sources sources =
         new FakeSources() {
           @Override
@@ -205,7 +206,8 @@ class NacelleTest {
 
   @Test
   void failureOfTheKernelDoesNotWaitForTheImage() throws Exception {
-    KernelException failure = new KernelException("no kernel", null, null);
+    KernelException failure =
+        new KernelException(KernelException.Reason.NOT_FOUND, "no kernel", null, null);
     CompletableFuture<Void> interrupted = new CompletableFuture<>();
     CountDownLatch imageAskedFor = new CountDownLatch(1);
     Sources sources =

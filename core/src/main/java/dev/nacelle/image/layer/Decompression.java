@@ -91,6 +91,12 @@ public final class Decompression extends InputStream {
     CorruptException(String message, @Nullable Throwable cause) {
       super(message, cause);
     }
+
+    /** Whether it may be well and takes more memory than is given to it. */
+    boolean isLimit() {
+      return getCause() instanceof Zstd.WindowException
+          || getCause() instanceof MemoryLimitException;
+    }
   }
 
   /** The unpacked content of a blob, which stays open when that is closed. */

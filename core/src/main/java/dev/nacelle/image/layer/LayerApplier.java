@@ -138,6 +138,7 @@ public final class LayerApplier implements LayerReader.Sink {
     entry.xattrs().forEach((key, value) -> metadataBytes += key.length() + value.length);
     if (metadataBytes > limits.metadataSize().bytes()) {
       throw new ImageException(
+          ImageException.Reason.TOO_LARGE,
           "The image has more names, links and attributes than the limit of "
               + limits.metadataSize(),
           "Raise metadataSize of the ImageLimits, if it may be that large.",
@@ -153,6 +154,7 @@ public final class LayerApplier implements LayerReader.Sink {
       sparseBytes += entry.data().size() * 4096L;
       if (sparseBytes > limits.unpackedSize().bytes()) {
         throw new ImageException(
+            ImageException.Reason.TOO_LARGE,
             "The sparse files of the image take more than the limit of " + limits.unpackedSize(),
             "Raise unpackedSize of the ImageLimits, if it may be that large.",
             null);
@@ -162,7 +164,7 @@ public final class LayerApplier implements LayerReader.Sink {
 
   private void requirePathWithinLimit(byte[] path) {
     if (path.length > limits.pathBytes()) {
-      throw new IllegalArgumentException(
+      throw new LayerReader.LimitException(
           "a path has " + path.length + " bytes, more than the limit of " + limits.pathBytes());
     }
   }
@@ -170,6 +172,7 @@ public final class LayerApplier implements LayerReader.Sink {
   private void countEntry() {
     if (++entries > limits.entries()) {
       throw new ImageException(
+          ImageException.Reason.TOO_LARGE,
           "The image has more entries than the limit of " + limits.entries(),
           "Raise entries of the ImageLimits, if it may be that large.",
           null);

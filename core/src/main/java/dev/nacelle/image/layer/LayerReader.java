@@ -73,6 +73,7 @@ public final class LayerReader {
           throw damaged;
         }
         throw new ImageException(
+            e.reason,
             "Layer "
                 + number
                 + " of "
@@ -88,12 +89,29 @@ public final class LayerReader {
     }
   }
 
+  /** An entry cannot be, because it is larger than a limit. */
+  static final class LimitException extends IllegalArgumentException {
+    private static final long serialVersionUID = 1L;
+
+    LimitException(String message) {
+      super(message);
+    }
+  }
+
   /** Something is wrong with what a layer holds; the message continues the name of the layer. */
   private static final class LayerException extends Exception {
     private static final long serialVersionUID = 1L;
 
+    private final ImageException.Reason reason;
+
     LayerException(String message, @Nullable Throwable cause) {
       super(message, cause);
+      this.reason =
+          cause instanceof Ext4LimitException
+                  || cause instanceof LimitException
+                  || cause instanceof Decompression.CorruptException corrupt && corrupt.isLimit()
+              ? ImageException.Reason.TOO_LARGE
+              : ImageException.Reason.DAMAGED;
     }
   }
 

@@ -58,7 +58,10 @@ public final class RootFiles implements LayerReader.Sink {
   public void apply(TarEntry entry, InputStream content) throws IOException {
     if (++entries > maxEntries) {
       throw new ImageException(
-          "The image has more entries than the limit of " + maxEntries, null, null);
+          ImageException.Reason.TOO_LARGE,
+          "The image has more entries than the limit of " + maxEntries,
+          null,
+          null);
     }
     List<FileName> path = TreePaths.split(entry.path());
     if (path.size() != 1) {
@@ -131,6 +134,7 @@ public final class RootFiles implements LayerReader.Sink {
         Files.deleteIfExists(file.getValue());
       } else if (type != TarEntry.Type.REGULAR_FILE) {
         throw new ImageException(
+            ImageException.Reason.UNSUPPORTED,
             "/" + file.getKey() + " of " + image + " is no regular file, but of the type " + type,
             "Copy the file itself into the image.",
             null);

@@ -47,6 +47,7 @@ final class UnpackedInputStream extends FilterInputStream {
       budget.used += read;
       if (budget.used > budget.limit.bytes()) {
         throw new ImageException(
+            ImageException.Reason.TOO_LARGE,
             "The image unpacks to more than the limit of " + budget.limit,
             "Raise unpackedSize of the ImageLimits, if it may be that large.",
             null);

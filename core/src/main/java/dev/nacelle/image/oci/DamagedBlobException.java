@@ -11,7 +11,7 @@ public final class DamagedBlobException extends ImageException {
   private final transient Descriptor blob;
 
   DamagedBlobException(Descriptor blob, String message) {
-    super(message, "Get the image again.", null);
+    super(Reason.DAMAGED, message, "Get the image again.", null);
     this.blob = blob;
   }
 

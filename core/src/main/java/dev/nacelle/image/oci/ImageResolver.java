@@ -113,6 +113,7 @@ public final class ImageResolver {
   private ImageException noMatch() {
     if (!otherPlatforms.isEmpty()) {
       return new ImageException(
+          ImageException.Reason.WRONG_PLATFORM,
           ref
               + " is not for "
               + platform
@@ -126,6 +127,7 @@ public final class ImageResolver {
       return passedOver.values().iterator().next();
     }
     return new ImageException(
+        ImageException.Reason.UNSUPPORTED,
         ref
             + " is no container image"
             + (otherTypes.isEmpty() ? "" : ": it is of type " + String.join(", ", otherTypes))
@@ -151,6 +153,7 @@ public final class ImageResolver {
 
   private ImageException ambiguous(List<Descriptor> roots) {
     return new ImageException(
+        ImageException.Reason.AMBIGUOUS,
         ref + " holds more than one image: " + names(roots),
         "Add a tag or a digest to the reference.",
         null);
@@ -199,7 +202,10 @@ public final class ImageResolver {
     }
     if (depth == MAX_DEPTH) {
       throw new ImageException(
-          ref + " has indexes in indexes, more than " + MAX_DEPTH + " deep", null, null);
+          ImageException.Reason.TOO_LARGE,
+          ref + " has indexes in indexes, more than " + MAX_DEPTH + " deep",
+          null,
+          null);
     }
     List<Descriptor> bestFirst = new ArrayList<>(readIndex(descriptor));
     bestFirst.sort(Comparator.comparingInt(this::fitness).reversed());
@@ -277,11 +283,15 @@ public final class ImageResolver {
   private OciJson read(Descriptor blob, String what) throws IOException {
     if (++documents > MAX_DOCUMENTS) {
       throw new ImageException(
-          ref + " has more than " + MAX_DOCUMENTS + " manifests and indexes", null, null);
+          ImageException.Reason.TOO_LARGE,
+          ref + " has more than " + MAX_DOCUMENTS + " manifests and indexes",
+          null,
+          null);
     }
     String name = "The " + what + " " + blob.digest();
     if (blob.size() > limits.jsonSize().bytes()) {
       throw new ImageException(
+          ImageException.Reason.TOO_LARGE,
           name + " has " + blob.size() + " bytes, more than the limit of " + limits.jsonSize(),
           null,
           null);

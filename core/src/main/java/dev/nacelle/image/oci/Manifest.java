@@ -42,13 +42,18 @@ public record Manifest(
         return new Parts(
             config,
             List.of(),
-            layer.fault("mediaType", "no known type of layer: " + descriptor.mediaType()));
+            layer.fault(
+                ImageException.Reason.UNSUPPORTED,
+                "mediaType",
+                "no known type of layer: " + descriptor.mediaType()));
       }
       layers.add(descriptor);
     }
     if (layers.size() > limits.layers()) {
       throw json.fault(
-          "layers", layers.size() + " layers, more than the limit of " + limits.layers());
+          ImageException.Reason.TOO_LARGE,
+          "layers",
+          layers.size() + " layers, more than the limit of " + limits.layers());
     }
     return new Parts(config, layers, null);
   }
@@ -59,12 +64,16 @@ public record Manifest(
       throw schema1();
     }
     if (version != 2) {
-      throw json.fault("schemaVersion", "it is " + version + ", and only 2 is supported");
+      throw json.fault(
+          ImageException.Reason.UNSUPPORTED,
+          "schemaVersion",
+          "it is " + version + ", and only 2 is supported");
     }
   }
 
   static ImageException schema1() {
     return new ImageException(
+        ImageException.Reason.UNSUPPORTED,
         "The image's manifest is of Docker's schema 1, from before Docker 1.10",
         "Push the image anew, or convert it, as with 'skopeo copy --format oci'.",
         null);
@@ -80,7 +89,7 @@ public record Manifest(
     List<Digest> diffIds = new ArrayList<>();
     OciJson rootfs = config.object("rootfs");
     if (!rootfs.string("type").equals("layers")) {
-      throw rootfs.fault("type", "it is not 'layers'");
+      throw rootfs.fault(ImageException.Reason.UNSUPPORTED, "type", "it is not 'layers'");
     }
     for (String diffId : rootfs.strings("diff_ids")) {
       try {

@@ -58,7 +58,8 @@ public final class OciJson {
   public static OciJson parse(byte[] bytes, String document) {
     JsonNode node = parseNode(bytes, document);
     if (!node.isObject()) {
-      throw new ImageException(document + " is no JSON object", null, null);
+      throw new ImageException(
+          ImageException.Reason.DAMAGED, document + " is no JSON object", null, null);
     }
     return new OciJson(document, "", node);
   }
@@ -67,7 +68,8 @@ public final class OciJson {
   public static List<OciJson> parseArray(byte[] bytes, String document) {
     JsonNode node = parseNode(bytes, document);
     if (!node.isArray()) {
-      throw new ImageException(document + " is no JSON array", null, null);
+      throw new ImageException(
+          ImageException.Reason.DAMAGED, document + " is no JSON array", null, null);
     }
     OciJson root = new OciJson(document, "", node);
     List<OciJson> objects = new ArrayList<>();
@@ -88,14 +90,24 @@ public final class OciJson {
     } catch (JsonProcessingException e) {
       long offset = e.getLocation() == null ? 0 : e.getLocation().getByteOffset();
       throw new ImageException(
-          document + " is no JSON: " + e.getOriginalMessage() + ", at byte " + offset, null, e);
+          ImageException.Reason.DAMAGED,
+          document + " is no JSON: " + e.getOriginalMessage() + ", at byte " + offset,
+          null,
+          e);
     } catch (IOException e) {
-      throw new ImageException(document + " is no JSON: " + e.getMessage(), null, e);
+      throw new ImageException(
+          ImageException.Reason.DAMAGED, document + " is no JSON: " + e.getMessage(), null, e);
     }
   }
 
   public ImageException fault(String key, String what) {
-    return new ImageException(document + ": " + pointer + "/" + key + ": " + what, null, null);
+    return fault(ImageException.Reason.DAMAGED, key, what);
+  }
+
+  /** As {@link #fault(String, String)}, for what is well-formed and yet not taken. */
+  ImageException fault(ImageException.Reason reason, String key, String what) {
+    return new ImageException(
+        reason, document + ": " + pointer + "/" + key + ": " + what, null, null);
   }
 
   public boolean has(String key) {

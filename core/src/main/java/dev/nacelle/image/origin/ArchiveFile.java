@@ -56,6 +56,7 @@ final class ArchiveFile implements ImageFiles {
   static ArchiveFile open(Path file, ImageLimits limits, String remedy) throws IOException {
     if (!Files.isRegularFile(file)) {
       throw new ImageException(
+          ImageException.Reason.NOT_FOUND,
           (Files.exists(file) ? "No file: " : "No such file: ") + file.toAbsolutePath(),
           remedy,
           null);
@@ -65,7 +66,8 @@ final class ArchiveFile implements ImageFiles {
       requirePlain(file, channel);
       archive.scan(channel, (int) limits.headerSize().bytes(), remedy);
     } catch (TarException e) {
-      throw new ImageException(file + " is no tar archive: " + e.getMessage(), remedy, e);
+      throw new ImageException(
+          ImageException.Reason.DAMAGED, file + " is no tar archive: " + e.getMessage(), remedy, e);
     }
     return archive;
   }
@@ -75,6 +77,7 @@ final class ArchiveFile implements ImageFiles {
     Optional<String> format = Decompression.format(start);
     if (format.isPresent()) {
       throw new ImageException(
+          ImageException.Reason.UNSUPPORTED,
           file + " is compressed with " + format.get(),
           "Unpack it first, as with '"
               + format.get()
@@ -93,11 +96,19 @@ final class ArchiveFile implements ImageFiles {
       switch (entry.type()) {
         case REGULAR_FILE -> {
           if (!entry.data().equals(List.of(new DataRange(0, entry.size())))) {
-            throw new ImageException(file + " has the sparse file '" + entry + "'", remedy, null);
+            throw new ImageException(
+                ImageException.Reason.UNSUPPORTED,
+                file + " has the sparse file '" + entry + "'",
+                remedy,
+                null);
           }
           members.put(name, new Member(channel.position(), entry.size(), null));
           if (entry.size() > channel.size() - channel.position()) {
-            throw new ImageException(file + " is truncated", "Get the archive again.", null);
+            throw new ImageException(
+                ImageException.Reason.DAMAGED,
+                file + " is truncated",
+                "Get the archive again.",
+                null);
           }
           in.passOver(entry.size());
         }
@@ -107,7 +118,11 @@ final class ArchiveFile implements ImageFiles {
         default -> {}
       }
       if (members.size() > MAX_ENTRIES) {
-        throw new ImageException(file + " has more than " + MAX_ENTRIES + " files", remedy, null);
+        throw new ImageException(
+            ImageException.Reason.TOO_LARGE,
+            file + " has more than " + MAX_ENTRIES + " files",
+            remedy,
+            null);
       }
     }
   }

@@ -126,6 +126,7 @@ public final class BlobStore {
       Files.deleteIfExists(file);
     } else if (Files.size(file) != blob.size()) {
       throw new ImageException(
+          ImageException.Reason.DAMAGED,
           "The blob "
               + blob.digest()
               + " has "

@@ -61,7 +61,11 @@ public final class DockerArchive implements ImageOrigin {
   public List<Descriptor> roots(ImageResolver resolver) throws IOException {
     List<OciJson> images = OciJson.parseArray(read("manifest.json"), files + "/manifest.json");
     if (images.size() > MAX_IMAGES) {
-      throw new ImageException(files + " has more than " + MAX_IMAGES + " images", null, null);
+      throw new ImageException(
+          ImageException.Reason.TOO_LARGE,
+          files + " has more than " + MAX_IMAGES + " images",
+          null,
+          null);
     }
     List<Descriptor> roots = new ArrayList<>();
     for (OciJson image : wanted(images)) {
@@ -195,7 +199,10 @@ public final class DockerArchive implements ImageOrigin {
 
   private ImageException missing(String name) {
     return new ImageException(
-        files + " is no archive of 'docker save': " + name + " is missing", REMEDY, null);
+        ImageException.Reason.UNSUPPORTED,
+        files + " is no archive of 'docker save': " + name + " is missing",
+        REMEDY,
+        null);
   }
 
   @Override
@@ -206,7 +213,11 @@ public final class DockerArchive implements ImageOrigin {
     }
     String name = names.get(blob.digest());
     if (name == null) {
-      throw new ImageException("The blob " + blob.digest() + " is missing in " + files, null, null);
+      throw new ImageException(
+          ImageException.Reason.DAMAGED,
+          "The blob " + blob.digest() + " is missing in " + files,
+          null,
+          null);
     }
     return require(name);
   }

@@ -29,7 +29,10 @@ interface ImageFiles {
       byte[] bytes = in.readNBytes((int) limits.jsonSize().bytes());
       if (in.read() >= 0) {
         throw new ImageException(
-            this + "/" + name + " has more than the limit of " + limits.jsonSize(), null, null);
+            ImageException.Reason.TOO_LARGE,
+            this + "/" + name + " has more than the limit of " + limits.jsonSize(),
+            null,
+            null);
       }
       return bytes;
     }

@@ -18,7 +18,10 @@ final class NamedRoots {
       throws IOException {
     if (index.isEmpty()) {
       throw new ImageException(
-          ref + ": there is no image in it" + resolver.passedOver(), null, null);
+          ImageException.Reason.NOT_FOUND,
+          ref + ": there is no image in it" + resolver.passedOver(),
+          null,
+          null);
     }
     if (ref.digest().isPresent()) {
       @Nullable Descriptor pinned = resolver.find(index, ref.digest().get(), 0);
@@ -41,6 +44,7 @@ final class NamedRoots {
   private static ImageException notThere(
       ImageRef ref, String what, List<Descriptor> index, ImageResolver resolver) {
     return new ImageException(
+        ImageException.Reason.NOT_FOUND,
         ref + ": there is no image of that " + what + resolver.passedOver(),
         "There are: " + ImageResolver.names(index) + ".",
         null);

@@ -44,7 +44,10 @@ public final class OciLayout implements ImageOrigin {
     String version = layout.readJson("oci-layout").string("imageLayoutVersion");
     if (!version.equals("1.0.0")) {
       throw new ImageException(
-          files + " has the unknown image layout version '" + version + "'", null, null);
+          ImageException.Reason.UNSUPPORTED,
+          files + " has the unknown image layout version '" + version + "'",
+          null,
+          null);
     }
     return layout;
   }
@@ -52,6 +55,7 @@ public final class OciLayout implements ImageOrigin {
   private static ImageFiles directory(Path directory) {
     if (!Files.isDirectory(directory)) {
       throw new ImageException(
+          ImageException.Reason.NOT_FOUND,
           (Files.exists(directory) ? "No directory: " : "No such directory: ")
               + directory.toAbsolutePath(),
           DIRECTORY_REMEDY,
@@ -75,6 +79,7 @@ public final class OciLayout implements ImageOrigin {
     byte[] bytes = files.read(name, limits);
     if (bytes == null) {
       throw new ImageException(
+          ImageException.Reason.UNSUPPORTED,
           files + " is no OCI image layout: " + name + " is missing",
           ref.transport() == ImageRef.Transport.OCI_ARCHIVE ? ARCHIVE_REMEDY : DIRECTORY_REMEDY,
           null);
@@ -92,6 +97,7 @@ public final class OciLayout implements ImageOrigin {
     InputStream in = files.open("blobs/" + blob.digest().algorithm() + "/" + blob.digest().hex());
     if (in == null) {
       throw new ImageException(
+          ImageException.Reason.DAMAGED,
           "The blob " + blob.digest() + " is missing in " + files,
           "Get the image again, with all its layers.",
           null);

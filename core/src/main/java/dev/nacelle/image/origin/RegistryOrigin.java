@@ -66,6 +66,7 @@ public final class RegistryOrigin implements ImageOrigin {
   private synchronized RegistryClient client() {
     if (policy == PullPolicy.NEVER) {
       throw new ImageException(
+          ImageException.Reason.NOT_PULLED,
           ref + " is not in the store, or not all of it, and is not to be pulled",
           "Pull it first, with Nacelle.builder().prepare(...), or use another pull policy than"
               + " NEVER.",
@@ -182,6 +183,7 @@ public final class RegistryOrigin implements ImageOrigin {
     for (Descriptor layer : layers) {
       if (layer.size() > left) {
         throw new ImageException(
+            ImageException.Reason.TOO_LARGE,
             "The layers of "
                 + ref
                 + " are larger than all of them may be when they are unpacked: "

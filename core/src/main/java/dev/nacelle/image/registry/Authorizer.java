@@ -246,6 +246,10 @@ final class Authorizer {
   }
 
   private ImageException failed(String fault, @Nullable Throwable cause) {
-    return new ImageException("Cannot log in to " + endpoint + ": " + fault, null, cause);
+    return new ImageException(
+        ImageException.Reason.REGISTRY_FAULT,
+        "Cannot log in to " + endpoint + ": " + fault,
+        null,
+        cause);
   }
 }

@@ -222,6 +222,7 @@ final class BlobDownload implements Closeable {
 
   private ImageException damaged(Endpoint endpoint, String fault) {
     return new ImageException(
+        ImageException.Reason.DAMAGED,
         "The blob " + digest + " of " + endpoint + " is damaged: " + fault,
         "Have the image pushed again, or use another mirror.",
         null);

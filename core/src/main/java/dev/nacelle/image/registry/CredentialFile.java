@@ -49,6 +49,7 @@ final class CredentialFile {
       bytes = in.readNBytes(MAX_SIZE);
     } catch (IOException e) {
       throw new ImageException(
+          ImageException.Reason.CONFIGURATION,
           "The credentials in " + path + " cannot be read: " + e,
           "Make it readable, or name other files with RegistryOptions credentialFiles.",
           e);
@@ -59,6 +60,7 @@ final class CredentialFile {
     JsonNode json = Json.parse(bytes);
     if (json == null) {
       throw new ImageException(
+          ImageException.Reason.CONFIGURATION,
           "The credentials in " + path + " are no JSON object",
           "Mend or delete that file, or name other ones with RegistryOptions credentialFiles.",
           null);
@@ -150,6 +152,7 @@ final class CredentialFile {
     int colon = decoded.indexOf(':');
     if (colon < 0) {
       throw new ImageException(
+          ImageException.Reason.CONFIGURATION,
           "The credentials for '" + key + "' in " + path + " are not USER:PASSWORD in base64",
           "Log in again, as with 'docker login' or 'podman login'.",
           null);

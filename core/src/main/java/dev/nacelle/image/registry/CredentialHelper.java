@@ -88,6 +88,7 @@ final class CredentialHelper {
   private static ImageException failed(
       String program, Path file, String fault, @Nullable Throwable cause) {
     return new ImageException(
+        ImageException.Reason.CONFIGURATION,
         "The credential helper " + program + ", which " + file + " names, failed: " + fault,
         "Run it by hand, as 'echo HOST | "
             + program

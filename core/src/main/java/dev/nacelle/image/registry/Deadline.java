@@ -45,6 +45,7 @@ public final class Deadline {
   /** What ends a pull that took too long. */
   public ImageException exceeded() {
     return new ImageException(
+        ImageException.Reason.NETWORK,
         "The pull did not end within its timeout of " + timeout,
         "Pull again, which goes on from where this ended, or give it more time"
             + " (RegistryOptions timeout).",

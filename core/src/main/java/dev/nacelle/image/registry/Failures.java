@@ -32,23 +32,34 @@ final class Failures {
     String said = said(reply);
     String message = what + ": " + reply.uri().getHost() + " answers " + reply.status() + said;
     if (mayPass(reply.status())) {
-      return new TransientException(message, retryAfter(reply), null);
+      return new TransientException(
+          reply.status() == 429
+              ? ImageException.Reason.RATE_LIMITED
+              : ImageException.Reason.NETWORK,
+          message,
+          retryAfter(reply),
+          null);
     }
     switch (reply.status()) {
-      case 400 ->
-          throw new ImageException(
-              message,
-              "http".equals(reply.uri().getScheme()) && said.contains("HTTPS")
-                  ? "It speaks TLS: take it out of RegistryOptions plainHttp."
-                  : null,
-              null);
+      case 400 -> {
+        boolean tlsIsMissing = "http".equals(reply.uri().getScheme()) && said.contains("HTTPS");
+        throw new ImageException(
+            tlsIsMissing
+                ? ImageException.Reason.CONFIGURATION
+                : ImageException.Reason.REGISTRY_FAULT,
+            message,
+            tlsIsMissing ? "It speaks TLS: take it out of RegistryOptions plainHttp." : null,
+            null);
+      }
       case 403 ->
           throw new ImageException(
+              ImageException.Reason.UNAUTHORIZED,
               message,
               "Log in as somebody who may pull this, as with 'docker login' or RegistryOptions"
                   + " credentials.",
               null);
-      default -> throw new ImageException(message, null, null);
+      default ->
+          throw new ImageException(ImageException.Reason.REGISTRY_FAULT, message, null, null);
     }
   }
 
@@ -65,6 +76,7 @@ final class Failures {
   static ImageException unauthorized(Endpoint endpoint, Optional<RegistryCredentials> login) {
     if (login.isEmpty()) {
       return new ImageException(
+          ImageException.Reason.UNAUTHORIZED,
           endpoint + " wants somebody to be logged in to give " + endpoint.repository(),
           "Log in, as with 'docker login "
               + endpoint
@@ -73,6 +85,7 @@ final class Failures {
           null);
     }
     return new ImageException(
+        ImageException.Reason.UNAUTHORIZED,
         endpoint + " refuses the " + login.get() + " for " + endpoint.repository(),
         "Check the user name and the password or token, and whether they may pull this.",
         null);

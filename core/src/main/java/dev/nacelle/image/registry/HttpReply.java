@@ -42,7 +42,10 @@ record HttpReply(URI uri, int status, HttpHeaders headers, BodyStream body) impl
     String encoding = header("Content-Encoding").orElse("").strip().toLowerCase(Locale.ROOT);
     if (!encoding.equals("gzip") && !encoding.equals("x-gzip")) {
       throw new ImageException(
-          HttpTransport.show(uri) + " answers in an encoding that was not asked for", null, null);
+          ImageException.Reason.REGISTRY_FAULT,
+          HttpTransport.show(uri) + " answers in an encoding that was not asked for",
+          null,
+          null);
     }
     return Gzip.open(body);
   }

@@ -116,7 +116,10 @@ final class HttpTransport implements Closeable {
       reply.close();
       if (redirects == MAX_REDIRECTS) {
         throw new ImageException(
-            show(first) + " redirects more than " + MAX_REDIRECTS + " times", null, null);
+            ImageException.Reason.REGISTRY_FAULT,
+            show(first) + " redirects more than " + MAX_REDIRECTS + " times",
+            null,
+            null);
       }
       uri = target(uri, reply.header("Location").orElse(""));
     }
@@ -140,25 +143,36 @@ final class HttpTransport implements Closeable {
           .setHeader("User-Agent", "nacelle")
           .setHeader("Accept-Encoding", "identity");
     } catch (IllegalArgumentException e) {
-      throw new ImageException(show(uri) + " is no address of a server", null, null);
+      throw new ImageException(
+          ImageException.Reason.REGISTRY_FAULT,
+          show(uri) + " is no address of a server",
+          null,
+          null);
     }
   }
 
   private void requireAllowed(URI uri) {
     if (uri.getHost() == null) {
       throw new ImageException(
-          show(uri) + " cannot be asked: Java takes no such name for a host", null, null);
+          ImageException.Reason.UNSUPPORTED,
+          show(uri) + " cannot be asked: Java takes no such name for a host",
+          null,
+          null);
     }
     if ("https".equals(uri.getScheme())) {
       return;
     }
     if (!"http".equals(uri.getScheme())) {
       throw new ImageException(
-          "A registry refers to '" + show(uri) + "', which is no HTTPS address", null, null);
+          ImageException.Reason.REGISTRY_FAULT,
+          "A registry refers to '" + show(uri) + "', which is no HTTPS address",
+          null,
+          null);
     }
     String host = uri.getHost();
     if (!options.isPlainHttp(uri.getPort() < 0 ? host : host + ":" + uri.getPort())) {
       throw new ImageException(
+          ImageException.Reason.UNTRUSTED,
           show(uri) + " is without TLS, and that was not allowed",
           "If nobody can listen in on the way there, allow it with RegistryOptions plainHttp.",
           null);
@@ -171,12 +185,20 @@ final class HttpTransport implements Closeable {
 
   private static URI target(URI from, String location) {
     if (location.isEmpty()) {
-      throw new ImageException(show(from) + " redirects without saying where to", null, null);
+      throw new ImageException(
+          ImageException.Reason.REGISTRY_FAULT,
+          show(from) + " redirects without saying where to",
+          null,
+          null);
     }
     try {
       return Reference.resolve(from, location);
     } catch (IllegalArgumentException e) {
-      throw new ImageException(show(from) + " redirects to " + e.getMessage(), null, null);
+      throw new ImageException(
+          ImageException.Reason.REGISTRY_FAULT,
+          show(from) + " redirects to " + e.getMessage(),
+          null,
+          null);
     }
   }
 
@@ -224,6 +246,7 @@ final class HttpTransport implements Closeable {
     }
     if (isUnknownHost(cause)) {
       throw new ImageException(
+          ImageException.Reason.NETWORK,
           "No host '" + uri.getHost() + "' is known",
           "Check the name of the registry, and this machine's DNS.",
           cause);
@@ -256,6 +279,7 @@ final class HttpTransport implements Closeable {
     // The words of the JDK's SSLSocketInputRecord and SSLEngineInputRecord.
     if (message.matches("(Unsupported or u|U)nrecognized SSL message.*")) {
       throw new ImageException(
+          ImageException.Reason.UNTRUSTED,
           show(uri) + " does not speak TLS",
           "If it is a registry without TLS, and nobody can listen in on the way there, allow that"
               + " with RegistryOptions plainHttp.",
@@ -263,6 +287,7 @@ final class HttpTransport implements Closeable {
     }
     if (caused(e, GeneralSecurityException.class)) {
       throw new ImageException(
+          ImageException.Reason.UNTRUSTED,
           "The certificate of " + show(uri) + " is not trusted: " + message,
           "Give the certificate of its CA with RegistryOptions certificates; if it names another"
               + " host, use that name.",

@@ -81,7 +81,7 @@ public final class RegistryClient implements Closeable {
     private static final long serialVersionUID = 1L;
 
     AbsentException(String message, String remedy) {
-      super(message, remedy, null);
+      super(Reason.NOT_FOUND, message, remedy, null);
     }
   }
 
@@ -132,6 +132,7 @@ public final class RegistryClient implements Closeable {
     byte[] content = reply.readAll(maxSize);
     if (content == null) {
       throw new ImageException(
+          ImageException.Reason.TOO_LARGE,
           "The manifest of "
               + what
               + " at "
@@ -153,6 +154,7 @@ public final class RegistryClient implements Closeable {
     }
     if (wanted != null && !wanted.matches(content)) {
       throw new ImageException(
+          ImageException.Reason.DAMAGED,
           "The manifest of "
               + what
               + " at "
@@ -244,6 +246,7 @@ public final class RegistryClient implements Closeable {
     }
     if (sent == null && !endpoint.isAt(reply.uri())) {
       throw new ImageException(
+          ImageException.Reason.UNAUTHORIZED,
           endpoint
               + " redirects to "
               + HttpTransport.show(reply.uri())
@@ -388,9 +391,15 @@ public final class RegistryClient implements Closeable {
         text.append("; mirror: ").append(words(failures.get(mirror)));
       }
     }
-    ImageException failure = new ImageException(text.toString(), remedy(own), own);
+    ImageException failure = new ImageException(reason(own), text.toString(), remedy(own), own);
     failures.values().forEach(failure::addSuppressed);
     return failure;
+  }
+
+  private static ImageException.Reason reason(Exception e) {
+    return e instanceof TransientException passing
+        ? passing.reason()
+        : ((ImageException) e).reason();
   }
 
   private static @Nullable String remedy(Exception e) {

@@ -50,7 +50,11 @@ final class TrustedCertificates {
       context.init(null, factory(store).getTrustManagers(), null);
       return context;
     } catch (GeneralSecurityException | IOException e) {
-      throw new ImageException("The certificates " + files + " cannot be used: " + e, null, e);
+      throw new ImageException(
+          ImageException.Reason.CONFIGURATION,
+          "The certificates " + files + " cannot be used: " + e,
+          null,
+          e);
     }
   }
 
@@ -68,12 +72,19 @@ final class TrustedCertificates {
       Collection<? extends Certificate> certificates =
           CertificateFactory.getInstance("X.509").generateCertificates(in);
       if (certificates.isEmpty()) {
-        throw new ImageException("There is no certificate in " + file, remedy(), null);
+        throw new ImageException(
+            ImageException.Reason.CONFIGURATION,
+            "There is no certificate in " + file,
+            remedy(),
+            null);
       }
       return certificates;
     } catch (IOException | CertificateException e) {
       throw new ImageException(
-          "The certificates of " + file + " cannot be read: " + e, remedy(), e);
+          ImageException.Reason.CONFIGURATION,
+          "The certificates of " + file + " cannot be read: " + e,
+          remedy(),
+          e);
     }
   }
 

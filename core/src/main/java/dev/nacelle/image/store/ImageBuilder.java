@@ -72,7 +72,8 @@ final class ImageBuilder {
       try {
         writer.finish();
       } catch (Ext4LimitException e) {
-        throw new ImageException("The image is too large: " + e.getMessage(), null, e);
+        throw new ImageException(
+            ImageException.Reason.TOO_LARGE, "The image is too large: " + e.getMessage(), null, e);
       }
     }
   }

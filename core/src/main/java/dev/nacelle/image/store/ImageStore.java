@@ -3,8 +3,10 @@ package dev.nacelle.image.store;
 
 import dev.nacelle.DataSize;
 import dev.nacelle.ImageException;
+import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.PrunePolicy;
 import dev.nacelle.PruneResult;
+import dev.nacelle.Stage;
 import dev.nacelle.image.Digest;
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.image.Platform;
@@ -127,7 +129,14 @@ public final class ImageStore {
     try {
       return read(ref, platform, policy, this::resolve);
     } catch (IOException e) {
+      if (Thread.currentThread().isInterrupted()) {
+        InterruptedException interrupted = new InterruptedException(e.getMessage());
+        interrupted.initCause(e);
+        throw new InterruptedOperationException(
+            Stage.IMAGE, "interrupted while making the image " + ref + " ready", interrupted);
+      }
       throw new ImageException(
+          ImageException.Reason.HOST_DISK,
           "The image " + ref + " cannot be made ready: " + e,
           "See that "
               + directory.toAbsolutePath()
@@ -201,6 +210,7 @@ public final class ImageStore {
       }
     } catch (IOException e) {
       throw new ImageException(
+          ImageException.Reason.HOST_DISK,
           "The store " + directory + " cannot be pruned: " + e,
           "See that this process may write to it.",
           e);

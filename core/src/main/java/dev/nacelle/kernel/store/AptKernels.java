@@ -83,6 +83,7 @@ final class AptKernels {
             .toList();
     if (names.isEmpty()) {
       throw new KernelException(
+          KernelException.Reason.NOT_FOUND,
           "This machine's apt offers no " + prefix + "*-cloud-amd64-unsigned",
           "Run apt-get update; a series of another Debian release needs that release among apt's"
               + " sources.",
@@ -99,6 +100,7 @@ final class AptKernels {
             .toList();
     if (candidates.isEmpty()) {
       throw new KernelException(
+          KernelException.Reason.NOT_FOUND,
           "This machine's apt knows " + names + " but has no source to fetch them from",
           "Run apt-get update.",
           null);
@@ -158,6 +160,7 @@ final class AptKernels {
       String sha256 = Sha256.hex(deb);
       if (!sha256.equals(candidate.sha256())) {
         throw new KernelException(
+            KernelException.Reason.DAMAGED,
             candidate.name() + " has the digest " + sha256 + " instead of " + candidate.sha256(),
             "Run apt-get update: the mirror may just be changing.",
             null);
@@ -183,6 +186,7 @@ final class AptKernels {
     String what = String.join(" ", command.subList(0, Math.min(command.size(), 6)));
     if (!Files.isExecutable(Path.of(command.get(0)))) {
       throw new KernelException(
+          KernelException.Reason.HOST_LACKS_TOOL,
           "A debian: kernel is fetched with Debian's apt, and there is no apt on this machine: "
               + command.get(0)
               + " cannot be run",
@@ -196,6 +200,7 @@ final class AptKernels {
               command, directory, MAX_OUTPUT, Duration.ofNanos(end - System.nanoTime()));
       if (done.exitCode() != 0) {
         throw new KernelException(
+            KernelException.Reason.NETWORK,
             what + " failed (exit code " + done.exitCode() + "): " + lastLines(done.output()),
             "Check this machine's network, and that apt-get update works.",
             null);
@@ -203,7 +208,10 @@ final class AptKernels {
       return done.output();
     } catch (TimeoutException e) {
       throw new KernelException(
-          what + " did not end in time", "Check this machine's network, or allow more time.", e);
+          KernelException.Reason.NETWORK,
+          what + " did not end in time",
+          "Check this machine's network, or allow more time.",
+          e);
     }
   }
 

@@ -46,6 +46,7 @@ record BzImage(long payloadOffset, int payloadLength) {
     int version = Short.toUnsignedInt(header.getShort(VERSION));
     if (version < 0x0208) {
       throw new KernelException(
+          KernelException.Reason.UNSUPPORTED,
           String.format(
               "%s speaks boot protocol %d.%02d, and the place of the compressed kernel is known from 2.08 on",
               name, version >> 8, version & 0xff),
@@ -56,7 +57,10 @@ record BzImage(long payloadOffset, int payloadLength) {
     // header only.
     if (version >= 0x020c && (header.getShort(XLOADFLAGS) & XLF_KERNEL_64) == 0) {
       throw new KernelException(
-          name + " is a 32-bit kernel", "Use a 64-bit (amd64, x86_64) build.", null);
+          KernelException.Reason.UNSUPPORTED,
+          name + " is a 32-bit kernel",
+          "Use a 64-bit (amd64, x86_64) build.",
+          null);
     }
     int setupSectors = Byte.toUnsignedInt(header.get(SETUP_SECTS));
     long protectedMode = ((setupSectors == 0 ? 4 : setupSectors) + 1L) * SECTOR;
@@ -67,6 +71,7 @@ record BzImage(long payloadOffset, int payloadLength) {
         || payloadLength > KernelPayload.MAX_UNPACKED
         || payloadOffset + payloadLength > end) {
       throw new KernelException(
+          KernelException.Reason.DAMAGED,
           String.format(
               "%s is damaged: its header puts 0x%x bytes of compressed kernel at 0x%x, and the end of the kernel at 0x%x",
               name, payloadLength, payloadOffset, end),

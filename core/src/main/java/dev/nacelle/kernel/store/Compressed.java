@@ -40,6 +40,7 @@ final class Compressed {
       case ".zst" -> Zstd.open(in);
       default ->
           throw new KernelException(
+              KernelException.Reason.UNSUPPORTED,
               name + " is compressed in a way that is not supported (gz, xz and zst are)",
               null,
               null);
@@ -69,7 +70,11 @@ final class Compressed {
     try (InputStream in = open(where, plain, new ByteArrayInputStream(content))) {
       byte[] all = in.readNBytes(limit);
       if (in.read() >= 0) {
-        throw new KernelException(where + " unpacks to more than " + limit + " bytes", null, null);
+        throw new KernelException(
+            KernelException.Reason.TOO_LARGE,
+            where + " unpacks to more than " + limit + " bytes",
+            null,
+            null);
       }
       return all;
     } catch (IOException | RuntimeException e) {
@@ -77,7 +82,8 @@ final class Compressed {
         throw e;
       }
       // In memory, so it is the content; decoders report it by exceptions of either kind.
-      throw new KernelException(where + " is damaged: " + e.getMessage(), null, e);
+      throw new KernelException(
+          KernelException.Reason.DAMAGED, where + " is damaged: " + e.getMessage(), null, e);
     }
   }
 }

@@ -62,6 +62,7 @@ final class DebPackage {
     } catch (IOException | RuntimeException e) {
       // Whatever the libraries make of a damaged file: they throw exceptions of both kinds.
       throw new KernelException(
+          KernelException.Reason.DAMAGED,
           name
               + " could not be unpacked: "
               + (e instanceof EOFException ? "it ends too early" : e.getMessage()),
@@ -74,7 +75,10 @@ final class DebPackage {
     file.mark(8);
     if (!new String(file.readNBytes(8), StandardCharsets.ISO_8859_1).equals("!<arch>\n")) {
       throw new KernelException(
-          name + " is no Debian package: it does not start with \"!<arch>\"", null, null);
+          KernelException.Reason.UNSUPPORTED,
+          name + " is no Debian package: it does not start with \"!<arch>\"",
+          null,
+          null);
     }
     file.reset();
     boolean hasData = false;
@@ -94,12 +98,16 @@ final class DebPackage {
     }
     if (!hasData) {
       throw new KernelException(
-          name + " is no Debian package: it has no data.tar", "Fetch the file again.", null);
+          KernelException.Reason.DAMAGED,
+          name + " is no Debian package: it has no data.tar",
+          "Fetch the file again.",
+          null);
     }
     if (version.isEmpty()) {
       Matcher kernel =
           Pattern.compile("linux-image-[0-9][^ ,]*").matcher(control.getOrDefault("Depends", ""));
       throw new KernelException(
+          KernelException.Reason.UNSUPPORTED,
           name + " has no kernel in it: no /boot/vmlinuz-*",
           kernel.find() ? "It only points to the package " + kernel.group() + ": use that." : null,
           null);
@@ -125,6 +133,7 @@ final class DebPackage {
     String architecture = control.getOrDefault("Architecture", "amd64");
     if (!architecture.equals("amd64")) {
       throw new KernelException(
+          KernelException.Reason.UNSUPPORTED,
           name + " is for " + architecture + ", not for amd64",
           "Use the amd64 package of this kernel.",
           null);
@@ -147,7 +156,10 @@ final class DebPackage {
     if (kernel.matches()) {
       if (!version.isEmpty()) {
         throw new KernelException(
-            name + " has two kernels in it: " + version + " and " + kernel.group(1), null, null);
+            KernelException.Reason.UNSUPPORTED,
+            name + " has two kernels in it: " + version + " and " + kernel.group(1),
+            null,
+            null);
       }
       version = kernel.group(1);
       writer.putKernel(read(path, size, KernelArchive.MAX_FILE, content));

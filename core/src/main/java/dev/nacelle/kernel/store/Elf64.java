@@ -95,19 +95,30 @@ final class Elf64 {
   static Elf64 read(String name, Bytes bytes) throws IOException {
     if (bytes.size() < 20) {
       throw new KernelException(
-          name + " is no ELF file: it has " + bytes.size() + " bytes", null, null);
+          KernelException.Reason.UNSUPPORTED,
+          name + " is no ELF file: it has " + bytes.size() + " bytes",
+          null,
+          null);
     }
     ByteBuffer ident = bytes.buffer(0, 20);
     if (!hasMagic(ident)) {
       throw new KernelException(
-          name + " is no ELF file: it does not start with 7f 45 4c 46", null, null);
+          KernelException.Reason.UNSUPPORTED,
+          name + " is no ELF file: it does not start with 7f 45 4c 46",
+          null,
+          null);
     }
     if (ident.get(5) != 1) {
-      throw new KernelException(name + " is a big-endian ELF file, not one for x86-64", null, null);
+      throw new KernelException(
+          KernelException.Reason.UNSUPPORTED,
+          name + " is a big-endian ELF file, not one for x86-64",
+          null,
+          null);
     }
     int machine = Short.toUnsignedInt(ident.getShort(18));
     if (machine != EM_X86_64) {
       throw new KernelException(
+          KernelException.Reason.UNSUPPORTED,
           name
               + " is for "
               + MACHINES.getOrDefault(machine, "another architecture")
@@ -119,7 +130,10 @@ final class Elf64 {
     }
     if (ident.get(4) != 2) {
       throw new KernelException(
-          name + " is a 32-bit ELF file", "Use a 64-bit (amd64, x86_64) build.", null);
+          KernelException.Reason.UNSUPPORTED,
+          name + " is a 32-bit ELF file",
+          "Use a 64-bit (amd64, x86_64) build.",
+          null);
     }
     if (bytes.size() < HEADER_SIZE) {
       throw truncated(name, "the ELF header", HEADER_SIZE, bytes.size());
@@ -145,6 +159,7 @@ final class Elf64 {
     int entrySize = Short.toUnsignedInt(header.getShort(54));
     if (entrySize != PROGRAM_HEADER_SIZE || count > MAX_SEGMENTS) {
       throw new KernelException(
+          KernelException.Reason.DAMAGED,
           name + ": " + count + " program headers of " + entrySize + " bytes are not believable",
           null,
           null);
@@ -178,6 +193,7 @@ final class Elf64 {
     int namesIndex = Short.toUnsignedInt(header.getShort(62));
     if (entrySize != SECTION_HEADER_SIZE || count > MAX_SECTIONS || namesIndex >= count) {
       throw new KernelException(
+          KernelException.Reason.DAMAGED,
           name
               + ": "
               + count
@@ -213,7 +229,10 @@ final class Elf64 {
     requireInside("the section name table", offset, size);
     if (size > MAX_STRING_TABLE) {
       throw new KernelException(
-          name + ": a section name table of " + size + " bytes is not believable", null, null);
+          KernelException.Reason.DAMAGED,
+          name + ": a section name table of " + size + " bytes is not believable",
+          null,
+          null);
     }
     return bytes.read(offset, (int) size);
   }
@@ -242,6 +261,7 @@ final class Elf64 {
     }
     if (offset < 0 || size < 0 || offset + size < 0) {
       throw new KernelException(
+          KernelException.Reason.DAMAGED,
           String.format(
               "%s is damaged: %s claims offset 0x%x and size 0x%x", name, what, offset, size),
           null,
@@ -252,6 +272,7 @@ final class Elf64 {
 
   static KernelException truncated(String name, String what, long needed, long have) {
     return new KernelException(
+        KernelException.Reason.DAMAGED,
         name + " is truncated: " + what + " ends at byte " + needed + ", the file at " + have,
         "Fetch the file again.",
         null);

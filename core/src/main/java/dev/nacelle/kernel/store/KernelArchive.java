@@ -7,6 +7,7 @@ import java.io.BufferedOutputStream;
 import java.io.ByteArrayInputStream;
 import java.io.Closeable;
 import java.io.FileNotFoundException;
+import java.io.FilterOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -148,7 +149,10 @@ final class KernelArchive implements Closeable {
   static void requireSize(String file, long size, int limit) {
     if (size > limit) {
       throw new KernelException(
-          file + " has " + size + " bytes; at most " + limit + " are taken", null, null);
+          KernelException.Reason.TOO_LARGE,
+          file + " has " + size + " bytes; at most " + limit + " are taken",
+          null,
+          null);
     }
   }
 
@@ -172,6 +176,26 @@ final class KernelArchive implements Closeable {
     zip.close();
   }
 
+  /** Tells a disk that is full from content that is damaged, for who unpacks one to the other. */
+  private static final class OnDisk extends FilterOutputStream {
+    OnDisk(OutputStream file) {
+      super(file);
+    }
+
+    @Override
+    public void write(byte[] bytes, int offset, int length) throws IOException {
+      try {
+        out.write(bytes, offset, length);
+      } catch (IOException e) {
+        throw new KernelException(
+            KernelException.Reason.HOST_DISK,
+            "What is unpacked of a kernel's package cannot be written: " + e.getMessage(),
+            "Make space in the cache directory (pruning makes some).",
+            e);
+      }
+    }
+  }
+
   /** Writes an archive, the same bytes for the same content. */
   static final class Writer implements Closeable {
     /** The first instant that a zip file can express, so that it needs no extra field. */
@@ -181,7 +205,7 @@ final class KernelArchive implements Closeable {
     private int files;
 
     Writer(OutputStream out) {
-      zip = new ZipOutputStream(new BufferedOutputStream(out, 1 << 16));
+      zip = new ZipOutputStream(new BufferedOutputStream(new OnDisk(out), 1 << 16));
       zip.setLevel(Deflater.BEST_SPEED);
     }
 
@@ -210,7 +234,11 @@ final class KernelArchive implements Closeable {
 
     private void put(String name, byte[] content, boolean compress) throws IOException {
       if (++files > MAX_FILES) {
-        throw new IOException("it has more than " + MAX_FILES + " modules");
+        throw new KernelException(
+            KernelException.Reason.TOO_LARGE,
+            "A kernel's package has more than " + MAX_FILES + " modules",
+            null,
+            null);
       }
       ZipEntry entry = new ZipEntry(name);
       entry.setTimeLocal(EPOCH);

@@ -75,6 +75,10 @@ final class KernelImage {
       what = "it is a gzip file";
       remedy = "Unpack it with gunzip first.";
     }
-    return new KernelException(name + " is no kernel that can be used: " + what, remedy, null);
+    return new KernelException(
+        KernelException.Reason.UNSUPPORTED,
+        name + " is no kernel that can be used: " + what,
+        remedy,
+        null);
   }
 }

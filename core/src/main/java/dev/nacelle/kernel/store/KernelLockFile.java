@@ -91,13 +91,18 @@ final class KernelLockFile {
     } catch (NoSuchFileException e) {
       if (required) {
         throw new KernelException(
+            KernelException.Reason.NOT_IN_LOCK,
             "The lock file " + file + " does not exist, and is not to be made",
             "Make it in the mode ADD, and bring it to this machine.",
             e);
       }
       return new Content();
     } catch (IOException e) {
-      throw new KernelException("The lock file " + file + " cannot be read: " + e, null, e);
+      throw new KernelException(
+          KernelException.Reason.LOCK_UNUSABLE,
+          "The lock file " + file + " cannot be read: " + e,
+          null,
+          e);
     }
     return parse(bytes);
   }
@@ -126,6 +131,7 @@ final class KernelLockFile {
       }
     } catch (IOException e) {
       throw new KernelException(
+          KernelException.Reason.LOCK_UNUSABLE,
           "The lock file " + file + " cannot be written: " + e,
           "See that this process may write to its directory, or use the mode FROZEN.",
           e);
@@ -188,6 +194,7 @@ final class KernelLockFile {
     }
     if (version.intValue() > VERSION) {
       throw new KernelException(
+          KernelException.Reason.LOCK_UNUSABLE,
           "The lock file "
               + file
               + " has the version "
@@ -273,6 +280,7 @@ final class KernelLockFile {
 
   private KernelException damaged(String fault, @Nullable Throwable cause) {
     return new KernelException(
+        KernelException.Reason.LOCK_UNUSABLE,
         "The lock file " + file + " is damaged: " + fault,
         "Restore it, or delete it and have it written anew in the mode ADD.",
         cause);

@@ -102,6 +102,7 @@ final class KernelPayload {
     Format format = Format.of(payload);
     if (format == null) {
       throw new KernelException(
+          KernelException.Reason.UNSUPPORTED,
           name
               + ": the compressed kernel starts with "
               + HexFormat.ofDelimiter(" ").formatHex(payload, 0, Math.min(6, payload.length))
@@ -115,6 +116,7 @@ final class KernelPayload {
             ByteBuffer.wrap(payload).order(ByteOrder.LITTLE_ENDIAN).getInt(length));
     if (size == 0 || size > MAX_UNPACKED) {
       throw new KernelException(
+          KernelException.Reason.TOO_LARGE,
           name + ": claims to unpack to " + size + " bytes; at most " + MAX_UNPACKED + " are taken",
           null,
           null);
@@ -133,11 +135,13 @@ final class KernelPayload {
       }
     } catch (Zstd.WindowException e) {
       throw new KernelException(
+          KernelException.Reason.UNSUPPORTED,
           name + ": the kernel's " + format + " data " + e.getMessage(),
           "Pack it with at most zstd --ultra -22, as Linux does.",
           e);
     } catch (DamagedException e) {
       throw new KernelException(
+          KernelException.Reason.DAMAGED,
           name + ": the kernel's " + format + " data is damaged: " + e.getMessage(),
           "Fetch the file again.",
           e);

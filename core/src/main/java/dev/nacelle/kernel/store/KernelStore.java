@@ -2,7 +2,9 @@
 package dev.nacelle.kernel.store;
 
 import dev.nacelle.ImageException;
+import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.KernelException;
+import dev.nacelle.Stage;
 import dev.nacelle.image.Digest;
 import dev.nacelle.image.Platform;
 import dev.nacelle.image.PullPolicy;
@@ -49,6 +51,7 @@ public final class KernelStore {
 
   private static final Duration FETCH_DEADLINE = Duration.ofMinutes(10);
 
+  private final Path directory;
   private final AptKernels apt;
   private final BundledKernels bundled;
   private final BuiltKernels built;
@@ -96,6 +99,7 @@ public final class KernelStore {
       AptKernels apt,
       BundledKernels bundled,
       BuiltKernels built) {
+    this.directory = directory.toAbsolutePath();
     this.images = images;
     this.apt = apt;
     this.bundled = bundled;
@@ -139,10 +143,37 @@ public final class KernelStore {
       };
     } catch (ImageException e) {
       throw new KernelException(
-          "The kernel " + ref + " cannot be had: " + Remedies.without(e), e.remedy(), e);
+          reason(e.reason()),
+          "The kernel " + ref + " cannot be had: " + Remedies.without(e),
+          e.remedy(),
+          e);
     } catch (IOException e) {
-      throw new KernelException("The kernel " + ref + " cannot be made ready: " + e, null, e);
+      if (Thread.currentThread().isInterrupted()) {
+        InterruptedException interrupted = new InterruptedException(e.getMessage());
+        interrupted.initCause(e);
+        throw new InterruptedOperationException(
+            Stage.KERNEL, "interrupted while making the kernel " + ref + " ready", interrupted);
+      }
+      throw new KernelException(
+          KernelException.Reason.HOST_DISK,
+          "The kernel " + ref + " cannot be made ready: " + e,
+          "See that " + directory + " can be written to and has space (pruning makes some).",
+          e);
     }
+  }
+
+  /** What a fault of the image that a kernel is in means for the kernel. */
+  private static KernelException.Reason reason(ImageException.Reason image) {
+    return switch (image) {
+      case NOT_FOUND, NOT_PULLED -> KernelException.Reason.NOT_FOUND;
+      case NETWORK, RATE_LIMITED -> KernelException.Reason.NETWORK;
+      case UNAUTHORIZED, UNTRUSTED, REGISTRY_FAULT, CONFIGURATION, AMBIGUOUS ->
+          KernelException.Reason.IMAGE;
+      case DAMAGED -> KernelException.Reason.DAMAGED;
+      case TOO_LARGE -> KernelException.Reason.TOO_LARGE;
+      case WRONG_PLATFORM, UNSUPPORTED -> KernelException.Reason.UNSUPPORTED;
+      case HOST_DISK -> KernelException.Reason.HOST_DISK;
+    };
   }
 
   /** A kernel of our own: the one that came with the library, else the one built by this user. */
@@ -167,6 +198,7 @@ public final class KernelStore {
       }
       if (file.isEmpty()) {
         throw new KernelException(
+            KernelException.Reason.PIN_DIFFERS,
             ref
                 + " is not what it is pinned to: "
                 + kernel.artifact()
@@ -188,6 +220,7 @@ public final class KernelStore {
     String artifact = BundledKernels.artifact(series);
     boolean published = series.equals(DEFAULT.name());
     return new KernelException(
+        KernelException.Reason.NOT_FOUND,
         "There is no kernel "
             + asked
             + ": no "
@@ -210,6 +243,7 @@ public final class KernelStore {
   private Source local(KernelRef ref, Path file) throws IOException {
     if (!Files.isRegularFile(file)) {
       throw new KernelException(
+          KernelException.Reason.NOT_FOUND,
           ref
               + (Files.exists(file) ? " does not name a file: " : " does not exist: ")
               + file.toAbsolutePath(),
@@ -221,6 +255,7 @@ public final class KernelStore {
         ref.scheme() == KernelRef.Scheme.DEB ? DebPackage.MAX_SIZE : KernelPayload.MAX_UNPACKED;
     if (size > limit) {
       throw new KernelException(
+          KernelException.Reason.TOO_LARGE,
           ref + " is too large for a kernel: " + size + " bytes; at most " + limit + " are taken",
           "A kernel with its debug symbols becomes smaller with strip --strip-debug.",
           null);
@@ -229,6 +264,7 @@ public final class KernelStore {
     String pin = pin(ref);
     if (pin != null && !pin.equals(sha256)) {
       throw new KernelException(
+          KernelException.Reason.PIN_DIFFERS,
           ref + " is not what it is pinned to: " + file + " has the digest sha256:" + sha256,
           "Change the pin if the new content is wanted.",
           null);
@@ -253,7 +289,10 @@ public final class KernelStore {
       }
       String remedy = "Ask for " + cached + ", which is in the cache and needs no apt.";
       throw new KernelException(
-          Remedies.without(e), e.remedy() == null ? remedy : remedy + " Or: " + e.remedy(), e);
+          e.reason(),
+          Remedies.without(e),
+          e.remedy() == null ? remedy : remedy + " Or: " + e.remedy(),
+          e);
     }
   }
 
@@ -315,6 +354,7 @@ public final class KernelStore {
         .orElseThrow(
             () ->
                 new KernelException(
+                    KernelException.Reason.PIN_DIFFERS,
                     ref
                         + " cannot be found: apt offers no package with that digest, but "
                         + offered.stream()
@@ -329,6 +369,7 @@ public final class KernelStore {
   private static ResolvedKernel requireSeries(ResolvedKernel kernel) {
     if (!isOfSeries(kernel.version(), kernel.ref().name())) {
       throw new KernelException(
+          KernelException.Reason.PIN_DIFFERS,
           kernel.ref() + " is pinned to another series: that package is " + kernel.version(),
           "Change the series or the pin.",
           null);
@@ -377,6 +418,7 @@ public final class KernelStore {
         image -> {
           if (image.digest().algorithm() != Digest.Algorithm.SHA256) {
             throw new KernelException(
+                KernelException.Reason.UNSUPPORTED,
                 ref + " is an image with the digest " + image.digest() + ", which is no sha256",
                 "Copy it with a tool that names manifests by sha256, such as skopeo.",
                 null);
@@ -410,6 +452,7 @@ public final class KernelStore {
             Set<String> versions = open.moduleVersions();
             if (!versions.isEmpty() && !versions.contains(found.version())) {
               throw new KernelException(
+                  KernelException.Reason.DAMAGED,
                   name + " has the kernel " + found.version() + " and modules of " + versions,
                   "Use a package whose modules are those of its kernel.",
                   null);
@@ -480,7 +523,8 @@ public final class KernelStore {
    */
   private static void requireUnchanged(KernelRef ref, Source source, MessageDigest read) {
     if (!HexFormat.of().formatHex(read.digest()).equals(source.sha256())) {
-      throw new KernelException(ref + " changes while it is read", "Try again.", null);
+      throw new KernelException(
+          KernelException.Reason.CHANGING, ref + " changes while it is read", "Try again.", null);
     }
   }
 
@@ -518,7 +562,11 @@ public final class KernelStore {
               Initramfs.write(
                   file, agent.content(), ModuleSelection.select(kernel, requirements, demands)));
     } catch (IOException e) {
-      throw new KernelException("No initramfs can be made for " + kernel + ": " + e, null, e);
+      throw new KernelException(
+          KernelException.Reason.HOST_DISK,
+          "No initramfs can be made for " + kernel + ": " + e,
+          null,
+          e);
     }
   }
 }

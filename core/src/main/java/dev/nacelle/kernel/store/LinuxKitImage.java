@@ -77,6 +77,7 @@ final class LinuxKitImage {
       Set<String> found = image.copyFiles(files, MAX_TAR);
       if (!found.contains(KERNEL)) {
         throw new KernelException(
+            KernelException.Reason.UNSUPPORTED,
             name + " has no kernel in it: no /kernel",
             "Use an image that is laid out as LinuxKit's kernel images are: /kernel, and its modules"
                 + " in /kernel.tar.",
@@ -125,6 +126,7 @@ final class LinuxKitImage {
     } catch (IOException | RuntimeException e) {
       // Whatever the libraries make of damaged content: they throw exceptions of both kinds.
       throw new KernelException(
+          KernelException.Reason.DAMAGED,
           where
               + " could not be unpacked: "
               + (e instanceof EOFException ? "it ends too early" : e.getMessage()),

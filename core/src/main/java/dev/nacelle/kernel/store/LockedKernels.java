@@ -46,6 +46,7 @@ public final class LockedKernels {
     if (known.isEmpty()) {
       if (mode == KernelLock.Mode.FROZEN) {
         throw new KernelException(
+            KernelException.Reason.NOT_IN_LOCK,
             ref + " is not in the lock file " + file + ", which is frozen",
             "Resolve it once in the mode ADD, and keep what that writes to the file.",
             null);
@@ -69,6 +70,7 @@ public final class LockedKernels {
       kernel = store.resolve(locked.kernel(), fetchDeadline, policy);
     } catch (KernelException e) {
       throw new KernelException(
+          e.reason(),
           "The kernel that the lock file "
               + file
               + " has for "
@@ -85,6 +87,7 @@ public final class LockedKernels {
     if (!locked.release().equals(kernel.version())
         || !locked.architecture().equals(kernel.architecture())) {
       throw new KernelException(
+          KernelException.Reason.LOCK_UNUSABLE,
           "The lock file "
               + file
               + " disagrees with itself: "

@@ -41,6 +41,7 @@ final class ModuleInfo {
     Elf64 elf = Elf64.read(where, bytes);
     if (elf.type() != Elf64.ET_REL) {
       throw new KernelException(
+          KernelException.Reason.DAMAGED,
           where + " is no kernel module: ELF type " + elf.type() + " instead of relocatable",
           null,
           null);
@@ -52,10 +53,16 @@ final class ModuleInfo {
             .orElseThrow(
                 () ->
                     new KernelException(
-                        where + " is no kernel module: it has no .modinfo", null, null));
+                        KernelException.Reason.DAMAGED,
+                        where + " is no kernel module: it has no .modinfo",
+                        null,
+                        null));
     if (section.size() > MAX_MODINFO) {
       throw new KernelException(
-          where + ": a .modinfo of " + section.size() + " bytes is not believable", null, null);
+          KernelException.Reason.DAMAGED,
+          where + ": a .modinfo of " + section.size() + " bytes is not believable",
+          null,
+          null);
     }
     byte[] text = bytes.read(section.offset(), (int) section.size());
     Map<String, List<String>> values = new HashMap<>();
@@ -102,6 +109,7 @@ final class ModuleInfo {
   void requireVersion(String version) {
     if (all("vermagic").isEmpty()) {
       throw new KernelException(
+          KernelException.Reason.DAMAGED,
           where + " does not say which kernel it is for: it has no vermagic",
           "Use the package that the kernel came from.",
           null);
@@ -111,6 +119,7 @@ final class ModuleInfo {
       String found = space < 0 ? magic : magic.substring(0, space);
       if (!found.equals(version)) {
         throw new KernelException(
+            KernelException.Reason.DAMAGED,
             where + " was built for kernel " + found + ", not for " + version,
             "Use the package that the kernel came from.",
             null);

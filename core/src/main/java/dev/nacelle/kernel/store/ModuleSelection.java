@@ -88,7 +88,10 @@ final class ModuleSelection {
     }
     if (!order.isEmpty() && kernel.config().filter(c -> !c.isBuiltIn("MODULES")).isPresent()) {
       throw new KernelException(
-          kernel + " cannot load its modules: CONFIG_MODULES is not set in it", null, null);
+          KernelException.Reason.LACKS_OPTION,
+          kernel + " cannot load its modules: CONFIG_MODULES is not set in it",
+          null,
+          null);
     }
     return List.copyOf(order.values());
   }
@@ -110,6 +113,7 @@ final class ModuleSelection {
     boolean isModule =
         kernel.config().filter(config -> config.isModule(requirement.option())).isPresent();
     return new KernelException(
+        KernelException.Reason.LACKS_OPTION,
         kernel
             + " cannot be used: it lacks "
             + option
@@ -135,12 +139,14 @@ final class ModuleSelection {
     String lacks = kernel + " cannot be used: it has no module " + module + ", which is asked for";
     if (config.isModule(option)) {
       throw new KernelException(
+          KernelException.Reason.LACKS_OPTION,
           lacks + "; it was built (CONFIG_" + option + "=m), but did not come with it",
           "Use the package that holds all of the kernel's modules.",
           null);
     }
     if (!option.isEmpty() && !set) {
       throw new KernelException(
+          KernelException.Reason.LACKS_OPTION,
           lacks + ": CONFIG_" + option + " is not set in it",
           "Use a kernel built with CONFIG_" + option + ".",
           null);
@@ -148,6 +154,7 @@ final class ModuleSelection {
     String options = "CONFIG_" + String.join(" or CONFIG_", ModuleOption.candidates(module));
     if (knowsModules) {
       throw new KernelException(
+          KernelException.Reason.LACKS_OPTION,
           lacks + ", neither built in nor among its " + files.size() + " modules",
           "Name modules as lsmod does, not by an alias; or use a kernel built with it (by its name, "
               + options
@@ -155,6 +162,7 @@ final class ModuleSelection {
           null);
     }
     throw new KernelException(
+        KernelException.Reason.LACKS_OPTION,
         kernel
             + " cannot be used: it came without modules, and "
             + (kernel.config().isPresent()
@@ -175,6 +183,7 @@ final class ModuleSelection {
     }
     if (path.size() == MAX_DEPTH) {
       throw new KernelException(
+          KernelException.Reason.DAMAGED,
           "The modules of "
               + kernel
               + " depend on each other more than "
@@ -187,6 +196,7 @@ final class ModuleSelection {
     if (path.contains(module)) {
       path.addLast(module);
       throw new KernelException(
+          KernelException.Reason.DAMAGED,
           "The modules of " + kernel + " depend on each other: " + String.join(" -> ", path),
           "Use another build of this kernel.",
           null);
@@ -194,6 +204,7 @@ final class ModuleSelection {
     String file = files.get(module);
     if (file == null || archive == null) {
       throw new KernelException(
+          KernelException.Reason.DAMAGED,
           "The modules of "
               + kernel
               + " are incomplete: "
@@ -208,6 +219,7 @@ final class ModuleSelection {
     bytes += content.length;
     if (bytes > MAX_BYTES) {
       throw new KernelException(
+          KernelException.Reason.TOO_LARGE,
           "The modules that are needed of "
               + kernel
               + " take more than "

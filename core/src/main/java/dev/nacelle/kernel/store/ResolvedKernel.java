@@ -100,7 +100,11 @@ public final class ResolvedKernel {
     try (KernelArchive open = new KernelArchive(ref.toString(), archive)) {
       return new TreeSet<>(open.modules(version()).keySet());
     } catch (IOException e) {
-      throw new KernelException("The modules of " + ref + " cannot be read: " + e, null, e);
+      throw new KernelException(
+          KernelException.Reason.HOST_DISK,
+          "The modules of " + ref + " cannot be read: " + e,
+          null,
+          e);
     }
   }
 
@@ -116,7 +120,11 @@ public final class ResolvedKernel {
     try (KernelArchive open = new KernelArchive(ref.toString(), archive)) {
       return new TreeSet<>(open.builtIn(version()));
     } catch (IOException e) {
-      throw new KernelException("The modules of " + ref + " cannot be read: " + e, null, e);
+      throw new KernelException(
+          KernelException.Reason.HOST_DISK,
+          "The modules of " + ref + " cannot be read: " + e,
+          null,
+          e);
     }
   }
 
@@ -129,11 +137,15 @@ public final class ResolvedKernel {
         this + " cannot be used: it cannot run " + wanted + " processors, which are asked for: ";
     if (!config().get().isBuiltIn("SMP")) {
       throw new KernelException(
-          lacks + "CONFIG_SMP is not set in it", "Use a kernel built with CONFIG_SMP.", null);
+          KernelException.Reason.LACKS_OPTION,
+          lacks + "CONFIG_SMP is not set in it",
+          "Use a kernel built with CONFIG_SMP.",
+          null);
     }
     String most = config().get().value("NR_CPUS").orElse("");
     if (most.matches("[0-9]{1,9}") && Integer.parseInt(most) < wanted) {
       throw new KernelException(
+          KernelException.Reason.LACKS_OPTION,
           lacks + "it is built for CONFIG_NR_CPUS=" + most,
           "Ask for fewer, or use a kernel built with CONFIG_NR_CPUS=" + wanted + " or more.",
           null);

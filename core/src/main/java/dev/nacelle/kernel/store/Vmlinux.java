@@ -72,6 +72,7 @@ record Vmlinux(String version, String build, Optional<String> config) {
     Elf64 elf = Elf64.read(name, bytes);
     if (elf.type() != Elf64.ET_EXEC && elf.type() != Elf64.ET_DYN) {
       throw new KernelException(
+          KernelException.Reason.UNSUPPORTED,
           name
               + " is no kernel: it is an ELF file of type "
               + elf.type()
@@ -85,7 +86,11 @@ record Vmlinux(String version, String build, Optional<String> config) {
             .sorted(Comparator.comparing(Elf64.Segment::address, Long::compareUnsigned))
             .toList();
     if (loads.isEmpty()) {
-      throw new KernelException(name + " is no kernel: nothing in it is to be loaded", null, null);
+      throw new KernelException(
+          KernelException.Reason.UNSUPPORTED,
+          name + " is no kernel: nothing in it is to be loaded",
+          null,
+          null);
     }
     boolean entryIsInside = false;
     long end = 0;
@@ -98,6 +103,7 @@ record Vmlinux(String version, String build, Optional<String> config) {
           || load.address() < 0
           || load.address() > MAX_ADDRESS - load.memorySize()) {
         throw new KernelException(
+            KernelException.Reason.DAMAGED,
             String.format(
                 "%s cannot be loaded: %s (0x%x in the file) is absurd",
                 name, where, load.fileSize()),
@@ -106,7 +112,10 @@ record Vmlinux(String version, String build, Optional<String> config) {
       }
       if (load.address() < end) {
         throw new KernelException(
-            name + " cannot be loaded: " + where + " overlaps the one before it", null, null);
+            KernelException.Reason.DAMAGED,
+            name + " cannot be loaded: " + where + " overlaps the one before it",
+            null,
+            null);
       }
       end = load.address() + load.memorySize();
       total += load.memorySize();
@@ -115,6 +124,7 @@ record Vmlinux(String version, String build, Optional<String> config) {
     }
     if (!entryIsInside) {
       throw new KernelException(
+          KernelException.Reason.DAMAGED,
           String.format(
               "%s cannot be started: its entry point 0x%x is in no segment", name, elf.entry()),
           null,
@@ -156,7 +166,10 @@ record Vmlinux(String version, String build, Optional<String> config) {
     }
     if (banner == null) {
       throw new KernelException(
-          name + " is no Linux kernel: no \"Linux version ...\" is in it", null, null);
+          KernelException.Reason.UNSUPPORTED,
+          name + " is no Linux kernel: no \"Linux version ...\" is in it",
+          null,
+          null);
     }
     return new Vmlinux(banner.group(1), banner.group(2).strip(), config);
   }

@@ -34,7 +34,7 @@ class LayerDownloadsTest {
             new Deadline(Duration.ofHours(1)),
             (layer, index) -> {
               threads.add(Thread.currentThread());
-              throw new ImageException("no " + index, null, null);
+              throw new ImageException(ImageException.Reason.NETWORK, "no " + index, null, null);
             })) {
       ImageException failure =
           assertThrows(ImageException.class, () -> downloads.await(layers.get(999)));

@@ -73,7 +73,8 @@ class ArchiveTest {
   }
 
   private String fault(String ref) {
-    return String.valueOf(assertThrows(ImageException.class, () -> resolve(ref)).getMessage());
+    ImageException fault = assertThrows(ImageException.class, () -> resolve(ref));
+    return fault.reason() + ": " + fault.getMessage();
   }
 
   private static void assertContains(String text, String... parts) {
@@ -202,12 +203,17 @@ class ArchiveTest {
   @Test
   void whatIsNoArchiveIsSaid() throws IOException {
     Path file = temp.resolve("a.tar");
-    assertContains(fault("oci-archive:" + file), "No such file", "skopeo copy ... oci-archive:");
+    assertContains(
+        fault("oci-archive:" + file),
+        "NOT_FOUND: ",
+        "No such file",
+        "skopeo copy ... oci-archive:");
     assertContains(fault("oci-archive:" + temp), "No file: " + temp);
     Files.writeString(file, "no archive".repeat(100));
-    assertContains(fault("docker-archive:" + file), "is no tar archive", "docker save");
+    assertContains(
+        fault("docker-archive:" + file), "DAMAGED: ", "is no tar archive", "docker save");
     Files.write(file, new byte[0]);
-    assertContains(fault("docker-archive:" + file), "manifest.json is missing");
+    assertContains(fault("docker-archive:" + file), "UNSUPPORTED: ", "manifest.json is missing");
     assertContains(fault("oci-archive:" + file), "oci-layout is missing");
   }
 
@@ -220,6 +226,7 @@ class ArchiveTest {
     for (String transport : List.of("oci-archive:", "docker-archive:")) {
       assertContains(
           fault(transport + temp.resolve("packed")),
+          "UNSUPPORTED: ",
           "is compressed with " + tool,
           "Unpack it first, as with '" + tool + " -d'");
     }

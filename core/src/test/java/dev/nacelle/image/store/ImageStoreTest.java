@@ -19,6 +19,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.DataSize;
 import dev.nacelle.ImageException;
+import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.PrunePolicy;
 import dev.nacelle.image.Digest;
 import dev.nacelle.image.ImageConfig;
@@ -82,7 +83,8 @@ class ImageStoreTest {
   }
 
   private void assertFault(String... parts) {
-    String message = String.valueOf(fault().getMessage());
+    ImageException fault = fault();
+    String message = fault.reason() + ": " + fault.getMessage();
     for (String part : parts) {
       assertTrue(message.contains(part), "'" + part + "' in: " + message);
     }
@@ -547,16 +549,16 @@ class ImageStoreTest {
     String two = layout.image(AMD64, layout.gzipLayer(tar("two", "2")));
     layout.tag(one, "v1").tag(two, "v2.0/x");
 
-    assertFault("more than one image: v1, v2.0/x", "Add a tag");
+    assertFault("AMBIGUOUS: ", "more than one image: v1, v2.0/x", "Add a tag");
     ref = ImageRef.parse("oci:" + layout.directory() + ":v2.0/x");
     ResolvedImage tagged = store.resolve(ref);
     assertEquals(Set.of("", "two"), paths(tagged));
     assertEquals(tagged.filesystem(), store.resolve(tagged.pinnedRef()).filesystem());
     store = new ImageStore(temp.resolve("other"));
     ref = ImageRef.parse("oci:" + layout.directory() + ":v3");
-    assertFault("no image of that tag", "There are: v1, v2.0/x");
+    assertFault("NOT_FOUND: ", "no image of that tag", "There are: v1, v2.0/x");
     ref = ImageRef.ociLayout(layout.directory()).withDigest(Digests.sha256("x"));
-    assertFault("no image of that digest");
+    assertFault("NOT_FOUND: ", "no image of that digest");
   }
 
   @Test
@@ -598,7 +600,10 @@ class ImageStoreTest {
     String windows = layout.image("windows/amd64", layout.gzipLayer(tar("win", "1")));
     layout.add(layout.index(with(arm, platform("linux", "arm64")), windows));
 
-    assertFault("is not for linux/amd64, but for linux/arm64, windows/amd64", "Choose an image");
+    assertFault(
+        "WRONG_PLATFORM: ",
+        "is not for linux/amd64, but for linux/arm64, windows/amd64",
+        "Choose an image");
   }
 
   @Test
@@ -614,23 +619,24 @@ class ImageStoreTest {
     String config = layout.blob("application/vnd.cncf.helm.config.v1+json", "{}");
     layout.add(layout.blob(MANIFEST, LayoutMaker.manifest(config, List.of())));
 
-    assertFault("is no container image", "application/vnd.cncf.helm.config.v1+json");
+    assertFault(
+        "UNSUPPORTED: ", "is no container image", "application/vnd.cncf.helm.config.v1+json");
   }
 
   @Test
   void aDirectoryThatIsNoLayoutIsSaidToBeNone() throws IOException {
     ref = ImageRef.ociLayout(temp.resolve("missing"));
-    assertFault("No such directory", "missing");
+    assertFault("NOT_FOUND: ", "No such directory", "missing");
     ref = ImageRef.ociLayout(Files.createFile(temp.resolve("file")));
     assertFault("No directory");
     ref = ImageRef.ociLayout(Files.createDirectory(temp.resolve("empty")));
-    assertFault("oci-layout is missing");
+    assertFault("UNSUPPORTED: ", "oci-layout is missing");
     ref = ImageRef.ociLayout(layout.directory());
     assertFault("there is no image in it");
     Files.writeString(layout.directory().resolve("oci-layout"), "{\"imageLayoutVersion\":\"2\"}");
-    assertFault("unknown image layout version '2'");
+    assertFault("UNSUPPORTED: ", "unknown image layout version '2'");
     Files.writeString(layout.directory().resolve("oci-layout"), "[]");
-    assertFault("oci-layout is no JSON object");
+    assertFault("DAMAGED: ", "oci-layout is no JSON object");
   }
 
   @Test
@@ -641,7 +647,7 @@ class ImageStoreTest {
     assertEquals(good.length, other.length);
     Files.write(layout.blobFile(digest(good)), other);
 
-    assertFault("blob " + digest(good), "is damaged", "digest " + digest(other));
+    assertFault("DAMAGED: ", "blob " + digest(good), "is damaged", "digest " + digest(other));
   }
 
   @Test
@@ -661,7 +667,7 @@ class ImageStoreTest {
     byte[] promised = tar("a", "2");
     layout.add(layout.image(AMD64, layout.layer(GZIP, gzip(tar), promised)));
 
-    assertFault("Layer 1 of 1", digest(tar), "its diff_id is " + digest(promised));
+    assertFault("DAMAGED: ", "Layer 1 of 1", digest(tar), "its diff_id is " + digest(promised));
   }
 
   @Test
@@ -671,7 +677,7 @@ class ImageStoreTest {
     packed[packed.length / 2] ^= 0x55;
     layout.add(layout.image(AMD64, layout.layer(GZIP, packed, tar)));
 
-    assertFault("Layer 1 of 1", "its gzip stream is corrupt");
+    assertFault("DAMAGED: ", "Layer 1 of 1", "its gzip stream is corrupt");
   }
 
   @ParameterizedTest
@@ -715,7 +721,7 @@ class ImageStoreTest {
     byte[] tar = Arrays.copyOf(tar("a", "x".repeat(10_000)), 5000);
     layout.add(layout.image(AMD64, layout.gzipLayer(tar)));
 
-    assertFault("entry 'a'", "the archive is truncated");
+    assertFault("DAMAGED: ", "entry 'a'", "the archive is truncated");
   }
 
   @Test
@@ -765,7 +771,10 @@ class ImageStoreTest {
     byte[] packed = Files.readAllBytes(temp.resolve("packed"));
     layout.add(layout.image(AMD64, layout.layer(TAR + "+zstd", packed, tar)));
 
-    assertFault("Layer 1 of 1", "its zstd stream needs a window of more than the limit of 128 MiB");
+    assertFault(
+        "TOO_LARGE: ",
+        "Layer 1 of 1",
+        "its zstd stream needs a window of more than the limit of 128 MiB");
   }
 
   @ParameterizedTest
@@ -785,7 +794,7 @@ class ImageStoreTest {
     Layer missing = new Layer(descriptor(GZIP, digest, 5), digest(new byte[1024]));
     layout.add(layout.image(AMD64, missing));
 
-    assertFault("The blob " + digest + " is missing in " + layout.directory());
+    assertFault("DAMAGED: ", "The blob " + digest + " is missing in " + layout.directory());
   }
 
   @ParameterizedTest
@@ -799,7 +808,7 @@ class ImageStoreTest {
     byte[] tar = tar("a", "1");
     layout.add(layout.image(AMD64, layout.layer(type, tar, tar)));
 
-    assertFault("/layers/0/mediaType", type);
+    assertFault("UNSUPPORTED: ", "/layers/0/mediaType", type);
   }
 
   @Test
@@ -819,7 +828,7 @@ class ImageStoreTest {
         new ImageStore(
             temp.resolve("store"), ImageLimits.DEFAULT.withUnpackedSize(DataSize.mebibytes(10)));
 
-    assertFault("unpacks to more than the limit of 10MiB", "Raise unpackedSize");
+    assertFault("TOO_LARGE: ", "unpacks to more than the limit of 10MiB", "Raise unpackedSize");
   }
 
   @Test
@@ -890,9 +899,9 @@ class ImageStoreTest {
   @Test
   void absurdSizesOfDocumentsAreNotRead() throws IOException {
     layout.add(descriptor(MANIFEST, digest(new byte[0]), Long.MAX_VALUE));
-    assertFault("9223372036854775807 bytes, more than the limit of 4MiB");
+    assertFault("TOO_LARGE: ", "9223372036854775807 bytes, more than the limit of 4MiB");
     Files.writeString(layout.directory().resolve("index.json"), " ".repeat((4 << 20) + 1));
-    assertFault("index.json has more than the limit of 4MiB");
+    assertFault("TOO_LARGE: ", "index.json has more than the limit of 4MiB");
   }
 
   @Test
@@ -903,7 +912,7 @@ class ImageStoreTest {
       index = layout.index(index);
     }
     layout.add(index);
-    assertFault("indexes in indexes");
+    assertFault("TOO_LARGE: ", "indexes in indexes");
 
     layout = new LayoutMaker(layout.directory());
     String wide = image;
@@ -921,6 +930,7 @@ class ImageStoreTest {
 
     ImageException fault = assertThrows(ImageException.class, () -> store.resolve(ref));
     assertTrue(String.valueOf(fault.getMessage()).contains(temp.resolve("store").toString()));
+    assertEquals(ImageException.Reason.HOST_DISK, fault.reason());
   }
 
   @Test
@@ -932,7 +942,7 @@ class ImageStoreTest {
     Path small = Files.createDirectory(temp.resolve("store"));
     Tool.run(temp, "mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", small.toString());
     try {
-      assertFault("No space left on device");
+      assertFault("HOST_DISK: ", "No space left on device");
     } finally {
       Tool.run(temp, "umount", small.toString());
     }
@@ -942,7 +952,7 @@ class ImageStoreTest {
   void anInterruptEndsTheWork() throws IOException {
     layout.add(layout.image(AMD64, layout.gzipLayer(tar("a", "1"))));
     Thread.currentThread().interrupt();
-    assertThrows(ImageException.class, () -> store.resolve(ref));
+    assertThrows(InterruptedOperationException.class, () -> store.resolve(ref));
     assertTrue(Thread.interrupted());
 
     assertNothingIsLeft();

@@ -158,7 +158,7 @@ class RegistryLoginTest {
     assertNoSecret(trace.toString());
     assertFalse(trace.toString().contains(SIGNATURE), trace::toString);
     assertNoSecret(options.build().toString());
-    return String.valueOf(fault.getMessage());
+    return fault.reason() + ": " + fault.getMessage();
   }
 
   private static void assertContains(String text, String... parts) {
@@ -190,6 +190,7 @@ class RegistryLoginTest {
   void aWrongPasswordIsSaid() {
     assertContains(
         fault(tls().credentials(secure.host(), RegistryCredentials.password("bob", SECRET)), ref()),
+        "UNAUTHORIZED: ",
         secure.host() + " refuses the password of 'bob' for private/app",
         "Check the user name and the password");
   }
@@ -198,6 +199,7 @@ class RegistryLoginTest {
   void thatSomebodyHasToLogInIsSaid() {
     assertContains(
         fault(tls(), ref()),
+        "UNAUTHORIZED: ",
         secure.host() + " wants somebody to be logged in",
         "docker login " + secure.host());
   }
@@ -209,6 +211,7 @@ class RegistryLoginTest {
 
     assertContains(
         fault(options, ref()),
+        "UNTRUSTED: ",
         "The certificate of https://" + secure.host() + " is not trusted",
         "RegistryOptions certificates");
   }
@@ -231,6 +234,7 @@ class RegistryLoginTest {
 
     assertContains(
         fault(RegistryOptions.builder().credentialFiles().certificates(secure.host(), file), ref()),
+        "CONFIGURATION: ",
         "There is no certificate in " + file);
   }
 
@@ -270,6 +274,7 @@ class RegistryLoginTest {
   void httpToAServerWithTlsIsSaid() {
     assertContains(
         fault(RegistryOptions.builder().credentialFiles().plainHttp(secure.host()), ref()),
+        "CONFIGURATION: ",
         "HTTP to an HTTPS server",
         "take it out of RegistryOptions plainHttp");
   }
@@ -319,7 +324,9 @@ class RegistryLoginTest {
   @Test
   void aDamagedFileIsSaidWithoutItsContent() throws IOException {
     assertContains(
-        fault(tls().credentialFiles(file("{\"auths\":" + SECRET)), ref()), "are no JSON object");
+        fault(tls().credentialFiles(file("{\"auths\":" + SECRET)), ref()),
+        "CONFIGURATION: ",
+        "are no JSON object");
     assertContains(
         fault(
             tls()
@@ -529,7 +536,7 @@ class RegistryLoginTest {
   void aChallengeThatNamesNoServiceIsSaid() {
     proxy.fail("/v2/", FaultProxy.status(401, CHALLENGE, "Bearer service=x"));
 
-    assertContains(fault(http(), proxied()), "it names no token service");
+    assertContains(fault(http(), proxied()), "REGISTRY_FAULT: ", "it names no token service");
   }
 
   @Test

@@ -11,6 +11,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.ImageException;
+import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.image.Digest;
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.image.LayerProgress;
@@ -217,8 +218,8 @@ class RegistryPullTest {
   }
 
   private String fault(ImageStore store, ImageRef ref) {
-    return String.valueOf(
-        assertThrows(ImageException.class, () -> store.resolve(ref)).getMessage());
+    ImageException fault = assertThrows(ImageException.class, () -> store.resolve(ref));
+    return fault.reason() + ": " + fault.getMessage();
   }
 
   private static void assertContains(String text, String... parts) {
@@ -577,7 +578,7 @@ class RegistryPullTest {
   void aWaitTooLongEndsThePull() {
     proxy.fail("/manifests/app", FaultProxy.status(429, "retry-after", "86400"));
 
-    assertContains(fault(store(), ref("app")), "429", "86400 seconds");
+    assertContains(fault(store(), ref("app")), "RATE_LIMITED: ", "429", "86400 seconds");
     assertEquals(List.of(), pauses);
   }
 
@@ -585,7 +586,8 @@ class RegistryPullTest {
   void attemptsEndAndPausesGrow() {
     proxy.fail("/manifests/app", FaultProxy.status(503));
 
-    assertContains(fault(store(), ref("app")), "503", "in 5 attempts", "Check the network");
+    assertContains(
+        fault(store(), ref("app")), "NETWORK: ", "503", "in 5 attempts", "Check the network");
     assertEquals(4, pauses.size());
     assertTrue(pauses.get(3).toMillis() >= 2_000, pauses::toString);
     assertTrue(pauses.get(3).toMillis() <= 4_000, pauses::toString);
@@ -606,6 +608,7 @@ class RegistryPullTest {
 
     assertContains(
         fault(store(options().stallTimeout(Duration.ofMillis(50)).maxAttempts(2)), ref("app")),
+        "NETWORK: ",
         "no answer",
         "in 2 attempts");
   }
@@ -615,7 +618,9 @@ class RegistryPullTest {
     proxy.fail(bigDigest, FaultProxy.stallAfter(400_000));
 
     assertContains(
-        fault(store(options().timeout(Duration.ofSeconds(1))), ref("app")), "timeout of PT1S");
+        fault(store(options().timeout(Duration.ofSeconds(1))), ref("app")),
+        "NETWORK: ",
+        "timeout of PT1S");
   }
 
   @Test
@@ -642,7 +647,10 @@ class RegistryPullTest {
     Thread thread =
         new Thread(
             () -> {
-              message.set(fault(store(), ref("app")));
+              message.set(
+                  assertThrows(
+                          InterruptedOperationException.class, () -> store().resolve(ref("app")))
+                      .getMessage());
               interrupted.set(Thread.currentThread().isInterrupted());
             });
     thread.start();
@@ -764,7 +772,11 @@ class RegistryPullTest {
     Tool.run(temp, "mount", "-t", "tmpfs", "-o", "size=1m", "none", disk.toString());
     try {
       assertContains(
-          fault(store(), ref("app")), "No space left on device", disk.toString(), "has space");
+          fault(store(), ref("app")),
+          "HOST_DISK: ",
+          "No space left on device",
+          disk.toString(),
+          "has space");
 
       Tool.run(temp, "mount", "-o", "remount,size=64m", disk.toString());
       assertSameAsLayout("app", store().resolve(ref("app")));
@@ -778,7 +790,7 @@ class RegistryPullTest {
   void wrongBytesAreNotKept() {
     proxy.fail(bigDigest, FaultProxy.wrongByte());
 
-    assertContains(fault(store(), ref("app")), bigDigest, "damaged", "has the digest");
+    assertContains(fault(store(), ref("app")), "DAMAGED: ", bigDigest, "damaged", "has the digest");
     assertFalse(Files.exists(blobFile(bigDigest)));
     assertEquals(1, proxy.requests(bigDigest).size());
   }
@@ -808,7 +820,8 @@ class RegistryPullTest {
   void anEndlessManifestEndsAtTheLimit() {
     proxy.fail("/manifests/", FaultProxy.endless());
 
-    assertContains(fault(store(), ref("app")), "more than the limit of 4194304 bytes");
+    assertContains(
+        fault(store(), ref("app")), "TOO_LARGE: ", "more than the limit of 4194304 bytes");
   }
 
   @Test
@@ -823,7 +836,7 @@ class RegistryPullTest {
   void aWrongManifestIsNotTaken() {
     proxy.fail("/manifests/app", FaultProxy.wrongByte());
 
-    assertContains(fault(store(), ref("app")), "manifest of the tag 'app'", "damaged");
+    assertContains(fault(store(), ref("app")), "DAMAGED: ", "manifest of the tag 'app'", "damaged");
   }
 
   @Test
@@ -841,13 +854,15 @@ class RegistryPullTest {
         "/manifests/app",
         FaultProxy.says(200, "{\"schemaVersion\":1,\"fsLayers\":[]}", "content-type", type));
 
-    assertContains(fault(store(), ref("app")), "of Docker's schema 1", "skopeo copy");
+    assertContains(
+        fault(store(), ref("app")), "UNSUPPORTED: ", "of Docker's schema 1", "skopeo copy");
   }
 
   @Test
   void anUnknownTagIsSaid() {
     assertContains(
         fault(store(), ref("absent")),
+        "NOT_FOUND: ",
         "no image of the tag 'absent' in test/image at " + proxy.host(),
         "Check the name and the tag");
   }
@@ -857,7 +872,10 @@ class RegistryPullTest {
     proxy.fail(bigDigest, FaultProxy.status(404));
 
     assertContains(
-        fault(store(), ref("app")), "blob " + bigDigest + " is missing", "Have the image pushed");
+        fault(store(), ref("app")),
+        "NOT_FOUND: ",
+        "blob " + bigDigest + " is missing",
+        "Have the image pushed");
   }
 
   @ParameterizedTest
@@ -882,7 +900,8 @@ class RegistryPullTest {
         FaultProxy.says(
             403, "{\"errors\":[{\"code\":\"DENIED\",\"message\":\"no\\u001b[1m way\"}]}"));
 
-    assertContains(fault(store(), ref("app")), "403: DENIED no?[1m way", "Log in");
+    assertContains(
+        fault(store(), ref("app")), "UNAUTHORIZED: ", "403: DENIED no?[1m way", "Log in");
   }
 
   @Test
@@ -1042,7 +1061,7 @@ class RegistryPullTest {
   void redirectsInACircleEnd() {
     proxy.fail("/manifests/", FaultProxy.redirect("http://" + proxy.host()));
 
-    assertContains(fault(store(), ref("app")), "redirects more than 10 times");
+    assertContains(fault(store(), ref("app")), "REGISTRY_FAULT: ", "redirects more than 10 times");
     assertEquals(11, proxy.requests().size());
   }
 
@@ -1051,7 +1070,9 @@ class RegistryPullTest {
     proxy.fail("/blobs/", FaultProxy.redirect("http://localhost:1"));
 
     assertContains(
-        fault(store(), ref("app")), "http://localhost:1 is without TLS, and that was not allowed");
+        fault(store(), ref("app")),
+        "UNTRUSTED: ",
+        "http://localhost:1 is without TLS, and that was not allowed");
   }
 
   @ParameterizedTest
@@ -1077,6 +1098,7 @@ class RegistryPullTest {
   void aHostThatNobodyKnowsIsSaid() {
     assertContains(
         fault(store(), ImageRef.parse("registry.invalid/app")),
+        "NETWORK: ",
         "No host 'registry.invalid' is known",
         "DNS");
     assertEquals(List.of(), pauses);

@@ -43,7 +43,8 @@ class KernelImageTest {
   }
 
   private String refusal(byte[] image) {
-    return assertThrows(KernelException.class, () -> unpack(image)).getMessage();
+    KernelException e = assertThrows(KernelException.class, () -> unpack(image));
+    return e.reason() + ": " + e.getMessage();
   }
 
   /** The commands are those of the kernel's scripts/Makefile.lib. */

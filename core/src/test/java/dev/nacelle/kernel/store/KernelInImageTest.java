@@ -95,7 +95,7 @@ class KernelInImageTest {
     KernelException e = assertThrows(KernelException.class, () -> store.resolve(ref));
     assertEquals(Stage.KERNEL, e.stage());
     assertNothingIsLeft();
-    return e.getMessage();
+    return e.reason() + ": " + e.getMessage();
   }
 
   private String refusal(Layer... layers) throws IOException {
@@ -152,6 +152,7 @@ class KernelInImageTest {
     assertEquals("6.6.1", store.resolve(first.pinnedRef()).version());
     store = new KernelStore(directory.resolve("store/another"));
     String message = refusal(first.pinnedRef());
+    assertTrue(message.startsWith("NOT_FOUND: "), message);
     assertTrue(message.contains("there is no image of that digest"), message);
   }
 
@@ -245,6 +246,7 @@ class KernelInImageTest {
   void anImageForAnotherArchitectureIsRefused() throws IOException {
     layout.add(layout.image("linux/arm64", layer("kernel", kernel(RELEASE))));
     String message = refusal(ref());
+    assertTrue(message.startsWith("UNSUPPORTED: "), message);
     assertTrue(message.contains("is not for linux/amd64, but for linux/arm64"), message);
   }
 
@@ -333,9 +335,10 @@ class KernelInImageTest {
       Tool.run(directory, "rm", "-r", "images");
       ResolvedKernel unpacked = pulling.resolve(kernel.pinnedRef());
       assertEquals(kernel.vmlinux(), unpacked.vmlinux());
-      assertEquals("image " + kernel.pinnedRef().imageRef(), unpacked.source());
+      assertEquals("image " + kernel.pinnedRef().imageRef().orElseThrow(), unpacked.source());
       KernelException gone = assertThrows(KernelException.class, () -> pulling.resolve(tag));
       assertTrue(gone.getMessage().contains(registry.host()), gone.getMessage());
+      assertEquals(KernelException.Reason.NETWORK, gone.reason());
     }
   }
 }

@@ -65,7 +65,7 @@ class KernelLockTest {
     assertEquals(Stage.KERNEL, e.stage());
     assertTrue(e.getMessage().contains(file.toString()), e.getMessage());
     assertTrue(e.remedy() != null, "a remedy");
-    return e.getMessage();
+    return e.reason() + ": " + e.getMessage();
   }
 
   private Set<String> besideTheFile() throws IOException {
@@ -150,6 +150,7 @@ class KernelLockTest {
     resolve(Mode.ADD, ref);
     vmlinux("vmlinux", "6.1.2");
     String message = refusal(Mode.ADD, ref);
+    assertTrue(message.startsWith("PIN_DIFFERS: "), message);
     assertTrue(message.contains("has for " + ref + " (6.1.1, file "), message);
     assertTrue(message.contains("is not what it is pinned to"), message);
     assertTrue(message.contains("mode UPDATE"), message);
@@ -161,10 +162,10 @@ class KernelLockTest {
   @Test
   void aFrozenFileTakesNoUnknownNameAndIsNotMade() throws IOException {
     KernelRef ref = vmlinux("a", "6.1");
-    assertTrue(refusal(Mode.FROZEN, ref).contains("does not exist"));
+    assertTrue(refusal(Mode.FROZEN, ref).startsWith("NOT_IN_LOCK: "));
     assertFalse(Files.exists(file.getParent()));
     resolve(Mode.ADD, ref);
-    assertTrue(refusal(Mode.FROZEN, vmlinux("b", "6.2")).contains("is not in the lock file"));
+    assertTrue(refusal(Mode.FROZEN, vmlinux("b", "6.2")).startsWith("NOT_IN_LOCK: "));
   }
 
   @Test
@@ -274,6 +275,7 @@ class KernelLockTest {
     String entry = text.substring(text.indexOf("    \"file:"), text.lastIndexOf("  }\n}")).strip();
     Files.writeString(file, text.replace(entry, entry + ",\n" + entry));
     String message = refusal(Mode.FROZEN, ref);
+    assertTrue(message.startsWith("LOCK_UNUSABLE: "), message);
     assertTrue(message.contains("uplicate") && message.contains(ref.toString()), message);
   }
 

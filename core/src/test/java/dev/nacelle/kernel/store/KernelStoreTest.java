@@ -53,7 +53,7 @@ class KernelStoreTest {
     KernelException e = assertThrows(KernelException.class, () -> store.resolve(ref));
     assertEquals(Stage.KERNEL, e.stage());
     assertTrue(e.getMessage().contains(ref.name()), e.getMessage());
-    return e.getMessage();
+    return e.reason() + ": " + e.getMessage();
   }
 
   @Test
@@ -98,6 +98,15 @@ class KernelStoreTest {
   }
 
   @Test
+  void aStoreThatCannotBeWrittenIsNamed() throws IOException {
+    Files.createFile(directory.resolve("store"));
+    Path file = file("vmlinux", TestElf.kernel(RELEASE).build());
+    String message = refusal(KernelRef.file(file));
+    assertTrue(message.startsWith("HOST_DISK: "), message);
+    assertTrue(message.contains("See that " + directory.resolve("store")), message);
+  }
+
+  @Test
   void aPinLetsNothingElseThrough() throws IOException {
     Path file = file("vmlinux", TestElf.kernel(RELEASE).build());
     KernelRef pinned = store.resolve(KernelRef.file(file)).pinnedRef();
@@ -105,6 +114,7 @@ class KernelStoreTest {
 
     file("vmlinux", TestElf.kernel("6.1.1-test").build());
     String message = refusal(pinned);
+    assertTrue(message.startsWith("PIN_DIFFERS: "), message);
     assertTrue(message.contains("is not what it is pinned to"), message);
     assertTrue(message.contains("sha256:" + Sha256.hex(file)), message);
   }
@@ -130,7 +140,7 @@ class KernelStoreTest {
     ResolvedKernel kernel = store.resolve(KernelRef.file(file));
     Files.delete(file);
     assertTrue(Files.size(kernel.vmlinux()) > 0);
-    assertTrue(refusal(kernel.ref()).contains("does not exist"));
+    assertTrue(refusal(kernel.ref()).startsWith("NOT_FOUND: "));
   }
 
   @Test
@@ -174,6 +184,7 @@ class KernelStoreTest {
       sparse.setLength(1L << 40);
     }
     String message = refusal(KernelRef.file(file));
+    assertTrue(message.startsWith("TOO_LARGE: "), message);
     assertTrue(message.contains("too large for a kernel: 1099511627776 bytes"), message);
     assertTrue(refusal(KernelRef.deb(file)).contains("at most 8589934592 are taken"));
   }
@@ -205,6 +216,7 @@ class KernelStoreTest {
             "Architecture: amd64",
             Map.of("/boot/vmlinuz-6.1.0", vmlinux, "/lib/modules/6.1.0/kernel/a.ko", new byte[1]));
     String message = refusal(KernelRef.deb(deb));
+    assertTrue(message.startsWith("DAMAGED: "), message);
     assertTrue(message.contains("has the kernel 6.1.0-other and modules of [6.1.0]"), message);
   }
 

@@ -100,7 +100,8 @@ class ModuleSelectionTest {
   }
 
   private static String refusal(ResolvedKernel kernel, GuestRequirement... requirements) {
-    return assertThrows(KernelException.class, () -> select(kernel, requirements)).getMessage();
+    KernelException e = assertThrows(KernelException.class, () -> select(kernel, requirements));
+    return e.reason() + ": " + e.getMessage();
   }
 
   @Test
@@ -164,6 +165,7 @@ class ModuleSelectionTest {
   @Test
   void aMissingOptionIsNamed() throws IOException {
     String message = refusal(packaged(), A);
+    assertTrue(message.startsWith("LACKS_OPTION: "), message);
     assertTrue(message.contains("it lacks CONFIG_A, needed for the test"), message);
     assertTrue(message.contains("Use a kernel built with CONFIG_A"), message);
   }

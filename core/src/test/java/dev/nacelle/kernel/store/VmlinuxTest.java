@@ -31,7 +31,8 @@ class VmlinuxTest {
   }
 
   private String refusal(byte[] content) {
-    return assertThrows(KernelException.class, () -> inspect(content)).getMessage();
+    KernelException e = assertThrows(KernelException.class, () -> inspect(content));
+    return e.reason() + ": " + e.getMessage();
   }
 
   @Test
