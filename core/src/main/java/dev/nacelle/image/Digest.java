@@ -6,6 +6,7 @@ import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
 import java.util.Locale;
 import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The digest that names a blob ("Digests" of the OCI image specification's descriptor.md), such as
@@ -16,6 +17,7 @@ import java.util.regex.Pattern;
  */
 public record Digest(Algorithm algorithm, String hex) {
   private static final Pattern HEX = Pattern.compile("[0-9a-f]+");
+  private static final int MAX_SHOWN = 200;
 
   /** The specification's registered algorithms. */
   public enum Algorithm {
@@ -61,16 +63,25 @@ public record Digest(Algorithm algorithm, String hex) {
   /**
    * Reads {@code ALGORITHM:HEX}.
    *
-   * @throws IllegalArgumentException saying what is wrong
+   * @throws IllegalArgumentException naming the text, and saying what is wrong with it
    */
   public static Digest parse(String text) {
     int colon = text.indexOf(':');
     for (Algorithm algorithm : Algorithm.values()) {
       if (colon > 0 && text.substring(0, colon).equals(algorithm.toString())) {
-        return new Digest(algorithm, text.substring(colon + 1));
+        try {
+          return new Digest(algorithm, text.substring(colon + 1));
+        } catch (IllegalArgumentException e) {
+          throw bad(text, e.getMessage());
+        }
       }
     }
-    throw new IllegalArgumentException("a digest starts with sha256: or sha512:");
+    throw bad(text, "a digest starts with sha256: or sha512:");
+  }
+
+  private static IllegalArgumentException bad(String text, @Nullable String fault) {
+    String shown = text.length() <= MAX_SHOWN ? text : text.substring(0, MAX_SHOWN) + "...";
+    return new IllegalArgumentException("'" + shown + "' is no digest: " + fault);
   }
 
   /** Whether it is the digest of that. */

@@ -123,7 +123,7 @@ final class ImageRefParser {
     try {
       return Digest.parse(digest);
     } catch (IllegalArgumentException e) {
-      throw bad(start, e.getMessage() + ", unlike '" + shown(digest) + "'");
+      throw bad(start, e.getMessage());
     }
   }
 

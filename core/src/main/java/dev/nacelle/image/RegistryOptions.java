@@ -153,9 +153,10 @@ public final class RegistryOptions {
      *
      * @param registry {@code HOST[:PORT]}, or {@code HOST[:PORT]/PATH} for the repositories below a
      *     path; the longest that fits counts
+     * @throws IllegalArgumentException when it is no such name, saying which character is wrong
      */
     public Builder credentials(String registry, RegistryCredentials credentials) {
-      this.credentials.put(Objects.requireNonNull(registry), Objects.requireNonNull(credentials));
+      this.credentials.put(RegistryName.hostAndPath(registry), Objects.requireNonNull(credentials));
       return this;
     }
 
@@ -178,8 +179,8 @@ public final class RegistryOptions {
      * not give, is got from the next. One that fails is asked last from then on, in that pull.
      *
      * @param mirrors {@code HOST[:PORT][/PATH]}; the path comes before the name of the repository
-     * @throws IllegalArgumentException when a mirror cannot be part of a reference, or does not
-     *     begin with a host
+     * @throws IllegalArgumentException when the registry is none, or a mirror cannot be part of a
+     *     reference, or does not begin with a host
      */
     public Builder mirrors(String registry, String... mirrors) {
       for (String mirror : mirrors) {
@@ -188,7 +189,7 @@ public final class RegistryOptions {
           throw new IllegalArgumentException("no HOST[:PORT][/PATH]: " + mirror);
         }
       }
-      this.mirrors.put(Objects.requireNonNull(registry), List.of(mirrors));
+      this.mirrors.put(RegistryName.host(registry), List.of(mirrors));
       return this;
     }
 
@@ -197,9 +198,10 @@ public final class RegistryOptions {
      * passwords included. For registries on the own machine.
      *
      * @param registry {@code HOST[:PORT]}
+     * @throws IllegalArgumentException when it is no such name, saying which character is wrong
      */
     public Builder plainHttp(String registry) {
-      plainHttp.add(Objects.requireNonNull(registry));
+      plainHttp.add(RegistryName.host(registry));
       return this;
     }
 
@@ -207,16 +209,23 @@ public final class RegistryOptions {
      * Trusts certificates beside those that Java trusts: those of a private CA, or of the registry
      * itself.
      *
+     * @param registry {@code HOST[:PORT]}
      * @param files one or more certificates in PEM each; read when the registry is first spoken to
+     * @throws IllegalArgumentException when it is no such name, saying which character is wrong
      */
     public Builder certificates(String registry, Path... files) {
-      certificates.put(Objects.requireNonNull(registry), List.of(files));
+      certificates.put(RegistryName.host(registry), List.of(files));
       return this;
     }
 
-    /** Leaves TLS with a host to this, such as for client certificates. */
+    /**
+     * Leaves TLS with a host to this, such as for client certificates.
+     *
+     * @param registry {@code HOST[:PORT]}
+     * @throws IllegalArgumentException when it is no such name, saying which character is wrong
+     */
     public Builder sslContext(String registry, SSLContext context) {
-      sslContexts.put(Objects.requireNonNull(registry), Objects.requireNonNull(context));
+      sslContexts.put(RegistryName.host(registry), Objects.requireNonNull(context));
       return this;
     }
 

@@ -33,7 +33,7 @@ class ImageRefTest {
   void aDirectoryMayHaveATag(String text, String directory, String tag) {
     ImageRef ref = ImageRef.parse(text);
 
-    assertEquals(Path.of(directory), ref.path());
+    assertEquals(Path.of(directory), ref.path().orElseThrow());
     assertEquals(Optional.ofNullable(tag), ref.tag());
     assertEquals(text, ref.toString());
     assertEquals(ref, ImageRef.parse(ref.toString()));
@@ -43,7 +43,7 @@ class ImageRefTest {
   void aDirectoryMayHaveADigest() {
     ImageRef ref = ImageRef.parse("oci:dir@sha256:" + HEX);
 
-    assertEquals(Path.of("dir"), ref.path());
+    assertEquals(Path.of("dir"), ref.path().orElseThrow());
     assertEquals("sha256:" + HEX, ref.digest().orElseThrow().toString());
     assertEquals(ref, ImageRef.parse("oci:dir:tag").withDigest(ref.digest().orElseThrow()));
     assertEquals(
@@ -101,7 +101,7 @@ class ImageRefTest {
   void anArchiveMayHaveATag(String text, String file, String tag) {
     ImageRef ref = ImageRef.parse(text);
 
-    assertEquals(Path.of(file), ref.path());
+    assertEquals(Path.of(file), ref.path().orElseThrow());
     assertEquals(Optional.ofNullable(tag), ref.tag());
     assertEquals(Optional.empty(), ref.registry());
     assertEquals(text, ref.toString());
@@ -183,7 +183,7 @@ class ImageRefTest {
           continue;
         }
         taken++;
-        assertEquals(Path.of(path.toString()), ref.path());
+        assertEquals(Path.of(path.toString()), ref.path().orElseThrow());
         assertEquals(ref, ImageRef.parse(ref.toString()));
         ImageRef pinned = ref.withDigest(digest);
         assertEquals(pinned, ImageRef.parse(pinned.toString()));

@@ -28,7 +28,7 @@ public record Descriptor(
     try {
       digest = Digest.parse(json.string("digest"));
     } catch (IllegalArgumentException e) {
-      throw json.fault("digest", e.getMessage() + ", unlike '" + json.string("digest") + "'");
+      throw json.fault("digest", String.valueOf(e.getMessage()));
     }
     long size = json.integer("size");
     if (size < 0) {

@@ -95,8 +95,7 @@ public record Manifest(
       try {
         diffIds.add(Digest.parse(diffId));
       } catch (IllegalArgumentException e) {
-        throw rootfs.fault(
-            "diff_ids/" + diffIds.size(), e.getMessage() + ", unlike '" + diffId + "'");
+        throw rootfs.fault("diff_ids/" + diffIds.size(), String.valueOf(e.getMessage()));
       }
     }
     if (diffIds.size() != parts.layers.size()) {

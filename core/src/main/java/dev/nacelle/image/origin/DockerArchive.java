@@ -156,7 +156,7 @@ public final class DockerArchive implements ImageOrigin {
       // A layer that is not compressed is what its diff_id names.
       digest = isCompressed(name) ? digest(name) : Digest.parse(diffId);
     } catch (IllegalArgumentException e) {
-      throw image.fault("Config", e.getMessage() + ", unlike '" + diffId + "' in rootfs/diff_ids");
+      throw image.fault("Config", e.getMessage() + ", in rootfs/diff_ids");
     }
     names.put(digest, name);
     return new Descriptor(MediaTypes.LAYER, digest, size, null, Map.of());

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.image;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.nio.file.Path;
+import java.util.List;
+import java.util.function.BiFunction;
+import java.util.stream.Stream;
+import javax.net.ssl.SSLContext;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class RegistryOptionsTest {
+  /** Each option that takes the name of a host. */
+  private static Stream<BiFunction<RegistryOptions.Builder, String, RegistryOptions.Builder>>
+      setters() {
+    return Stream.of(
+        RegistryOptions.Builder::plainHttp,
+        (builder, host) -> builder.certificates(host, Path.of("ca.pem")),
+        (builder, host) -> builder.sslContext(host, defaultContext()),
+        (builder, host) -> builder.mirrors(host, "mirror.example"),
+        (builder, host) ->
+            builder.credentials(host, RegistryCredentials.password("bob", "a password")));
+  }
+
+  private static SSLContext defaultContext() {
+    try {
+      return SSLContext.getDefault();
+    } catch (java.security.NoSuchAlgorithmException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("setters")
+  void whatIsNoRegistryIsRefusedWhereItIsGiven(
+      BiFunction<RegistryOptions.Builder, String, RegistryOptions.Builder> setter) {
+    for (String text : List.of("https://r.example", "r.example/", "", "r example", "a:99999")) {
+      IllegalArgumentException e =
+          assertThrows(
+              IllegalArgumentException.class, () -> setter.apply(RegistryOptions.builder(), text));
+      assertTrue(e.getMessage().startsWith("'" + text + "' is no registry: "), e.getMessage());
+    }
+    for (String text : List.of("r.example", "localhost:5000", "token", "[::1]:5000", "10.0.0.1")) {
+      setter.apply(RegistryOptions.builder(), text).build();
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "https://r.example,it has no scheme,6",
+    "r.example:0,a port is from 1 to 65535,11",
+    "r.example:5000/Team,'/' cannot be there,15",
+    "r.example?x,'?' cannot be there,10",
+    "/team,the host is missing or none,1"
+  })
+  void itIsSaidWhatIsWrongAndWhere(String text, String fault, int position) {
+    IllegalArgumentException e =
+        assertThrows(
+            IllegalArgumentException.class,
+            () ->
+                RegistryOptions.builder()
+                    .credentials(text, RegistryCredentials.password("bob", "a password")));
+    assertTrue(e.getMessage().contains(fault + ", at character " + position), e.getMessage());
+  }
+
+  @Test
+  void credentialsMayBeForAPath() {
+    RegistryCredentials login = RegistryCredentials.password("bob", "a password");
+    RegistryOptions options =
+        RegistryOptions.builder().credentials("r.example:5000/team/a-b", login).build();
+    assertEquals(login, options.credentials().get("r.example:5000/team/a-b"));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"", "sha1:12", "sha256:12", "sha256", ":"})
+  void aDigestThatIsNoneIsNamed(String text) {
+    IllegalArgumentException e =
+        assertThrows(IllegalArgumentException.class, () -> Digest.parse(text));
+    assertTrue(e.getMessage().startsWith("'" + text + "' is no digest: "), e.getMessage());
+  }
+}
