@@ -89,7 +89,7 @@ final class Smoke {
         .kernel(kernel.substring(0, colon))
         .cpus(Integer.parseInt(kernel.substring(colon + 1)))
         .memory(DataSize.mebibytes(256))
-        .timeout(Duration.ofMinutes(10))
+        .startTimeout(Duration.ofMinutes(10))
         .build();
   }
 

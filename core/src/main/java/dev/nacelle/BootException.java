@@ -21,7 +21,7 @@ public class BootException extends NacelleException {
    * @param remedy what the caller can do, or null
    * @param exit how the guest ended, or null where it did not
    * @param console the last lines of its console
-   * @param timedOut whether the time for starting was over
+   * @param timedOut whether the time for fetching or starting was over
    * @param cause what was caught, or null
    */
   public BootException(
@@ -51,7 +51,10 @@ public class BootException extends NacelleException {
     return console;
   }
 
-  /** Whether {@link SandboxSpec#timeout()} was over, while the guest still ran. */
+  /**
+   * Whether {@link SandboxSpec#fetchTimeout()} or {@link SandboxSpec#startTimeout()} was over; the
+   * {@linkplain #stage() stage} says which.
+   */
   public boolean timedOut() {
     return timedOut;
   }

@@ -55,8 +55,9 @@ public interface Nacelle extends AutoCloseable {
    * @throws ImageException when the image cannot be had
    * @throws KernelException when the kernel cannot be had, or cannot be used
    * @throws HypervisorException when no machine can be made as specified
-   * @throws BootException when the guest died, or was not ready in {@linkplain
-   *     SandboxSpec#timeout() time}
+   * @throws BootException when the guest died, when image and kernel were not at hand in
+   *     {@linkplain SandboxSpec#fetchTimeout() time}, or the guest was not ready in {@linkplain
+   *     SandboxSpec#startTimeout() time}
    * @throws InterruptedOperationException when the thread is interrupted; what there is of it is
    *     being released then
    * @throws NacelleException when this runtime is closed meanwhile
@@ -144,7 +145,7 @@ public interface Nacelle extends AutoCloseable {
      */
     Builder kernelLock(Path file, KernelLock.Mode mode);
 
-    /** Tells this listener of every sandbox. */
+    /** Tells this listener of every sandbox, besides those that were given before. */
     Builder listener(SandboxListener listener);
 
     /**

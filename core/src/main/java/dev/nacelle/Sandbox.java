@@ -8,9 +8,10 @@ import java.util.concurrent.CompletableFuture;
  * A virtual machine with an image's root filesystem in it, ready to run processes. Made by {@link
  * Nacelle#start}; not meant to be implemented by others. Safe for use from several threads.
  *
- * <p>It ends when it is closed, when its {@linkplain SandboxSpec#maxLifetime() lifetime} is over,
- * when its guest dies, or with its {@link Nacelle}. What is called after that throws {@link
- * SandboxEndedException}, which says which of those it was.
+ * <p>It ends when it is closed or killed, when its {@linkplain SandboxSpec#maxLifetime() lifetime}
+ * or its {@linkplain SandboxSpec#idleTimeout() time to be idle} is over, when its guest dies, or
+ * with its {@link Nacelle}. What is called after that throws {@link SandboxEndedException}, which
+ * says which of those it was, as {@link #onExit()} does.
  */
 public interface Sandbox extends AutoCloseable {
   /**
@@ -49,7 +50,9 @@ public interface Sandbox extends AutoCloseable {
    * Starts a process and returns when it runs. When {@link ProcessSpec#stdin()} says nothing, it
    * reads what is written to {@link GuestProcess#stdin()}.
    *
-   * @throws ProcessException when it could not be started, for whatever reason
+   * @throws ProcessException when it could not be started, for whatever reason; with {@link
+   *     ProcessException.Reason#TIMED_OUT} when the guest said neither that it runs nor why it does
+   *     not until five seconds after {@link ProcessSpec#startTimeout()}
    * @throws SandboxEndedException when the sandbox ends first
    * @throws InterruptedOperationException when the thread is interrupted; the process is killed
    */
@@ -79,6 +82,9 @@ public interface Sandbox extends AutoCloseable {
   /** Whether it can run processes: false as soon as it begins to end. */
   boolean isAlive();
 
+  /** What tells it from every other sandbox, of whatever process and host: a UUID. */
+  String id();
+
   /** What it was started from. */
   SandboxSpec spec();
 
@@ -97,14 +103,26 @@ public interface Sandbox extends AutoCloseable {
   /** The machine's counters. */
   VmStatistics statistics();
 
-  /** Completes when it has ended, on a thread of {@link Nacelle}'s; never exceptionally. */
-  CompletableFuture<VmExit> onExit();
+  /**
+   * Completes when it has ended and nothing is left of it, with why; on a thread of {@link
+   * Nacelle}'s, never exceptionally.
+   */
+  CompletableFuture<SandboxExit> onExit();
+
+  /**
+   * Ends it now, with all that runs in it and without asking its guest for anything. Also cuts a
+   * {@link #close()} short that is under way. Does not wait: {@link #onExit()} completes, and
+   * {@code close()} returns, when nothing is left. Idempotent, of no effect on a sandbox that has
+   * ended, and can be called on any thread. Does not throw.
+   */
+  void kill();
 
   /**
    * Ends it: processes get their {@linkplain ProcessSpec.Builder#stopSignal stop signal} and, after
-   * {@link SandboxSpec#stopGrace()}, SIGKILL; then the machine goes, with everything in it. Returns
-   * when nothing is left. An interrupted thread does not wait for the processes. Idempotent; every
-   * caller waits. Does not throw.
+   * {@link SandboxSpec#stopGrace()}, SIGKILL; then the machine goes, with everything in it. A guest
+   * that does none of that is waited for no longer than a second more; with a grace of zero the
+   * machine goes at once. Returns when nothing is left. An interrupted thread does not wait for the
+   * processes. Idempotent; every caller waits. Does not throw.
    */
   @Override
   void close();

@@ -31,8 +31,11 @@ public final class SandboxSpec {
    */
   public static final DataSize MINIMUM_MEMORY = DataSize.mebibytes(32);
 
-  /** Default of {@link #timeout()}: one minute. */
-  public static final Duration DEFAULT_TIMEOUT = Duration.ofMinutes(1);
+  /** Default of {@link #fetchTimeout()}: ten minutes. */
+  public static final Duration DEFAULT_FETCH_TIMEOUT = Duration.ofMinutes(10);
+
+  /** Default of {@link #startTimeout()}: one minute. */
+  public static final Duration DEFAULT_START_TIMEOUT = Duration.ofMinutes(1);
 
   /** Default of {@link #stopGrace()}: one second. */
   public static final Duration DEFAULT_STOP_GRACE = Duration.ofSeconds(1);
@@ -63,8 +66,10 @@ public final class SandboxSpec {
   private final RateLimits rateLimits;
   private final boolean coreScheduling;
   private final @Nullable Long pidsLimit;
-  private final Duration timeout;
+  private final Duration fetchTimeout;
+  private final Duration startTimeout;
   private final @Nullable Duration maxLifetime;
+  private final @Nullable Duration idleTimeout;
   private final Duration stopGrace;
   private final @Nullable String hostname;
   private final Map<String, String> environment;
@@ -93,8 +98,10 @@ public final class SandboxSpec {
     rateLimits = builder.rateLimits;
     coreScheduling = builder.coreScheduling;
     pidsLimit = builder.pidsLimit;
-    timeout = builder.timeout;
+    fetchTimeout = builder.fetchTimeout;
+    startTimeout = builder.startTimeout;
     maxLifetime = builder.maxLifetime;
+    idleTimeout = builder.idleTimeout;
     stopGrace = builder.stopGrace;
     hostname = builder.hostname;
     environment = Collections.unmodifiableMap(new LinkedHashMap<>(builder.environment));
@@ -188,14 +195,24 @@ public final class SandboxSpec {
     return Optional.ofNullable(pidsLimit);
   }
 
-  /** How long starting may take. */
-  public Duration timeout() {
-    return timeout;
+  /** How long it may take to have what it is made of at hand. */
+  public Duration fetchTimeout() {
+    return fetchTimeout;
+  }
+
+  /** How long it may take from there to being ready. */
+  public Duration startTimeout() {
+    return startTimeout;
   }
 
   /** How long it may live once it has started; without one as long as nobody closes it. */
   public Optional<Duration> maxLifetime() {
     return Optional.ofNullable(maxLifetime);
+  }
+
+  /** How long it may be idle; without one as long as nobody closes it. */
+  public Optional<Duration> idleTimeout() {
+    return Optional.ofNullable(idleTimeout);
   }
 
   /** How long its processes have between their stop signal and SIGKILL when it is closed. */
@@ -296,8 +313,10 @@ public final class SandboxSpec {
     private RateLimits rateLimits = RateLimits.NONE;
     private boolean coreScheduling = true;
     private @Nullable Long pidsLimit;
-    private Duration timeout = DEFAULT_TIMEOUT;
+    private Duration fetchTimeout = DEFAULT_FETCH_TIMEOUT;
+    private Duration startTimeout = DEFAULT_START_TIMEOUT;
     private @Nullable Duration maxLifetime;
+    private @Nullable Duration idleTimeout;
     private Duration stopGrace = DEFAULT_STOP_GRACE;
     private @Nullable String hostname;
     private final Map<String, String> environment = new LinkedHashMap<>();
@@ -328,8 +347,10 @@ public final class SandboxSpec {
       rateLimits = spec.rateLimits;
       coreScheduling = spec.coreScheduling;
       pidsLimit = spec.pidsLimit;
-      timeout = spec.timeout;
+      fetchTimeout = spec.fetchTimeout;
+      startTimeout = spec.startTimeout;
       maxLifetime = spec.maxLifetime;
+      idleTimeout = spec.idleTimeout;
       stopGrace = spec.stopGrace;
       hostname = spec.hostname;
       environment.putAll(spec.environment);
@@ -552,20 +573,33 @@ public final class SandboxSpec {
     }
 
     /**
-     * How long starting may take, from the call to the sandbox being ready; fetching and unpacking
-     * count. The default is {@link #DEFAULT_TIMEOUT}. A guest that dies is told of at once,
-     * whatever this says. It says nothing of how long the sandbox then lives.
+     * How long it may take, from the call on, to have at hand what the sandbox is made of: its
+     * image, its kernel and the kernel's initramfs, which are downloaded, unpacked and packed
+     * unless they are in the cache directory. The default is {@link #DEFAULT_FETCH_TIMEOUT}. {@link
+     * Nacelle.Builder#prepare} does all of that beforehand.
      *
      * @throws IllegalArgumentException when it is not positive, or more than 100 years
      */
-    public Builder timeout(Duration timeout) {
-      this.timeout = Checks.duration("timeout", timeout);
+    public Builder fetchTimeout(Duration timeout) {
+      this.fetchTimeout = Checks.duration("fetch timeout", timeout);
       return this;
     }
 
     /**
-     * Closes the sandbox that long after it has started; by default nobody but the caller closes
-     * it.
+     * How long it may take to start, from image and kernel at hand to the sandbox being ready. The
+     * default is {@link #DEFAULT_START_TIMEOUT}. A guest that dies is told of at once, whatever
+     * this says. It says nothing of how long the sandbox then lives.
+     *
+     * @throws IllegalArgumentException when it is not positive, or more than 100 years
+     */
+    public Builder startTimeout(Duration timeout) {
+      this.startTimeout = Checks.duration("start timeout", timeout);
+      return this;
+    }
+
+    /**
+     * Closes the sandbox that long after it has started, with {@link SandboxExit.Reason#LIFETIME};
+     * by default nobody but the caller closes it.
      *
      * @throws IllegalArgumentException when it is not positive, or more than 100 years
      */
@@ -575,9 +609,25 @@ public final class SandboxSpec {
     }
 
     /**
+     * Closes the sandbox when it was idle for that long, with {@link SandboxExit.Reason#IDLE}; by
+     * default it may be idle for ever. It is idle while no process that was started with {@link
+     * Sandbox#start}, {@link Sandbox#exec(ProcessSpec)} or {@link Sandbox#execAsync} runs, and no
+     * call of {@link Sandbox#processes} or {@link Sandbox#signal} is under way. What processes that
+     * have ended left behind does not keep it from being idle, nor do calls that the guest has no
+     * part in, such as {@link Sandbox#info}.
+     *
+     * @throws IllegalArgumentException when it is not positive, or more than 100 years
+     */
+    public Builder idleTimeout(Duration timeout) {
+      this.idleTimeout = Checks.duration("idle timeout", timeout);
+      return this;
+    }
+
+    /**
      * How long processes have between their {@linkplain ProcessSpec.Builder#stopSignal stop signal}
-     * and SIGKILL when the sandbox is closed; the default is {@link #DEFAULT_STOP_GRACE}. Closing
-     * takes little longer than that, whatever the guest does.
+     * and SIGKILL when the sandbox is closed; the default is {@link #DEFAULT_STOP_GRACE}. The guest
+     * has that and one second more, whatever it does, before its machine goes; with zero it is not
+     * even asked.
      *
      * @throws IllegalArgumentException when it is negative, or more than 100 years
      */

@@ -210,7 +210,8 @@ public final class UnikernelSpec {
      * Streams what it writes to its serial port, from the first byte on.
      *
      * @param listener called with each piece, whose array is its own, on a thread of the
-     *     hypervisor. It must not block: the guest waits for it
+     *     hypervisor. It must not block: the guest waits for it. What it throws is logged the first
+     *     time, and otherwise ignored
      */
     public Builder console(Consumer<byte[]> listener) {
       this.console = Objects.requireNonNull(listener);

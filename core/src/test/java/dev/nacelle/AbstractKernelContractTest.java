@@ -132,8 +132,11 @@ public abstract class AbstractKernelContractTest {
   void closingHasTheGuestsPowerOffAndLeavesNoThread() throws InterruptedException {
     sandbox.close();
     other.close();
-    assertEquals(VmExit.Reason.POWER_OFF, sandbox.onExit().join().reason());
-    assertEquals(VmExit.Reason.POWER_OFF, other.onExit().join().reason());
+    for (Sandbox closed : List.of(sandbox, other)) {
+      SandboxExit exit = closed.onExit().join();
+      assertEquals(SandboxExit.Reason.CLOSED, exit.reason());
+      assertEquals(VmExit.Reason.POWER_OFF, exit.machine().orElseThrow().reason());
+    }
     nacelle.close();
     for (Thread thread : Thread.getAllStackTraces().keySet()) {
       if (thread.getName().startsWith("nacelle-")) {
@@ -149,7 +152,9 @@ public abstract class AbstractKernelContractTest {
         .image(image)
         .kernel(kernel)
         .memory(DataSize.mebibytes(192))
-        .timeout(Duration.ofMinutes(10));
+        .startTimeout(Duration.ofMinutes(10))
+        // Of an emulated machine, too, which powers itself off slowly.
+        .stopGrace(Duration.ofSeconds(20));
   }
 
   String output(String... command) {

@@ -293,7 +293,7 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
 
   @Test
   void guestThatIsNotReadyInTimeIsGivenUp() {
-    SandboxSpec spec = spec().timeout(Duration.ofMillis(100)).build();
+    SandboxSpec spec = spec().startTimeout(Duration.ofMillis(100)).build();
     BootException e = assertThrows(BootException.class, () -> nacelle.start(spec));
     assertTrue(e.timedOut());
   }
@@ -304,6 +304,29 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
     start.cancel(true);
     try (Sandbox other = nacelle.start(spec().build())) {
       assertEquals(0, other.exec("true").exitCode());
+    }
+  }
+
+  @Test
+  void guestThatPanicsIsTheCauseOfItsSandboxesEnd() {
+    // Also where what is out of memory is the workload's share of it.
+    SandboxSpec spec = spec().sysctl("vm.panic_on_oom", "2").user("0").build();
+    try (Sandbox own = nacelle.start(spec)) {
+      SandboxEndedException ended =
+          assertThrows(SandboxEndedException.class, () -> own.exec("tail", "/dev/zero"));
+      assertEquals(SandboxExit.Reason.GUEST_CRASHED, ended.exit().reason());
+      assertTrue(ended.getMessage().contains("Kernel panic"), ended::getMessage);
+      assertEquals(VmExit.Reason.RESET, own.onExit().join().machine().orElseThrow().reason());
+    }
+  }
+
+  @Test
+  void killingDoesNotWaitForTheGuest() {
+    try (Sandbox own = nacelle.start(spec().stopGrace(Duration.ofHours(1)).build());
+        GuestProcess process = own.start(ProcessSpec.of("sleep", "86404"))) {
+      own.kill();
+      assertEquals(SandboxExit.Reason.KILLED, own.onExit().join().reason());
+      assertThrows(SandboxEndedException.class, process::waitFor);
     }
   }
 }

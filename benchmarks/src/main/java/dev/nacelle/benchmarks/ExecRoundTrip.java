@@ -51,7 +51,7 @@ public final class ExecRoundTrip {
             .image(arguments[2])
             .kernel(arguments[1])
             .memory(DataSize.mebibytes(256))
-            .timeout(Duration.ofMinutes(10))
+            .startTimeout(Duration.ofMinutes(10))
             .build();
     Samples exec = new Samples();
     Samples spawn = new Samples();

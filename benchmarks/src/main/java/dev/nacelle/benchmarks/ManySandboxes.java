@@ -34,7 +34,7 @@ public final class ManySandboxes {
             .kernel(arguments[1])
             .memory(MEMORY)
             .memoryPolicy(MemoryPolicy.DENSITY)
-            .timeout(Duration.ofMinutes(10))
+            .startTimeout(Duration.ofMinutes(10))
             .build();
     Path cache = Path.of(arguments[0]);
     Table table =

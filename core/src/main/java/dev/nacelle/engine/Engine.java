@@ -23,6 +23,7 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.UUID;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
@@ -33,7 +34,7 @@ final class Engine implements Nacelle {
   private final LinuxSupport linux;
   private final Sources sources;
   private final Path scratchDirectory;
-  private final SandboxListener listener;
+  private final List<SandboxEvents.Guarded> listeners;
   private final AgentLoops loops;
   private final Workers workers = new Workers();
   private final SecureRandom random = new SecureRandom();
@@ -51,13 +52,13 @@ final class Engine implements Nacelle {
       LinuxSupport linux,
       Sources sources,
       Path scratchDirectory,
-      SandboxListener listener,
+      List<SandboxListener> listeners,
       int ioThreads) {
     this.hypervisor = hypervisor;
     this.linux = linux;
     this.sources = sources;
     this.scratchDirectory = scratchDirectory;
-    this.listener = listener;
+    this.listeners = listeners.stream().map(SandboxEvents.Guarded::new).toList();
     this.loops = new AgentLoops(ioThreads);
   }
 
@@ -91,7 +92,11 @@ final class Engine implements Nacelle {
 
   @Override
   public CompletableFuture<Sandbox> startAsync(SandboxSpec spec) {
-    String name = spec.name().orElseGet(() -> madeUpName("sandbox-"));
+    SandboxEvents events =
+        new SandboxEvents(
+            UUID.randomUUID().toString(),
+            spec.name().orElseGet(() -> madeUpName("sandbox-")),
+            listeners);
     SandboxStart start =
         new SandboxStart(
             hypervisor,
@@ -102,13 +107,12 @@ final class Engine implements Nacelle {
             workers,
             random,
             spec,
-            name,
-            listener,
-            this::onEnd);
+            events,
+            sandbox -> onEnd(sandbox, events));
     CompletableFuture<Sandbox> result = new CompletableFuture<>();
     synchronized (this) {
       requireOpen();
-      workers.execute(() -> run(start, result));
+      workers.execute(() -> run(start, events, result));
       // It cannot come to its end before this lock is left.
       starting.add(start);
     }
@@ -120,13 +124,15 @@ final class Engine implements Nacelle {
     return result;
   }
 
-  private void run(SandboxStart start, CompletableFuture<Sandbox> result) {
+  private void run(SandboxStart start, SandboxEvents events, CompletableFuture<Sandbox> result) {
     RunningSandbox sandbox = null;
     Throwable failure = null;
     try {
       sandbox = start.run();
+      events.started();
     } catch (Throwable e) {
       failure = e;
+      events.startFailed(e);
     }
     if (sandbox != null && !keep(sandbox)) {
       sandbox.close();
@@ -157,18 +163,11 @@ final class Engine implements Nacelle {
     return true;
   }
 
-  private void onEnd(RunningSandbox sandbox) {
+  private void onEnd(RunningSandbox sandbox, SandboxEvents events) {
     synchronized (this) {
       running.remove(sandbox);
     }
-    var unused =
-        sandbox
-            .onExit()
-            .thenAccept(
-                exit ->
-                    Quietly.run(
-                        "a sandbox listener",
-                        () -> listener.sandboxEnded(sandbox.info().name(), exit)));
+    var unused = sandbox.onExit().thenAccept(events::ended);
   }
 
   @Override
@@ -238,7 +237,7 @@ final class Engine implements Nacelle {
       } else {
         closing = true;
         closes = new ArrayList<>();
-        running.forEach(sandbox -> closes.add(sandbox::close));
+        running.forEach(sandbox -> closes.add(() -> sandbox.close("was closed with its Nacelle")));
         unikernels.forEach(unikernel -> closes.add(unikernel::close));
         starting.forEach(start -> start.abort(closedMeanwhile()));
       }

@@ -33,7 +33,7 @@ public final class EngineBuilder implements Nacelle.Builder {
   private RegistryOptions registries = RegistryOptions.defaults();
   private PullPolicy pullPolicy = PullPolicy.MISSING;
   private @Nullable KernelLock kernelLock;
-  private SandboxListener listener = new SandboxListener() {};
+  private final List<SandboxListener> listeners = new ArrayList<>();
   private int ioThreads = Math.min(2, Runtime.getRuntime().availableProcessors());
 
   /** Found by {@link Nacelle#builder()}. */
@@ -88,7 +88,7 @@ public final class EngineBuilder implements Nacelle.Builder {
 
   @Override
   public EngineBuilder listener(SandboxListener listener) {
-    this.listener = Objects.requireNonNull(listener);
+    listeners.add(Objects.requireNonNull(listener));
     return this;
   }
 
@@ -119,7 +119,7 @@ public final class EngineBuilder implements Nacelle.Builder {
             new LinuxSupport(candidate),
             sources(),
             scratchDirectory(),
-            listener,
+            listeners,
             ioThreads);
       } catch (HypervisorException e) {
         checks.add(candidate.check());

@@ -5,8 +5,8 @@ import com.google.common.util.concurrent.Uninterruptibles;
 import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.ProcessException;
 import dev.nacelle.SandboxEndedException;
+import dev.nacelle.SandboxExit;
 import dev.nacelle.Stage;
-import dev.nacelle.VmExit;
 import dev.nacelle.agent.AgentException;
 import dev.nacelle.agent.ProcessListener;
 import dev.nacelle.spi.VirtualMachine;
@@ -21,23 +21,26 @@ import org.jspecify.annotations.Nullable;
 /** Waits for what a sandbox's guest is asked, and says to users what came of it. */
 final class GuestCalls {
   /** Why a sandbox ended whose guest did not say more. */
-  static final String LOST = "lost the connection with its guest agent";
+  static final SandboxExit LOST =
+      SandboxExit.of(
+          SandboxExit.Reason.CONNECTION_LOST, "lost the connection with its guest agent");
 
   /** How long the reason of a sandbox's end may take to be known after the end of a call. */
   private static final Duration LAST_WORDS = Duration.ofSeconds(4);
 
   private final String sandbox;
-  private final CompletableFuture<String> reason;
+  private final CompletableFuture<SandboxExit> exit;
   private final VirtualMachine vm;
   private final Workers workers;
 
   /**
    * @param sandbox its name, for messages
-   * @param reason completes with why it ended, for people
+   * @param exit completes with why it ended, before anything is taken down
    */
-  GuestCalls(String sandbox, CompletableFuture<String> reason, VirtualMachine vm, Workers workers) {
+  GuestCalls(
+      String sandbox, CompletableFuture<SandboxExit> exit, VirtualMachine vm, Workers workers) {
     this.sandbox = sandbox;
-    this.reason = reason;
+    this.exit = exit;
     this.vm = vm;
     this.workers = workers;
   }
@@ -48,30 +51,38 @@ final class GuestCalls {
    * @throws SandboxEndedException when it is not
    */
   void requireOpen() {
-    if (reason.isDone()) {
+    if (exit.isDone()) {
       throw endedException(null);
     }
   }
 
   /** Waits for it, but not for ever: the watch completes it soon after the connection's end. */
-  private String reason() {
+  private SandboxExit exit() {
     try {
-      return Objects.requireNonNull(Uninterruptibles.getUninterruptibly(reason, LAST_WORDS));
+      return Objects.requireNonNull(Uninterruptibles.getUninterruptibly(exit, LAST_WORDS));
     } catch (TimeoutException | ExecutionException e) {
       return LOST;
     }
   }
 
   private SandboxEndedException endedException(@Nullable Throwable cause) {
-    VmExit how = vm.exit().getNow(null);
-    boolean died = how != null && how.reason() != VmExit.Reason.CLOSED;
+    SandboxExit how = exit();
+    boolean guestIsToBlame =
+        switch (how.reason()) {
+          case GUEST_ENDED, GUEST_CRASHED, CONNECTION_LOST -> true;
+          default -> false;
+        };
     return new SandboxEndedException(
         "The sandbox "
             + sandbox
             + " "
-            + reason()
-            + (died ? Failures.asMessagePart(vm.console().tail()) : ""),
-        null,
+            + how.detail()
+            + (guestIsToBlame ? Failures.asMessagePart(vm.console().tail()) : ""),
+        switch (how.reason()) {
+          case LIFETIME -> "Start another, or give it a longer maxLifetime.";
+          case IDLE -> "Start another, or give it a longer idleTimeout.";
+          default -> null;
+        },
         how,
         cause);
   }

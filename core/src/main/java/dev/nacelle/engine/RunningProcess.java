@@ -76,6 +76,11 @@ final class RunningProcess implements GuestProcess, ProcessListener {
     return started;
   }
 
+  /** Completes with its end, or fails, also when it did not start; on an event loop. */
+  CompletableFuture<ExitStatus> ended() {
+    return ended;
+  }
+
   @Override
   public void onStarted(long pid) {
     pumpFeed();

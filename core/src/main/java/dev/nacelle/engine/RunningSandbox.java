@@ -10,6 +10,8 @@ import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.NacelleException;
 import dev.nacelle.ProcessSpec;
 import dev.nacelle.Sandbox;
+import dev.nacelle.SandboxExit;
+import dev.nacelle.SandboxExit.Reason;
 import dev.nacelle.SandboxInfo;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.Signal;
@@ -28,8 +30,8 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
-import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /** A sandbox on a virtual machine whose agent is ready. */
@@ -40,9 +42,17 @@ final class RunningSandbox implements Sandbox {
   /** How long a machine whose agent has gone may take to say why. */
   private static final Duration LAST_WORDS = Duration.ofSeconds(2);
 
-  private static final String SILENT =
-      "was given up, for its guest did not answer: its processors are stuck, or not run";
+  /** What closing grants the guest beyond the grace: to answer, and to power its machine off. */
+  private static final Duration FAREWELL = Duration.ofSeconds(1);
 
+  private static final SandboxExit SILENT =
+      SandboxExit.of(
+          Reason.CONNECTION_LOST,
+          "was given up, for its guest did not answer: its processors are stuck, or not run");
+
+  private static final SandboxExit KILLED = SandboxExit.of(Reason.KILLED, "was killed");
+
+  private final String id;
   private final SandboxSpec spec;
   private final SandboxInfo info;
   private final BootTimeline timeline;
@@ -54,14 +64,19 @@ final class RunningSandbox implements Sandbox {
   private final Consumer<RunningSandbox> onEnd;
   private final GuestCalls calls;
 
-  private final AtomicBoolean ending = new AtomicBoolean();
+  /** Why it ended. Who completes it, before anything is taken down, does that. */
+  private final CompletableFuture<SandboxExit> cause = new CompletableFuture<>();
 
-  /** Why it ended, for people. Completed before anything is taken down. */
-  private final CompletableFuture<String> reason = new CompletableFuture<>();
+  /** The guest is to be waited for no longer. */
+  private final CompletableFuture<Void> killed = new CompletableFuture<>();
 
-  private final CompletableFuture<VmExit> exit = new CompletableFuture<>();
+  /** The same with the machine's exit, when nothing is left. */
+  private final CompletableFuture<SandboxExit> exit = new CompletableFuture<>();
+
+  private volatile @Nullable IdleWatch idle;
 
   RunningSandbox(
+      String id,
       SandboxSpec spec,
       SandboxInfo info,
       BootTimeline timeline,
@@ -71,6 +86,7 @@ final class RunningSandbox implements Sandbox {
       Workers workers,
       RootImage image,
       Consumer<RunningSandbox> onEnd) {
+    this.id = id;
     this.spec = spec;
     this.info = info;
     this.timeline = timeline;
@@ -80,72 +96,122 @@ final class RunningSandbox implements Sandbox {
     this.workers = workers;
     this.image = image;
     this.onEnd = onEnd;
-    calls = new GuestCalls(info.name(), reason, vm, workers);
+    calls = new GuestCalls(info.name(), cause, vm, workers);
   }
 
   /** From now on it ends when its guest does, or when its time is over. */
   void watch(AgentLoops loops) {
-    var unusedExit =
-        vm.exit()
-            .thenAccept(how -> endLater(ended(how.reason() + ": " + how.detail()), Duration.ZERO));
+    var unusedExit = vm.exit().thenAccept(how -> endLater(ended(how), Duration.ZERO));
     var unusedEnd = client.disconnected().thenRun(() -> awaitLastWords(loops));
     var unusedWorkload =
-        client.workloadEnded().thenAccept(why -> endLater(ended(why), Duration.ZERO));
+        client
+            .workloadEnded()
+            .thenAccept(
+                why ->
+                    endLater(
+                        SandboxExit.of(Reason.GUEST_ENDED, becauseOfItsGuest(why)), Duration.ZERO));
     client.watchLiveness();
     spec.maxLifetime().ifPresent(time -> endAfter(time, loops));
+    spec.idleTimeout().ifPresent(time -> endWhenIdle(time, loops));
   }
 
   private void endAfter(Duration time, AgentLoops loops) {
-    Future<?> timer =
-        loops.schedule(() -> endLater("had lived for its " + time, spec.stopGrace()), time);
-    var unused = reason.thenRun(() -> timer.cancel(false));
+    SandboxExit over = SandboxExit.of(Reason.LIFETIME, "had lived for its " + time);
+    Future<?> timer = loops.schedule(() -> endLater(over, spec.stopGrace()), time);
+    var unused = cause.thenRun(() -> timer.cancel(false));
+  }
+
+  private void endWhenIdle(Duration time, AgentLoops loops) {
+    SandboxExit over = SandboxExit.of(Reason.IDLE, "was idle for " + time);
+    IdleWatch watch =
+        new IdleWatch(
+            time, System::nanoTime, loops::schedule, () -> endLater(over, spec.stopGrace()));
+    idle = watch;
+    watch.start();
+    var unused = cause.thenRun(watch::stop);
+  }
+
+  /** Something is under way in the guest until the future completes. */
+  private <T> CompletableFuture<T> busy(Supplier<CompletableFuture<T>> work) {
+    IdleWatch watch = idle;
+    return watch == null ? work.get() : watch.during(work);
   }
 
   private void awaitLastWords(AgentLoops loops) {
-    if (!ending.get()) {
-      String why = client.wasSilent() ? SILENT : GuestCalls.LOST;
+    if (!cause.isDone()) {
+      SandboxExit why = client.wasSilent() ? SILENT : GuestCalls.LOST;
       var unused = loops.schedule(() -> endLater(why, Duration.ZERO), LAST_WORDS);
     }
   }
 
-  private static String ended(String how) {
+  /** Why it ends when its machine has ended by itself. */
+  private static SandboxExit ended(VmExit how) {
+    String what = how.reason() + ": " + how.detail();
+    return switch (how.reason()) {
+      case POWER_OFF, EXITED -> SandboxExit.of(Reason.GUEST_ENDED, becauseOfItsGuest(what), how);
+      case RESET, CRASHED, GUEST_FAULT ->
+          SandboxExit.of(Reason.GUEST_CRASHED, becauseOfItsGuest(what), how);
+      case HOST_ERROR ->
+          SandboxExit.of(Reason.HOST_FAILED, "ended because of its host (" + what + ")", how);
+      case CLOSED -> SandboxExit.of(Reason.CLOSED, "was closed with its hypervisor", how);
+    };
+  }
+
+  private static String becauseOfItsGuest(String how) {
     return "ended because of its guest (" + how + ")";
   }
 
   /** Called on threads that must not block. */
-  private void endLater(String why, Duration grace) {
-    if (!ending.get()) {
-      workers.execute(() -> end(why, grace));
+  private void endLater(SandboxExit why, Duration grace) {
+    if (cause.complete(why)) {
+      workers.execute(() -> tearDown(why, grace));
     }
   }
 
   @Override
-  public void close() {
-    end("was closed", spec.stopGrace());
+  public void kill() {
+    killed.complete(null);
+    endLater(KILLED, Duration.ZERO);
   }
 
-  private void end(String why, Duration grace) {
-    if (ending.compareAndSet(false, true)) {
-      reason.complete(why);
-      if (!vm.exit().isDone() && !client.disconnected().isDone()) {
-        Quietly.run("stopping the guest of " + this, () -> stopGuest(grace));
-      }
-      Quietly.run("closing the connection of " + this, client::close);
-      Quietly.run("closing the machine of " + this, vm::close);
-      Quietly.run("releasing the image of " + this, image::close);
-      Quietly.run("forgetting " + this, () -> onEnd.accept(this));
-      exit.complete(vm.exit().getNow(Failures.NOT_CLOSED));
+  @Override
+  public void close() {
+    close("was closed");
+  }
+
+  /**
+   * Closes it.
+   *
+   * @param detail as {@link SandboxExit#detail()}
+   */
+  void close(String detail) {
+    SandboxExit why = SandboxExit.of(Reason.CLOSED, detail);
+    if (cause.complete(why)) {
+      tearDown(why, spec.stopGrace());
     } else {
       exit.join();
     }
   }
 
+  private void tearDown(SandboxExit why, Duration grace) {
+    if (!grace.isZero() && !vm.exit().isDone() && !client.disconnected().isDone()) {
+      Quietly.run("stopping the guest of " + this, () -> stopGuest(grace));
+    }
+    Quietly.run("closing the connection of " + this, client::close);
+    Quietly.run("closing the machine of " + this, vm::close);
+    Quietly.run("releasing the image of " + this, image::close);
+    Quietly.run("forgetting " + this, () -> onEnd.accept(this));
+    exit.complete(
+        SandboxExit.of(why.reason(), why.detail(), vm.exit().getNow(Failures.NOT_CLOSED)));
+  }
+
   /** The guest's chance to end by itself; what it does with it is its own affair. */
   private void stopGuest(Duration grace) {
-    Duration limit = grace.plus(MARGIN);
+    Duration limit = grace.plus(FAREWELL);
+    CompletableFuture<?> stopped =
+        client.shutdown(grace, limit).thenCombine(vm.exit(), (answered, ended) -> answered);
     try {
-      client.shutdown(grace, limit).get(limit.toNanos(), TimeUnit.NANOSECONDS);
-      vm.exit().get(LAST_WORDS.toNanos(), TimeUnit.NANOSECONDS);
+      CompletableFuture.anyOf(stopped, killed).get(limit.toNanos(), TimeUnit.NANOSECONDS);
     } catch (ExecutionException | TimeoutException e) {
       // Closing the machine does what the guest did not.
     } catch (InterruptedException e) {
@@ -156,7 +222,7 @@ final class RunningSandbox implements Sandbox {
   @Override
   public ExecResult exec(ProcessSpec process) {
     ExecCapture capture = capture(process);
-    return capture.result(awaitOrKill(capture.start(), capture::cancel));
+    return capture.result(awaitOrKill(busy(capture::start), capture::cancel));
   }
 
   @Override
@@ -167,7 +233,7 @@ final class RunningSandbox implements Sandbox {
     } catch (NacelleException e) {
       return CompletableFuture.failedFuture(e);
     }
-    CompletableFuture<ExitStatus> ended = capture.start();
+    CompletableFuture<ExitStatus> ended = busy(capture::start);
     CompletableFuture<ExecResult> result = calls.translated(ended).thenApply(capture::result);
     var unused =
         result.whenComplete(
@@ -199,6 +265,7 @@ final class RunningSandbox implements Sandbox {
     RunningProcess running =
         new RunningProcess(
             calls, client, process, request, plan.stopSignal(process), hostDeadline(process));
+    var unusedEnd = busy(running::ended);
     var unused = awaitOrKill(running.start(), running::close);
     return running;
   }
@@ -206,13 +273,13 @@ final class RunningSandbox implements Sandbox {
   @Override
   public List<GuestProcessInfo> processes() {
     calls.requireOpen();
-    return calls.await(client.processes());
+    return calls.await(busy(client::processes));
   }
 
   @Override
   public void signal(GuestProcessInfo process, Signal signal, SignalScope scope) {
     calls.requireOpen();
-    calls.await(GuestCalls.unlessEnded(client.signal(process.id(), signal, scope)));
+    calls.await(busy(() -> GuestCalls.unlessEnded(client.signal(process.id(), signal, scope))));
   }
 
   private <T> T awaitOrKill(CompletableFuture<T> future, Runnable kill) {
@@ -230,7 +297,12 @@ final class RunningSandbox implements Sandbox {
 
   @Override
   public boolean isAlive() {
-    return !reason.isDone();
+    return !cause.isDone();
+  }
+
+  @Override
+  public String id() {
+    return id;
   }
 
   @Override
@@ -259,7 +331,7 @@ final class RunningSandbox implements Sandbox {
   }
 
   @Override
-  public CompletableFuture<VmExit> onExit() {
+  public CompletableFuture<SandboxExit> onExit() {
     return exit.thenApplyAsync(how -> how, workers);
   }
 

@@ -8,7 +8,6 @@ import dev.nacelle.HypervisorException;
 import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.NacelleException;
 import dev.nacelle.SandboxInfo;
-import dev.nacelle.SandboxListener;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.Stage;
 import dev.nacelle.VmExit;
@@ -27,6 +26,7 @@ import dev.nacelle.spi.VmSpec;
 import dev.nacelle.spi.VmSpec.Disk;
 import java.nio.file.Path;
 import java.security.SecureRandom;
+import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
@@ -39,6 +39,7 @@ import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -61,6 +62,7 @@ final class SandboxStart {
   private final Workers workers;
   private final SecureRandom random;
   private final SandboxSpec spec;
+  private final SandboxEvents events;
   private final String name;
   private final StageClock clock;
   private final Consumer<RunningSandbox> onEnd;
@@ -69,6 +71,7 @@ final class SandboxStart {
   private final CompletableFuture<GuestConnection> dialled = new CompletableFuture<>();
   private final List<Future<?>> tasks = new ArrayList<>();
   private CompletableFuture<RootImage> rootImage = new CompletableFuture<>();
+  private @Nullable Future<?> timer;
   private volatile @Nullable VirtualMachine vm;
   private volatile long dialledAt;
 
@@ -84,8 +87,7 @@ final class SandboxStart {
       Workers workers,
       SecureRandom random,
       SandboxSpec spec,
-      String name,
-      SandboxListener listener,
+      SandboxEvents events,
       Consumer<RunningSandbox> onEnd) {
     this.hypervisor = hypervisor;
     this.linux = linux;
@@ -95,9 +97,10 @@ final class SandboxStart {
     this.workers = workers;
     this.random = random;
     this.spec = spec;
-    this.name = name;
+    this.events = events;
     this.onEnd = onEnd;
-    clock = new StageClock(name, listener);
+    name = events.name();
+    clock = new StageClock(events);
   }
 
   /**
@@ -116,7 +119,7 @@ final class SandboxStart {
 
   /** Starts the sandbox, which is yet to be watched. When it fails, nothing is left of it. */
   RunningSandbox run() {
-    Future<?> deadline = loops.schedule(() -> abort(tooLate()), spec.timeout());
+    limit(spec.fetchTimeout(), this::notAtHand);
     // The client is made, and its first call waits for the guest, while the machine is being set
     // up: loading gRPC's classes takes longer than that.
     CompletableFuture<FirstCall> firstCall =
@@ -140,8 +143,21 @@ final class SandboxStart {
       releaseAll(firstCall);
       throw explained;
     } finally {
-      deadline.cancel(false);
+      stopTimer();
       dialled.cancel(false);
+    }
+  }
+
+  /** From now on there is that much time, whatever there was before. */
+  private void limit(Duration time, Supplier<BootException> tooLate) {
+    stopTimer();
+    timer = loops.schedule(() -> abort(tooLate.get()), time);
+  }
+
+  private void stopTimer() {
+    Future<?> running = timer;
+    if (running != null) {
+      running.cancel(false);
     }
   }
 
@@ -166,6 +182,7 @@ final class SandboxStart {
     BootKernel kernel = await(found);
     Path initramfs = await(background(() -> clock.time(Stage.INITRAMFS, kernel.initramfs())));
     RootImage leased = await(image);
+    limit(spec.startTimeout(), this::notReady);
     ResolvedImage root = leased.image();
     ProcessPlan plan = new ProcessPlan(spec, root.config());
     plan.checkImage();
@@ -188,6 +205,7 @@ final class SandboxStart {
     noteParts(machine, agent, steps);
     RunningSandbox sandbox =
         new RunningSandbox(
+            events.id(),
             spec,
             info(kernel, root, agent),
             clock.timeline(),
@@ -326,7 +344,25 @@ final class SandboxStart {
     }
   }
 
-  private BootException tooLate() {
+  private BootException notAtHand() {
+    Stage stage = clock.current();
+    return new BootException(
+        stage,
+        "What the sandbox "
+            + name
+            + " is made of was not at hand within "
+            + spec.fetchTimeout()
+            + "; it got as far as "
+            + stage,
+        "Give it more time to fetch, for the first use of an image or a kernel takes longest; or"
+            + " prepare it beforehand.",
+        null,
+        "",
+        true,
+        null);
+  }
+
+  private BootException notReady() {
     VirtualMachine machine = vm;
     String console = machine == null ? "" : machine.console().tail();
     Stage stage = clock.current();
@@ -335,13 +371,11 @@ final class SandboxStart {
         "The sandbox "
             + name
             + " was not ready within "
-            + spec.timeout()
+            + spec.startTimeout()
             + "; it got as far as "
             + stage
             + (machine == null ? "" : Failures.asMessagePart(console)),
-        machine == null
-            ? "Give it more time: the first use of an image or a kernel takes longest."
-            : Failures.bootRemedy(spec, console),
+        machine == null ? "Give it more time to start." : Failures.bootRemedy(spec, console),
         null,
         console,
         true,

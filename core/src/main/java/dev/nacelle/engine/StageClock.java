@@ -3,7 +3,6 @@ package dev.nacelle.engine;
 
 import dev.nacelle.BootTimeline;
 import dev.nacelle.BootTimeline.Entry;
-import dev.nacelle.SandboxListener;
 import dev.nacelle.Stage;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -15,23 +14,21 @@ import java.util.concurrent.Callable;
 /** Times the stages of one start. Safe for use from several threads. */
 final class StageClock {
   private final long call = System.nanoTime();
-  private final String sandbox;
-  private final SandboxListener listener;
+  private final SandboxEvents events;
   private final List<Entry> entries = new ArrayList<>();
   private final EnumSet<Stage> running = EnumSet.noneOf(Stage.class); // guarded by this
   private Stage current = Stage.IMAGE; // guarded by this
   private boolean failed; // guarded by this
 
-  StageClock(String sandbox, SandboxListener listener) {
-    this.sandbox = sandbox;
-    this.listener = listener;
+  StageClock(SandboxEvents events) {
+    this.events = events;
   }
 
   <T> T time(Stage stage, Callable<T> work) throws Exception {
     enter(stage);
-    Runnable recording = StageRecording.begin(sandbox, stage);
+    Runnable recording = StageRecording.begin(events.name(), stage);
     long start = System.nanoTime();
-    Quietly.run("a sandbox listener", () -> listener.stageStarted(sandbox, stage));
+    events.stageStarted(stage);
     try {
       T result = work.call();
       leave(stage, false);
@@ -43,7 +40,7 @@ final class StageClock {
       Duration duration = Duration.ofNanos(System.nanoTime() - start);
       recording.run();
       add(new Entry(stage, "", Duration.ofNanos(start - call), duration));
-      Quietly.run("a sandbox listener", () -> listener.stageEnded(sandbox, stage, duration));
+      events.stageEnded(stage, duration);
     }
   }
 

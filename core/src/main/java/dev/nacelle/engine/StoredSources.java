@@ -64,8 +64,8 @@ final class StoredSources implements Sources {
     PullPolicy policy = pullPolicy(spec);
     ResolvedKernel kernel =
         locked == null
-            ? kernels.resolve(spec.kernel(), spec.timeout(), policy)
-            : locked.resolve(spec.kernel(), spec.timeout(), policy);
+            ? kernels.resolve(spec.kernel(), spec.fetchTimeout(), policy)
+            : locked.resolve(spec.kernel(), spec.fetchTimeout(), policy);
     KernelDemands demands =
         new KernelDemands(
             spec.kernelModules(),

@@ -18,7 +18,8 @@ public interface Console {
    * Streams the output, raw, from now on.
    *
    * @param onOutput called on a thread of the hypervisor with each piece; the array is the
-   *     listener's. It must not block: the guest waits for it. One that throws gets no more
+   *     listener's. It must not block: the guest waits for it. What it throws is logged the first
+   *     time, and otherwise ignored
    * @return stops the stream when closed
    */
   VirtualMachine.Listener stream(Consumer<byte[]> onOutput);

@@ -22,11 +22,11 @@ public final class FakeNacelle implements AutoCloseable {
   final Nacelle nacelle;
 
   FakeNacelle() {
-    this(Fault.NONE, new FakeSources(), new SandboxListener() {});
+    this(Fault.NONE, new FakeSources(), event -> {});
   }
 
   FakeNacelle(Fault fault) {
-    this(fault, new FakeSources(), new SandboxListener() {});
+    this(fault, new FakeSources(), event -> {});
   }
 
   FakeNacelle(Fault fault, Sources sources, SandboxListener listener) {
@@ -54,7 +54,7 @@ public final class FakeNacelle implements AutoCloseable {
         .image("oci:/fake")
         .kernel(KernelRef.file(Path.of("/fake/vmlinux")))
         .stopGrace(Duration.ZERO)
-        .timeout(Duration.ofMinutes(5));
+        .startTimeout(Duration.ofMinutes(5));
   }
 
   Sandbox start() {

@@ -22,6 +22,8 @@ import dev.nacelle.ProcessSpec;
 import dev.nacelle.PrunePolicy;
 import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxEndedException;
+import dev.nacelle.SandboxEvent;
+import dev.nacelle.SandboxExit;
 import dev.nacelle.SandboxListener;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.Stage;
@@ -39,16 +41,13 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.Collections;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.function.Consumer;
-import java.util.logging.Filter;
-import java.util.logging.Logger;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -80,7 +79,7 @@ class NacelleTest {
 
   private static BootException bootFailure(Fault fault, Duration timeout) {
     try (FakeNacelle fake = new FakeNacelle(fault)) {
-      SandboxSpec spec = FakeNacelle.spec().name("box").timeout(timeout).build();
+      SandboxSpec spec = FakeNacelle.spec().name("box").startTimeout(timeout).build();
       BootException e = assertThrows(BootException.class, () -> fake.nacelle.start(spec));
       assertEquals(0, fake.hypervisor.openMachines());
       return e;
@@ -198,7 +197,7 @@ class NacelleTest {
             throw failure;
           }
         };
-    try (FakeNacelle fake = new FakeNacelle(Fault.NONE, sources, new SandboxListener() {})) {
+    try (FakeNacelle fake = new FakeNacelle(Fault.NONE, sources, event -> {})) {
       assertSame(failure, assertThrows(ImageException.class, fake::start));
       assertEquals(List.of(), fake.hypervisor.machines());
     }
@@ -224,7 +223,7 @@ class NacelleTest {
             throw failure;
           }
         };
-    try (FakeNacelle fake = new FakeNacelle(Fault.NONE, sources, new SandboxListener() {})) {
+    try (FakeNacelle fake = new FakeNacelle(Fault.NONE, sources, event -> {})) {
       assertSame(failure, assertThrows(KernelException.class, fake::start));
       interrupted.get();
     }
@@ -251,8 +250,8 @@ class NacelleTest {
             return stuck(interrupted);
           }
         };
-    try (FakeNacelle fake = new FakeNacelle(Fault.NONE, sources, new SandboxListener() {})) {
-      SandboxSpec spec = FakeNacelle.spec().timeout(SOON).build();
+    try (FakeNacelle fake = new FakeNacelle(Fault.NONE, sources, event -> {})) {
+      SandboxSpec spec = FakeNacelle.spec().fetchTimeout(SOON).build();
       BootException e = assertThrows(BootException.class, () -> fake.nacelle.start(spec));
       assertTrue(e.timedOut());
       assertTrue(String.valueOf(e.remedy()).contains("more time"), e::getMessage);
@@ -297,12 +296,9 @@ class NacelleTest {
   void theStageOfATimeoutIsTheFirstThatIsNotOver() {
     CompletableFuture<Void> packed = new CompletableFuture<>();
     SandboxListener listener =
-        new SandboxListener() {
-          @Override
-          public void stageEnded(String sandbox, Stage stage, Duration duration) {
-            if (stage == Stage.INITRAMFS) {
-              packed.complete(null);
-            }
+        event -> {
+          if (event instanceof SandboxEvent.StageEnded e && e.stage() == Stage.INITRAMFS) {
+            packed.complete(null);
           }
         };
     FakeSources sources =
@@ -314,7 +310,7 @@ class NacelleTest {
           }
         };
     try (FakeNacelle fake = new FakeNacelle(Fault.NONE, sources, listener)) {
-      SandboxSpec spec = FakeNacelle.spec().timeout(Duration.ofMillis(300)).build();
+      SandboxSpec spec = FakeNacelle.spec().fetchTimeout(Duration.ofMillis(300)).build();
       BootException e = assertThrows(BootException.class, () -> fake.nacelle.start(spec));
       assertEquals(Stage.IMAGE, e.stage());
       assertTrue(e.getMessage().contains("as far as IMAGE"), e::getMessage);
@@ -335,7 +331,7 @@ class NacelleTest {
             return new CompletableFuture<ResolvedImage>().get();
           }
         };
-    try (FakeNacelle fake = new FakeNacelle(Fault.NONE, sources, new SandboxListener() {})) {
+    try (FakeNacelle fake = new FakeNacelle(Fault.NONE, sources, event -> {})) {
       NacelleException e = assertThrows(NacelleException.class, fake::start);
       assertEquals(Stage.KERNEL, e.stage());
       assertTrue(e.getMessage().contains("a bad path"), e::getMessage);
@@ -351,12 +347,9 @@ class NacelleTest {
     for (var way : ways) {
       CompletableFuture<Void> booting = new CompletableFuture<>();
       SandboxListener listener =
-          new SandboxListener() {
-            @Override
-            public void stageStarted(String sandbox, Stage stage) {
-              if (stage == Stage.BOOT) {
-                booting.complete(null);
-              }
+          event -> {
+            if (event instanceof SandboxEvent.StageStarted e && e.stage() == Stage.BOOT) {
+              booting.complete(null);
             }
           };
       try (FakeNacelle fake = new FakeNacelle(Fault.NEVER_DIALS, new FakeSources(), listener)) {
@@ -371,14 +364,14 @@ class NacelleTest {
   @Test
   void machineThatCannotBeClosedHoldsUpNobody() throws Exception {
     FakeSources sources = new FakeSources();
-    try (FakeNacelle fake = new FakeNacelle(Fault.CLOSE_FAILS, sources, new SandboxListener() {})) {
+    try (FakeNacelle fake = new FakeNacelle(Fault.CLOSE_FAILS, sources, event -> {})) {
       Sandbox closed = fake.start();
       Sandbox left = fake.start();
       closed.close();
       closed.close();
       assertEquals(1, sources.imagesInUse.get());
       fake.nacelle.close();
-      assertEquals(VmExit.Reason.POWER_OFF, left.onExit().get().reason());
+      assertEquals(SandboxExit.Reason.CLOSED, left.onExit().get().reason());
       assertEquals(0, sources.imagesInUse.get());
       assertTrue(fake.hypervisor.isClosed());
     }
@@ -391,12 +384,9 @@ class NacelleTest {
   void closingInAnyStageGivesTheStartUp(Stage stage) throws Exception {
     CompletableFuture<Void> reached = new CompletableFuture<>();
     SandboxListener listener =
-        new SandboxListener() {
-          @Override
-          public void stageStarted(String sandbox, Stage entered) {
-            if (entered == stage) {
-              reached.complete(null);
-            }
+        event -> {
+          if (event instanceof SandboxEvent.StageStarted e && e.stage() == stage) {
+            reached.complete(null);
           }
         };
     try (FakeNacelle fake = new FakeNacelle(Fault.NEVER_PREPARES, new FakeSources(), listener)) {
@@ -429,7 +419,9 @@ class NacelleTest {
     }
     assertThrows(ExecutionException.class, exec::get);
     for (Sandbox sandbox : sandboxes) {
-      assertEquals(VmExit.Reason.POWER_OFF, sandbox.onExit().get().reason());
+      SandboxExit exit = sandbox.onExit().get();
+      assertEquals(SandboxExit.Reason.CLOSED, exit.reason());
+      assertEquals("was closed with its Nacelle", exit.detail());
       assertThrows(SandboxEndedException.class, () -> sandbox.exec("true"));
       sandbox.close();
     }
@@ -509,14 +501,14 @@ class NacelleTest {
   @Test
   void imageIsInUseAsLongAsItsSandboxLives() {
     FakeSources sources = new FakeSources();
-    try (FakeNacelle fake = new FakeNacelle(Fault.NONE, sources, new SandboxListener() {})) {
+    try (FakeNacelle fake = new FakeNacelle(Fault.NONE, sources, event -> {})) {
       Sandbox sandbox = fake.start();
       assertEquals(1, sources.imagesInUse.get());
       sandbox.close();
       assertEquals(0, sources.imagesInUse.get());
     }
     for (Fault fault : List.of(Fault.CREATE_FAILS, Fault.PANICS_BEFORE_DIALLING)) {
-      try (FakeNacelle fake = new FakeNacelle(fault, sources, new SandboxListener() {})) {
+      try (FakeNacelle fake = new FakeNacelle(fault, sources, event -> {})) {
         assertThrows(NacelleException.class, fake::start);
         assertEquals(0, sources.imagesInUse.get());
       }
@@ -524,39 +516,25 @@ class NacelleTest {
   }
 
   @Test
-  void listenerIsToldOfStagesAndEndsAndMayFail() {
-    List<String> events = new CopyOnWriteArrayList<>();
-    SandboxListener listener =
-        new SandboxListener() {
+  void theTimeForTheStartDoesNotRunWhileTheImageIsFetched() throws Exception {
+    CompletableFuture<ResolvedImage> fetched = new CompletableFuture<>();
+    FakeSources sources =
+        new FakeSources() {
           @Override
-          public void stageEnded(String sandbox, Stage stage, Duration duration) {
-            events.add(sandbox + " " + stage);
-            throw new AssertionError("thrown by a listener");
-          }
-
-          @Override
-          public void sandboxEnded(String sandbox, VmExit exit) {
-            events.add(sandbox + " " + exit.reason());
-            throw new IllegalStateException("thrown by a listener");
+          ResolvedImage image(ImageRef ref) throws Exception {
+            return fetched.get();
           }
         };
-    List<String> logged = new CopyOnWriteArrayList<>();
-    Logger logger = Logger.getLogger(Quietly.class.getName());
-    Filter before = logger.getFilter();
-    logger.setFilter(
-        entry -> {
-          logged.add(entry.getThrown().getMessage());
-          return false;
-        });
-    try (FakeNacelle fake = new FakeNacelle(Fault.NONE, new FakeSources(), listener)) {
-      fake.nacelle.start(FakeNacelle.spec().name("box").build()).close();
-    } finally {
-      logger.setFilter(before);
+    try (FakeNacelle fake = new FakeNacelle(Fault.NEVER_DIALS, sources, event -> {})) {
+      Duration moment = Duration.ofNanos(1);
+      CompletableFuture<Sandbox> start =
+          fake.nacelle.startAsync(FakeNacelle.spec().startTimeout(moment).build());
+      assertThrows(TimeoutException.class, () -> start.get(300, TimeUnit.MILLISECONDS));
+      fetched.complete(new FakeSources().image(ImageRef.parse("oci:/fake")));
+      ExecutionException e = assertThrows(ExecutionException.class, start::get);
+      assertTrue(((BootException) e.getCause()).timedOut(), e::toString);
+      assertTrue(e.getMessage().contains("not ready within PT0.000000001S"), e::getMessage);
     }
-    assertEquals(7, events.size(), events::toString);
-    assertEquals("box POWER_OFF", events.get(6));
-    assertTrue(events.contains("box PREPARE"), events::toString);
-    assertEquals(Collections.nCopies(7, "thrown by a listener"), logged);
   }
 
   @Test
@@ -576,9 +554,10 @@ class NacelleTest {
             assertThrows(IllegalArgumentException.class, () -> spec.memory(DataSize.mebibytes(31))),
             assertThrows(
                 IllegalArgumentException.class, () -> spec.memory(DataSize.bytes(Long.MAX_VALUE))),
-            assertThrows(IllegalArgumentException.class, () -> spec.timeout(Duration.ZERO)),
+            assertThrows(IllegalArgumentException.class, () -> spec.startTimeout(Duration.ZERO)),
             assertThrows(
-                IllegalArgumentException.class, () -> spec.timeout(Duration.ofSeconds(-1))),
+                IllegalArgumentException.class, () -> spec.fetchTimeout(Duration.ofSeconds(-1))),
+            assertThrows(IllegalArgumentException.class, () -> spec.idleTimeout(Duration.ZERO)),
             assertThrows(
                 IllegalArgumentException.class,
                 () -> spec.maxLifetime(Duration.ofSeconds(Long.MAX_VALUE))),

@@ -21,8 +21,8 @@ import dev.nacelle.ProcessException;
 import dev.nacelle.ProcessSpec;
 import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxEndedException;
+import dev.nacelle.SandboxExit;
 import dev.nacelle.SandboxInfo;
-import dev.nacelle.SandboxListener;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.Signal;
 import dev.nacelle.SignalScope;
@@ -399,12 +399,14 @@ class SandboxTest {
       assertTrue(own.isAlive());
       fake.machine().panic();
       SandboxEndedException ended = assertThrows(SandboxEndedException.class, process::waitFor);
-      assertEquals(VmExit.Reason.RESET, ended.exit().orElseThrow().reason());
+      assertEquals(SandboxExit.Reason.GUEST_CRASHED, ended.exit().reason());
       assertTrue(ended.getMessage().contains("Kernel panic"), ended::getMessage);
       ExecutionException failed = assertThrows(ExecutionException.class, exec::get);
       assertInstanceOf(SandboxEndedException.class, failed.getCause());
       assertThrows(IOException.class, () -> process.stdout().read());
-      assertEquals(VmExit.Reason.RESET, own.onExit().get().reason());
+      SandboxExit exit = own.onExit().get();
+      assertEquals(SandboxExit.Reason.GUEST_CRASHED, exit.reason());
+      assertEquals(VmExit.Reason.RESET, exit.machine().orElseThrow().reason());
       assertFalse(own.isAlive());
       assertThrows(SandboxEndedException.class, () -> own.exec("true"));
       assertTrue(own.console().contains("Kernel panic"));
@@ -425,7 +427,7 @@ class SandboxTest {
                 }
               });
       assertTrue(ended.getMessage().contains("lost the connection"), ended::getMessage);
-      assertEquals(VmExit.Reason.CLOSED, own.onExit().get().reason());
+      assertEquals(SandboxExit.Reason.CONNECTION_LOST, own.onExit().get().reason());
     }
   }
 
@@ -456,8 +458,7 @@ class SandboxTest {
       assertTrue(
           ended.getMessage().contains("because of its guest (the workload's init was killed)"),
           ended::getMessage);
-      // Closed, or powered off when it was asked to.
-      own.onExit().get();
+      assertEquals(SandboxExit.Reason.GUEST_ENDED, own.onExit().get().reason());
       assertThrows(SandboxEndedException.class, process::waitFor);
       assertThrows(SandboxEndedException.class, () -> own.exec("true"));
     }
@@ -470,17 +471,6 @@ class SandboxTest {
     ExecutionException failed =
         assertThrows(ExecutionException.class, own.execAsync(ProcessSpec.of("true"))::get);
     assertInstanceOf(SandboxEndedException.class, failed.getCause());
-  }
-
-  @Test
-  void sandboxEndsWithItsLifetime() throws Exception {
-    SandboxSpec spec = FakeNacelle.spec().maxLifetime(Duration.ofMillis(1)).build();
-    try (Sandbox own = fake.nacelle.start(spec)) {
-      own.onExit().get();
-      SandboxEndedException ended =
-          assertThrows(SandboxEndedException.class, () -> own.exec("true"));
-      assertTrue(ended.getMessage().contains("lived for its PT0.001S"), ended::getMessage);
-    }
   }
 
   @Test
@@ -509,16 +499,7 @@ class SandboxTest {
     }
     assertThrows(NacelleException.class, process::waitFor);
     assertThrows(SandboxEndedException.class, () -> own.exec("true"));
-    assertEquals(VmExit.Reason.POWER_OFF, own.onExit().get().reason());
-  }
-
-  @Test
-  void guestThatIgnoresItsShutdownIsEndedAllTheSame() throws Exception {
-    try (FakeNacelle stubborn = new FakeNacelle(Fault.NEVER_POWERS_OFF)) {
-      Sandbox own = stubborn.start();
-      own.close();
-      assertEquals(VmExit.Reason.CLOSED, own.onExit().get().reason());
-    }
+    assertEquals(SandboxExit.Reason.CLOSED, own.onExit().get().reason());
   }
 
   @Test
@@ -558,7 +539,7 @@ class SandboxTest {
                   kernel.vmlinux(), kernel.ref(), booted[0], booted[1], true, kernel.initramfs());
             }
           };
-      try (FakeNacelle other = new FakeNacelle(Fault.NONE, sources, new SandboxListener() {});
+      try (FakeNacelle other = new FakeNacelle(Fault.NONE, sources, event -> {});
           Sandbox own = other.start()) {
         assertFalse(own.info().runsBootedKernel());
         assertEquals(booted[0], own.info().bootedRelease());

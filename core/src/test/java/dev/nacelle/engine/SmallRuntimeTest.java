@@ -6,7 +6,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.Nacelle;
 import dev.nacelle.NacelleException;
-import dev.nacelle.SandboxListener;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.Stage;
 import dev.nacelle.image.testing.Tool;
@@ -41,7 +40,7 @@ class SmallRuntimeTest {
     private Starter() {}
 
     public static void main(String[] arguments) throws Exception {
-      StageClock clock = new StageClock("sandbox", new SandboxListener() {});
+      StageClock clock = new StageClock(new SandboxEvents("id", "box", List.of()));
       System.out.println(clock.time(Stage.IMAGE, () -> "timed"));
       try (Nacelle nacelle = Nacelle.builder().cacheDirectory(Path.of(arguments[0])).build()) {
         SandboxSpec spec = SandboxSpec.builder().image("oci:" + arguments[1]).build();

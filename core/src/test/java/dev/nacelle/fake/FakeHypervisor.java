@@ -41,6 +41,10 @@ public final class FakeHypervisor implements HypervisorProvider, Hypervisor {
     BREAKS_CONNECTION_IN_PREPARE,
     /** Signals are neither answered nor sent. */
     IGNORES_SIGNALS,
+    /** A process is neither started, nor is it said why not. */
+    NEVER_STARTS_PROCESSES,
+    /** Shutdown is not answered, and nothing happens. */
+    IGNORES_SHUTDOWN,
     /** Shutdown is answered, and nothing happens. */
     NEVER_POWERS_OFF,
     /** Starting a machine throws. */

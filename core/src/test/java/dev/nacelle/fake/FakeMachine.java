@@ -59,6 +59,7 @@ public final class FakeMachine implements VirtualMachine {
             return vcpu;
           });
   private final CompletableFuture<VmExit> exit = new CompletableFuture<>();
+  private final CompletableFuture<Void> askedToShutDown = new CompletableFuture<>();
   private final CompletableFuture<Void> dialled = new CompletableFuture<>();
   private final List<InMemoryGuestConnection> connections = new CopyOnWriteArrayList<>();
   private volatile @Nullable Consumer<GuestConnection> onConnect;
@@ -99,6 +100,16 @@ public final class FakeMachine implements VirtualMachine {
   /** Whether the host takes another connection. */
   public boolean isListening() {
     return listening;
+  }
+
+  /** Completes when the guest has been asked to shut down. */
+  public CompletableFuture<Void> askedToShutDown() {
+    return askedToShutDown;
+  }
+
+  /** The machine ends by itself. */
+  public void endBy(VmExit.Reason reason) {
+    end(reason, "as the test has it");
   }
 
   /** The guest's kernel panics. */
@@ -254,7 +265,7 @@ public final class FakeMachine implements VirtualMachine {
     @Override
     public StreamObserver<RunProcessRequest> runProcess(
         StreamObserver<RunProcessResponse> responses) {
-      return agent.runProcess(responses);
+      return fault == Fault.NEVER_STARTS_PROCESSES ? new SilentCall() : agent.runProcess(responses);
     }
 
     @Override
@@ -279,7 +290,22 @@ public final class FakeMachine implements VirtualMachine {
 
     @Override
     public void shutdown(ShutdownRequest request, StreamObserver<ShutdownResponse> responses) {
-      agent.shutdown(request, responses);
+      askedToShutDown.complete(null);
+      if (fault != Fault.IGNORES_SHUTDOWN) {
+        agent.shutdown(request, responses);
+      }
     }
+  }
+
+  /** Takes what it is told, and says nothing. */
+  private static final class SilentCall implements StreamObserver<RunProcessRequest> {
+    @Override
+    public void onNext(RunProcessRequest request) {}
+
+    @Override
+    public void onError(Throwable failure) {}
+
+    @Override
+    public void onCompleted() {}
   }
 }

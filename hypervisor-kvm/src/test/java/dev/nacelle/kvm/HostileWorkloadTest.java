@@ -122,7 +122,7 @@ class HostileWorkloadTest {
             .kernel("nacelle:6.12")
             .memory(DataSize.mebibytes(192))
             .user("0")
-            .timeout(Duration.ofMinutes(10))
+            .startTimeout(Duration.ofMinutes(10))
             .build();
     sandbox = sandboxWithTheProgram(spec);
   }

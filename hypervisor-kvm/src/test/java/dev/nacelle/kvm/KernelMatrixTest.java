@@ -117,7 +117,7 @@ class KernelMatrixTest {
         .image(image)
         .kernel(kernel)
         .memory(DataSize.mebibytes(192))
-        .timeout(Duration.ofMinutes(10))
+        .startTimeout(Duration.ofMinutes(10))
         .build();
   }
 

@@ -101,7 +101,7 @@ class KernelOptionsBootTest {
     return SandboxSpec.builder()
         .image(TestImages.busybox(temp.resolve("image")))
         .kernel("debian:6.1")
-        .timeout(Duration.ofMinutes(10));
+        .startTimeout(Duration.ofMinutes(10));
   }
 
   private static void assertFails(SandboxSpec.Builder spec, String message) {

@@ -38,7 +38,7 @@ class MemoryPolicyBootTest {
             .kernel(ref)
             .memory(DataSize.mebibytes(128))
             .memoryPolicy(MemoryPolicy.DENSITY)
-            .timeout(Duration.ofMinutes(8))
+            .startTimeout(Duration.ofMinutes(8))
             .build();
     try (Nacelle nacelle = Nacelle.builder().cacheDirectory(TestKernels.CACHE).build();
         Sandbox one = nacelle.start(spec);

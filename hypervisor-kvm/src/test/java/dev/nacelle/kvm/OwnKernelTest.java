@@ -196,7 +196,7 @@ class OwnKernelTest {
             .image(image)
             .kernel(kernel)
             .memory(DataSize.mebibytes(64))
-            .timeout(Duration.ofMinutes(8))
+            .startTimeout(Duration.ofMinutes(8))
             .build();
     try (Nacelle nacelle = Nacelle.builder().cacheDirectory(TestKernels.CACHE).build();
         Sandbox sandbox = nacelle.start(spec)) {
@@ -252,7 +252,7 @@ class OwnKernelTest {
             .kernel(kernel)
             .user("0")
             .memory(DataSize.mebibytes(96))
-            .timeout(Duration.ofMinutes(8))
+            .startTimeout(Duration.ofMinutes(8))
             .build();
     try (Nacelle nacelle = Nacelle.builder().cacheDirectory(TestKernels.CACHE).build();
         Sandbox sandbox = nacelle.start(spec)) {

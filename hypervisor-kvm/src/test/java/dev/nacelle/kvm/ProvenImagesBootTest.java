@@ -51,7 +51,7 @@ class ProvenImagesBootTest {
             .image(Files.readString(image.reference()))
             .kernel("nacelle:6.12")
             .memory(DataSize.mebibytes(128))
-            .timeout(Duration.ofMinutes(8))
+            .startTimeout(Duration.ofMinutes(8))
             .build());
   }
 

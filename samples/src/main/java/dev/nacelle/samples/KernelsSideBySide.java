@@ -74,7 +74,7 @@ public final class KernelsSideBySide {
         .image(image)
         .kernel(kernel)
         .memory(DataSize.mebibytes(256))
-        .timeout(Duration.ofMinutes(5))
+        .startTimeout(Duration.ofMinutes(5))
         .build();
   }
 

@@ -51,7 +51,7 @@ public final class PythonUnderTwoKernels {
         .image(image)
         .kernel(kernel)
         .memory(DataSize.mebibytes(256))
-        .timeout(Duration.ofMinutes(5))
+        .startTimeout(Duration.ofMinutes(5))
         .build();
   }
 

@@ -148,7 +148,7 @@ public final class KernelComparison {
                 .image(image)
                 .kernel(entry.getKey())
                 .memory(DataSize.mebibytes(MEMORY_MIB))
-                .timeout(Duration.ofMinutes(10))
+                .startTimeout(Duration.ofMinutes(10))
                 .build();
         try (Sandbox sandbox = nacelle.start(spec)) {
           Map<String, Long> memory = meminfo(sandbox.exec("cat", "/proc/meminfo"));

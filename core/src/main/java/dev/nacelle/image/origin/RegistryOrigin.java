@@ -18,6 +18,7 @@ import dev.nacelle.image.registry.Deadline;
 import dev.nacelle.image.registry.DownloadProgress;
 import dev.nacelle.image.registry.Pause;
 import dev.nacelle.image.registry.RegistryClient;
+import dev.nacelle.internal.ListenerGuard;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
@@ -41,6 +42,7 @@ public final class RegistryOrigin implements ImageOrigin {
   private final Pause pause;
   private final PullPolicy policy;
   private final Deadline deadline;
+  private final ListenerGuard listening = new ListenerGuard("a listener of pulls");
   private final Set<Digest> discarded = new HashSet<>();
   private @Nullable RegistryClient client;
   private @Nullable LayerDownloads downloads;
@@ -243,10 +245,9 @@ public final class RegistryOrigin implements ImageOrigin {
     }
 
     void tell(State state, long done) {
-      options
-          .listener()
-          .onProgress(
-              new LayerProgress(ref, layer.digest(), number, layers, state, done, layer.size()));
+      LayerProgress progress =
+          new LayerProgress(ref, layer.digest(), number, layers, state, done, layer.size());
+      listening.run(() -> options.listener().onProgress(progress));
     }
   }
 

@@ -16,8 +16,8 @@ import java.util.function.Consumer;
  *
  * <p>While somebody listens, output is gathered and handed over on {@code executor}; when more
  * comes than the gathering buffer holds, the guest waits for the listener, which is called on the
- * guest's thread then. One that throws is dropped: it is no failure of the guest's, nor of another
- * listener's.
+ * guest's thread then. What one throws is logged the first time and otherwise ignored: it is no
+ * failure of the guest's, nor of another listener's.
  */
 public final class ConsoleRing implements Console {
   private static final int GATHERED = 4096;
@@ -33,7 +33,7 @@ public final class ConsoleRing implements Console {
   /** Held while listeners are called, so that they see the bytes in order. */
   private final Object delivering = new Object();
 
-  private final List<Consumer<byte[]>> listeners = new CopyOnWriteArrayList<>();
+  private final List<Guarded> listeners = new CopyOnWriteArrayList<>();
   private byte[] gathered = {};
   private int gatheredCount;
 
@@ -91,19 +91,9 @@ public final class ConsoleRing implements Console {
         bytes = Arrays.copyOf(gathered, gatheredCount);
         gatheredCount = 0;
       }
-      for (Consumer<byte[]> listener : listeners) {
-        tell(listener, bytes.clone());
+      for (Guarded listener : listeners) {
+        listener.accept(bytes.clone());
       }
-    }
-  }
-
-  private void tell(Consumer<byte[]> listener, byte[] output) {
-    try {
-      listener.accept(output);
-    } catch (RuntimeException | Error e) {
-      listeners.remove(listener);
-      System.getLogger(ConsoleRing.class.getName())
-          .log(Level.WARNING, "a listener of a console failed, and hears no more", e);
     }
   }
 
@@ -130,14 +120,8 @@ public final class ConsoleRing implements Console {
 
   @Override
   public VirtualMachine.Listener stream(Consumer<byte[]> onOutput) {
-    // A wrapper of its own, so that the same consumer can listen twice and stop once.
-    Consumer<byte[]> listener =
-        new Consumer<>() {
-          @Override
-          public void accept(byte[] output) {
-            onOutput.accept(output);
-          }
-        };
+    // Its own, so that the same consumer can listen twice and stop once.
+    Guarded listener = new Guarded(onOutput);
     synchronized (ring) {
       if (gathered.length == 0) {
         gathered = new byte[GATHERED];
@@ -145,5 +129,30 @@ public final class ConsoleRing implements Console {
       listeners.add(listener);
     }
     return () -> listeners.remove(listener);
+  }
+
+  /** Called by one thread at a time. */
+  private static final class Guarded {
+    private final Consumer<byte[]> listener;
+    private boolean hasFailed;
+
+    Guarded(Consumer<byte[]> listener) {
+      this.listener = listener;
+    }
+
+    void accept(byte[] output) {
+      try {
+        listener.accept(output);
+      } catch (RuntimeException | Error e) {
+        if (!hasFailed) {
+          hasFailed = true;
+          System.getLogger(ConsoleRing.class.getName())
+              .log(
+                  Level.WARNING,
+                  "a listener of a console failed; it is called again, and told of here only once",
+                  e);
+        }
+      }
+    }
   }
 }

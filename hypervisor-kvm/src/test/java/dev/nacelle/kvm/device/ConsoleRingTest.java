@@ -12,6 +12,8 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Queue;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.logging.Logger;
 import org.junit.jupiter.api.Test;
 
 class ConsoleRingTest {
@@ -121,7 +123,7 @@ class ConsoleRingTest {
   }
 
   @Test
-  void dropsAListenerThatThrowsAndNoOther() {
+  void aListenerThatThrowsIsLoggedOnceAndCalledAgain() {
     List<byte[]> calls = new ArrayList<>();
     List<byte[]> seen = new ArrayList<>();
     Listener failing =
@@ -131,11 +133,23 @@ class ConsoleRingTest {
               throw new IllegalStateException("expected");
             });
     Listener other = console.stream(seen::add);
-    write("x");
-    runTasks();
-    write("y");
-    runTasks();
-    assertEquals(1, calls.size());
+    AtomicInteger logged = new AtomicInteger();
+    Logger logger = Logger.getLogger(ConsoleRing.class.getName());
+    logger.setFilter(
+        entry -> {
+          logged.incrementAndGet();
+          return false;
+        });
+    try {
+      write("x");
+      runTasks();
+      write("y");
+      runTasks();
+    } finally {
+      logger.setFilter(null);
+    }
+    assertEquals(1, logged.get());
+    assertEquals(2, calls.size());
     assertEquals(2, seen.size());
     failing.close();
     other.close();
