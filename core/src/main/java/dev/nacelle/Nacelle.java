@@ -84,12 +84,35 @@ public interface Nacelle extends AutoCloseable {
 
   /**
    * Removes images that nobody uses from the cache directory: what was not used for long, or what
-   * there is too much of. The image of a running sandbox stays, also of another process's. Kernels
-   * stay.
+   * there is too much of. The image of a running sandbox stays, also of another process's.
    *
    * @throws ImageException when the cache directory cannot be written to
    */
   PruneResult pruneImages(PrunePolicy policy);
+
+  /**
+   * Removes kernels that nobody uses from the cache directory, as {@link #pruneImages} does images:
+   * their packages, what was unpacked of them, and the initial filesystems that were made for them.
+   * The kernel of a running sandbox stays, also of another process's; and nothing goes while any
+   * process looks a kernel up, which the result tells. What went is fetched or made again when it
+   * is next used.
+   *
+   * @throws KernelException when the cache directory cannot be written to
+   */
+  PruneResult pruneKernels(PrunePolicy policy);
+
+  /**
+   * Fills the cache directory with all that starting such a sandbox takes, on the calling thread:
+   * the image, the kernel and its initramfs. A start of the same specification then waits for no
+   * network.
+   *
+   * @return what was found, pinned: a specification with these references starts the same bytes
+   * @throws ImageException when the image cannot be had
+   * @throws KernelException when the kernel cannot be had, or cannot be used
+   * @throws InterruptedOperationException when the thread is interrupted; what was downloaded stays
+   * @throws IllegalStateException when this runtime is closed
+   */
+  PreparedSandbox prepare(SandboxSpec spec);
 
   /**
    * Closes every sandbox, gives up those that are starting, and releases everything. Returns when
@@ -170,10 +193,11 @@ public interface Nacelle extends AutoCloseable {
      * installed; the first start is then as quick as any other. Of what is there already, nothing
      * is done again.
      *
+     * @return what was found, pinned
      * @throws ImageException when the image cannot be had
      * @throws KernelException when the kernel cannot be had, or cannot be used
      */
-    void prepare(SandboxSpec spec);
+    PreparedSandbox prepare(SandboxSpec spec);
 
     /**
      * Removes images that nobody uses from the cache directory, as {@link Nacelle#pruneImages} does
@@ -182,6 +206,14 @@ public interface Nacelle extends AutoCloseable {
      * @throws ImageException when the cache directory cannot be written to
      */
     PruneResult pruneImages(PrunePolicy policy);
+
+    /**
+     * Removes kernels that nobody uses from the cache directory, as {@link Nacelle#pruneKernels}
+     * does it. Needs no hypervisor.
+     *
+     * @throws KernelException when the cache directory cannot be written to
+     */
+    PruneResult pruneKernels(PrunePolicy policy);
 
     /** As {@link Nacelle#checkHost()}. */
     List<HostCheck> checkHost();

@@ -5,11 +5,12 @@ import java.time.Duration;
 import java.util.Optional;
 
 /**
- * What {@link Nacelle#pruneImages} removes of what nobody uses. Immutable.
+ * What {@link Nacelle#pruneImages} and {@link Nacelle#pruneKernels} remove of what nobody uses.
+ * Immutable.
  *
  * @param unusedFor what was last used longer ago than that goes
- * @param maximumSize then what was used longest ago goes, until blobs and filesystems together have
- *     no more than this; what is in use counts, and stays
+ * @param maximumSize then what was used longest ago goes, until all together have no more than this
+ *     (names count nothing); what is in use counts, and stays
  */
 public record PrunePolicy(Optional<Duration> unusedFor, Optional<DataSize> maximumSize) {
   /**

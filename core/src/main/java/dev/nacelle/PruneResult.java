@@ -4,13 +4,13 @@ package dev.nacelle;
 import java.util.List;
 
 /**
- * What {@link Nacelle#pruneImages} did.
+ * What {@link Nacelle#pruneImages} or {@link Nacelle#pruneKernels} did.
  *
  * @param removed what went
  * @param freed its bytes, and those of what interrupted work had left half-made
- * @param left bytes of the blobs and filesystems that are still there, half-downloaded blobs
- *     included
- * @param blobsInUse whether all blobs stayed because some process was looking an image up
+ * @param left bytes of what is still there, what is half-downloaded included and names not
+ * @param blobsInUse whether all blobs stayed because some process was looking an image up; of
+ *     kernels, whether all stayed because some process was looking one up
  */
 public record PruneResult(
     List<Removed> removed, DataSize freed, DataSize left, boolean blobsInUse) {
@@ -25,8 +25,14 @@ public record PruneResult(
     BLOB,
     /** All layers of an image, unpacked. */
     FILESYSTEM,
-    /** What a reference meant when a registry was last asked. */
-    NAME
+    /** What a reference meant when a registry, or apt, was last asked; digests of files. */
+    NAME,
+    /** A package that a kernel came in. */
+    PACKAGE,
+    /** A kernel that was unpacked, its modules, or what is known of it. */
+    KERNEL,
+    /** The initial filesystem that was made for a kernel. */
+    INITRAMFS
   }
 
   /**

@@ -5,6 +5,7 @@ import dev.nacelle.HypervisorException;
 import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.Nacelle;
 import dev.nacelle.NacelleException;
+import dev.nacelle.PreparedSandbox;
 import dev.nacelle.PrunePolicy;
 import dev.nacelle.PruneResult;
 import dev.nacelle.Sandbox;
@@ -215,7 +216,31 @@ final class Engine implements Nacelle {
 
   @Override
   public PruneResult pruneImages(PrunePolicy policy) {
-    return sources.prune(policy);
+    return sources.pruneImages(policy);
+  }
+
+  @Override
+  public PruneResult pruneKernels(PrunePolicy policy) {
+    return sources.pruneKernels(policy);
+  }
+
+  @Override
+  public PreparedSandbox prepare(SandboxSpec spec) {
+    synchronized (this) {
+      requireOpen();
+    }
+    return prepare(sources, spec);
+  }
+
+  /** Has those sources fetch and make what the sandbox takes, on the calling thread. */
+  static PreparedSandbox prepare(Sources sources, SandboxSpec spec) {
+    try {
+      return sources.prepare(spec);
+    } catch (RuntimeException e) {
+      throw e;
+    } catch (Exception e) {
+      throw new NacelleException(Stage.IMAGE, "Cannot prepare " + spec + ": " + e, null, e);
+    }
   }
 
   private String madeUpName(String prefix) {

@@ -5,12 +5,11 @@ import dev.nacelle.HostCheck;
 import dev.nacelle.HypervisorException;
 import dev.nacelle.HypervisorUnavailableException;
 import dev.nacelle.Nacelle;
-import dev.nacelle.NacelleException;
+import dev.nacelle.PreparedSandbox;
 import dev.nacelle.PrunePolicy;
 import dev.nacelle.PruneResult;
 import dev.nacelle.SandboxListener;
 import dev.nacelle.SandboxSpec;
-import dev.nacelle.Stage;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.image.RegistryOptions;
 import dev.nacelle.internal.CacheDirectory;
@@ -130,19 +129,18 @@ public final class EngineBuilder implements Nacelle.Builder {
   }
 
   @Override
-  public void prepare(SandboxSpec spec) {
-    try {
-      sources().prepare(spec);
-    } catch (RuntimeException e) {
-      throw e;
-    } catch (Exception e) {
-      throw new NacelleException(Stage.IMAGE, "Cannot prepare " + spec + ": " + e, null, e);
-    }
+  public PreparedSandbox prepare(SandboxSpec spec) {
+    return Engine.prepare(sources(), spec);
   }
 
   @Override
   public PruneResult pruneImages(PrunePolicy policy) {
-    return sources().prune(policy);
+    return sources().pruneImages(policy);
+  }
+
+  @Override
+  public PruneResult pruneKernels(PrunePolicy policy) {
+    return sources().pruneKernels(policy);
   }
 
   private Sources sources() {

@@ -72,6 +72,7 @@ final class SandboxStart {
   private final List<Future<?>> tasks = new ArrayList<>();
   private CompletableFuture<RootImage> rootImage = new CompletableFuture<>();
   private @Nullable Future<?> timer;
+  private CompletableFuture<BootKernel> bootKernel = new CompletableFuture<>();
   private volatile @Nullable VirtualMachine vm;
   private volatile long dialledAt;
 
@@ -169,6 +170,7 @@ final class SandboxStart {
         AgentClient client = call == null ? null : call.client()) {
       // Also when it is found later than that.
       var unused = rootImage.thenAccept(RootImage::close);
+      var unusedToo = bootKernel.thenAccept(BootKernel::close);
     }
   }
 
@@ -178,6 +180,7 @@ final class SandboxStart {
     rootImage = image;
     CompletableFuture<BootKernel> found =
         background(() -> clock.time(Stage.KERNEL, () -> sources.kernel(spec)));
+    bootKernel = found;
     await(background(Executors.callable(linux::require)));
     BootKernel kernel = await(found);
     Path initramfs = await(background(() -> clock.time(Stage.INITRAMFS, kernel.initramfs())));
@@ -213,7 +216,7 @@ final class SandboxStart {
             machine,
             client,
             workers,
-            leased,
+            leased.with(kernel),
             onEnd);
     if (!aborted.complete(null)) {
       await(aborted);

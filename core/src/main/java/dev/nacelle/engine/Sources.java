@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.engine;
 
+import dev.nacelle.DataSize;
+import dev.nacelle.PreparedSandbox;
 import dev.nacelle.PrunePolicy;
 import dev.nacelle.PruneResult;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.image.store.ResolvedImage;
 import dev.nacelle.kernel.KernelRef;
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
 
@@ -15,15 +19,35 @@ interface Sources {
   RootImage image(SandboxSpec spec) throws Exception;
 
   /** Removes images that nobody uses. */
-  PruneResult prune(PrunePolicy policy);
+  PruneResult pruneImages(PrunePolicy policy);
 
-  /** The kernel of a sandbox. Fetching it may take as long as starting the sandbox. */
+  /** Removes kernels, and what was made of them, that nobody uses. */
+  PruneResult pruneKernels(PrunePolicy policy);
+
+  /**
+   * The kernel of a sandbox, which stays where it is until it is closed. Fetching it may take as
+   * long as starting the sandbox.
+   */
   BootKernel kernel(SandboxSpec spec) throws Exception;
 
   /** Has everything at hand that starting this takes, so that it is not waited for later. */
-  default void prepare(SandboxSpec spec) throws Exception {
-    image(spec).close();
-    kernel(spec).initramfs().call();
+  default PreparedSandbox prepare(SandboxSpec spec) throws Exception {
+    try (RootImage image = image(spec);
+        BootKernel kernel = kernel(spec)) {
+      return new Prepared(
+          image.image().pinnedRef(),
+          image.image().digest(),
+          size(image.image().filesystem()),
+          kernel.ref(),
+          kernel.release(),
+          size(kernel.vmlinux()),
+          size(kernel.initramfs().call()));
+    }
+  }
+
+  /** What a file of theirs takes. */
+  default DataSize size(Path file) throws IOException {
+    return DataSize.bytes(Files.size(file));
   }
 
   /**
@@ -32,6 +56,16 @@ interface Sources {
    * @param release gives it back
    */
   record RootImage(ResolvedImage image, Runnable release) implements AutoCloseable {
+    /** The same, which gives that kernel back, too. */
+    RootImage with(BootKernel kernel) {
+      return new RootImage(
+          image,
+          () -> {
+            release.run();
+            kernel.close();
+          });
+    }
+
     /** Idempotent; does not throw. */
     @Override
     public void close() {
@@ -48,6 +82,7 @@ interface Sources {
    * @param version as {@code uname -v} is to print it
    * @param paravirtualClock whether it is known to use the hypervisor's clock
    * @param initramfs makes the initramfs for it and the sandbox; apart, to be timed apart
+   * @param giveBack the kernel, and the initramfs where it was made
    */
   record BootKernel(
       Path vmlinux,
@@ -55,5 +90,13 @@ interface Sources {
       String release,
       String version,
       boolean paravirtualClock,
-      Callable<Path> initramfs) {}
+      Callable<Path> initramfs,
+      Runnable giveBack)
+      implements AutoCloseable {
+    /** Idempotent; does not throw. */
+    @Override
+    public void close() {
+      giveBack.run();
+    }
+  }
 }

@@ -14,6 +14,7 @@ import dev.nacelle.image.store.ImageStore;
 import dev.nacelle.kernel.KernelLock;
 import dev.nacelle.kernel.store.GuestAgentBinary;
 import dev.nacelle.kernel.store.KernelDemands;
+import dev.nacelle.kernel.store.KernelLease;
 import dev.nacelle.kernel.store.KernelStore;
 import dev.nacelle.kernel.store.LockedKernels;
 import dev.nacelle.kernel.store.ResolvedKernel;
@@ -55,17 +56,25 @@ final class StoredSources implements Sources {
   }
 
   @Override
-  public PruneResult prune(PrunePolicy policy) {
+  public PruneResult pruneImages(PrunePolicy policy) {
     return images.prune(policy);
+  }
+
+  @Override
+  public PruneResult pruneKernels(PrunePolicy policy) {
+    return kernels.prune(policy);
   }
 
   @Override
   public BootKernel kernel(SandboxSpec spec) {
     PullPolicy policy = pullPolicy(spec);
-    ResolvedKernel kernel =
-        locked == null
-            ? kernels.resolve(spec.kernel(), spec.fetchTimeout(), policy)
-            : locked.resolve(spec.kernel(), spec.fetchTimeout(), policy);
+    KernelLease lease =
+        kernels.lease(
+            () ->
+                locked == null
+                    ? kernels.resolve(spec.kernel(), spec.fetchTimeout(), policy)
+                    : locked.resolve(spec.kernel(), spec.fetchTimeout(), policy));
+    ResolvedKernel kernel = lease.kernel();
     KernelDemands demands =
         new KernelDemands(
             spec.kernelModules(),
@@ -78,6 +87,7 @@ final class StoredSources implements Sources {
         kernel.version(),
         kernel.build(),
         kernel.config().flatMap(config -> config.value("KVM_GUEST")).equals(Optional.of("y")),
-        () -> kernels.initramfs(kernel, agent.get(), demands));
+        () -> lease.initramfs(agent.get(), demands),
+        lease::close);
   }
 }

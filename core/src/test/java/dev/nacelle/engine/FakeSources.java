@@ -34,6 +34,9 @@ class FakeSources implements Sources {
   /** How many images are in use. */
   final AtomicInteger imagesInUse = new AtomicInteger();
 
+  /** How many kernels are in use. */
+  final AtomicInteger kernelsInUse = new AtomicInteger();
+
   @Override
   public RootImage image(SandboxSpec spec) throws Exception {
     ResolvedImage image = image(spec.image());
@@ -42,8 +45,19 @@ class FakeSources implements Sources {
   }
 
   @Override
-  public PruneResult prune(PrunePolicy policy) {
+  public PruneResult pruneImages(PrunePolicy policy) {
     return new PruneResult(List.of(), DataSize.bytes(0), DataSize.bytes(0), false);
+  }
+
+  @Override
+  public PruneResult pruneKernels(PrunePolicy policy) {
+    return pruneImages(policy);
+  }
+
+  /** There is none of them. */
+  @Override
+  public DataSize size(Path file) {
+    return DataSize.kibibytes(4);
   }
 
   /** An image. */
@@ -57,12 +71,14 @@ class FakeSources implements Sources {
 
   @Override
   public BootKernel kernel(SandboxSpec spec) throws Exception {
+    kernelsInUse.incrementAndGet();
     return new BootKernel(
         Path.of("/fake/vmlinux"),
         spec.kernel(),
         "6.1.0-fake",
         "#1 SMP fake",
         true,
-        () -> Path.of("/fake/initramfs.cpio"));
+        () -> Path.of("/fake/initramfs.cpio"),
+        kernelsInUse::decrementAndGet);
   }
 }

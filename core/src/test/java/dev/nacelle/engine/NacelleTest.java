@@ -18,6 +18,7 @@ import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.KernelException;
 import dev.nacelle.Nacelle;
 import dev.nacelle.NacelleException;
+import dev.nacelle.PreparedSandbox;
 import dev.nacelle.ProcessSpec;
 import dev.nacelle.PrunePolicy;
 import dev.nacelle.Sandbox;
@@ -178,12 +179,34 @@ class NacelleTest {
                 () -> {
                   taken.add("initramfs");
                   return Path.of("/fake/initramfs.cpio");
-                });
+                },
+                () -> {});
           }
         };
     SandboxSpec spec = FakeNacelle.spec().build();
     new EngineBuilder().hypervisor("none-of-this-name").sources(sources).prepare(spec);
     assertEquals(List.of(spec.image().toString(), spec.kernel().toString(), "initramfs"), taken);
+  }
+
+  @Test
+  void preparingAnswersWithWhatASandboxWouldBeStartedFromAndUsesNothingAfterwards() {
+    FakeSources sources = new FakeSources();
+    SandboxSpec spec = FakeNacelle.spec().build();
+    FakeNacelle fake = new FakeNacelle(Fault.NONE, sources, event -> {});
+    try (fake) {
+      PreparedSandbox prepared = fake.nacelle.prepare(spec);
+      assertEquals(spec.image().withDigest(prepared.imageDigest()), prepared.image());
+      assertEquals("0".repeat(64), prepared.imageDigest().hex());
+      assertEquals(spec.kernel(), prepared.kernel());
+      assertEquals("6.1.0-fake", prepared.kernelRelease());
+      assertEquals(DataSize.kibibytes(4), prepared.imageSize());
+      assertEquals(DataSize.kibibytes(4), prepared.kernelSize());
+      assertEquals(DataSize.kibibytes(4), prepared.initramfsSize());
+      assertEquals(0, sources.imagesInUse.get());
+      assertEquals(0, sources.kernelsInUse.get());
+      assertEquals(List.of(), fake.nacelle.pruneKernels(PrunePolicy.everything()).removed());
+    }
+    assertThrows(IllegalStateException.class, () -> fake.nacelle.prepare(spec));
   }
 
   @Test
@@ -499,18 +522,21 @@ class NacelleTest {
   }
 
   @Test
-  void imageIsInUseAsLongAsItsSandboxLives() {
+  void imageAndKernelAreInUseAsLongAsTheirSandboxLives() {
     FakeSources sources = new FakeSources();
     try (FakeNacelle fake = new FakeNacelle(Fault.NONE, sources, event -> {})) {
       Sandbox sandbox = fake.start();
       assertEquals(1, sources.imagesInUse.get());
+      assertEquals(1, sources.kernelsInUse.get());
       sandbox.close();
       assertEquals(0, sources.imagesInUse.get());
+      assertEquals(0, sources.kernelsInUse.get());
     }
     for (Fault fault : List.of(Fault.CREATE_FAILS, Fault.PANICS_BEFORE_DIALLING)) {
       try (FakeNacelle fake = new FakeNacelle(fault, sources, event -> {})) {
         assertThrows(NacelleException.class, fake::start);
         assertEquals(0, sources.imagesInUse.get());
+        assertEquals(0, sources.kernelsInUse.get());
       }
     }
   }

@@ -536,7 +536,13 @@ class SandboxTest {
             public BootKernel kernel(SandboxSpec spec) throws Exception {
               BootKernel kernel = super.kernel(spec);
               return new BootKernel(
-                  kernel.vmlinux(), kernel.ref(), booted[0], booted[1], true, kernel.initramfs());
+                  kernel.vmlinux(),
+                  kernel.ref(),
+                  booted[0],
+                  booted[1],
+                  true,
+                  kernel.initramfs(),
+                  kernel.giveBack());
             }
           };
       try (FakeNacelle other = new FakeNacelle(Fault.NONE, sources, event -> {});

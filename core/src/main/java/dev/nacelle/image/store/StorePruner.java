@@ -15,8 +15,8 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 
-/** One pruning of a store. */
-final class StorePruner {
+/** One pruning of a store, of images or of kernels. */
+public final class StorePruner {
   /**
    * A file that may go.
    *
@@ -25,10 +25,10 @@ final class StorePruner {
   private record Candidate(Part part, Entry entry, boolean partial) {}
 
   /** Files of one kind in one directory. */
-  record Part(Kind kind, FileCache files) {
+  public record Part(Kind kind, FileCache files) {
     /** Whether a half-made one is worth to be gone on with. */
     private boolean isResumable() {
-      return kind == Kind.BLOB;
+      return kind == Kind.BLOB || kind == Kind.PACKAGE;
     }
 
     private boolean countsForTheSize() {
@@ -48,7 +48,7 @@ final class StorePruner {
    * @param parts what there is
    * @param blobsInUse whether blobs are only counted
    */
-  StorePruner(List<Part> parts, boolean blobsInUse, PrunePolicy policy, Instant now) {
+  public StorePruner(List<Part> parts, boolean blobsInUse, PrunePolicy policy, Instant now) {
     this.parts = parts;
     this.blobsInUse = blobsInUse;
     this.policy = policy;
@@ -61,7 +61,8 @@ final class StorePruner {
         : Instant.EPOCH;
   }
 
-  PruneResult prune() throws IOException {
+  /** Removes what the policy says, as far as nobody uses it. */
+  public PruneResult prune() throws IOException {
     List<Candidate> candidates = new ArrayList<>();
     for (Part part : parts) {
       if (part.isResumable()) {

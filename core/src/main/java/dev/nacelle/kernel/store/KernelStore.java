@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kernel.store;
 
+import dev.nacelle.DataSize;
 import dev.nacelle.ImageException;
 import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.KernelException;
+import dev.nacelle.PrunePolicy;
+import dev.nacelle.PruneResult;
 import dev.nacelle.Stage;
 import dev.nacelle.image.Digest;
 import dev.nacelle.image.Platform;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.image.store.ImageStore;
+import dev.nacelle.image.store.StorePruner;
+import dev.nacelle.internal.DirectoryLocks;
 import dev.nacelle.internal.FileCache;
 import dev.nacelle.internal.RegularFile;
 import dev.nacelle.kernel.KernelRef;
@@ -21,12 +26,14 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Function;
+import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -36,8 +43,8 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>The first use of a kernel takes seconds (fetching, unpacking, checking), each later one a
  * millisecond or so, in this process and in others that share the directory. Entries are named by
- * digest and never change; a crash leaves nothing that is later believed. To get space back, delete
- * the directory while nothing uses it. Safe for use from several threads and processes.
+ * digest and never change; a crash leaves nothing that is later believed. {@link #prune} gets space
+ * back. Safe for use from several threads and processes.
  */
 public final class KernelStore {
   /** Changes when what is unpacked from the same kernel would be written differently. */
@@ -49,9 +56,13 @@ public final class KernelStore {
   /** What the default stands for: the series whose artifact comes with this library. */
   private static final KernelRef DEFAULT = KernelRef.nacelle("6.12");
 
+  /** Whoever looks a kernel up has a share of this lock; who prunes has it alone. */
+  private static final String IN_USE = "in use";
+
   private static final Duration FETCH_DEADLINE = Duration.ofMinutes(10);
 
   private final Path directory;
+  private final DirectoryLocks locks;
   private final AptKernels apt;
   private final BundledKernels bundled;
   private final BuiltKernels built;
@@ -100,6 +111,7 @@ public final class KernelStore {
       BundledKernels bundled,
       BuiltKernels built) {
     this.directory = directory.toAbsolutePath();
+    this.locks = new DirectoryLocks(this.directory);
     this.images = images;
     this.apt = apt;
     this.bundled = bundled;
@@ -532,6 +544,84 @@ public final class KernelStore {
     return sha256 + "." + KERNEL_FORMAT + "." + ending;
   }
 
+  /**
+   * Keeps a kernel in the store.
+   *
+   * @param resolving finds it in this store
+   */
+  public KernelLease lease(Supplier<ResolvedKernel> resolving) {
+    // From before it is looked up, so that nobody prunes it before it is leased.
+    try (DirectoryLocks.Held inUse = use()) {
+      ResolvedKernel kernel = resolving.get();
+      KernelLease lease = new KernelLease(this, kernel);
+      try {
+        for (String ending : List.of("vmlinux", "facts", "zip")) {
+          kernels.find(key(kernel.sha256(), ending)).ifPresent(lease::add);
+        }
+        return lease;
+      } catch (IOException | RuntimeException e) {
+        lease.close();
+        throw e;
+      }
+    } catch (IOException e) {
+      throw new KernelException(
+          KernelException.Reason.HOST_DISK,
+          "The cache of kernels " + directory + " cannot be used: " + e,
+          "See that this process may write to it.",
+          e);
+    }
+  }
+
+  /** Null where nobody but its owner can change the cache, who is to do so when nothing runs. */
+  private DirectoryLocks.@Nullable Held use() throws IOException {
+    boolean readOnly = Files.exists(directory) && !Files.isWritable(directory);
+    return readOnly ? null : locks.shared(IN_USE);
+  }
+
+  /**
+   * Removes what was not used for long, or what there is too much of, from the store; and what
+   * killed processes left half-made. What a {@linkplain #lease lease} keeps stays, in whatever
+   * process that is; and nothing goes while any process looks a kernel up, which the result tells.
+   *
+   * @throws KernelException when the directory cannot be read, or not be written to
+   */
+  public PruneResult prune(PrunePolicy policy) {
+    PruneResult nothing = new PruneResult(List.of(), DataSize.bytes(0), DataSize.bytes(0), false);
+    try {
+      if (!Files.exists(directory)) {
+        return nothing;
+      }
+      try (DirectoryLocks.Held unused = locks.tryExclusive(IN_USE)) {
+        if (unused == null) {
+          return new PruneResult(List.of(), nothing.freed(), DataSize.bytes(size()), true);
+        }
+        List<StorePruner.Part> parts =
+            List.of(
+                new StorePruner.Part(PruneResult.Kind.PACKAGE, packages),
+                new StorePruner.Part(PruneResult.Kind.KERNEL, kernels),
+                new StorePruner.Part(PruneResult.Kind.INITRAMFS, initramfs),
+                new StorePruner.Part(PruneResult.Kind.NAME, names));
+        return new StorePruner(parts, false, policy, Instant.now()).prune();
+      }
+    } catch (IOException e) {
+      throw new KernelException(
+          KernelException.Reason.HOST_DISK,
+          "The store " + directory + " cannot be pruned: " + e,
+          "See that this process may write to it.",
+          e);
+    }
+  }
+
+  private long size() throws IOException {
+    long bytes = 0;
+    for (FileCache part : List.of(packages, kernels, initramfs)) {
+      for (FileCache.Entry entry : part.entries()) {
+        bytes += entry.bytes();
+      }
+    }
+    return bytes;
+  }
+
   /** As {@link #initramfs(ResolvedKernel, GuestAgentBinary, KernelDemands)}, without demands. */
   public Path initramfs(ResolvedKernel kernel, GuestAgentBinary agent) {
     return initramfs(kernel, agent, KernelDemands.NONE);
@@ -545,6 +635,13 @@ public final class KernelStore {
    * @throws KernelException when the kernel lacks something that is needed, naming the option
    */
   public Path initramfs(ResolvedKernel kernel, GuestAgentBinary agent, KernelDemands demands) {
+    try (FileCache.Lease lease = leaseInitramfs(kernel, agent, demands)) {
+      return lease.file();
+    }
+  }
+
+  FileCache.Lease leaseInitramfs(
+      ResolvedKernel kernel, GuestAgentBinary agent, KernelDemands demands) {
     // Not in the initramfs, so one serves every number of processors.
     kernel.requireProcessors(demands.cpus());
     List<GuestRequirement> requirements = GuestRequirement.of(demands);
@@ -556,7 +653,7 @@ public final class KernelStore {
             .flatMap(Function.identity())
             .collect(Collectors.joining("\n"));
     try {
-      return initramfs.get(
+      return initramfs.lease(
           Sha256.hex(inputs.getBytes(StandardCharsets.UTF_8)) + ".cpio",
           file ->
               Initramfs.write(
@@ -565,7 +662,7 @@ public final class KernelStore {
       throw new KernelException(
           KernelException.Reason.HOST_DISK,
           "No initramfs can be made for " + kernel + ": " + e,
-          null,
+          "See that " + directory + " can be written to and has space (pruning makes some).",
           e);
     }
   }
