@@ -58,4 +58,13 @@ public class BootException extends NacelleException {
   public boolean timedOut() {
     return timedOut;
   }
+
+  /**
+   * True where the time for fetching was over: what was downloaded by then is kept, and the next
+   * start goes on from there.
+   */
+  @Override
+  public boolean isTransient() {
+    return timedOut && (stage() == Stage.IMAGE || stage() == Stage.KERNEL);
+  }
 }

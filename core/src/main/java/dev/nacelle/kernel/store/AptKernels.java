@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kernel.store;
 
+import dev.nacelle.ImageException;
 import dev.nacelle.KernelException;
+import dev.nacelle.image.Digest;
+import dev.nacelle.image.registry.FileDownload;
 import dev.nacelle.internal.ExternalProcess;
 import java.io.IOException;
 import java.math.BigInteger;
+import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -16,6 +20,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeoutException;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
@@ -25,6 +30,12 @@ import java.util.stream.Stream;
  */
 final class AptKernels {
   private static final int MAX_OUTPUT = 4 << 20;
+
+  /** What apt-get --print-uris prints of a package: its address, file, size and digest. */
+  private static final Pattern ADDRESS =
+      Pattern.compile(
+          "^'(https?://[^'/@]+/[^']+)' [^ ]+ ([0-9]{1,10}) SHA256:([0-9a-f]{64})$",
+          Pattern.MULTILINE);
 
   /** Where apt keeps what its answers depend on (apt.conf(5), Dir::State::Lists and Dir::Etc). */
   private static final List<Path> DEBIAN_STATE =
@@ -132,43 +143,98 @@ final class AptKernels {
     return candidates;
   }
 
-  /** Fetches the package into an empty file. */
+  /**
+   * Fetches the package, going on behind what the file holds of it: from the address that apt has
+   * it from, or, where that gives nothing, by apt itself, which knows proxies, passwords and other
+   * ways to a mirror, and begins anew each time.
+   *
+   * @param file holds the beginning of the package, or nothing; holds more of it on failure
+   */
   void download(Candidate candidate, Path file, Duration deadline) throws IOException {
     long end = System.nanoTime() + deadline.toNanos();
     Path directory = file.resolveSibling(file.getFileName() + ".apt");
     delete(directory); // left by a process that was killed
     Files.createDirectory(directory);
     try {
-      run(
-          List.of(
-              aptGet.toString(),
-              "-qq",
-              "-o",
-              "Acquire::Retries=3",
-              "download",
-              candidate.name() + "=" + candidate.version()),
-          directory,
-          end);
-      Path deb;
-      try (Stream<Path> files = Files.list(directory)) {
-        deb =
-            files
-                .filter(path -> path.toString().endsWith(".deb"))
-                .findFirst()
-                .orElseThrow(() -> new IOException("apt-get download left no file"));
+      if (!downloadDirectly(candidate, file, directory, end)) {
+        downloadByApt(candidate, file, directory, end);
       }
-      String sha256 = Sha256.hex(deb);
-      if (!sha256.equals(candidate.sha256())) {
-        throw new KernelException(
-            KernelException.Reason.DAMAGED,
-            candidate.name() + " has the digest " + sha256 + " instead of " + candidate.sha256(),
-            "Run apt-get update: the mirror may just be changing.",
-            null);
-      }
-      Files.move(deb, file, StandardCopyOption.REPLACE_EXISTING);
     } finally {
       delete(directory);
+      if (Files.exists(file) && Files.size(file) == 0) {
+        Files.delete(file);
+      }
     }
+  }
+
+  /** Whether it was there to be had. */
+  private boolean downloadDirectly(Candidate candidate, Path file, Path directory, long end)
+      throws IOException {
+    Matcher line =
+        ADDRESS.matcher(
+            run(
+                List.of(
+                    aptGet.toString(),
+                    "-qq",
+                    "--print-uris",
+                    "download",
+                    candidate.name() + "=" + candidate.version()),
+                directory,
+                end));
+    if (!line.find() || !line.group(3).equals(candidate.sha256())) {
+      return false;
+    }
+    try {
+      FileDownload.run(
+          URI.create(line.group(1)),
+          Digest.parse("sha256:" + candidate.sha256()),
+          Long.parseLong(line.group(2)),
+          file,
+          Duration.ofNanos(Math.max(1, end - System.nanoTime())));
+      return true;
+    } catch (IllegalArgumentException e) {
+      return false; // an address that only apt understands
+    } catch (ImageException e) {
+      if (!e.isTransient() || Files.size(file) == 0) {
+        return false;
+      }
+      throw new KernelException(
+          KernelException.Reason.NETWORK,
+          candidate.name() + " was not downloaded to its end: " + Remedies.without(e),
+          "Try again, which goes on from where this ended, or allow more time (fetchTimeout).",
+          e);
+    }
+  }
+
+  private void downloadByApt(Candidate candidate, Path file, Path directory, long end)
+      throws IOException {
+    run(
+        List.of(
+            aptGet.toString(),
+            "-qq",
+            "-o",
+            "Acquire::Retries=3",
+            "download",
+            candidate.name() + "=" + candidate.version()),
+        directory,
+        end);
+    Path deb;
+    try (Stream<Path> files = Files.list(directory)) {
+      deb =
+          files
+              .filter(path -> path.toString().endsWith(".deb"))
+              .findFirst()
+              .orElseThrow(() -> new IOException("apt-get download left no file"));
+    }
+    String sha256 = Sha256.hex(deb);
+    if (!sha256.equals(candidate.sha256())) {
+      throw new KernelException(
+          KernelException.Reason.DAMAGED,
+          candidate.name() + " has the digest " + sha256 + " instead of " + candidate.sha256(),
+          "Run apt-get update: the mirror may just be changing.",
+          null);
+    }
+    Files.move(deb, file, StandardCopyOption.REPLACE_EXISTING);
   }
 
   private static void delete(Path directory) throws IOException {

@@ -288,8 +288,10 @@ public final class KernelStore {
     String pin = pin(ref);
     if (pin != null) {
       return new Source(
-          packages.get(
-              pin + ".deb", file -> apt.download(pinned(ref, pin, deadline), file, deadline)),
+          packages.resume(
+              pin + ".deb",
+              () -> {},
+              file -> apt.download(pinned(ref, pin, deadline), file, deadline)),
           pin);
     }
     try {
@@ -324,7 +326,9 @@ public final class KernelStore {
     }
     AptKernels.Candidate newest =
         new AptKernels.Candidate(parts.get(0), parts.get(1), parts.get(2));
-    Path deb = packages.get(newest.sha256() + ".deb", file -> apt.download(newest, file, deadline));
+    Path deb =
+        packages.resume(
+            newest.sha256() + ".deb", () -> {}, file -> apt.download(newest, file, deadline));
     return new Source(deb, newest.sha256());
   }
 

@@ -6,12 +6,15 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.sun.net.httpserver.HttpHandler;
+import com.sun.net.httpserver.HttpServer;
 import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.KernelException;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.image.store.ImageStore;
 import dev.nacelle.kernel.KernelRef;
 import java.io.IOException;
+import java.net.InetSocketAddress;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
@@ -19,6 +22,9 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -250,6 +256,105 @@ class AptKernelsTest {
     Files.writeString(left.resolveSibling("left.deb"), "half of it");
     assertEquals("6.1.0-56-cloud-amd64", store().resolve(KernelRef.parse("debian:6.1")).version());
     assertFalse(Files.exists(left.getParent()));
+  }
+
+  /** A mirror, which apt-get names; and an apt-get that cannot download itself. */
+  private HttpServer mirror(HttpHandler handler) throws IOException {
+    HttpServer server = HttpServer.create(new InetSocketAddress("localhost", 0), 0);
+    server.createContext("/", handler);
+    server.start();
+    script(
+        aptGet,
+        """
+        case "$*" in
+          *--print-uris*) echo "'http://localhost:%d/pool/new%%2b1.deb' new.deb %d SHA256:%s" ;;
+          *) echo "E: not by apt"; exit 100 ;;
+        esac
+        """
+            .formatted(
+                server.getAddress().getPort(), Files.size(newPackage), Sha256.hex(newPackage)));
+    return server;
+  }
+
+  @Test
+  void aDownloadThatIsCutGoesOnWhereItWasCutAlsoInTheNextProcess() throws IOException {
+    byte[] all = Files.readAllBytes(newPackage);
+    int half = all.length / 2;
+    List<String> ranges = new CopyOnWriteArrayList<>();
+    AtomicBoolean isUp = new AtomicBoolean();
+    HttpServer server =
+        mirror(
+            exchange -> {
+              String range = exchange.getRequestHeaders().getFirst("Range");
+              ranges.add(String.valueOf(range));
+              if (range == null) {
+                exchange.sendResponseHeaders(200, all.length);
+                exchange.getResponseBody().write(all, 0, half);
+                exchange.getResponseBody().flush();
+              } else if (isUp.get()) {
+                exchange
+                    .getResponseHeaders()
+                    .set(
+                        "Content-Range",
+                        "bytes " + half + "-" + (all.length - 1) + "/" + all.length);
+                exchange.sendResponseHeaders(206, all.length - half);
+                exchange.getResponseBody().write(all, half, all.length - half);
+              } else {
+                exchange.sendResponseHeaders(503, -1);
+              }
+              exchange.close();
+            });
+    try {
+      String message = refusal("debian:6.1", LONG);
+      assertTrue(message.startsWith("NETWORK: "), message);
+      assertTrue(message.contains("goes on from where this ended"), message);
+      assertEquals("null", ranges.get(0));
+      assertEquals(Set.of("bytes=" + half + "-"), Set.copyOf(ranges.subList(1, ranges.size())));
+
+      ranges.clear();
+      isUp.set(true);
+      assertEquals(
+          "6.1.0-56-cloud-amd64", store().resolve(KernelRef.parse("debian:6.1")).version());
+      assertEquals(List.of("bytes=" + half + "-"), ranges);
+    } finally {
+      server.stop(0);
+    }
+  }
+
+  @Test
+  void whereTheMirrorGivesNothingAptIsAsked() throws IOException {
+    HttpServer server =
+        mirror(
+            exchange -> {
+              exchange.sendResponseHeaders(407, -1);
+              exchange.close();
+            });
+    try {
+      assertTrue(refusal("debian:6.1", LONG).contains("E: not by apt"));
+      assertNothingIsLeft();
+    } finally {
+      server.stop(0);
+    }
+    assertTrue(refusal("debian:6.1", LONG).contains("E: not by apt"), "nobody listens");
+    assertNothingIsLeft();
+  }
+
+  @Test
+  void wrongBytesOfAMirrorAreNotKept() throws IOException {
+    byte[] wrong = new byte[(int) Files.size(newPackage)];
+    HttpServer server =
+        mirror(
+            exchange -> {
+              exchange.sendResponseHeaders(200, wrong.length);
+              exchange.getResponseBody().write(wrong);
+              exchange.close();
+            });
+    try {
+      assertTrue(refusal("debian:6.1", LONG).contains("E: not by apt"));
+      assertNothingIsLeft();
+    } finally {
+      server.stop(0);
+    }
   }
 
   @Test
