@@ -60,11 +60,12 @@ public class BootException extends NacelleException {
   }
 
   /**
-   * True where the time for fetching was over: what was downloaded by then is kept, and the next
-   * start goes on from there.
+   * Whether the time for fetching was over: what was downloaded by then is kept, and the next
+   * attempt goes on from there.
    */
   @Override
   public boolean isTransient() {
-    return timedOut && (stage() == Stage.IMAGE || stage() == Stage.KERNEL);
+    return timedOut
+        && (stage() == Stage.IMAGE || stage() == Stage.KERNEL || stage() == Stage.INITRAMFS);
   }
 }

@@ -313,7 +313,7 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
     SandboxSpec spec = spec().sysctl("vm.panic_on_oom", "2").user("0").build();
     try (Sandbox own = nacelle.start(spec)) {
       SandboxEndedException ended =
-          assertThrows(SandboxEndedException.class, () -> own.exec("tail", "/dev/zero"));
+          assertThrows(SandboxEndedException.class, () -> own.exec("busybox", "tail", "/dev/zero"));
       assertEquals(SandboxExit.Reason.GUEST_CRASHED, ended.exit().reason());
       assertTrue(ended.getMessage().contains("Kernel panic"), ended::getMessage);
       assertEquals(VmExit.Reason.RESET, own.onExit().join().machine().orElseThrow().reason());

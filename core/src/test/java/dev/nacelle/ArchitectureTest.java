@@ -94,6 +94,14 @@ class ArchitectureTest {
           .should(showOnly(OURS));
 
   @ArchTest
+  static final ArchRule exceptionsCanBeMadeByTheTestsOfThoseWhoCatchThem =
+      classes()
+          .that()
+          .areAssignableTo(NacelleException.class)
+          .and(describe("are public and exported", ArchitectureTest::isPublicApi))
+          .should(havePublicConstructors());
+
+  @ArchTest
   static final ArchRule whatAHypervisorImplementsKnowsTheApiOnly =
       noClasses()
           .that()
@@ -203,6 +211,18 @@ class ArchitectureTest {
 
   private static boolean isVisible(Set<JavaModifier> modifiers) {
     return modifiers.contains(JavaModifier.PUBLIC) || modifiers.contains(JavaModifier.PROTECTED);
+  }
+
+  private static ArchCondition<JavaClass> havePublicConstructors() {
+    return new ArchCondition<>("have public constructors only") {
+      @Override
+      public void check(JavaClass type, ConditionEvents events) {
+        for (JavaCodeUnit constructor : type.getConstructors()) {
+          boolean isPublic = constructor.getModifiers().contains(JavaModifier.PUBLIC);
+          events.add(new SimpleConditionEvent(constructor, isPublic, constructor.getDescription()));
+        }
+      }
+    };
   }
 
   private static ArchCondition<JavaClass> showOnly(DescribedPredicate<JavaClass> allowed) {

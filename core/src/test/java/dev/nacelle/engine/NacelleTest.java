@@ -107,6 +107,7 @@ class NacelleTest {
   void guestThatNeverBecomesReadyIsGivenUpAtTheDeadline(Fault fault) {
     BootException e = bootFailure(fault, SOON);
     assertTrue(e.timedOut());
+    assertTrue(!e.isTransient());
     assertTrue(e.getMessage().contains("not ready within PT0.3S"), e::getMessage);
     assertTrue(e.getMessage().contains("Linux version"), e::getMessage);
     assertEquals(fault == Fault.NEVER_PREPARES ? Stage.PREPARE : Stage.BOOT, e.stage());
@@ -277,6 +278,7 @@ class NacelleTest {
       SandboxSpec spec = FakeNacelle.spec().fetchTimeout(SOON).build();
       BootException e = assertThrows(BootException.class, () -> fake.nacelle.start(spec));
       assertTrue(e.timedOut());
+      assertTrue(e.isTransient());
       assertTrue(String.valueOf(e.remedy()).contains("more time"), e::getMessage);
       interrupted.get();
     }
