@@ -168,6 +168,9 @@ public interface Nacelle extends AutoCloseable {
      */
     Builder kernelLock(Path file, KernelLock.Mode mode);
 
+    /** Tells this listener how images and kernels arrive, also while preparing. */
+    Builder fetchListener(FetchListener listener);
+
     /** Tells this listener of every sandbox, besides those that were given before. */
     Builder listener(SandboxListener listener);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.engine;
 
+import dev.nacelle.FetchListener;
 import dev.nacelle.HostCheck;
 import dev.nacelle.HypervisorException;
 import dev.nacelle.HypervisorUnavailableException;
@@ -32,6 +33,7 @@ public final class EngineBuilder implements Nacelle.Builder {
   private RegistryOptions registries = RegistryOptions.defaults();
   private PullPolicy pullPolicy = PullPolicy.MISSING;
   private @Nullable KernelLock kernelLock;
+  private FetchListener fetchListener = progress -> {};
   private final List<SandboxListener> listeners = new ArrayList<>();
   private int ioThreads = Math.min(2, Runtime.getRuntime().availableProcessors());
 
@@ -82,6 +84,12 @@ public final class EngineBuilder implements Nacelle.Builder {
   @Override
   public EngineBuilder kernelLock(Path file, KernelLock.Mode mode) {
     this.kernelLock = new KernelLock(file, mode);
+    return this;
+  }
+
+  @Override
+  public EngineBuilder fetchListener(FetchListener listener) {
+    this.fetchListener = Objects.requireNonNull(listener);
     return this;
   }
 
@@ -146,7 +154,7 @@ public final class EngineBuilder implements Nacelle.Builder {
   private Sources sources() {
     return sources != null
         ? sources
-        : new StoredSources(cacheDirectory(), registries, pullPolicy, kernelLock);
+        : new StoredSources(cacheDirectory(), registries, pullPolicy, kernelLock, fetchListener);
   }
 
   private Path scratchDirectory() {

@@ -2,6 +2,7 @@
 package dev.nacelle.engine;
 
 import com.google.common.base.Suppliers;
+import dev.nacelle.FetchListener;
 import dev.nacelle.PrunePolicy;
 import dev.nacelle.PruneResult;
 import dev.nacelle.SandboxSpec;
@@ -33,15 +34,17 @@ final class StoredSources implements Sources {
 
   /**
    * @param lock what decides which kernels names stand for, or null
+   * @param listener is told how layers and packages arrive
    */
   StoredSources(
       Path directory,
       RegistryOptions registries,
       PullPolicy defaultPolicy,
-      @Nullable KernelLock lock) {
+      @Nullable KernelLock lock,
+      FetchListener listener) {
     this.defaultPolicy = defaultPolicy;
-    images = new ImageStore(directory.resolve("images"), ImageLimits.DEFAULT, registries);
-    kernels = new KernelStore(directory.resolve("kernels"), images);
+    images = new ImageStore(directory.resolve("images"), ImageLimits.DEFAULT, registries, listener);
+    kernels = new KernelStore(directory.resolve("kernels"), images, listener);
     locked = lock == null ? null : new LockedKernels(lock, kernels);
   }
 

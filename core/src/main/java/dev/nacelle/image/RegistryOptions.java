@@ -34,7 +34,6 @@ public final class RegistryOptions {
   private final Duration connectTimeout;
   private final Duration stallTimeout;
   private final Duration timeout;
-  private final PullListener listener;
 
   private RegistryOptions(Builder builder) {
     credentials = Map.copyOf(builder.credentials);
@@ -48,7 +47,6 @@ public final class RegistryOptions {
     connectTimeout = builder.connectTimeout;
     stallTimeout = builder.stallTimeout;
     timeout = builder.timeout;
-    listener = builder.listener;
   }
 
   /** The default of everything. */
@@ -116,11 +114,6 @@ public final class RegistryOptions {
     return timeout;
   }
 
-  /** Who is told of the progress. */
-  public PullListener listener() {
-    return listener;
-  }
-
   /** Without the secrets. */
   @Override
   public String toString() {
@@ -143,7 +136,6 @@ public final class RegistryOptions {
     private Duration connectTimeout = Duration.ofSeconds(10);
     private Duration stallTimeout = Duration.ofSeconds(30);
     private Duration timeout = Duration.ofHours(1);
-    private PullListener listener = progress -> {};
 
     private Builder() {}
 
@@ -287,12 +279,6 @@ public final class RegistryOptions {
      */
     public Builder timeout(Duration timeout) {
       this.timeout = positive(timeout);
-      return this;
-    }
-
-    /** Tells this listener of every pull's progress. */
-    public Builder listener(PullListener listener) {
-      this.listener = Objects.requireNonNull(listener);
       return this;
     }
 

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.samples;
 
-import dev.nacelle.image.LayerProgress;
-import dev.nacelle.image.LayerProgress.State;
-import dev.nacelle.image.PullListener;
+import dev.nacelle.FetchListener;
+import dev.nacelle.FetchProgress;
+import dev.nacelle.FetchProgress.State;
+import dev.nacelle.LayerProgress;
+import dev.nacelle.PackageProgress;
 import java.io.PrintStream;
 import java.util.Map;
 import java.util.TreeMap;
 
-/** One line on a terminal that says how far the pull of one image is. */
-final class PullProgressLine implements PullListener {
+/** One line on a terminal that says how far the pull of one image, or a kernel's package, is. */
+final class PullProgressLine implements FetchListener {
   private static final int WIDTH = 30;
 
   private final PrintStream out;
@@ -20,7 +22,20 @@ final class PullProgressLine implements PullListener {
   }
 
   @Override
-  public synchronized void onProgress(LayerProgress progress) {
+  public synchronized void onProgress(FetchProgress progress) {
+    if (progress instanceof LayerProgress layer) {
+      tell(layer);
+    } else if (progress instanceof PackageProgress kernel) {
+      out.printf(
+          "\r%s %.1f of %.1f MiB",
+          kernel.name(), kernel.done() / 1048576.0, kernel.total() / 1048576.0);
+      if (kernel.state() == State.DONE) {
+        out.println();
+      }
+    }
+  }
+
+  private void tell(LayerProgress progress) {
     layers.put(progress.number(), progress);
     if (layers.size() < progress.layers()) {
       return; // The others are told before anything arrives.

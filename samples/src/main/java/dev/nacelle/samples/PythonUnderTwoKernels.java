@@ -6,7 +6,6 @@ import dev.nacelle.ExecResult;
 import dev.nacelle.Nacelle;
 import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxSpec;
-import dev.nacelle.image.RegistryOptions;
 import java.time.Duration;
 import java.util.List;
 
@@ -31,10 +30,7 @@ public final class PythonUnderTwoKernels {
     boolean prepareOnly = args.length > 0 && args[0].equals("--prepare");
     String image = args[args.length - 1];
     List<SandboxSpec> specs = KERNELS.stream().map(kernel -> spec(image, kernel)).toList();
-    Nacelle.Builder builder =
-        Nacelle.builder()
-            .registries(
-                RegistryOptions.builder().listener(new PullProgressLine(System.err)).build());
+    Nacelle.Builder builder = Nacelle.builder().fetchListener(new PullProgressLine(System.err));
     if (prepareOnly) {
       specs.forEach(builder::prepare);
       return;

@@ -3,10 +3,10 @@ package dev.nacelle.samples;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
+import dev.nacelle.FetchProgress.State;
+import dev.nacelle.LayerProgress;
 import dev.nacelle.image.Digest;
 import dev.nacelle.image.ImageRef;
-import dev.nacelle.image.LayerProgress;
-import dev.nacelle.image.LayerProgress.State;
 import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;

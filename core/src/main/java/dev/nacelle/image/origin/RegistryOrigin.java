@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.image.origin;
 
+import dev.nacelle.FetchListener;
+import dev.nacelle.FetchProgress.State;
 import dev.nacelle.ImageException;
+import dev.nacelle.LayerProgress;
 import dev.nacelle.image.Digest;
 import dev.nacelle.image.ImageRef;
-import dev.nacelle.image.LayerProgress;
-import dev.nacelle.image.LayerProgress.State;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.image.RegistryOptions;
 import dev.nacelle.image.oci.Descriptor;
@@ -41,6 +42,7 @@ public final class RegistryOrigin implements ImageOrigin {
   private final RegistryOptions options;
   private final Pause pause;
   private final PullPolicy policy;
+  private final FetchListener listener;
   private final Deadline deadline;
   private final ListenerGuard listening = new ListenerGuard("a listener of pulls");
   private final Set<Digest> discarded = new HashSet<>();
@@ -54,8 +56,10 @@ public final class RegistryOrigin implements ImageOrigin {
       BlobStore blobs,
       RegistryOptions options,
       Pause pause,
-      PullPolicy policy) {
+      PullPolicy policy,
+      FetchListener listener) {
     this.policy = policy;
+    this.listener = listener;
     this.ref = ref;
     this.limits = limits;
     this.blobs = blobs;
@@ -247,7 +251,7 @@ public final class RegistryOrigin implements ImageOrigin {
     void tell(State state, long done) {
       LayerProgress progress =
           new LayerProgress(ref, layer.digest(), number, layers, state, done, layer.size());
-      listening.run(() -> options.listener().onProgress(progress));
+      listening.run(() -> listener.onProgress(progress));
     }
   }
 

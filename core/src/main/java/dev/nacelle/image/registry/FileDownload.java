@@ -28,11 +28,13 @@ public final class FileDownload {
    * @param size in bytes
    * @param file exists; it may hold the beginning, and holds more of it on failure
    * @param timeout for all of it
+   * @param progress is told how it arrives
    * @throws ImageException with the reason NETWORK when it may go better another time, with others
    *     when this address will never give it
    * @throws InterruptedIOException when the thread is interrupted; its flag stays set
    */
-  public static void run(URI uri, Digest digest, long size, Path file, Duration timeout)
+  public static void run(
+      URI uri, Digest digest, long size, Path file, Duration timeout, DownloadProgress progress)
       throws IOException {
     String host = uri.getHost() + (uri.getPort() < 0 ? "" : ":" + uri.getPort());
     RegistryOptions.Builder options =
@@ -43,7 +45,7 @@ public final class FileDownload {
     Endpoint endpoint = new Endpoint(host, uri.resolve("/"), "");
     Deadline deadline = new Deadline(timeout);
     try (HttpTransport transport = new HttpTransport(options.build(), deadline);
-        BlobDownload download = BlobDownload.open(file, digest, size, DownloadProgress.NONE)) {
+        BlobDownload download = BlobDownload.open(file, digest, size, progress)) {
       int failures = 0;
       while (true) {
         long before = download.done();
@@ -59,6 +61,7 @@ public final class FileDownload {
                 "Check the network, and try again: what was downloaded is kept.",
                 e);
           }
+          progress.failed(download.done());
           sleep(deadline.atMost(Backoff.delay(failures)));
           deadline.check();
         }

@@ -2,6 +2,7 @@
 package dev.nacelle.image.store;
 
 import dev.nacelle.DataSize;
+import dev.nacelle.FetchListener;
 import dev.nacelle.ImageException;
 import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.PrunePolicy;
@@ -59,6 +60,7 @@ public final class ImageStore {
 
   private final ImageLimits limits;
   private final RegistryOptions registries;
+  private final FetchListener listener;
   private final Pause pause;
   private final Path directory;
   private final Path filesystemDirectory;
@@ -90,10 +92,30 @@ public final class ImageStore {
    * @param registries how to talk to registries
    */
   public ImageStore(Path directory, ImageLimits limits, RegistryOptions registries) {
-    this(directory, limits, registries, Pause.SLEEP);
+    this(directory, limits, registries, progress -> {});
   }
 
-  ImageStore(Path directory, ImageLimits limits, RegistryOptions registries, Pause pause) {
+  /**
+   * A store.
+   *
+   * @param directory where to keep things; created when absent
+   * @param limits on what an image may be; what is already there is not asked again, be it an image
+   *     or its first layers
+   * @param registries how to talk to registries
+   * @param listener is told how layers arrive
+   */
+  public ImageStore(
+      Path directory, ImageLimits limits, RegistryOptions registries, FetchListener listener) {
+    this(directory, limits, registries, listener, Pause.SLEEP);
+  }
+
+  ImageStore(
+      Path directory,
+      ImageLimits limits,
+      RegistryOptions registries,
+      FetchListener listener,
+      Pause pause) {
+    this.listener = listener;
     this.limits = limits;
     this.registries = registries;
     this.pause = pause;
@@ -221,7 +243,7 @@ public final class ImageStore {
     return switch (ref.transport()) {
       case OCI_LAYOUT, OCI_ARCHIVE -> OciLayout.open(ref, limits);
       case DOCKER_ARCHIVE -> DockerArchive.open(ref, limits);
-      case REGISTRY -> new RegistryOrigin(ref, limits, blobs, registries, pause, policy);
+      case REGISTRY -> new RegistryOrigin(ref, limits, blobs, registries, pause, policy, listener);
     };
   }
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kernel.store;
 
+import dev.nacelle.FetchProgress.State;
 import dev.nacelle.ImageException;
 import dev.nacelle.KernelException;
 import dev.nacelle.image.Digest;
+import dev.nacelle.image.registry.DownloadProgress;
 import dev.nacelle.image.registry.FileDownload;
 import dev.nacelle.internal.ExternalProcess;
 import java.io.IOException;
@@ -52,6 +54,12 @@ final class AptKernels {
 
   /** {@code sha256} is that of the package file, as the signed lists have it. */
   record Candidate(String name, String version, String sha256) {}
+
+  /** Is told how a package arrives; the total is 0 where it is not known. */
+  @FunctionalInterface
+  interface Arrival {
+    void tell(State state, long done, long total);
+  }
 
   /** {@code state}: files and directories that change whenever apt's answers may. */
   AptKernels(Path aptCache, Path aptGet, List<Path> state) {
@@ -148,17 +156,21 @@ final class AptKernels {
    * it from, or, where that gives nothing, by apt itself, which knows proxies, passwords and other
    * ways to a mirror, and begins anew each time.
    *
+   * @param arrival is told how it arrives
    * @param file holds the beginning of the package, or nothing; holds more of it on failure
    */
-  void download(Candidate candidate, Path file, Duration deadline) throws IOException {
+  void download(Candidate candidate, Path file, Duration deadline, Arrival arrival)
+      throws IOException {
     long end = System.nanoTime() + deadline.toNanos();
     Path directory = file.resolveSibling(file.getFileName() + ".apt");
     delete(directory); // left by a process that was killed
     Files.createDirectory(directory);
     try {
-      if (!downloadDirectly(candidate, file, directory, end)) {
+      if (!downloadDirectly(candidate, file, directory, end, arrival)) {
+        arrival.tell(State.DOWNLOADING, 0, 0);
         downloadByApt(candidate, file, directory, end);
       }
+      arrival.tell(State.DONE, Files.size(file), Files.size(file));
     } finally {
       delete(directory);
       if (Files.exists(file) && Files.size(file) == 0) {
@@ -168,7 +180,8 @@ final class AptKernels {
   }
 
   /** Whether it was there to be had. */
-  private boolean downloadDirectly(Candidate candidate, Path file, Path directory, long end)
+  private boolean downloadDirectly(
+      Candidate candidate, Path file, Path directory, long end, Arrival arrival)
       throws IOException {
     Matcher line =
         ADDRESS.matcher(
@@ -184,13 +197,15 @@ final class AptKernels {
     if (!line.find() || !line.group(3).equals(candidate.sha256())) {
       return false;
     }
+    long size = Long.parseLong(line.group(2));
     try {
       FileDownload.run(
           URI.create(line.group(1)),
           Digest.parse("sha256:" + candidate.sha256()),
-          Long.parseLong(line.group(2)),
+          size,
           file,
-          Duration.ofNanos(Math.max(1, end - System.nanoTime())));
+          Duration.ofNanos(Math.max(1, end - System.nanoTime())),
+          progress(arrival, size));
       return true;
     } catch (IllegalArgumentException e) {
       return false; // an address that only apt understands
@@ -204,6 +219,25 @@ final class AptKernels {
           "Try again, which goes on from where this ended, or allow more time (fetchTimeout).",
           e);
     }
+  }
+
+  private static DownloadProgress progress(Arrival arrival, long size) {
+    return new DownloadProgress() {
+      @Override
+      public void resumed(long done) {
+        arrival.tell(State.RESUMED, done, size);
+      }
+
+      @Override
+      public void advanced(long done) {
+        arrival.tell(State.DOWNLOADING, done, size);
+      }
+
+      @Override
+      public void failed(long done) {
+        arrival.tell(State.RETRYING, done, size);
+      }
+    };
   }
 
   private void downloadByApt(Candidate candidate, Path file, Path directory, long end)

@@ -2,9 +2,11 @@
 package dev.nacelle.kernel.store;
 
 import dev.nacelle.DataSize;
+import dev.nacelle.FetchListener;
 import dev.nacelle.ImageException;
 import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.KernelException;
+import dev.nacelle.PackageProgress;
 import dev.nacelle.PrunePolicy;
 import dev.nacelle.PruneResult;
 import dev.nacelle.Stage;
@@ -15,6 +17,7 @@ import dev.nacelle.image.store.ImageStore;
 import dev.nacelle.image.store.StorePruner;
 import dev.nacelle.internal.DirectoryLocks;
 import dev.nacelle.internal.FileCache;
+import dev.nacelle.internal.ListenerGuard;
 import dev.nacelle.internal.RegularFile;
 import dev.nacelle.kernel.KernelRef;
 import java.io.IOException;
@@ -67,6 +70,7 @@ public final class KernelStore {
   private final BundledKernels bundled;
   private final BuiltKernels built;
   private final ImageStore images;
+  private final FetchListener listener;
   private final FileCache packages;
   private final FileCache kernels;
   private final FileCache initramfs;
@@ -86,19 +90,24 @@ public final class KernelStore {
     KernelFacts describe(Vmlinux vmlinux) throws IOException;
   }
 
-  /** As {@link #KernelStore(Path, ImageStore)}, with a store of images in the same directory. */
+  /**
+   * As {@link #KernelStore(Path, ImageStore, FetchListener)}, with a store of images in the same
+   * directory.
+   */
   public KernelStore(Path directory) {
-    this(directory, new ImageStore(directory.resolve("images")));
+    this(directory, new ImageStore(directory.resolve("images")), progress -> {});
   }
 
   /**
    * @param directory where to keep things; created when absent. A kernel takes 50 to 150 MB.
    * @param images pulls and reads the images that kernels are in
+   * @param listener is told how packages arrive
    */
-  public KernelStore(Path directory, ImageStore images) {
+  public KernelStore(Path directory, ImageStore images, FetchListener listener) {
     this(
         directory,
         images,
+        listener,
         AptKernels.ofThisMachine(),
         BundledKernels.besideThisLibrary(),
         BuiltKernels.ofThisUser());
@@ -107,12 +116,14 @@ public final class KernelStore {
   KernelStore(
       Path directory,
       ImageStore images,
+      FetchListener listener,
       AptKernels apt,
       BundledKernels bundled,
       BuiltKernels built) {
     this.directory = directory.toAbsolutePath();
     this.locks = new DirectoryLocks(this.directory);
     this.images = images;
+    this.listener = listener;
     this.apt = apt;
     this.bundled = bundled;
     this.built = built;
@@ -291,7 +302,7 @@ public final class KernelStore {
           packages.resume(
               pin + ".deb",
               () -> {},
-              file -> apt.download(pinned(ref, pin, deadline), file, deadline)),
+              file -> download(ref, pinned(ref, pin, deadline), file, deadline)),
           pin);
     }
     try {
@@ -308,6 +319,21 @@ public final class KernelStore {
           e.remedy() == null ? remedy : remedy + " Or: " + e.remedy(),
           e);
     }
+  }
+
+  private void download(KernelRef ref, AptKernels.Candidate candidate, Path file, Duration deadline)
+      throws IOException {
+    Digest digest = Digest.parse("sha256:" + candidate.sha256());
+    ListenerGuard listening = new ListenerGuard("a listener of fetches");
+    apt.download(
+        candidate,
+        file,
+        deadline,
+        (state, done, total) ->
+            listening.run(
+                () ->
+                    listener.onProgress(
+                        new PackageProgress(ref, candidate.name(), digest, state, done, total))));
   }
 
   private Source fetchNewest(KernelRef ref, Duration deadline) throws IOException {
@@ -328,7 +354,7 @@ public final class KernelStore {
         new AptKernels.Candidate(parts.get(0), parts.get(1), parts.get(2));
     Path deb =
         packages.resume(
-            newest.sha256() + ".deb", () -> {}, file -> apt.download(newest, file, deadline));
+            newest.sha256() + ".deb", () -> {}, file -> download(ref, newest, file, deadline));
     return new Source(deb, newest.sha256());
   }
 

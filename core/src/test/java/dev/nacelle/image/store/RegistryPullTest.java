@@ -9,12 +9,13 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.FetchListener;
+import dev.nacelle.FetchProgress.State;
 import dev.nacelle.ImageException;
 import dev.nacelle.InterruptedOperationException;
+import dev.nacelle.LayerProgress;
 import dev.nacelle.image.Digest;
 import dev.nacelle.image.ImageRef;
-import dev.nacelle.image.LayerProgress;
-import dev.nacelle.image.LayerProgress.State;
 import dev.nacelle.image.Platform;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.image.RegistryOptions;
@@ -199,14 +200,16 @@ class RegistryPullTest {
   }
 
   private RegistryOptions.Builder options() {
-    return RegistryOptions.builder()
-        .plainHttp(proxy.host())
-        .credentialFiles()
-        .listener(progress::add);
+    return RegistryOptions.builder().plainHttp(proxy.host()).credentialFiles();
   }
 
   private ImageStore store(RegistryOptions.Builder options) {
-    return new ImageStore(temp.resolve("store"), ImageLimits.DEFAULT, options.build(), pause);
+    return store(options, p -> progress.add((LayerProgress) p));
+  }
+
+  private ImageStore store(RegistryOptions.Builder options, FetchListener listener) {
+    return new ImageStore(
+        temp.resolve("store"), ImageLimits.DEFAULT, options.build(), listener, pause);
   }
 
   private ImageStore store() {
@@ -432,9 +435,9 @@ class RegistryPullTest {
           RegistryOptions.builder()
               .plainHttp(ref.registry().orElseThrow())
               .credentialFiles()
-              .listener(System.out::println)
               .build();
-      new ImageStore(Path.of(args[0]), ImageLimits.DEFAULT, options).resolve(ref);
+      new ImageStore(Path.of(args[0]), ImageLimits.DEFAULT, options, System.out::println)
+          .resolve(ref);
     }
   }
 
@@ -1123,14 +1126,12 @@ class RegistryPullTest {
           logged.add(entry.getThrown().getMessage());
           return false;
         });
-    RegistryOptions.Builder options =
-        options()
-            .listener(
-                p -> {
-                  throw new IllegalStateException("enough");
-                });
+    FetchListener failing =
+        p -> {
+          throw new IllegalStateException("enough");
+        };
     try {
-      assertEquals(ref("app"), store(options).resolve(ref("app")).ref());
+      assertEquals(ref("app"), store(options(), failing).resolve(ref("app")).ref());
     } finally {
       logger.setFilter(null);
     }

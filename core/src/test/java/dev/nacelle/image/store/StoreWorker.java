@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.image.store;
 
+import dev.nacelle.FetchListener;
 import dev.nacelle.PrunePolicy;
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.image.Platform;
-import dev.nacelle.image.PullListener;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.image.RegistryOptions;
 import dev.nacelle.image.oci.Digests;
@@ -37,10 +37,10 @@ final class StoreWorker {
   }
 
   /** A store that speaks to that place as it does, a test's registry. */
-  static ImageStore open(Path store, String place, PullListener listener) {
-    RegistryOptions.Builder registries = RegistryOptions.builder().listener(listener);
+  static ImageStore open(Path store, String place, FetchListener listener) {
+    RegistryOptions.Builder registries = RegistryOptions.builder();
     ImageRef.parse(place + "t0").registry().ifPresent(registries::plainHttp);
-    return new ImageStore(store, ImageLimits.DEFAULT, registries.build());
+    return new ImageStore(store, ImageLimits.DEFAULT, registries.build(), listener);
   }
 
   /** Prints a line before and behind each step, and for each step of a download. */

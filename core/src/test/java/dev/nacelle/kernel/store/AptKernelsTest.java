@@ -8,8 +8,11 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.sun.net.httpserver.HttpHandler;
 import com.sun.net.httpserver.HttpServer;
+import dev.nacelle.FetchProgress;
 import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.KernelException;
+import dev.nacelle.PackageProgress;
+import dev.nacelle.image.Digest;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.image.store.ImageStore;
 import dev.nacelle.kernel.KernelRef;
@@ -35,6 +38,7 @@ class AptKernelsTest {
   private static final Duration LONG = Duration.ofMinutes(1);
 
   @TempDir Path directory;
+  private final List<FetchProgress> progress = new CopyOnWriteArrayList<>();
   private Path aptCache;
   private Path aptGet;
   private Path lists;
@@ -96,6 +100,7 @@ class AptKernelsTest {
     return new KernelStore(
         directory.resolve("store"),
         new ImageStore(directory.resolve("images")),
+        progress::add,
         new AptKernels(aptCache, aptGet, List.of(lists)),
         new BundledKernels(ClassLoader.getPlatformClassLoader()),
         new BuiltKernels(directory.resolve("built")));
@@ -237,7 +242,10 @@ class AptKernelsTest {
       // However slow the machine: until the script came as far as to start its child.
       e =
           assertThrows(
-              KernelException.class, () -> apt.download(candidate, target, Duration.ofMillis(100)));
+              KernelException.class,
+              () ->
+                  apt.download(
+                      candidate, target, Duration.ofMillis(100), (state, done, all) -> {}));
     } while (!Files.exists(pid) || Files.size(pid) == 0);
     assertTrue(e.getMessage().contains("did not end in time"), e.getMessage());
     Optional<ProcessHandle> child = ProcessHandle.of(Long.parseLong(Files.readString(pid).strip()));
@@ -316,6 +324,26 @@ class AptKernelsTest {
       assertEquals(
           "6.1.0-56-cloud-amd64", store().resolve(KernelRef.parse("debian:6.1")).version());
       assertEquals(List.of("bytes=" + half + "-"), ranges);
+      PackageProgress last = (PackageProgress) progress.get(progress.size() - 1);
+      assertEquals(
+          new PackageProgress(
+              KernelRef.debian("6.1"),
+              "linux-image-6.1.0-56-cloud-amd64-unsigned",
+              Digest.parse("sha256:" + Sha256.hex(newPackage)),
+              FetchProgress.State.DONE,
+              all.length,
+              all.length),
+          last);
+      List<FetchProgress.State> states =
+          progress.stream().map(FetchProgress::state).distinct().toList();
+      assertEquals(
+          List.of(
+              FetchProgress.State.RETRYING,
+              FetchProgress.State.RESUMED,
+              FetchProgress.State.DOWNLOADING,
+              FetchProgress.State.DONE),
+          states);
+      assertEquals(half, progress.get(0).done());
     } finally {
       server.stop(0);
     }

@@ -300,7 +300,8 @@ class KernelInImageTest {
       KernelStore pulling =
           new KernelStore(
               directory.resolve("pulled"),
-              new ImageStore(directory.resolve("images"), ImageLimits.DEFAULT, options));
+              new ImageStore(directory.resolve("images"), ImageLimits.DEFAULT, options),
+              progress -> {});
       KernelRef tag = KernelRef.parse("image:" + registry.host() + "/linuxkit/kernel:6.1");
       KernelException absent =
           assertThrows(

@@ -134,6 +134,7 @@ class KernelLockTest {
         new KernelStore(
             directory.resolve("store"),
             new ImageStore(directory.resolve("images")),
+            progress -> {},
             AptKernels.ofThisMachine(),
             new BundledKernels(ClassLoader.getPlatformClassLoader()),
             new BuiltKernels(directory.resolve("built")));

@@ -40,6 +40,7 @@ class OwnKernelsTest {
         new KernelStore(
             directory.resolve("store"),
             new ImageStore(directory.resolve("images")),
+            progress -> {},
             AptKernels.ofThisMachine(),
             new BundledKernels(loader),
             new BuiltKernels(directory.resolve("built")));

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle;
+
+/** Where something that is fetched stands. */
+public sealed interface FetchProgress permits LayerProgress, PackageProgress {
+  /** What happens to it. */
+  enum State {
+    /** It is wanted, and was not looked for yet; of layers only. */
+    WAITING,
+    /** It was in the cache already; nothing is downloaded. Of layers only. */
+    ALREADY_THERE,
+    /** Bytes arrive. */
+    DOWNLOADING,
+    /** The download goes on behind what an earlier attempt, or an earlier process, got. */
+    RESUMED,
+    /** An attempt failed; another follows, after a pause or from elsewhere. */
+    RETRYING,
+    /** It is complete and verified. */
+    DONE
+  }
+
+  /** What happens to it. */
+  State state();
+
+  /** Bytes that are on the disk. */
+  long done();
+
+  /** Bytes that it has; 0 as long as that is not known. */
+  long total();
+}
