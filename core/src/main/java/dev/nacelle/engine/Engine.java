@@ -31,6 +31,8 @@ import java.util.concurrent.ExecutionException;
 
 /** The runtime: starts what is asked for, knows what runs, and ends all of it. */
 final class Engine implements Nacelle {
+  private static final String CLOSED_WITH_NACELLE = "was closed with its Nacelle";
+
   private final Hypervisor hypervisor;
   private final LinuxSupport linux;
   private final Sources sources;
@@ -136,7 +138,7 @@ final class Engine implements Nacelle {
       events.startFailed(e);
     }
     if (sandbox != null && !keep(sandbox)) {
-      sandbox.close();
+      sandbox.close(CLOSED_WITH_NACELLE);
       failure = closedMeanwhile();
     }
     synchronized (this) {
@@ -262,7 +264,7 @@ final class Engine implements Nacelle {
       } else {
         closing = true;
         closes = new ArrayList<>();
-        running.forEach(sandbox -> closes.add(() -> sandbox.close("was closed with its Nacelle")));
+        running.forEach(sandbox -> closes.add(() -> sandbox.close(CLOSED_WITH_NACELLE)));
         unikernels.forEach(unikernel -> closes.add(unikernel::close));
         starting.forEach(start -> start.abort(closedMeanwhile()));
       }
