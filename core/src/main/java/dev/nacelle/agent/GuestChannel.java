@@ -238,13 +238,14 @@ final class GuestChannel extends AbstractChannel {
         "a guest channel carries bytes, not " + message.getClass().getName());
   }
 
+  /** Not the one with a promise, which only Netty 4.2 has, and which calls this. */
   @Override
-  protected void doRegister(ChannelPromise promise) {
+  @SuppressWarnings("deprecation")
+  protected void doRegister() {
     GuestConnection open = connection;
     if (open != null) {
       listen(open);
     }
-    promise.setSuccess();
   }
 
   @Override
