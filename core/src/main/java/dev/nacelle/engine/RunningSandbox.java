@@ -209,7 +209,7 @@ final class RunningSandbox implements Sandbox {
   private void stopGuest(Duration grace) {
     Duration limit = grace.plus(FAREWELL);
     CompletableFuture<?> stopped =
-        client.shutdown(grace, limit).thenCombine(vm.exit(), (answered, ended) -> answered);
+        client.shutdown(grace, limit).thenCombine(vm.exit(), (answered, ended) -> ended);
     try {
       CompletableFuture.anyOf(stopped, killed).get(limit.toNanos(), TimeUnit.NANOSECONDS);
     } catch (ExecutionException | TimeoutException e) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kernel.store;
 
+import dev.nacelle.KernelException;
 import dev.nacelle.internal.Zstd;
-import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -13,6 +13,7 @@ import java.util.HexFormat;
 import java.util.Optional;
 import java.util.Properties;
 import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Nacelle's own kernels that come with the library, as artifacts {@code nacelle-kernel-SERIES}. An
@@ -61,7 +62,7 @@ final class BundledKernels {
     String sha256 = properties.getProperty("sha256", "");
     String size = properties.getProperty("size", "");
     if (!SHA256.matcher(sha256).matches() || !size.matches("[0-9]{1,10}")) {
-      throw new IOException(resource + " is damaged: it has no digest or no size");
+      throw damaged(artifact(series), resource + " has no digest or no size", null);
     }
     return Optional.of(
         new Bundled(
@@ -75,22 +76,47 @@ final class BundledKernels {
   /** Unpacks it into an empty file. */
   void unpack(Bundled kernel, Path file) throws IOException {
     if (kernel.size() > KernelPayload.MAX_UNPACKED) {
-      throw new IOException(kernel.artifact() + " claims " + kernel.size() + " bytes");
+      throw damaged(kernel.artifact(), "it claims " + kernel.size() + " bytes", null);
     }
     MessageDigest digest = Sha256.digest();
     try (InputStream packed = loader.getResourceAsStream(kernel.resource())) {
       if (packed == null) {
-        throw new FileNotFoundException(kernel.artifact() + " has no " + kernel.resource());
+        throw damaged(kernel.artifact(), "it has no " + kernel.resource(), null);
       }
       try (InputStream in =
               Sha256.digesting(new BoundedInputStream(Zstd.open(packed), kernel.size()), digest);
           OutputStream out = Files.newOutputStream(file)) {
-        in.transferTo(out);
+        copy(kernel, in, out);
       }
     }
     if (!HexFormat.of().formatHex(digest.digest()).equals(kernel.sha256())) {
-      throw new IOException(
-          kernel.artifact() + " is damaged: its vmlinux has not the digest " + kernel.sha256());
+      throw damaged(kernel.artifact(), "its vmlinux has not the digest " + kernel.sha256(), null);
     }
+  }
+
+  /** What cannot be read is the artifact's fault, what cannot be written the disk's. */
+  private static void copy(Bundled kernel, InputStream in, OutputStream out) throws IOException {
+    byte[] buffer = new byte[1 << 16];
+    while (true) {
+      int n;
+      try {
+        n = in.read(buffer);
+      } catch (IOException e) {
+        throw damaged(kernel.artifact(), e.getMessage(), e);
+      }
+      if (n < 0) {
+        return;
+      }
+      out.write(buffer, 0, n);
+    }
+  }
+
+  private static KernelException damaged(
+      String artifact, @Nullable String why, @Nullable Exception cause) {
+    return new KernelException(
+        KernelException.Reason.DAMAGED,
+        "The artifact " + artifact + " is damaged: " + why,
+        "Fetch it again.",
+        cause);
   }
 }

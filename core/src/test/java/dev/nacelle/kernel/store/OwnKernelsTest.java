@@ -153,22 +153,31 @@ class OwnKernelsTest {
     Path packed = resources.resolve("vmlinux-6.12.zst");
 
     Files.write(packed, Zstd.pack(TestElf.kernel("6.12.3-nacelle").build()));
-    assertTrue(refusal(OWN).getMessage().contains("has not the digest " + sha256));
+    assertDamaged("has not the digest " + sha256);
 
     Files.write(packed, Zstd.pack(new byte[vmlinux.length + 1]));
-    assertTrue(refusal(OWN).getMessage().contains("unpacks to more than"));
+    assertDamaged("unpacks to more than");
 
     byte[] whole = Zstd.pack(vmlinux);
     Files.write(packed, Arrays.copyOf(whole, whole.length / 2));
-    refusal(OWN);
+    assertDamaged("nacelle-kernel-6.12");
 
     Files.delete(packed);
-    assertTrue(refusal(OWN).getMessage().contains("has no META-INF/nacelle"));
+    assertDamaged("has no META-INF/nacelle");
 
     describe("6.12", "none", vmlinux.length);
-    assertTrue(refusal(OWN).getMessage().contains("is damaged"));
+    assertDamaged("no digest");
+
+    describe("6.12", sha256, 1L << 32);
+    assertDamaged("it claims");
 
     bundle("6.12", "6.12.1-nacelle");
     assertEquals("6.12.1-nacelle", store.resolve(OWN).version());
+  }
+
+  private void assertDamaged(String why) {
+    KernelException e = refusal(OWN);
+    assertEquals(KernelException.Reason.DAMAGED, e.reason());
+    assertTrue(e.getMessage().contains(why), e.getMessage());
   }
 }
