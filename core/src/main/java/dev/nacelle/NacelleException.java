@@ -35,9 +35,10 @@ public class NacelleException extends RuntimeException {
 
   /**
    * Whether the same call, unchanged, may work when it is made again later: a network or a server
-   * failed, or wants fewer requests, or fetching took longer than it was given. False where somebody has to change something first (a full
-   * disk, a missing login, a damaged file), and where nothing is known: a guest that does not boot,
-   * or a host without memory, is not made better by more attempts.
+   * failed, or wants fewer requests, or fetching took longer than it was given. False where
+   * somebody has to change something first (a full disk, a missing login, a damaged file), and
+   * where nothing is known: a guest that does not boot, or a host without memory, is not made
+   * better by more attempts.
    */
   public boolean isTransient() {
     return false;
