@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! The agent on a Unix socket instead of vsock, for the tests: `agent-on-socket SOCKET BLOCK CGROUP STAGING
+//! The agent on a Unix socket instead of vsock, for the tests: `agent_on_socket SOCKET BLOCK CGROUP STAGING
 //! [EXECUTABLE]`; the last is what the agent may remove as its own.
 //!
 //! Everything but the boot and the dial is the agent that virtual machines run. It needs root, and a mount namespace of its
@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
 
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
-    let mut next = || arguments.next().ok_or("usage: agent-on-socket SOCKET BLOCK CGROUP STAGING");
+    let mut next = || arguments.next().ok_or("usage: agent_on_socket SOCKET BLOCK CGROUP STAGING");
     let socket = next()?;
     let (block, cgroup, staging) = (next()?, next()?, next()?);
     let machine = Machine { block, cgroup, staging, executable: next().ok(), ..Machine::default() };

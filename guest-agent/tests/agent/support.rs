@@ -67,7 +67,7 @@ impl Guest {
         fs::create_dir(&cgroup).unwrap();
 
         let listener = UnixListener::bind(path("socket")).unwrap();
-        let mut executable = PathBuf::from(env!("CARGO_BIN_EXE_agent-on-socket"));
+        let mut executable = PathBuf::from(env!("CARGO_BIN_EXE_agent_on_socket"));
         let mut arguments = vec![path("socket"), path("block"), cgroup.clone(), path("staging")];
         if own_executable {
             // Not by this process: while it has the copy open to write, also in a child that another test forks, nobody can
