@@ -22,15 +22,16 @@ public interface GuestProcess extends AutoCloseable {
   /**
    * What is written here, the process reads from stdin. A write blocks while too much of it is
    * underway; nothing is held back, so flushing does nothing. Closing ends the process's stdin.
-   * Once the process has ended, writing throws an IOException. Closed already when {@link
-   * ProcessSpec#stdin()} said what it reads.
+   * Once the process has ended, writing throws a {@link GuestIOException}. Closed already when
+   * {@link ProcessSpec#stdin()} said what it reads.
    */
   OutputStream stdin();
 
   /**
    * What the process writes to stdout, or to its terminal. Ends when the process has ended and all
-   * was read. When the sandbox ends first, reading throws an IOException. Closing it drops what is
-   * still to come.
+   * was read. When the sandbox ends first, reading throws a {@link GuestIOException}. Closing it
+   * drops what is still to come. {@link ProcessSpec#outputLimit()} holds here, too, where it was
+   * given.
    */
   InputStream stdout();
 

@@ -80,7 +80,7 @@ public interface Nacelle extends AutoCloseable {
    * @throws HypervisorException when no machine can be made as specified, or the image is none
    * @throws IllegalStateException when this runtime is closed
    */
-  Unikernel start(UnikernelSpec spec);
+  Unikernel startUnikernel(UnikernelSpec spec);
 
   /**
    * Removes images that nobody uses from the cache directory: what was not used for long, or what

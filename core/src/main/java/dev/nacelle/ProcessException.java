@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /** A process could not be started, or nothing is known of its end. */
@@ -21,11 +22,16 @@ public class ProcessException extends NacelleException {
     NOT_STARTED,
     /** It did not start or end in time, and neither did the guest kill it; the host gave it up. */
     TIMED_OUT,
+    /** It ran and its exit code was not 0; of {@link ExecResult#orThrow()}. */
+    FAILED,
+    /** What it was to read from stdin could not be read here: the cause is that IOException. */
+    STDIN_FAILED,
     /** The guest broke the contract between host and guest. */
     GUEST_MISBEHAVED
   }
 
   private final Reason reason;
+  private final transient @Nullable ExitStatus status;
 
   /**
    * @param reason what was wrong
@@ -37,6 +43,23 @@ public class ProcessException extends NacelleException {
       Reason reason, String message, @Nullable String remedy, @Nullable Throwable cause) {
     super(Stage.RUN, message, remedy, cause);
     this.reason = reason;
+    status = null;
+  }
+
+  /**
+   * One of a process that {@linkplain Reason#FAILED failed}.
+   *
+   * @param status how it ended
+   */
+  public ProcessException(String message, ExitStatus status) {
+    super(Stage.RUN, message, null, null);
+    this.reason = Reason.FAILED;
+    this.status = status;
+  }
+
+  /** How the process ended, when it {@linkplain Reason#FAILED failed}; not after serialization. */
+  public Optional<ExitStatus> exitStatus() {
+    return Optional.ofNullable(status);
   }
 
   /** What was wrong. */

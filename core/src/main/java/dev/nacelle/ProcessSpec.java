@@ -2,14 +2,19 @@
 package dev.nacelle;
 
 import dev.nacelle.internal.check.Bounds;
+import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.Collections;
+import java.util.EnumSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -19,7 +24,7 @@ import org.jspecify.annotations.Nullable;
  * image's configuration: environment, working directory and user, as {@code docker exec} does it.
  */
 public final class ProcessSpec {
-  /** Default of {@link #outputLimit()}: 16 MiB. */
+  /** What {@link Sandbox#exec(ProcessSpec)} keeps of each output without a limit: 16 MiB. */
   public static final DataSize DEFAULT_OUTPUT_LIMIT = DataSize.mebibytes(16);
 
   /** Default of {@link #startTimeout()}: 30 seconds. */
@@ -38,8 +43,11 @@ public final class ProcessSpec {
   private final @Nullable Duration timeout;
   private final Duration startTimeout;
   private final @Nullable Duration linger;
-  private final byte @Nullable [] stdin;
-  private final DataSize outputLimit;
+  private final @Nullable Stdin stdin;
+  private final @Nullable DataSize outputLimit;
+  private final OnLimit onLimit;
+  private final boolean mergeStderr;
+  private final Set<StandardStream> discarded;
 
   private ProcessSpec(Builder builder) {
     entrypoint = builder.entrypoint;
@@ -54,6 +62,9 @@ public final class ProcessSpec {
     linger = builder.linger;
     stdin = builder.stdin;
     outputLimit = builder.outputLimit;
+    onLimit = builder.onLimit;
+    mergeStderr = builder.mergeStderr;
+    discarded = Set.copyOf(builder.discarded);
   }
 
   /**
@@ -64,6 +75,36 @@ public final class ProcessSpec {
    */
   public static ProcessSpec of(String... command) {
     return builder(command).build();
+  }
+
+  /** As {@link #of(String...)}. */
+  public static ProcessSpec of(List<String> command) {
+    return builder(command).build();
+  }
+
+  /**
+   * What the image's shell makes of it: {@code /bin/sh -c script}. What comes from others belongs
+   * into {@linkplain Builder#environment variables} rather than into the script.
+   *
+   * @throws IllegalArgumentException when it holds a NUL, or has 128 KiB or more
+   */
+  public static ProcessSpec shell(String script) {
+    return of("/bin/sh", "-c", script);
+  }
+
+  /** As {@link #builder(String...)}. */
+  public static Builder builder(List<String> command) {
+    return builder(command.toArray(String[]::new));
+  }
+
+  /** To make another that differs. */
+  public Builder toBuilder() {
+    return new Builder(this);
+  }
+
+  /** As {@link #entrypoint(String...)}. */
+  public static Builder entrypoint(List<String> arguments) {
+    return entrypoint(arguments.toArray(String[]::new));
   }
 
   /**
@@ -145,22 +186,72 @@ public final class ProcessSpec {
     return Optional.ofNullable(linger);
   }
 
-  /** A copy of what it reads from stdin, if that was given. */
-  public Optional<byte[]> stdin() {
-    return Optional.ofNullable(stdin).map(byte[]::clone);
+  /** What it reads from stdin, if that was given. */
+  public Optional<Stdin> stdin() {
+    return Optional.ofNullable(stdin);
   }
 
-  /** How much of each output {@link Sandbox#exec(ProcessSpec)} keeps. */
-  public DataSize outputLimit() {
-    return outputLimit;
+  /** How much it may write to each output, where that was said. */
+  public Optional<DataSize> outputLimit() {
+    return Optional.ofNullable(outputLimit);
+  }
+
+  /** What becomes of it when it writes more. */
+  public OnLimit onLimit() {
+    return onLimit;
+  }
+
+  /** Whether what it writes to stderr is its stdout's. */
+  public boolean mergeStderr() {
+    return mergeStderr;
+  }
+
+  /** The outputs that nobody wants. */
+  public Set<StandardStream> discarded() {
+    return discarded;
+  }
+
+  private List<@Nullable Object> state() {
+    return Arrays.asList(
+        entrypoint,
+        arguments,
+        environment,
+        workingDirectory,
+        user,
+        terminal,
+        stopSignal,
+        timeout,
+        startTimeout,
+        linger,
+        stdin,
+        outputLimit,
+        onLimit,
+        mergeStderr,
+        discarded);
   }
 
   @Override
-  public String toString() {
-    return (entrypoint ? "entrypoint " : "") + arguments;
+  public boolean equals(@Nullable Object other) {
+    return other instanceof ProcessSpec spec && state().equals(spec.state());
   }
 
-  /** Makes a {@link ProcessSpec}. Not safe for use from several threads. */
+  @Override
+  public int hashCode() {
+    return state().hashCode();
+  }
+
+  /** Its arguments, and the names of its variables: values may be secrets. */
+  @Override
+  public String toString() {
+    return (entrypoint ? "entrypoint " : "")
+        + arguments
+        + (environment.isEmpty() ? "" : " with " + environment.keySet());
+  }
+
+  /**
+   * Makes a {@link ProcessSpec}. Not safe for use from several threads. Null takes a setting back
+   * to its default whose getter is an Optional.
+   */
   public static final class Builder {
     private final boolean entrypoint;
     private final List<String> arguments;
@@ -172,12 +263,33 @@ public final class ProcessSpec {
     private @Nullable Duration timeout;
     private Duration startTimeout = DEFAULT_START_TIMEOUT;
     private @Nullable Duration linger;
-    private byte @Nullable [] stdin;
-    private DataSize outputLimit = DEFAULT_OUTPUT_LIMIT;
+    private @Nullable Stdin stdin;
+    private @Nullable DataSize outputLimit;
+    private OnLimit onLimit = OnLimit.TRUNCATE;
+    private boolean mergeStderr;
+    private final Set<StandardStream> discarded = EnumSet.noneOf(StandardStream.class);
 
     private Builder(boolean entrypoint, String... arguments) {
       this.entrypoint = entrypoint;
       this.arguments = Checks.arguments(arguments);
+    }
+
+    private Builder(ProcessSpec spec) {
+      entrypoint = spec.entrypoint;
+      arguments = spec.arguments;
+      environment.putAll(spec.environment);
+      workingDirectory = spec.workingDirectory;
+      user = spec.user;
+      terminal = spec.terminal;
+      stopSignal = spec.stopSignal;
+      timeout = spec.timeout;
+      startTimeout = spec.startTimeout;
+      linger = spec.linger;
+      stdin = spec.stdin;
+      outputLimit = spec.outputLimit;
+      onLimit = spec.onLimit;
+      mergeStderr = spec.mergeStderr;
+      discarded.addAll(spec.discarded);
     }
 
     /**
@@ -200,13 +312,19 @@ public final class ProcessSpec {
       return this;
     }
 
+    /** Takes a variable back that was given here; that of the sandbox or the image is left. */
+    public Builder removeEnvironment(String name) {
+      environment.remove(name);
+      return this;
+    }
+
     /**
      * Starts it there. The directory is created when it is absent.
      *
      * @throws IllegalArgumentException when the path is not absolute, or has more than 4095 bytes
      */
-    public Builder workingDirectory(String path) {
-      this.workingDirectory = Checks.absolute(path);
+    public Builder workingDirectory(@Nullable String path) {
+      this.workingDirectory = path == null ? null : Checks.absolute(path);
       return this;
     }
 
@@ -217,14 +335,14 @@ public final class ProcessSpec {
      *     or {@code user:gid}; names are those of the image, numbers go up to 4294967294
      * @throws IllegalArgumentException when it has more than 512 bytes
      */
-    public Builder user(String user) {
-      this.user = Checks.user(user);
+    public Builder user(@Nullable String user) {
+      this.user = user == null ? null : Checks.user(user);
       return this;
     }
 
     /** Gives it a terminal, which becomes stdin, stdout and stderr; all output is stdout's. */
-    public Builder terminal(TerminalSize size) {
-      this.terminal = Objects.requireNonNull(size);
+    public Builder terminal(@Nullable TerminalSize size) {
+      this.terminal = size;
       return this;
     }
 
@@ -234,8 +352,8 @@ public final class ProcessSpec {
      * {@linkplain SandboxSpec.Builder#stopSignal stop signal}, else the image's StopSignal; for
      * everything else SIGTERM, which at the sandbox's end everything that it started gets as well.
      */
-    public Builder stopSignal(Signal signal) {
-      this.stopSignal = Objects.requireNonNull(signal);
+    public Builder stopSignal(@Nullable Signal signal) {
+      this.stopSignal = signal;
       return this;
     }
 
@@ -245,8 +363,8 @@ public final class ProcessSpec {
      *
      * @throws IllegalArgumentException when it is not positive, or more than 100 years
      */
-    public Builder timeout(Duration timeout) {
-      this.timeout = Checks.duration("timeout", timeout);
+    public Builder timeout(@Nullable Duration timeout) {
+      this.timeout = timeout == null ? null : Checks.duration("timeout", timeout);
       return this;
     }
 
@@ -277,8 +395,8 @@ public final class ProcessSpec {
      * @param linger zero for not at all
      * @throws IllegalArgumentException when it is negative, or more than 60 seconds
      */
-    public Builder linger(Duration linger) {
-      if (linger.isNegative() || linger.compareTo(LONGEST_LINGER) > 0) {
+    public Builder linger(@Nullable Duration linger) {
+      if (linger != null && (linger.isNegative() || linger.compareTo(LONGEST_LINGER) > 0)) {
         throw new IllegalArgumentException("the linger is not between 0 and 60 s: " + linger);
       }
       this.linger = linger;
@@ -287,29 +405,84 @@ public final class ProcessSpec {
 
     /** Gives it these bytes to read from stdin, and then the end; they are copied. */
     public Builder stdin(byte[] content) {
-      this.stdin = content.clone();
-      return this;
+      return stdin(Stdin.of(content.clone()));
     }
 
     /** Gives it this text to read from stdin as UTF-8, and then the end. */
     public Builder stdin(String content) {
-      this.stdin = content.getBytes(StandardCharsets.UTF_8);
+      return stdin(Stdin.of(content.getBytes(StandardCharsets.UTF_8)));
+    }
+
+    /**
+     * Gives it this file to read from stdin, and then the end. It is opened when the process has
+     * started, and read as fast as the process reads. When that fails, the process is killed and
+     * its end is told as {@link ProcessException.Reason#STDIN_FAILED}, with the IOException as
+     * cause.
+     */
+    public Builder stdin(Path file) {
+      return stdin(Stdin.of(Objects.requireNonNull(file)));
+    }
+
+    /**
+     * Gives it this stream to read from stdin, up to its end, for one process: for another there is
+     * nothing left. As with a {@linkplain #stdin(Path) file}, but that the stream is not closed. A
+     * daemon thread reads it, which is interrupted when the process has ended, and may be left in a
+     * read that takes no notice of that.
+     */
+    public Builder stdin(InputStream stream) {
+      return stdin(Stdin.of(Objects.requireNonNull(stream)));
+    }
+
+    /** Gives it what another process was given; null for what the default is. */
+    public Builder stdin(@Nullable Stdin source) {
+      this.stdin = source;
       return this;
     }
 
     /**
-     * Keeps that much of stdout, and that much of stderr, in {@link ExecResult}; the default is
-     * {@link #DEFAULT_OUTPUT_LIMIT}. What a process writes beyond is read and dropped, and {@link
-     * Output#truncated()} tells of it.
-     *
-     * @throws IllegalArgumentException when it is more than 1 GiB
+     * Limits what it may write to stdout, and as much to stderr; what is beyond is read and
+     * dropped. {@link ExitStatus#outputTruncated()} and {@link Output#truncated()} tell of it. The
+     * default is {@link #DEFAULT_OUTPUT_LIMIT} for {@link Sandbox#exec(ProcessSpec)}, which keeps
+     * outputs in memory and takes no limit above 1 GiB; and none where outputs are streamed.
      */
-    public Builder outputLimit(DataSize limit) {
-      if (limit.compareTo(DataSize.gibibytes(1)) > 0) {
-        throw new IllegalArgumentException(
-            "at most 1GiB of output is kept in memory, not " + limit + "; stream it instead");
-      }
+    public Builder outputLimit(@Nullable DataSize limit) {
       this.outputLimit = limit;
+      return this;
+    }
+
+    /**
+     * As {@link #outputLimit(DataSize)}, and says what becomes of the process then; the default is
+     * {@link OnLimit#TRUNCATE}.
+     */
+    public Builder outputLimit(DataSize limit, OnLimit onLimit) {
+      this.outputLimit = Objects.requireNonNull(limit);
+      this.onLimit = Objects.requireNonNull(onLimit);
+      return this;
+    }
+
+    /**
+     * Whether what it writes to stderr is given out as its stdout's, in the order in which it
+     * arrives; the default is false. The guest has two pipes all the same: what is written to both
+     * within moments may change places. {@code 2>&1} of a {@linkplain ProcessSpec#shell shell}
+     * keeps the order.
+     */
+    public Builder mergeStderr(boolean merge) {
+      this.mergeStderr = merge;
+      return this;
+    }
+
+    /**
+     * Reads and drops what it writes to that output, which is then empty; {@linkplain
+     * #mergeStderr(boolean) merged} output is stdout's.
+     */
+    public Builder discard(StandardStream output) {
+      discarded.add(output);
+      return this;
+    }
+
+    /** Takes {@link #discard} back. */
+    public Builder keep(StandardStream output) {
+      discarded.remove(output);
       return this;
     }
 

@@ -26,16 +26,43 @@ public interface Sandbox extends AutoCloseable {
     return exec(ProcessSpec.of(command));
   }
 
+  /** As {@link #exec(String...)}. */
+  default ExecResult exec(List<String> command) {
+    return exec(ProcessSpec.of(command));
+  }
+
   /**
    * Runs a process to its end. It reads what {@link ProcessSpec#stdin()} says, and nothing when
    * that says nothing. Of each output {@link ProcessSpec#outputLimit()} is kept.
    *
+   * @throws IllegalArgumentException when that is more than 1 GiB
    * @throws ProcessException when it could not be started for another reason than its command (exit
    *     codes 126 and 127), or nothing is known of its end
    * @throws SandboxEndedException when the sandbox ends first
    * @throws InterruptedOperationException when the thread is interrupted; the process is killed
    */
   ExecResult exec(ProcessSpec process);
+
+  /**
+   * Runs a process to its end, and hands out what it writes as it comes: on this thread, one piece
+   * after another, those of both outputs in the order of their arrival. While the consumer takes
+   * its time, at most 256 KiB and a piece wait for it, and then the process blocks where it writes.
+   *
+   * <p>What the consumer throws is thrown by this method, as it is, and the process is killed with
+   * all that it started, without being waited for. So an IOException comes from the consumer; what
+   * is wrong with the process is told by unchecked exceptions alone.
+   *
+   * @param <X> what the consumer throws
+   * @return how it ended; as with {@link #exec(ProcessSpec)}, a command that is not there is exit
+   *     code 127, with a message for the consumer
+   * @throws X what the consumer has thrown
+   * @throws ProcessException when it could not be started for another reason than its command,
+   *     nothing is known of its end, or its {@linkplain
+   *     ProcessSpec.Builder#stdin(java.io.InputStream) stdin} could not be read
+   * @throws SandboxEndedException when the sandbox ends first, after all that had arrived
+   * @throws InterruptedOperationException when the thread is interrupted; the process is killed
+   */
+  <X extends Exception> ExitStatus exec(ProcessSpec process, OutputConsumer<X> consumer) throws X;
 
   /**
    * As {@link #exec(ProcessSpec)}, without waiting. Cancelling the future kills the process, and so
@@ -57,6 +84,15 @@ public interface Sandbox extends AutoCloseable {
    * @throws InterruptedOperationException when the thread is interrupted; the process is killed
    */
   GuestProcess start(ProcessSpec process);
+
+  /**
+   * As {@link #start(ProcessSpec)}, without waiting. Cancelling the future kills the process, and
+   * so does completing it in any other way before it is started.
+   *
+   * @return completes on a thread of {@link Nacelle}'s, where dependents may block; exceptionally
+   *     with what {@link #start(ProcessSpec)} throws
+   */
+  CompletableFuture<GuestProcess> startAsync(ProcessSpec process);
 
   /**
    * What was started here and what is left of it: processes that run, and those that have ended and

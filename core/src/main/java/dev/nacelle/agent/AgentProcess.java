@@ -303,19 +303,21 @@ public final class AgentProcess {
         throw misbehaved("told of a process ended by neither an exit code nor a signal");
       }
     }
-    return new ExitStatus(
-        code,
-        signal,
-        exited.getTimedOut(),
-        exited.getOomKilled(),
-        Duration.ofNanos(AgentInfo.notNegative(exited.getUserCpuNanos())),
-        Duration.ofNanos(AgentInfo.notNegative(exited.getSystemCpuNanos())),
-        DataSize.bytes(AgentInfo.notNegative(exited.getPeakMemoryBytes())),
-        exited.getOutputsAbandoned(),
-        exited.getOomKilledElsewhere(),
-        exited.getTreePeakMemoryBytes() == 0
-            ? Optional.empty()
-            : Optional.of(DataSize.bytes(AgentInfo.notNegative(exited.getTreePeakMemoryBytes()))));
+    return ExitStatus.builder(code)
+        .signal(signal)
+        .timedOut(exited.getTimedOut())
+        .oomKilled(exited.getOomKilled())
+        .userCpu(Duration.ofNanos(AgentInfo.notNegative(exited.getUserCpuNanos())))
+        .systemCpu(Duration.ofNanos(AgentInfo.notNegative(exited.getSystemCpuNanos())))
+        .peakMemory(DataSize.bytes(AgentInfo.notNegative(exited.getPeakMemoryBytes())))
+        .outputsAbandoned(exited.getOutputsAbandoned())
+        .oomKilledElsewhere(exited.getOomKilledElsewhere())
+        .treePeakMemory(
+            exited.getTreePeakMemoryBytes() == 0
+                ? Optional.empty()
+                : Optional.of(
+                    DataSize.bytes(AgentInfo.notNegative(exited.getTreePeakMemoryBytes()))))
+        .build();
   }
 
   private final class Responses extends ClientCall.Listener<RunProcessResponse> {

@@ -174,7 +174,7 @@ final class Engine implements Nacelle {
   }
 
   @Override
-  public Unikernel start(UnikernelSpec spec) {
+  public Unikernel startUnikernel(UnikernelSpec spec) {
     String name = spec.name().orElseGet(() -> madeUpName("unikernel-"));
     synchronized (this) {
       requireOpen();

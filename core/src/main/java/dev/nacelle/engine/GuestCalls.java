@@ -152,7 +152,11 @@ final class GuestCalls {
     }
     if (cause instanceof ProcessException e) {
       // Made on another thread: this one's stack is what the caller wants to see.
-      return new ProcessException(e.reason(), String.valueOf(e.getMessage()), null, e);
+      return new ProcessException(
+          e.reason(),
+          String.valueOf(e.getMessage()),
+          null,
+          e.reason() == ProcessException.Reason.STDIN_FAILED ? e.getCause() : e);
     }
     return new IllegalStateException("unexpected failure in the sandbox " + sandbox, cause);
   }

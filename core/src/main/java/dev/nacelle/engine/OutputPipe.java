@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.engine;
 
+import dev.nacelle.GuestIOException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.InterruptedIOException;
@@ -76,12 +77,12 @@ final class OutputPipe extends InputStream {
         }
       }
       if (closed) {
-        throw new IOException("the stream is closed");
+        throw new GuestIOException("the stream is closed");
       }
       ByteBuffer first = chunks.peek();
       if (first == null) {
         if (failure != null) {
-          throw new IOException(failure);
+          throw new GuestIOException(failure);
         }
         return -1;
       }

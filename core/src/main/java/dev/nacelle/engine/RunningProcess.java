@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.engine;
 
+import dev.nacelle.DataSize;
 import dev.nacelle.ExitStatus;
 import dev.nacelle.GuestProcess;
+import dev.nacelle.ProcessException;
 import dev.nacelle.ProcessSpec;
 import dev.nacelle.Signal;
 import dev.nacelle.SignalScope;
@@ -30,8 +32,9 @@ final class RunningProcess implements GuestProcess, ProcessListener {
   private final AgentProcess process;
   private final boolean terminal;
   private final Signal stopSignal;
-  private final @Nullable StdinFeed feed;
+  private final @Nullable StdinSource source;
   private final StdinPipe stdin;
+  private final OutputGate gate;
   private final OutputPipe stdout = new OutputPipe(this::resumeIfRoom);
   private final OutputPipe stderr = new OutputPipe(this::resumeIfRoom);
   private final CompletableFuture<Long> started = new CompletableFuture<>();
@@ -60,10 +63,13 @@ final class RunningProcess implements GuestProcess, ProcessListener {
     this.calls = calls;
     this.client = client;
     terminal = spec.terminal().isPresent();
-    byte[] content = spec.stdin().orElse(null);
-    feed = content == null ? null : new StdinFeed(content);
+    gate = new OutputGate(spec, spec.outputLimit().map(DataSize::bytes).orElse(Long.MAX_VALUE));
     process = client.process(request, this, deadline);
-    stdin = new StdinPipe(process, feed != null);
+    source =
+        spec.stdin()
+            .map(given -> new StdinSource(process, given, this::onStdinFailure))
+            .orElse(null);
+    stdin = new StdinPipe(process, source != null);
   }
 
   /**
@@ -83,24 +89,36 @@ final class RunningProcess implements GuestProcess, ProcessListener {
 
   @Override
   public void onStarted(long pid) {
-    pumpFeed();
+    if (source != null) {
+      source.onStarted();
+    }
     started.complete(pid);
   }
 
-  private void pumpFeed() {
-    if (feed != null) {
-      feed.pump(process);
-    }
+  private void onStdinFailure(ProcessException failure) {
+    fail(failure, failure.getMessage());
+    process.cancel();
   }
 
   @Override
-  public synchronized boolean onOutput(boolean error, ByteBuffer bytes) {
-    OutputPipe pipe = error ? stderr : stdout;
+  public boolean onOutput(boolean error, ByteBuffer bytes) {
+    boolean counted = gate.isError(error);
+    if (gate.cut(counted, bytes)) {
+      kill();
+    }
+    return !bytes.hasRemaining() ? mayGoOn() : add(counted ? stderr : stdout, bytes);
+  }
+
+  private synchronized boolean mayGoOn() {
+    paused = held || isFull();
+    return !paused;
+  }
+
+  private synchronized boolean add(OutputPipe pipe, ByteBuffer bytes) {
     if (!draining || !pipe.isFull()) {
       pipe.add(bytes);
     }
-    paused = held || isFull();
-    return !paused;
+    return mayGoOn();
   }
 
   private boolean isFull() {
@@ -119,14 +137,16 @@ final class RunningProcess implements GuestProcess, ProcessListener {
 
   @Override
   public void onWritable() {
-    pumpFeed();
+    if (source != null) {
+      source.onWritable();
+    }
     stdin.onWritable();
   }
 
   @Override
   public void onExit(ExitStatus status) {
     endPipes(null);
-    ended.complete(status);
+    ended.complete(limited(status));
   }
 
   @Override
@@ -139,14 +159,18 @@ final class RunningProcess implements GuestProcess, ProcessListener {
     if (killed && failure.kind() == AgentException.Kind.CANCELLED) {
       // The guest killed it, or will when it hears of it; that is all that is known.
       endPipes("the process was killed");
-      ended.complete(ExitStatus.of(128 + Signal.KILL.number(), Optional.of(Signal.KILL)));
+      ended.complete(limited(ExitStatus.of(128 + Signal.KILL.number(), Optional.of(Signal.KILL))));
       started.completeExceptionally(failure);
     } else {
       fail(failure, "the sandbox has ended, or lost the process: " + failure.getMessage());
     }
   }
 
-  private void fail(Exception failure, String why) {
+  private ExitStatus limited(ExitStatus status) {
+    return gate.truncated() ? status.toBuilder().outputTruncated(true).build() : status;
+  }
+
+  private void fail(Exception failure, @Nullable String why) {
     endPipes(why);
     started.completeExceptionally(failure);
     ended.completeExceptionally(failure);
@@ -156,6 +180,9 @@ final class RunningProcess implements GuestProcess, ProcessListener {
     stdout.end(failure);
     stderr.end(failure);
     stdin.end();
+    if (source != null) {
+      source.end();
+    }
   }
 
   @Override

@@ -8,6 +8,7 @@ import dev.nacelle.GuestProcess;
 import dev.nacelle.GuestProcessInfo;
 import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.NacelleException;
+import dev.nacelle.OutputConsumer;
 import dev.nacelle.ProcessSpec;
 import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxExit;
@@ -247,26 +248,67 @@ final class RunningSandbox implements Sandbox {
   }
 
   private ExecCapture capture(ProcessSpec process) {
+    return new ExecCapture(client, process, request(process), hostDeadline(process));
+  }
+
+  private ProcessRequest request(ProcessSpec process) {
     calls.requireOpen();
-    byte[] stdin = process.stdin().orElse(null);
-    ProcessRequest request = plan.request(process, stdin != null);
-    return new ExecCapture(
-        client,
-        request,
-        stdin == null ? new byte[0] : stdin,
-        (int) process.outputLimit().bytes(),
-        hostDeadline(process));
+    return plan.request(process, process.stdin().isPresent());
+  }
+
+  @Override
+  public <X extends Exception> ExitStatus exec(ProcessSpec process, OutputConsumer<X> consumer)
+      throws X {
+    ExecStream stream = new ExecStream(client, process, request(process), hostDeadline(process));
+    CompletableFuture<ExitStatus> ended = busy(stream::start);
+    boolean complete = false;
+    try {
+      stream.drain(consumer);
+      ExitStatus status = calls.await(ended);
+      complete = true;
+      return status;
+    } finally {
+      if (!complete) {
+        stream.cancel();
+      }
+    }
   }
 
   @Override
   public GuestProcess start(ProcessSpec process) {
+    RunningProcess running = running(process);
+    var unused = awaitOrKill(running.start(), running::close);
+    return running;
+  }
+
+  @Override
+  public CompletableFuture<GuestProcess> startAsync(ProcessSpec process) {
+    RunningProcess running;
+    try {
+      running = running(process);
+    } catch (NacelleException e) {
+      return CompletableFuture.failedFuture(e);
+    }
+    CompletableFuture<GuestProcess> result =
+        calls.translated(running.start()).thenApply(pid -> running);
+    var unused =
+        result.whenComplete(
+            (done, failure) -> {
+              // Given up, or completed by its owner otherwise: nobody else has it.
+              if (done != running) {
+                running.close();
+              }
+            });
+    return result;
+  }
+
+  private RunningProcess running(ProcessSpec process) {
     calls.requireOpen();
     ProcessRequest request = plan.request(process, true);
     RunningProcess running =
         new RunningProcess(
             calls, client, process, request, plan.stopSignal(process), hostDeadline(process));
-    var unusedEnd = busy(running::ended);
-    var unused = awaitOrKill(running.start(), running::close);
+    var unused = busy(running::ended);
     return running;
   }
 

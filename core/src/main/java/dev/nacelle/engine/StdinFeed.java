@@ -12,8 +12,8 @@ final class StdinFeed {
   private final ByteBuffer content;
   private boolean done;
 
-  StdinFeed(byte[] content) {
-    this.content = ByteBuffer.wrap(content);
+  StdinFeed(ByteBuffer content) {
+    this.content = content;
   }
 
   void pump(AgentProcess process) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.engine;
 
+import dev.nacelle.GuestIOException;
 import dev.nacelle.agent.AgentProcess;
 import java.io.IOException;
 import java.io.InterruptedIOException;
@@ -32,6 +33,10 @@ final class StdinPipe extends OutputStream {
     notifyAll();
   }
 
+  synchronized boolean hasEnded() {
+    return ended;
+  }
+
   @Override
   public void write(int oneByte) throws IOException {
     write(new byte[] {(byte) oneByte}, 0, 1);
@@ -50,11 +55,11 @@ final class StdinPipe extends OutputStream {
         }
       }
       if (closed) {
-        throw new IOException("stdin is closed");
+        throw new GuestIOException("stdin is closed");
       }
       int chunk = Math.min(left.remaining(), AgentProcess.STDIN_CHUNK);
       if (ended || !process.write(left.slice(left.position(), chunk))) {
-        throw new IOException("the process has ended");
+        throw new GuestIOException("the process has ended");
       }
       left.position(left.position() + chunk);
     }

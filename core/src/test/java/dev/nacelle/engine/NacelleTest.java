@@ -313,7 +313,9 @@ class NacelleTest {
       assertTrue(e.getMessage().contains(HostCheck.RUNS_UNMODIFIED_KERNELS), e::getMessage);
       assertEquals("Use another host.", e.remedy());
       assertEquals(List.of(), fake.hypervisor.machines());
-      fake.nacelle.start(UnikernelSpec.builder().image(Path.of("/fake/image")).build()).close();
+      fake.nacelle
+          .startUnikernel(UnikernelSpec.builder().image(Path.of("/fake/image")).build())
+          .close();
     }
   }
 

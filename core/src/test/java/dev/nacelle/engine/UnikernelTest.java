@@ -34,7 +34,7 @@ class UnikernelTest {
   void machineIsMadeAsSpecified() {
     try (FakeNacelle fake = new FakeNacelle();
         Unikernel unikernel =
-            fake.nacelle.start(
+            fake.nacelle.startUnikernel(
                 spec()
                     .commandLine("one two")
                     .memory(DataSize.bytes((3 << 20) - 4000))
@@ -72,7 +72,7 @@ class UnikernelTest {
   @Test
   void endOfTheGuestReleasesEverything() {
     try (FakeNacelle fake = new FakeNacelle()) {
-      Unikernel unikernel = fake.nacelle.start(spec().build());
+      Unikernel unikernel = fake.nacelle.startUnikernel(spec().build());
       assertTrue(unikernel.isAlive());
       fake.machine().panic();
       UnikernelExit exit = unikernel.await();
@@ -87,7 +87,7 @@ class UnikernelTest {
   void deadlineEndsIt() {
     try (FakeNacelle fake = new FakeNacelle()) {
       UnikernelExit exit =
-          fake.nacelle.start(spec().timeout(Duration.ofMillis(20)).build()).await();
+          fake.nacelle.startUnikernel(spec().timeout(Duration.ofMillis(20)).build()).await();
       assertTrue(exit.timedOut());
       assertEquals(Reason.CLOSED, exit.exit().reason());
     }
@@ -98,7 +98,7 @@ class UnikernelTest {
     try (FakeNacelle fake = new FakeNacelle()) {
       CompletableFuture<Unikernel> self = new CompletableFuture<>();
       Unikernel unikernel =
-          fake.nacelle.start(spec().console(bytes -> self.join().close()).build());
+          fake.nacelle.startUnikernel(spec().console(bytes -> self.join().close()).build());
       self.complete(unikernel);
       fake.machine().print("done");
       assertEquals(Reason.CLOSED, unikernel.await().exit().reason());
@@ -108,11 +108,11 @@ class UnikernelTest {
   @Test
   void failureOfTheMachinesStartOrEndLeavesNothing() {
     try (FakeNacelle fake = new FakeNacelle(Fault.START_FAILS)) {
-      assertThrows(OutOfMemoryError.class, () -> fake.nacelle.start(spec().build()));
+      assertThrows(OutOfMemoryError.class, () -> fake.nacelle.startUnikernel(spec().build()));
       assertEquals(0, fake.hypervisor.openMachines());
     }
     try (FakeNacelle fake = new FakeNacelle(Fault.CLOSE_FAILS)) {
-      Unikernel unikernel = fake.nacelle.start(spec().build());
+      Unikernel unikernel = fake.nacelle.startUnikernel(spec().build());
       unikernel.close();
       assertEquals(Reason.CLOSED, unikernel.await().exit().reason());
     }
@@ -121,17 +121,17 @@ class UnikernelTest {
   @Test
   void dependentsOfItsEndMayCloseTheRuntime() throws Exception {
     FakeNacelle fake = new FakeNacelle();
-    Unikernel unikernel = fake.nacelle.start(spec().build());
+    Unikernel unikernel = fake.nacelle.startUnikernel(spec().build());
     CompletableFuture<Void> closed = unikernel.onExit().thenRun(fake::close);
     unikernel.close();
     closed.get();
-    assertThrows(IllegalStateException.class, () -> fake.nacelle.start(spec().build()));
+    assertThrows(IllegalStateException.class, () -> fake.nacelle.startUnikernel(spec().build()));
   }
 
   @Test
   void waitingCanBeInterruptedAndItRunsOn() {
     try (FakeNacelle fake = new FakeNacelle();
-        Unikernel unikernel = fake.nacelle.start(spec().build())) {
+        Unikernel unikernel = fake.nacelle.startUnikernel(spec().build())) {
       Thread.currentThread().interrupt();
       assertThrows(InterruptedOperationException.class, unikernel::await);
       assertTrue(Thread.interrupted());
@@ -142,7 +142,7 @@ class UnikernelTest {
   @Test
   void failureOfTheHypervisorReachesTheCaller() {
     try (FakeNacelle fake = new FakeNacelle(Fault.CREATE_FAILS)) {
-      assertThrows(HypervisorException.class, () -> fake.nacelle.start(spec().build()));
+      assertThrows(HypervisorException.class, () -> fake.nacelle.startUnikernel(spec().build()));
     }
   }
 

@@ -102,7 +102,7 @@ class UnikernelTest {
   }
 
   private UnikernelExit run(UnikernelSpec.Builder spec) {
-    try (Unikernel unikernel = nacelle.start(spec.build())) {
+    try (Unikernel unikernel = nacelle.startUnikernel(spec.build())) {
       return unikernel.await();
     }
   }
@@ -165,17 +165,18 @@ class UnikernelTest {
   @Test
   void closingTheRuntimeEndsThoseThatRun() throws Exception {
     UnikernelSpec spec = spec(BareElf.pvh("f4 eb fd")).name("sleeper").build(); // 1: hlt; jmp 1b
-    Unikernel unikernel = nacelle.start(spec);
+    Unikernel unikernel = nacelle.startUnikernel(spec);
     assertEquals("sleeper", unikernel.name());
     nacelle.close();
     assertEquals(Reason.CLOSED, unikernel.await().exit().reason());
-    assertThrows(IllegalStateException.class, () -> nacelle.start(spec));
+    assertThrows(IllegalStateException.class, () -> nacelle.startUnikernel(spec));
   }
 
   @Test
   void fileThatIsNoImageIsRefused() throws Exception {
     UnikernelSpec text = spec(ByteBuffer.wrap("#!/bin/sh\n".repeat(10).getBytes())).build();
-    HypervisorException e = assertThrows(HypervisorException.class, () -> nacelle.start(text));
+    HypervisorException e =
+        assertThrows(HypervisorException.class, () -> nacelle.startUnikernel(text));
     assertTrue(e.getMessage().contains("ELF magic"), e::getMessage);
   }
 }

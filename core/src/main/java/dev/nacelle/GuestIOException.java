@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle;
+
+import java.io.IOException;
+
+/**
+ * A stream of a sandbox's broke off: its process or its sandbox has ended, or it was closed. Tells
+ * the guest's failure from that of a file or socket that the bytes come from or go to, as in {@code
+ * process.stdout().transferTo(response)}.
+ */
+public class GuestIOException extends IOException {
+  private static final long serialVersionUID = 1L;
+
+  /**
+   * @param message what happened, for people
+   */
+  public GuestIOException(String message) {
+    super(message);
+  }
+}

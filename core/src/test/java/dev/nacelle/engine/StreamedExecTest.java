@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.engine;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.nacelle.DataSize;
+import dev.nacelle.ExecResult;
+import dev.nacelle.ExitStatus;
+import dev.nacelle.GuestIOException;
+import dev.nacelle.GuestProcess;
+import dev.nacelle.OnLimit;
+import dev.nacelle.ProcessException;
+import dev.nacelle.ProcessSpec;
+import dev.nacelle.Sandbox;
+import dev.nacelle.StandardStream;
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+@Timeout(120)
+class StreamedExecTest {
+  private FakeNacelle fake;
+  private Sandbox sandbox;
+
+  @BeforeAll
+  void start() {
+    fake = new FakeNacelle();
+    sandbox = fake.start();
+  }
+
+  @AfterAll
+  void close() {
+    fake.close();
+  }
+
+  @Test
+  void bothOutputsComeToTheCallersThreadInOrder() {
+    List<String> pieces = new ArrayList<>();
+    Thread caller = Thread.currentThread();
+    ExitStatus status =
+        sandbox.exec(
+            ProcessSpec.of("both"),
+            (stream, bytes) -> {
+              assertSame(caller, Thread.currentThread());
+              pieces.add(stream + " " + StandardCharsets.UTF_8.decode(bytes));
+            });
+    assertEquals(7, status.exitCode());
+    assertEquals(List.of("STDOUT out", "STDERR err"), pieces);
+  }
+
+  @Test
+  void whatTheConsumerThrowsComesBackAsItself() {
+    IOException mine = new IOException("the reader has gone");
+    IOException thrown =
+        assertThrows(
+            IOException.class,
+            () ->
+                sandbox.exec(
+                    ProcessSpec.of("flood", "100"),
+                    (stream, bytes) -> {
+                      throw mine;
+                    }));
+    assertSame(mine, thrown);
+    assertEquals("on\n", sandbox.exec("echo", "on").stdout().text());
+  }
+
+  @Test
+  void limitTruncatesOrKills() {
+    ProcessSpec spec = ProcessSpec.builder("flood", "1").outputLimit(DataSize.bytes(100)).build();
+    long[] counts = new long[2];
+    ExitStatus cut =
+        sandbox.exec(spec, (stream, bytes) -> counts[stream.ordinal()] += bytes.remaining());
+    assertEquals(100, counts[0]);
+    assertEquals(100, counts[1]);
+    assertEquals(0, cut.exitCode());
+    assertTrue(cut.outputTruncated());
+    ExecResult killed =
+        sandbox.exec(
+            ProcessSpec.builder("flood", "1000")
+                .outputLimit(DataSize.bytes(100), OnLimit.KILL)
+                .build());
+    assertEquals(137, killed.exitCode());
+    assertTrue(killed.status().outputTruncated());
+    assertEquals(100, killed.stdout().length());
+  }
+
+  @Test
+  void startHonoursTheLimitAndTheEndOfStdin() throws IOException {
+    ProcessSpec spec =
+        ProcessSpec.builder("cat")
+            .stdin(new ByteArrayInputStream(new byte[1000]))
+            .outputLimit(DataSize.bytes(10))
+            .build();
+    try (GuestProcess process = sandbox.start(spec)) {
+      assertEquals(10, process.stdout().readAllBytes().length);
+      assertTrue(process.waitFor().outputTruncated());
+      assertThrows(GuestIOException.class, () -> process.stdin().write(1));
+    }
+  }
+
+  @Test
+  void stderrIsMergedOrDiscarded() {
+    ExecResult merged = sandbox.exec(ProcessSpec.builder("both").mergeStderr(true).build());
+    assertEquals("outerr", merged.stdout().text());
+    assertEquals("", merged.stderr().text());
+    ExecResult quiet =
+        sandbox.exec(ProcessSpec.builder("both").discard(StandardStream.STDERR).build());
+    assertEquals("out", quiet.stdout().text());
+    assertEquals("", quiet.stderr().text());
+    assertFalse(quiet.status().outputTruncated());
+  }
+
+  @Test
+  void stdinIsAFile(@TempDir Path directory) throws IOException {
+    Path file = Files.writeString(directory.resolve("in"), "x".repeat(100_000));
+    ExecResult result = sandbox.exec(ProcessSpec.builder("cat").stdin(file).build());
+    assertEquals("x".repeat(100_000), result.stdout().text());
+  }
+
+  @Test
+  void stdinThatCannotBeReadIsToldFromTheGuestsFailure() {
+    IOException mine = new IOException("the sender has gone");
+    InputStream broken =
+        new InputStream() {
+          @Override
+          public int read() throws IOException {
+            throw mine;
+          }
+        };
+    ProcessException e =
+        assertThrows(
+            ProcessException.class,
+            () -> sandbox.exec(ProcessSpec.builder("cat").stdin(broken).build()));
+    assertEquals(ProcessException.Reason.STDIN_FAILED, e.reason());
+    assertSame(mine, e.getCause());
+  }
+
+  @Test
+  void failureIsThrownWithTheEndOfStderr() {
+    ProcessException e = assertThrows(ProcessException.class, () -> sandbox.exec("both").orThrow());
+    assertEquals(ProcessException.Reason.FAILED, e.reason());
+    assertEquals(7, e.exitStatus().orElseThrow().exitCode());
+    assertTrue(e.getMessage().endsWith("err"), e::getMessage);
+    assertTrue(sandbox.exec(List.of("true")).orThrow().succeeded());
+  }
+
+  @Test
+  void startWithoutWaiting() {
+    try (GuestProcess process = sandbox.startAsync(ProcessSpec.of("true")).join()) {
+      assertEquals(0, process.waitFor().exitCode());
+    }
+  }
+
+  @Test
+  void derivedSpecificationsAreEqualWhenTheySayTheSame() {
+    ProcessSpec spec =
+        ProcessSpec.builder("a").environment("KEY", "secret").stdin("secret").user("u").build();
+    assertEquals(spec, spec.toBuilder().build());
+    assertEquals(spec.hashCode(), spec.toBuilder().build().hashCode());
+    ProcessSpec plain =
+        spec.toBuilder()
+            .removeEnvironment("KEY")
+            .stdin((dev.nacelle.Stdin) null)
+            .user(null)
+            .build();
+    assertEquals(ProcessSpec.of("a"), plain);
+    assertFalse(spec.toString().contains("secret"), spec::toString);
+    assertEquals(List.of("/bin/sh", "-c", "x | y"), ProcessSpec.shell("x | y").arguments());
+  }
+}
