@@ -32,8 +32,8 @@ import org.junit.platform.reporting.legacy.xml.LegacyXmlReportGeneratingListener
  * Finds and runs tests by tag and name, as JUnit's console does, whose start takes the lab half a
  * minute (.ci/boot-tests).
  */
-final class BootTests {
-  private BootTests() {}
+final class TestLauncher {
+  private TestLauncher() {}
 
   /**
    * Lists classes, or runs tests; fails with exit code 1 where one fails, or none was found.
