@@ -152,11 +152,12 @@ async fn one_that_cannot_start_leaves_no_trace() {
         assert_eq!(failed.reason(), Reason::CommandNotFound);
         assert_eq!(guest.sh("cat /proc/1/comm").await.text(), "init\n");
     }
+    // Some of the last run's may be on their way to be closed; ten more runs that each left one would exceed them.
     let descriptors = guest.descriptors();
-    for _ in 0..3 {
+    for _ in 0..10 {
         guest.run(pid_one(command("true"))).await;
     }
-    eventually("the descriptors are closed", || (guest.descriptors() == descriptors).then_some(())).await;
+    eventually("the descriptors are closed", || (guest.descriptors() <= descriptors).then_some(())).await;
 }
 
 #[tokio::test]

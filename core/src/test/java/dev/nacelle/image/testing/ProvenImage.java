@@ -462,7 +462,8 @@ public enum ProvenImage {
 
     @Override
     public List<String> program() {
-      return busybox("/busybox find /many | /busybox sort | /busybox sha256sum");
+      // Counted, names and their bytes: to sort so many takes an emulated machine half a minute.
+      return busybox("/busybox find /many | /busybox wc -lc");
     }
   },
 
