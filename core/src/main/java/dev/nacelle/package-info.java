@@ -2,6 +2,22 @@
 /**
  * Public API: a runtime, what to run in it, and handles on what runs.
  *
+ * <pre>{@code
+ * SandboxSpec spec = SandboxSpec.builder().image("python:3.12-slim").build();
+ * try (Nacelle nacelle = Nacelle.create();
+ *     Sandbox sandbox = nacelle.start(spec)) {
+ *   ExecResult result = sandbox.exec("python3", "-c", "print(6 * 7)").orThrow();
+ *   System.out.print(result.stdout());
+ * }
+ * }</pre>
+ *
+ * <p>A {@link dev.nacelle.Nacelle} is made once for a service and shared by its threads. A {@link
+ * dev.nacelle.SandboxSpec} says what a {@link dev.nacelle.Sandbox} consists of, a {@link
+ * dev.nacelle.ProcessSpec} what runs in it; both are immutable and can be kept. {@link
+ * dev.nacelle.Sandbox#exec(String...)} runs a command to its end, {@link dev.nacelle.Sandbox#start}
+ * gives a {@link dev.nacelle.GuestProcess} to talk with. What is open is closed by
+ * try-with-resources, and by closing what it belongs to.
+ *
  * <p>What can go wrong is a {@link dev.nacelle.NacelleException}, with the stage in which it
  * happened and, where one is known, a remedy:
  *
@@ -21,12 +37,13 @@
  *   <tr>
  *     <td>{@link dev.nacelle.ImageException}</td>
  *     <td>the image cannot be had</td>
- *     <td>depends on why: the message says</td>
+ *     <td>by {@link dev.nacelle.ImageException#reason()}; try again where {@link
+ *         dev.nacelle.NacelleException#isTransient()}</td>
  *   </tr>
  *   <tr>
  *     <td>{@link dev.nacelle.KernelException}</td>
  *     <td>the kernel cannot be had, or cannot be used</td>
- *     <td>depends on why: the message says</td>
+ *     <td>by {@link dev.nacelle.KernelException#reason()}, likewise</td>
  *   </tr>
  *   <tr>
  *     <td>{@link dev.nacelle.BootException}</td>
