@@ -14,10 +14,10 @@ use rustix::mount::{MountFlags, mount, mount_remount};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
+use crate::agent::{Agent, Boot, Marks};
 use crate::error::{Step, StepError};
 use crate::machine::Machine;
 use crate::server::serve;
-use crate::service::{Agent, Boot, Marks};
 use crate::{clock, log, modules, vsock};
 
 /// The modules to load, as the host wrote them into the initramfs.

@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::error::{Step, StepError};
-use crate::spawn::{fork_into, pipe};
+use crate::fork::{fork_into, pipe};
 
 const DEFAULT_PIDS: u64 = 4096;
 

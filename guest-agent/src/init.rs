@@ -23,8 +23,7 @@ use tokio::time::timeout;
 use crate::cgroup::Workload;
 use crate::error::StepError;
 use crate::io::NonBlocking;
-use crate::output::Exiting;
-use crate::reaper::ExitStatus;
+use crate::reaper::{ExitStatus, Exiting};
 use crate::{exec, root};
 
 const STEPS: [&str; 4] = [

@@ -3,11 +3,16 @@
 //! PID 1 of Nacelle's utility virtual machine.
 //!
 //! `boot` brings the machine up to the dial, `vsock` dials the host, `server` speaks HTTP/2 on that stream, `service`
-//! answers the calls of `nacelle.agent.v1`. Behind it: `root` builds the workload's world on the thread of `spawn`,
-//! which lives in it from then on and starts every process (`exec`, `init`); `process` carries one call, `output` its
-//! streams within the memory of `budget`; `registry` knows what was started and what is left of it; `reaper` hands out
-//! exit statuses; `cgroup` limits and kills.
+//! answers the calls of `nacelle.agent.v1`, and `agent` is what they share. Behind it: `prepare` has `root` build the
+//! workload's world on the thread of `spawn`, which lives in it from then on and starts every process (`fork`, `exec`,
+//! `init`); `process` carries one call, `output` its streams within the memory of `budget`; `registry` knows what was
+//! started and what is left of it; `reaper` hands out exit statuses; `cgroup` limits and kills.
+//!
+//! Modules use each other in one direction only; a test holds them to it.
 
+mod agent;
+#[cfg(test)]
+mod architecture;
 pub mod boot;
 mod bounds;
 mod budget;
@@ -17,6 +22,7 @@ mod disk;
 mod entropy;
 mod error;
 mod exec;
+mod fork;
 mod init;
 mod io;
 pub mod log;
@@ -24,6 +30,7 @@ mod machine;
 mod modules;
 mod output;
 pub mod power;
+mod prepare;
 mod process;
 mod reaper;
 mod registry;
@@ -34,12 +41,13 @@ mod spawn;
 mod sysctl;
 mod user;
 mod vsock;
+mod wire;
 
+pub use agent::Agent;
 pub use boot::run;
 pub use clock::boot_nanos;
 pub use machine::Machine;
 pub use server::serve;
-pub use service::Agent;
 
 /// The messages and the service of `nacelle/agent/v1/agent.proto`.
 #[allow(missing_docs)]

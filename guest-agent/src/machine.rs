@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! Where the machine's parts are.
+//! Where the machine's parts are, and how much memory it has.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
+use rustix::system::sysinfo;
 
 use crate::error::{Step, StepError};
 
@@ -58,4 +59,10 @@ impl Machine {
         }
         Ok(())
     }
+}
+
+/// MemTotal of /proc/meminfo.
+pub(crate) fn memory_bytes() -> u64 {
+    let memory = sysinfo();
+    memory.totalram * u64::from(memory.mem_unit)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::termios::{LocalModes, SpecialCodeIndex, tcgetattr};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::Status;
 
@@ -15,7 +15,7 @@ use crate::budget::{Grant, Share};
 use crate::io::{CHUNK_BYTES, NonBlocking};
 use crate::proto::RunProcessResponse;
 use crate::proto::run_process_response::Response;
-use crate::reaper::Exit;
+use crate::reaper::Exiting;
 use crate::spawn::Streams;
 
 /// How long outputs that others hold open after the process's exit are heard where the host does not say: until they are
@@ -43,7 +43,6 @@ impl Outgoing {
 }
 
 pub(crate) type Responses = mpsc::Sender<Result<Outgoing, Status>>;
-pub(crate) type Exiting = watch::Receiver<Option<Exit>>;
 
 /// How long outputs are heard after the process's exit.
 #[derive(Clone, Copy, Debug)]

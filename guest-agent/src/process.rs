@@ -14,17 +14,18 @@ use rustix::io::Errno;
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Status, Streaming};
 
+use crate::agent::{Activity, Agent, World};
 use crate::bounds;
 use crate::exec::{self, Report, Step};
 use crate::io::NonBlocking;
-use crate::output::{Ends, Exiting, Linger, Outgoing, Responses, internal, type_end_of_file};
+use crate::output::{Ends, Linger, Outgoing, Responses, internal, type_end_of_file};
 use crate::proto::run_process_request::Request;
 use crate::proto::run_process_response::Response;
 use crate::proto::{Exited, ProcessSpec, RunProcessRequest, StartFailed, Started, exited, start_failed::Reason};
-use crate::reaper::{Exit, ExitStatus};
+use crate::reaper::{Exit, ExitStatus, Exiting};
 use crate::registry::{Process, command_line};
-use crate::service::{Activity, Shared, World, signal_of, window_size};
 use crate::spawn::{Launch, LaunchError, Launched};
+use crate::wire::{signal_of, window_size};
 
 /// The most that one `stdin` message carries.
 const MAX_STDIN_BYTES: usize = 256 << 10;
@@ -65,7 +66,7 @@ struct Order {
 }
 
 /// Reads the `start` that comes first; the deadlines count from here.
-async fn first_request(agent: &Shared, requests: &mut Streaming<RunProcessRequest>) -> Result<Order, Status> {
+async fn first_request(agent: &Agent, requests: &mut Streaming<RunProcessRequest>) -> Result<Order, Status> {
     match requests.message().await?.and_then(|message| message.request) {
         Some(Request::Start(specification)) => order(agent.next_process_id(), specification),
         _ => Err(Status::invalid_argument("the first message must be `start`")),
@@ -132,7 +133,7 @@ fn launch(id: u64, specification: ProcessSpec) -> Result<Launch, Status> {
 /// Starts the process and stays with it to the end; afterwards nothing of it is left, unless it exited and left others
 /// behind.
 async fn carry(
-    agent: &Shared,
+    agent: &Agent,
     order: Order,
     requests: Streaming<RunProcessRequest>,
     responses: &Responses,
@@ -251,7 +252,7 @@ async fn conclude(world: &World, responses: &Responses, last: Response) -> Resul
 
 /// Ends a process's call in the registry when it is dropped.
 struct Ended<'a> {
-    agent: &'a Shared,
+    agent: &'a Agent,
     id: u64,
 }
 

@@ -27,6 +27,9 @@ pub(crate) enum ExitStatus {
     Signal(u32),
 }
 
+/// Where a child's exit is handed out.
+pub(crate) type Exiting = watch::Receiver<Option<Exit>>;
+
 /// The children that somebody waits for.
 ///
 /// A child is in the table from before anybody can reap it until it is reaped, both under the one lock. So its exit
@@ -38,10 +41,7 @@ pub(crate) struct Children {
 
 impl Children {
     /// Runs `create`, which starts a child and returns its PID, and then hands out that child's exit.
-    pub(crate) fn adopt(
-        &self,
-        create: impl FnOnce() -> rustix::io::Result<Pid>,
-    ) -> rustix::io::Result<(Pid, watch::Receiver<Option<Exit>>)> {
+    pub(crate) fn adopt(&self, create: impl FnOnce() -> rustix::io::Result<Pid>) -> rustix::io::Result<(Pid, Exiting)> {
         let mut table = self.lock();
         let pid = create()?;
         let (sender, receiver) = watch::channel(None);

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use crate::cgroup::Cgroup;
 use crate::io::NonBlocking;
-use crate::output::Exiting;
 use crate::proto::{ListProcessesResponse, ProcessInfo};
+use crate::reaper::Exiting;
 
 /// What one answer lists.
 const PAGE: usize = 512;

@@ -5,6 +5,7 @@
 use std::future::Future;
 use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -19,11 +20,12 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Service;
 
+use crate::agent::{Agent, MAX_PROCESSES};
 use crate::bounds::MAX_REQUEST_BYTES;
 use crate::budget::Grant;
 use crate::io::NonBlocking;
 use crate::proto::agent_server::AgentServer;
-use crate::service::{Agent, Charges, MAX_PROCESSES};
+use crate::service::{Calls, Charges};
 
 /// Calls at a time: one for each process, and room for those that signal, resize and shut down, so that processes cannot
 /// lock them out.
@@ -38,11 +40,11 @@ const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW + (1 << 20);
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Serves the host until it has its answer to Shutdown, or is gone. What still runs is to end with the caller.
-pub async fn serve(agent: &Agent, stream: UnixStream) -> std::io::Result<()> {
+pub async fn serve(agent: &Arc<Agent>, stream: UnixStream) -> std::io::Result<()> {
     let kept = stream.try_clone()?;
     stream.set_nonblocking(true)?;
     let stream = tokio::net::UnixStream::from_std(stream)?;
-    let service = AgentServer::new(agent.clone()).max_decoding_message_size(MAX_REQUEST_BYTES);
+    let service = AgentServer::new(Calls::new(agent.clone())).max_decoding_message_size(MAX_REQUEST_BYTES);
     let mut connection = pin!(
         http2::Builder::new(Tasks)
             .max_concurrent_streams(MAX_STREAMS)
@@ -62,7 +64,7 @@ pub async fn serve(agent: &Agent, stream: UnixStream) -> std::io::Result<()> {
     tokio::select! {
         // However it ended: there is no other host.
         _ = connection.as_mut() => {}
-        () = agent.shut_down() => {
+        () = agent.ended() => {
             connection.as_mut().graceful_shutdown();
             let _ = timeout(FAREWELL, connection).await;
             // The last bytes may still be in this machine; the host closes when it has them.
