@@ -17,6 +17,8 @@
 //! Roles: `echo` sends back what comes, and ends when it ends; `sink` reads to the end and answers `COUNT HASH`;
 //! `source:N` sends N bytes of the pattern and ends; `drop` closes at once; `hold` does nothing.
 //! With `contract.silent` on the kernel's command line it neither dials nor ends.
+//!
+//! As a process of a sandbox, `contract-guest listen PORT ROLE` does the same on vsock, and says `listening` when it does.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -35,6 +37,16 @@ const CONTROL_PORT: u32 = 1024;
 const CHUNK: usize = 64 * 1024;
 
 fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let ["listen", port, role] = arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        match number(port).and_then(|port| listen(port as u32, role)) {
+            Ok(()) => println!("listening"),
+            Err(error) => println!("contract guest: {error}"),
+        }
+        loop {
+            thread::park();
+        }
+    }
     for (filesystem, target) in [("devtmpfs", "/dev"), ("proc", "/proc"), ("sysfs", "/sys")] {
         let _ = fs::create_dir(target);
         let _ = mount(filesystem, target, filesystem, MountFlags::empty(), c"");

@@ -4,8 +4,9 @@ package dev.nacelle;
 import java.io.IOException;
 
 /**
- * A stream of a sandbox's broke off: its process or its sandbox has ended, or it was closed. Tells
- * the guest's failure from that of a file or socket that the bytes come from or go to, as in {@code
+ * A stream of a sandbox's broke off: its process or its sandbox has ended, its connection was
+ * reset, or it was closed; or a connection could not be made. Tells the guest's failure from that
+ * of a file or socket that the bytes come from or go to, as in {@code
  * process.stdout().transferTo(response)}.
  */
 public class GuestIOException extends IOException {

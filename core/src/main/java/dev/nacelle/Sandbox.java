@@ -115,6 +115,22 @@ public interface Sandbox extends AutoCloseable {
    */
   void signal(GuestProcessInfo process, Signal signal, SignalScope scope);
 
+  /**
+   * Connects to a port of the guest on which a process listens, whichever: who is to know that it
+   * is the right one has it prove that. Returns when the guest's kernel has accepted.
+   *
+   * @param port AF_VSOCK port, 0 to 2^32 - 2 as an unsigned int
+   * @return the connection; while it is open the sandbox is not {@linkplain
+   *     SandboxSpec#idleTimeout() idle}
+   * @throws GuestIOException when nobody listens there, or the guest does not answer within ten
+   *     seconds
+   * @throws IllegalArgumentException when it is -1, which is no port
+   * @throws IllegalStateException when 256 connections are open
+   * @throws SandboxEndedException when the sandbox ends first
+   * @throws InterruptedOperationException when the thread is interrupted
+   */
+  GuestSocket connect(int port) throws GuestIOException;
+
   /** Whether it can run processes: false as soon as it begins to end. */
   boolean isAlive();
 

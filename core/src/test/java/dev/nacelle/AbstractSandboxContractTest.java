@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -10,8 +11,10 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.nacelle.image.ImageConfig;
 import dev.nacelle.image.testing.Tool;
 import dev.nacelle.kernel.store.TestKernels;
+import dev.nacelle.spi.ContractGuest;
 import java.io.IOException;
 import java.io.OutputStream;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -19,6 +22,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Random;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import org.junit.jupiter.api.Test;
@@ -272,6 +276,59 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
       stdin.close();
       assertEquals(-1, cat.stdout().read());
       assertEquals(0, cat.waitFor().exitCode());
+    }
+  }
+
+  @Test
+  void hostConnectsToAProcessThatListens() throws Exception {
+    String save = "cat > /tmp/listener && busybox chmod 755 /tmp/listener";
+    ProcessSpec copy = ProcessSpec.builder("sh", "-c", save).stdin(ContractGuest.program()).build();
+    sandbox.exec(copy).orThrow();
+    assertThrows(GuestIOException.class, () -> sandbox.connect(5000));
+    try (GuestProcess listener =
+        sandbox.start(ProcessSpec.of("/tmp/listener", "listen", "5000", "echo"))) {
+      assertEquals("listening\n", new String(listener.stdout().readNBytes(10), UTF_8));
+      byte[] sent = new byte[4 << 20];
+      new Random(5).nextBytes(sent);
+      try (GuestSocket socket = sandbox.connect(5000)) {
+        CompletableFuture<byte[]> echoed =
+            CompletableFuture.supplyAsync(
+                () -> {
+                  try {
+                    return socket.input().readAllBytes();
+                  } catch (IOException e) {
+                    throw new UncheckedIOException(e);
+                  }
+                });
+        socket.output().write(sent);
+        socket.output().close();
+        assertArrayEquals(sent, echoed.get());
+      }
+      List<GuestSocket> many = new ArrayList<>();
+      for (int i = 0; i < 16; i++) {
+        many.add(sandbox.connect(5000));
+        many.get(i).output().write(i);
+      }
+      for (int i = 15; i >= 0; i--) {
+        assertEquals(i, many.get(i).input().read());
+      }
+      listener.close();
+      listener.onExit().join();
+      for (GuestSocket socket : many) {
+        // A kernel that closes its end says so with a shutdown of both directions.
+        assertThrows(GuestIOException.class, () -> expectEnd(socket));
+        socket.close();
+      }
+      assertThrows(GuestIOException.class, () -> sandbox.connect(5000));
+    }
+  }
+
+  /** Throws once the guest has ended the connection, however. */
+  private static void expectEnd(GuestSocket socket) throws IOException {
+    if (socket.input().read() < 0) {
+      while (true) {
+        socket.output().write(new byte[1024]);
+      }
     }
   }
 

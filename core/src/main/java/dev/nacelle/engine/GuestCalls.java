@@ -58,10 +58,19 @@ final class GuestCalls {
 
   /** Waits for it, but not for ever: the watch completes it soon after the connection's end. */
   private SandboxExit exit() {
+    return isEnding() ? Objects.requireNonNull(exit.join()) : LOST;
+  }
+
+  /**
+   * Whether something broke because the sandbox ended, which may be told a moment later: waits for
+   * that.
+   */
+  boolean isEnding() {
     try {
-      return Objects.requireNonNull(Uninterruptibles.getUninterruptibly(exit, LAST_WORDS));
+      Uninterruptibles.getUninterruptibly(exit, LAST_WORDS);
+      return true;
     } catch (TimeoutException | ExecutionException e) {
-      return LOST;
+      return false;
     }
   }
 
@@ -113,7 +122,7 @@ final class GuestCalls {
   static InterruptedOperationException interrupted(InterruptedException e) {
     Thread.currentThread().interrupt();
     return new InterruptedOperationException(
-        Stage.RUN, "interrupted while waiting for a process of the sandbox", e);
+        Stage.RUN, "interrupted while waiting for the sandbox's guest", e);
   }
 
   /** May wait for the machine to tell why it ended. */

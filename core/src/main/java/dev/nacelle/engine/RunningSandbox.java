@@ -4,8 +4,10 @@ package dev.nacelle.engine;
 import dev.nacelle.BootTimeline;
 import dev.nacelle.ExecResult;
 import dev.nacelle.ExitStatus;
+import dev.nacelle.GuestIOException;
 import dev.nacelle.GuestProcess;
 import dev.nacelle.GuestProcessInfo;
+import dev.nacelle.GuestSocket;
 import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.NacelleException;
 import dev.nacelle.OutputConsumer;
@@ -64,6 +66,7 @@ final class RunningSandbox implements Sandbox {
   private final RootImage image;
   private final Consumer<RunningSandbox> onEnd;
   private final GuestCalls calls;
+  private final GuestSockets sockets;
 
   /** Why it ended. Who completes it, before anything is taken down, does that. */
   private final CompletableFuture<SandboxExit> cause = new CompletableFuture<>();
@@ -98,6 +101,14 @@ final class RunningSandbox implements Sandbox {
     this.image = image;
     this.onEnd = onEnd;
     calls = new GuestCalls(info.name(), cause, vm, workers);
+    sockets =
+        new GuestSockets(
+            calls,
+            vm,
+            GuestSockets.ANSWER_LIMIT,
+            ended -> {
+              var unused = busy(() -> ended);
+            });
   }
 
   /** From now on it ends when its guest does, or when its time is over. */
@@ -322,6 +333,11 @@ final class RunningSandbox implements Sandbox {
   public void signal(GuestProcessInfo process, Signal signal, SignalScope scope) {
     calls.requireOpen();
     calls.await(busy(() -> GuestCalls.unlessEnded(client.signal(process.id(), signal, scope))));
+  }
+
+  @Override
+  public GuestSocket connect(int port) throws GuestIOException {
+    return sockets.connect(port);
   }
 
   private <T> T awaitOrKill(CompletableFuture<T> future, Runnable kill) {

@@ -29,11 +29,13 @@ import dev.nacelle.spi.VmSpec;
 import io.grpc.Status;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;
+import java.net.ConnectException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -43,6 +45,9 @@ import org.jspecify.annotations.Nullable;
 
 /** A machine whose guest is a {@link FakeAgent}. */
 public final class FakeMachine implements VirtualMachine {
+  /** A port of the guest whose connects are not answered. */
+  public static final int SILENT_PORT = 9999;
+
   private static final int BUFFER = 64 * 1024;
   private static final String PANIC = "[    0.5] Kernel panic - not syncing: fake\n";
 
@@ -62,6 +67,9 @@ public final class FakeMachine implements VirtualMachine {
   private final CompletableFuture<Void> askedToShutDown = new CompletableFuture<>();
   private final CompletableFuture<Void> dialled = new CompletableFuture<>();
   private final List<InMemoryGuestConnection> connections = new CopyOnWriteArrayList<>();
+  private final Map<Integer, Consumer<GuestConnection>> guestPrograms = new ConcurrentHashMap<>();
+  private final List<CompletableFuture<GuestConnection>> connecting = new CopyOnWriteArrayList<>();
+  private final CompletableFuture<Void> asked = new CompletableFuture<>();
   private volatile @Nullable Consumer<GuestConnection> onConnect;
   private volatile boolean listening;
   private volatile String console = "[    0.0] Linux version 6.1.0-fake\n";
@@ -132,6 +140,8 @@ public final class FakeMachine implements VirtualMachine {
   private void end(VmExit.Reason reason, String detail) {
     exit.complete(new VmExit(reason, detail));
     breakConnections();
+    IOException why = new IOException("the virtual machine has ended");
+    connecting.forEach(future -> future.completeExceptionally(why));
     agent.killAll();
   }
 
@@ -190,7 +200,38 @@ public final class FakeMachine implements VirtualMachine {
 
   @Override
   public CompletableFuture<GuestConnection> connect(int port) {
-    return CompletableFuture.failedFuture(new IOException("nobody listens on port " + port));
+    CompletableFuture<GuestConnection> future = new CompletableFuture<>();
+    if (port == SILENT_PORT) {
+      connecting.add(future);
+      asked.complete(null);
+    }
+    Consumer<GuestConnection> program = guestPrograms.get(port);
+    if (exit.isDone()) {
+      future.completeExceptionally(new IOException("the virtual machine has ended"));
+    } else if (program != null) {
+      InMemoryGuestConnection.Pair pair =
+          InMemoryGuestConnection.pair(BUFFER, port, thread, port, 0x4000_0000);
+      connections.add(pair.host());
+      future.complete(pair.host());
+      program.accept(pair.guest());
+    } else if (port != SILENT_PORT) {
+      future.completeExceptionally(new ConnectException("the guest refused"));
+    }
+    return future;
+  }
+
+  /**
+   * A program of the guest listens on that port.
+   *
+   * @param onConnect called with the guest's end of each connection, which it owns; must not block
+   */
+  public void listenInGuest(int port, Consumer<GuestConnection> onConnect) {
+    guestPrograms.put(port, onConnect);
+  }
+
+  /** Completes when somebody has connected to {@link #SILENT_PORT}. */
+  public CompletableFuture<Void> asked() {
+    return asked;
   }
 
   @Override

@@ -18,6 +18,7 @@ import dev.nacelle.VmStatistics;
 import dev.nacelle.kernel.store.TestKernels;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.net.ConnectException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -292,7 +293,7 @@ public abstract class AbstractHypervisorContractTest {
   void portOfTheGuestWithoutAListenerRefuses() {
     ExecutionException e =
         assertThrows(ExecutionException.class, () -> guest.machine().connect(2999).get());
-    assertInstanceOf(IOException.class, e.getCause());
+    assertInstanceOf(ConnectException.class, e.getCause());
   }
 
   @Test

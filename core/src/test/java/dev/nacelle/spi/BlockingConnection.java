@@ -8,12 +8,12 @@ import java.nio.charset.StandardCharsets;
 import java.util.concurrent.Semaphore;
 
 /** A guest's connection for threads that wait: one reads, one writes. */
-final class BlockingConnection implements AutoCloseable {
+public final class BlockingConnection implements AutoCloseable {
   private final GuestConnection connection;
   private final Semaphore readEvents = new Semaphore(0);
   private final Semaphore writeEvents = new Semaphore(0);
 
-  BlockingConnection(GuestConnection connection) {
+  public BlockingConnection(GuestConnection connection) {
     this.connection = connection;
     connection.setEventListener(
         () -> {
@@ -22,12 +22,12 @@ final class BlockingConnection implements AutoCloseable {
         });
   }
 
-  GuestConnection connection() {
+  public GuestConnection connection() {
     return connection;
   }
 
   /** At least one byte, or -1 at the end. */
-  int read(ByteBuffer destination) throws IOException, InterruptedException {
+  public int read(ByteBuffer destination) throws IOException, InterruptedException {
     for (int count = connection.read(destination); ; count = connection.read(destination)) {
       if (count != 0) {
         return count;
@@ -36,7 +36,7 @@ final class BlockingConnection implements AutoCloseable {
     }
   }
 
-  void write(byte[] bytes) throws IOException, InterruptedException {
+  public void write(byte[] bytes) throws IOException, InterruptedException {
     ByteBuffer left = ByteBuffer.wrap(bytes);
     while (left.hasRemaining()) {
       connection.write(left);
@@ -46,7 +46,7 @@ final class BlockingConnection implements AutoCloseable {
     }
   }
 
-  byte[] readAll() throws IOException, InterruptedException {
+  public byte[] readAll() throws IOException, InterruptedException {
     ByteArrayOutputStream all = new ByteArrayOutputStream();
     ByteBuffer buffer = ByteBuffer.allocate(64 * 1024);
     while (read(buffer) >= 0) {
@@ -57,7 +57,7 @@ final class BlockingConnection implements AutoCloseable {
   }
 
   /** The next line without its end; what comes after it stays to be read. */
-  String readLine() throws IOException, InterruptedException {
+  public String readLine() throws IOException, InterruptedException {
     ByteArrayOutputStream line = new ByteArrayOutputStream();
     ByteBuffer one = ByteBuffer.allocate(1);
     while (true) {

@@ -29,14 +29,19 @@ public final class ContractGuest implements AutoCloseable {
     this.control = control;
   }
 
-  /** That guest's initramfs for a kernel. */
-  public static Path initramfs(ResolvedKernel kernel) throws IOException {
+  /** That guest's program, which serves on vsock as a process of a sandbox, too. */
+  public static byte[] program() throws IOException {
     try (InputStream in = ContractGuest.class.getResourceAsStream(RESOURCE)) {
       if (in == null) {
         throw new IOException("no " + RESOURCE + " on the class path");
       }
-      return TestKernels.store().initramfs(kernel, GuestAgentBinary.of(in.readAllBytes()));
+      return in.readAllBytes();
     }
+  }
+
+  /** That guest's initramfs for a kernel. */
+  public static Path initramfs(ResolvedKernel kernel) throws IOException {
+    return TestKernels.store().initramfs(kernel, GuestAgentBinary.of(program()));
   }
 
   /** A machine with that guest. */

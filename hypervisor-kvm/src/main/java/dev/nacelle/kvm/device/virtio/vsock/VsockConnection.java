@@ -4,6 +4,7 @@ package dev.nacelle.kvm.device.virtio.vsock;
 import dev.nacelle.kvm.device.virtio.DescriptorChain;
 import dev.nacelle.spi.GuestConnection;
 import java.io.IOException;
+import java.net.ConnectException;
 import java.nio.ByteBuffer;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Consumer;
@@ -97,6 +98,9 @@ final class VsockConnection implements GuestConnection {
   /** The guest has accepted the host's connect. */
   private boolean answered;
 
+  /** The guest has refused the host's connect. */
+  private boolean refused;
+
   /** Why the connection is no more; null while it is. */
   private @Nullable String failure;
 
@@ -146,7 +150,8 @@ final class VsockConnection implements GuestConnection {
   /** The guest has sent a packet to this connection's ports, of stream type. */
   void receive(VsockHeader header, DescriptorChain packet) {
     if (header.operation == VsockHeader.RESET) {
-      lost("the guest " + (state == State.CONNECTING ? "refused" : "reset") + " the connection");
+      refused = state == State.CONNECTING;
+      lost("the guest " + (refused ? "refused" : "reset") + " the connection");
       return;
     }
     if (state == State.RESETTING) {
@@ -597,8 +602,8 @@ final class VsockConnection implements GuestConnection {
       if (refusal == null) {
         future.complete(this);
       } else {
-        future.completeExceptionally(
-            new IOException("connecting to port " + portName(guestPort) + ": " + refusal));
+        String why = "connecting to port " + portName(guestPort) + ": " + refusal;
+        future.completeExceptionally(refused ? new ConnectException(why) : new IOException(why));
       }
     }
     if (toRun != null) {
