@@ -40,12 +40,6 @@ public final class SandboxSpec {
   /** Default of {@link #stopGrace()}: one second. */
   public static final Duration DEFAULT_STOP_GRACE = Duration.ofSeconds(1);
 
-  /** Least {@link #disk()}: 16 MiB. */
-  public static final DataSize MINIMUM_DISK = DataSize.mebibytes(16);
-
-  /** Greatest {@link #disk()}: 16 TiB, the largest that ext4 makes of 32-bit block numbers. */
-  public static final DataSize MAXIMUM_DISK = DataSize.gibibytes(16 * 1024);
-
   /** Most characters of {@link #kernelParameters()}. */
   public static final int MAXIMUM_KERNEL_PARAMETERS = 1536;
 
@@ -60,9 +54,8 @@ public final class SandboxSpec {
   private final DataSize memory;
   private final MemoryPolicy memoryPolicy;
   private final int cpus;
-  private final @Nullable DataSize writableSpace;
+  private final WritableLayer writableLayer;
   private final @Nullable DataSize sharedMemory;
-  private final @Nullable DataSize disk;
   private final RateLimits rateLimits;
   private final boolean coreScheduling;
   private final @Nullable Long pidsLimit;
@@ -92,9 +85,8 @@ public final class SandboxSpec {
     memory = builder.memory;
     memoryPolicy = builder.memoryPolicy;
     cpus = builder.cpus;
-    writableSpace = builder.writableSpace;
+    writableLayer = builder.writableLayer;
     sharedMemory = builder.sharedMemory;
-    disk = builder.disk;
     rateLimits = builder.rateLimits;
     coreScheduling = builder.coreScheduling;
     pidsLimit = builder.pidsLimit;
@@ -162,22 +154,14 @@ public final class SandboxSpec {
     return cpus;
   }
 
-  /**
-   * Limit of what the workload may write to its root filesystem where that is held in memory;
-   * without one what there is room for.
-   */
-  public Optional<DataSize> writableSpace() {
-    return Optional.ofNullable(writableSpace);
+  /** Where what the workload writes to its root filesystem goes. */
+  public WritableLayer writableLayer() {
+    return writableLayer;
   }
 
   /** Limit of what the workload may write to /dev/shm; without one 64 MiB. */
   public Optional<DataSize> sharedMemory() {
     return Optional.ofNullable(sharedMemory);
-  }
-
-  /** Size of the scratch disk that what the workload writes goes to, if it has one. */
-  public Optional<DataSize> disk() {
-    return Optional.ofNullable(disk);
   }
 
   /** How much it may have of its machine's devices; by default as much as they can give. */
@@ -307,9 +291,8 @@ public final class SandboxSpec {
     private DataSize memory = DEFAULT_MEMORY;
     private MemoryPolicy memoryPolicy = MemoryPolicy.SPEED;
     private int cpus = 1;
-    private @Nullable DataSize writableSpace;
+    private WritableLayer writableLayer = WritableLayer.inMemory();
     private @Nullable DataSize sharedMemory;
-    private @Nullable DataSize disk;
     private RateLimits rateLimits = RateLimits.NONE;
     private boolean coreScheduling = true;
     private @Nullable Long pidsLimit;
@@ -341,9 +324,8 @@ public final class SandboxSpec {
       memory = spec.memory;
       memoryPolicy = spec.memoryPolicy;
       cpus = spec.cpus;
-      writableSpace = spec.writableSpace;
+      writableLayer = spec.writableLayer;
       sharedMemory = spec.sharedMemory;
-      disk = spec.disk;
       rateLimits = spec.rateLimits;
       coreScheduling = spec.coreScheduling;
       pidsLimit = spec.pidsLimit;
@@ -472,27 +454,18 @@ public final class SandboxSpec {
     }
 
     /**
-     * Limit of what the workload may write to its root filesystem, everywhere in it together. It is
-     * held in the machine's memory. The most, and the default, is what that has room for: files in
-     * memory, {@linkplain #sharedMemory shared memory} included, leave a quarter of what the
-     * machine has for the workload to its processes. So who writes more gets ENOSPC, where
-     * otherwise the machine would run out of memory. It holds one file, directory or link for each
-     * 8 KiB. For more space give the sandbox a {@linkplain #disk disk}.
-     *
-     * @throws IllegalArgumentException when it is zero
+     * Where what the workload writes to its root filesystem goes; the default is {@link
+     * WritableLayer#inMemory()}.
      */
-    public Builder writableSpace(DataSize limit) {
-      if (limit.bytes() == 0) {
-        throw new IllegalArgumentException("the writable space is zero");
-      }
-      this.writableSpace = limit;
+    public Builder writableLayer(WritableLayer layer) {
+      this.writableLayer = Objects.requireNonNull(layer);
       return this;
     }
 
     /**
      * Limit of what the workload may write to /dev/shm, POSIX shared memory, which is held in the
      * machine's memory; who writes more gets ENOSPC. The default is 64 MiB, as Docker's. It is cut
-     * to half of what there is for {@linkplain #writableSpace files in memory}, the default to a
+     * to half of what there is for {@linkplain WritableLayer#inMemory() files in memory}, the default to a
      * quarter. System V shared memory has a limit of its own: an eighth of what there is for the
      * workload, or what {@code kernel.shmall} says among the {@linkplain #sysctl sysctls}, in
      * pages.
@@ -504,31 +477,6 @@ public final class SandboxSpec {
         throw new IllegalArgumentException("the shared memory is zero");
       }
       this.sharedMemory = limit;
-      return this;
-    }
-
-    /**
-     * Gives the sandbox a scratch disk of that size: what the workload writes to its root
-     * filesystem goes there rather than to memory. Who writes more gets ENOSPC.
-     *
-     * <p>On the host it is a sparse file in {@link Nacelle.Builder#scratchDirectory}, which takes
-     * as much space as was ever written to it: what the workload deletes is used again by the
-     * workload, but not given back to the host. The file has no name once the machine is made, so
-     * it goes when the sandbox is closed, and also when this process is killed; of a process that
-     * is killed before, the next one to make a disk there removes it. Should the host's own disk be
-     * full, the workload gets EIO.
-     *
-     * <p>About 2 percent of it are taken by the filesystem itself, which is ext4 without a journal.
-     *
-     * @throws IllegalArgumentException when it is less than {@link #MINIMUM_DISK} or more than
-     *     {@link #MAXIMUM_DISK}
-     */
-    public Builder disk(DataSize size) {
-      if (size.compareTo(MINIMUM_DISK) < 0 || size.compareTo(MAXIMUM_DISK) > 0) {
-        throw new IllegalArgumentException(
-            "a disk has " + MINIMUM_DISK + " to " + MAXIMUM_DISK + ", not " + size);
-      }
-      this.disk = size;
       return this;
     }
 
@@ -819,21 +767,16 @@ public final class SandboxSpec {
     /**
      * The specification as described so far.
      *
-     * @throws IllegalArgumentException when the image is missing, when there is both a disk and a
-     *     writable space, when the writable space or the shared memory is more than half of the
-     *     memory, or when the environment, entrypoint and command are more than {@linkplain
+     * @throws IllegalArgumentException when the image is missing, when the limit of a writable layer in
+     *     memory or the shared memory is more than half of the memory, or when the environment, entrypoint and command are more than {@linkplain
      *     ProcessSpec.Builder#build a process can be given}
      */
     public SandboxSpec build() {
       if (image == null) {
         throw new IllegalArgumentException("a sandbox needs an image");
       }
-      if (writableSpace != null) {
-        if (disk != null) {
-          throw new IllegalArgumentException(
-              "a sandbox writes to a disk or to memory: disk and writableSpace exclude each other");
-        }
-        requireRoomFor("a writable space", writableSpace);
+      if (writableLayer.kind() == WritableLayer.Kind.MEMORY) {
+        writableLayer.size().ifPresent(limit -> requireRoomFor("a writable space", limit));
       }
       if (sharedMemory != null) {
         requireRoomFor("shared memory", sharedMemory);

@@ -74,12 +74,12 @@ public abstract class AbstractKernelContractTest {
     nacelle = Nacelle.builder().cacheDirectory(TestKernels.CACHE).build();
     sandbox =
         nacelle.start(
-            spec().hostname("box").cpus(cpus).writableSpace(DataSize.mebibytes(16)).build());
+            spec().hostname("box").cpus(cpus).writableLayer(WritableLayer.inMemory(DataSize.mebibytes(16))).build());
     other =
         nacelle.start(
             spec()
                 .memory(DataSize.mebibytes(128))
-                .disk(DataSize.mebibytes(64))
+                .writableLayer(WritableLayer.onDisk(DataSize.mebibytes(64)))
                 .pidsLimit(32)
                 .environment("COLOUR", "green")
                 .user("0:29")

@@ -11,6 +11,7 @@ import dev.nacelle.SandboxInfo;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.Stage;
 import dev.nacelle.VmExit;
+import dev.nacelle.WritableLayer;
 import dev.nacelle.agent.AgentClient;
 import dev.nacelle.agent.AgentException;
 import dev.nacelle.agent.AgentInfo;
@@ -226,10 +227,11 @@ final class SandboxStart {
 
   private VirtualMachine create(BootKernel kernel, Path initramfs, ResolvedImage root) {
     Disk rootDisk = new Disk(ROOT_DISK, root.filesystem(), true);
-    if (spec.disk().isEmpty()) {
+    if (!writesToDisk()) {
       return create(kernel, initramfs, List.of(rootDisk));
     }
-    try (ScratchDisk scratch = ScratchDisk.create(scratchDirectory, spec.disk().get())) {
+    DataSize size = spec.writableLayer().size().orElseThrow();
+    try (ScratchDisk scratch = ScratchDisk.create(scratchDirectory, size)) {
       Disk scratchDisk = new Disk(SCRATCH_DISK, scratch.file(), false);
       return create(kernel, initramfs, List.of(rootDisk, scratchDisk));
     }
@@ -268,11 +270,15 @@ final class SandboxStart {
     }
   }
 
+  private boolean writesToDisk() {
+    return spec.writableLayer().kind() == WritableLayer.Kind.DISK;
+  }
+
   private Workload workload() {
     return new Workload(
         ROOT_DISK,
-        spec.disk().isPresent() ? SCRATCH_DISK : "",
-        spec.writableSpace().map(DataSize::bytes).orElse(0L),
+        writesToDisk() ? SCRATCH_DISK : "",
+        writesToDisk() ? 0 : spec.writableLayer().size().map(DataSize::bytes).orElse(0L),
         spec.sharedMemory().map(DataSize::bytes).orElse(0L),
         spec.hostname().orElse(name),
         spec.pidsLimit().orElse(0L),

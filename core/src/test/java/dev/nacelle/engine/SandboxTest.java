@@ -29,6 +29,7 @@ import dev.nacelle.SignalScope;
 import dev.nacelle.Stage;
 import dev.nacelle.TerminalSize;
 import dev.nacelle.VmExit;
+import dev.nacelle.WritableLayer;
 import dev.nacelle.agent.NettyLeaks;
 import dev.nacelle.fake.FakeHypervisor.Fault;
 import dev.nacelle.spi.VmSpec;
@@ -677,7 +678,7 @@ class SandboxTest {
             .kernelParameters("mitigations=off")
             .sysctl("net/core/somaxconn", "128")
             .sysctl("kernel.sem", "250 32000\t32 128")
-            .writableSpace(DataSize.mebibytes(10))
+            .writableLayer(WritableLayer.inMemory(DataSize.mebibytes(10)))
             .sharedMemory(DataSize.mebibytes(11))
             .pidsLimit(99)
             .label("team", "a")

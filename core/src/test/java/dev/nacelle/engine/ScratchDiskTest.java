@@ -10,6 +10,7 @@ import dev.nacelle.NacelleException;
 import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.Stage;
+import dev.nacelle.WritableLayer;
 import dev.nacelle.fake.FakeHypervisor.Fault;
 import dev.nacelle.image.testing.MountedImage;
 import dev.nacelle.internal.OtherProcess;
@@ -91,7 +92,7 @@ class ScratchDiskTest {
   @Test
   void aMachineGetsItsDiskWhichHasNoNameOnceTheMachineIsMade() throws IOException {
     try (FakeNacelle fake = new FakeNacelle(directory);
-        Sandbox sandbox = fake.nacelle.start(FakeNacelle.spec().disk(SIZE).build())) {
+        Sandbox sandbox = fake.nacelle.start(FakeNacelle.spec().writableLayer(WritableLayer.onDisk(SIZE)).build())) {
       var disks = fake.machine().spec().disks();
       assertEquals(2, disks.size());
       assertEquals(false, disks.get(1).readOnly());
@@ -100,14 +101,14 @@ class ScratchDiskTest {
       var root = fake.machine().agent().prepared().get(0).getRoot();
       assertEquals(disks.get(1).serial(), root.getScratchSerial());
       assertEquals(0, root.getWritableBytes());
-      assertEquals(SIZE, sandbox.spec().disk().orElseThrow());
+      assertEquals(WritableLayer.onDisk(SIZE), sandbox.spec().writableLayer());
     }
   }
 
   @Test
   void aMachineThatCannotBeMadeLeavesNoDisk() throws IOException {
     try (FakeNacelle fake = new FakeNacelle(directory, Fault.CREATE_FAILS)) {
-      SandboxSpec spec = FakeNacelle.spec().disk(SIZE).build();
+      SandboxSpec spec = FakeNacelle.spec().writableLayer(WritableLayer.onDisk(SIZE)).build();
       assertThrows(NacelleException.class, () -> fake.nacelle.start(spec));
       assertEquals(List.of(), disks(directory));
     }
@@ -119,25 +120,32 @@ class ScratchDiskTest {
     try (FakeNacelle fake = new FakeNacelle(absent);
         Sandbox sandbox = fake.start()) {
       assertEquals(1, fake.machine().spec().disks().size());
-      assertTrue(sandbox.spec().disk().isEmpty());
+      assertEquals(WritableLayer.inMemory(), sandbox.spec().writableLayer());
     }
     assertTrue(Files.notExists(absent));
   }
 
   @Test
   void sizesThatCannotBeAreRefused() {
-    SandboxSpec.Builder spec = FakeNacelle.spec().memory(DataSize.mebibytes(100));
-    for (DataSize size : List.of(DataSize.bytes(0), DataSize.mebibytes(15))) {
-      assertThrows(IllegalArgumentException.class, () -> spec.disk(size));
+    for (DataSize size :
+        List.of(
+            DataSize.bytes(0), DataSize.mebibytes(15), DataSize.gibibytes(16 * 1024 + 1))) {
+      IllegalArgumentException e =
+          assertThrows(IllegalArgumentException.class, () -> WritableLayer.onDisk(size));
+      assertEquals("a disk has 16MiB to 16TiB, not " + size, e.getMessage());
     }
-    assertThrows(
-        IllegalArgumentException.class, () -> spec.disk(DataSize.gibibytes(16 * 1024 + 1)));
-    spec.writableSpace(DataSize.mebibytes(51));
+    IllegalArgumentException zero =
+        assertThrows(
+            IllegalArgumentException.class, () -> WritableLayer.inMemory(DataSize.bytes(0)));
+    assertEquals("the writable space is zero", zero.getMessage());
+    SandboxSpec.Builder spec = FakeNacelle.spec().memory(DataSize.mebibytes(100));
+    spec.writableLayer(WritableLayer.inMemory(DataSize.mebibytes(51)));
     IllegalArgumentException tooMuch = assertThrows(IllegalArgumentException.class, spec::build);
-    assertTrue(tooMuch.getMessage().contains("half of the memory"), tooMuch::getMessage);
-    spec.writableSpace(DataSize.mebibytes(50)).build();
-    spec.disk(SIZE);
-    IllegalArgumentException both = assertThrows(IllegalArgumentException.class, spec::build);
-    assertTrue(both.getMessage().contains("exclude each other"), both::getMessage);
+    assertEquals(
+        "a writable space of 51MiB is more than half of the memory, which is 100MiB: give the"
+            + " sandbox more memory, or a disk",
+        tooMuch.getMessage());
+    spec.writableLayer(WritableLayer.inMemory(DataSize.mebibytes(50))).build();
+    spec.writableLayer(WritableLayer.onDisk(DataSize.mebibytes(51))).build();
   }
 }
