@@ -5,6 +5,7 @@ import dev.nacelle.internal.check.Bounds;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
+import java.util.regex.Pattern;
 
 /** What several builders refuse. */
 final class Checks {
@@ -12,6 +13,7 @@ final class Checks {
   private static final Duration LONGEST = Duration.ofDays(36_525);
 
   private static final int PAGE = 4096;
+  private static final Pattern NAME = Pattern.compile("[A-Za-z0-9._-]{1,64}");
 
   private Checks() {}
 
@@ -24,11 +26,10 @@ final class Checks {
     return text;
   }
 
-  static List<String> arguments(String... arguments) {
-    for (String argument : arguments) {
-      noNul("argument", argument);
-    }
-    return List.of(arguments);
+  static List<String> arguments(List<String> arguments) {
+    List<String> copy = List.copyOf(arguments);
+    copy.forEach(argument -> noNul("argument", argument));
+    return copy;
   }
 
   static void variable(Map<String, String> variables, String name, String value) {
@@ -43,6 +44,15 @@ final class Checks {
       throw new IllegalArgumentException("the working directory is not absolute: '" + path + "'");
     }
     return Bounds.bytes("working directory", noNul("working directory", path), Bounds.PATH_BYTES);
+  }
+
+  /** Of a sandbox or a unikernel, for messages and thread names. */
+  static String name(String what, String name) {
+    if (!NAME.matcher(name).matches()) {
+      throw new IllegalArgumentException(
+          what + "'s name is 1 to 64 characters of [A-Za-z0-9._-], not '" + name + "'");
+    }
+    return name;
   }
 
   static String user(String user) {

@@ -136,10 +136,9 @@ public interface Nacelle extends AutoCloseable {
     Builder cacheDirectory(Path directory);
 
     /**
-     * Where the {@linkplain SandboxSpec.Builder#disk disks} of sandboxes are; the directory is
-     * created when absent, and may be shared by several processes. It should be on a file system
-     * that has sparse files, and not in memory. The default is {@code scratch} in the cache
-     * directory.
+     * Where the {@linkplain WritableLayer#onDisk disks} of sandboxes are; the directory is created
+     * when absent, and may be shared by several processes. It should be on a file system that has
+     * sparse files, and not in memory. The default is {@code scratch} in the cache directory.
      */
     Builder scratchDirectory(Path directory);
 

@@ -94,7 +94,10 @@ public final class ProcessSpec {
 
   /** As {@link #builder(String...)}. */
   public static Builder builder(List<String> command) {
-    return builder(command.toArray(String[]::new));
+    if (command.isEmpty() || command.get(0).isEmpty()) {
+      throw new IllegalArgumentException("a process needs a command");
+    }
+    return new Builder(false, command);
   }
 
   /** To make another that differs. */
@@ -104,7 +107,7 @@ public final class ProcessSpec {
 
   /** As {@link #entrypoint(String...)}. */
   public static Builder entrypoint(List<String> arguments) {
-    return entrypoint(arguments.toArray(String[]::new));
+    return new Builder(true, arguments);
   }
 
   /**
@@ -114,10 +117,7 @@ public final class ProcessSpec {
    * @throws IllegalArgumentException when there is none, or one holds a NUL
    */
   public static Builder builder(String... command) {
-    if (command.length == 0 || command[0].isEmpty()) {
-      throw new IllegalArgumentException("a process needs a command");
-    }
-    return new Builder(false, command);
+    return builder(List.of(command));
   }
 
   /**
@@ -133,7 +133,7 @@ public final class ProcessSpec {
    * @throws IllegalArgumentException when an argument holds a NUL
    */
   public static Builder entrypoint(String... arguments) {
-    return new Builder(true, arguments);
+    return entrypoint(List.of(arguments));
   }
 
   /** Whether the image's Entrypoint comes before the arguments. */
@@ -250,7 +250,7 @@ public final class ProcessSpec {
 
   /**
    * Makes a {@link ProcessSpec}. Not safe for use from several threads. Null takes a setting back
-   * to its default whose getter is an Optional.
+   * to its default whose getter is an Optional; what is added is taken back by name.
    */
   public static final class Builder {
     private final boolean entrypoint;
@@ -269,7 +269,7 @@ public final class ProcessSpec {
     private boolean mergeStderr;
     private final Set<StandardStream> discarded = EnumSet.noneOf(StandardStream.class);
 
-    private Builder(boolean entrypoint, String... arguments) {
+    private Builder(boolean entrypoint, List<String> arguments) {
       this.entrypoint = entrypoint;
       this.arguments = Checks.arguments(arguments);
     }

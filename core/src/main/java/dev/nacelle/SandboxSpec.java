@@ -8,6 +8,7 @@ import dev.nacelle.kernel.KernelRef;
 import dev.nacelle.spi.VmSpec;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
@@ -15,6 +16,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.Set;
 import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
@@ -175,8 +177,8 @@ public final class SandboxSpec {
   }
 
   /** Limit of processes and threads; without one 4096. */
-  public Optional<Long> pidsLimit() {
-    return Optional.ofNullable(pidsLimit);
+  public OptionalLong pidsLimit() {
+    return pidsLimit == null ? OptionalLong.empty() : OptionalLong.of(pidsLimit);
   }
 
   /** How long it may take to have what it is made of at hand. */
@@ -267,6 +269,51 @@ public final class SandboxSpec {
     return sysctls;
   }
 
+  /** In the order of setting for sysctls, of which one may change what another may be. */
+  private List<@Nullable Object> state() {
+    return Arrays.asList(
+        image,
+        kernel,
+        name,
+        labels,
+        memory,
+        memoryPolicy,
+        cpus,
+        writableLayer,
+        sharedMemory,
+        rateLimits,
+        coreScheduling,
+        pidsLimit,
+        fetchTimeout,
+        startTimeout,
+        maxLifetime,
+        idleTimeout,
+        stopGrace,
+        hostname,
+        environment,
+        user,
+        workingDirectory,
+        pullPolicy,
+        entrypoint,
+        command,
+        stopSignal,
+        init,
+        kernelParameters,
+        kernelModules,
+        List.copyOf(sysctls.entrySet()));
+  }
+
+  @Override
+  public boolean equals(@Nullable Object other) {
+    return other instanceof SandboxSpec spec && state().equals(spec.state());
+  }
+
+  @Override
+  public int hashCode() {
+    return state().hashCode();
+  }
+
+  /** The main things, without what may be a secret: values of variables, arguments. */
   @Override
   public String toString() {
     return "sandbox "
@@ -282,7 +329,10 @@ public final class SandboxSpec {
         + (cpus == 1 ? " vCPU" : " vCPUs");
   }
 
-  /** Makes a {@link SandboxSpec}. Not safe for use from several threads. */
+  /**
+   * Makes a {@link SandboxSpec}. Not safe for use from several threads. Null takes a setting back
+   * to its default whose getter is an Optional; what is added is taken back by name.
+   */
   public static final class Builder {
     private @Nullable ImageRef image;
     private KernelRef kernel = KernelRef.defaultKernel();
@@ -367,8 +417,8 @@ public final class SandboxSpec {
      * When the registry of the image is asked, and that of a kernel which is an image; the default
      * is {@link Nacelle.Builder#pullPolicy}.
      */
-    public Builder pullPolicy(PullPolicy policy) {
-      this.pullPolicy = Objects.requireNonNull(policy);
+    public Builder pullPolicy(@Nullable PullPolicy policy) {
+      this.pullPolicy = policy;
       return this;
     }
 
@@ -393,12 +443,8 @@ public final class SandboxSpec {
      *
      * @throws IllegalArgumentException when it is not 1 to 64 characters of {@code [A-Za-z0-9._-]}
      */
-    public Builder name(String name) {
-      if (!name.matches("[A-Za-z0-9._-]{1,64}")) {
-        throw new IllegalArgumentException(
-            "a sandbox's name is 1 to 64 characters of [A-Za-z0-9._-], not '" + name + "'");
-      }
-      this.name = name;
+    public Builder name(@Nullable String name) {
+      this.name = name == null ? null : Checks.name("a sandbox", name);
       return this;
     }
 
@@ -411,6 +457,12 @@ public final class SandboxSpec {
     /** Marks of the caller's own. */
     public Builder labels(Map<String, String> marks) {
       marks.forEach(this::label);
+      return this;
+    }
+
+    /** Takes a mark back. */
+    public Builder removeLabel(String key) {
+      labels.remove(key);
       return this;
     }
 
@@ -465,15 +517,15 @@ public final class SandboxSpec {
     /**
      * Limit of what the workload may write to /dev/shm, POSIX shared memory, which is held in the
      * machine's memory; who writes more gets ENOSPC. The default is 64 MiB, as Docker's. It is cut
-     * to half of what there is for {@linkplain WritableLayer#inMemory() files in memory}, the default to a
-     * quarter. System V shared memory has a limit of its own: an eighth of what there is for the
-     * workload, or what {@code kernel.shmall} says among the {@linkplain #sysctl sysctls}, in
-     * pages.
+     * to half of what there is for {@linkplain WritableLayer#inMemory() files in memory}, the
+     * default to a quarter. System V shared memory has a limit of its own: an eighth of what there
+     * is for the workload, or what {@code kernel.shmall} says among the {@linkplain #sysctl
+     * sysctls}, in pages.
      *
      * @throws IllegalArgumentException when it is zero
      */
-    public Builder sharedMemory(DataSize limit) {
-      if (limit.bytes() == 0) {
+    public Builder sharedMemory(@Nullable DataSize limit) {
+      if (limit != null && limit.bytes() == 0) {
         throw new IllegalArgumentException("the shared memory is zero");
       }
       this.sharedMemory = limit;
@@ -520,6 +572,15 @@ public final class SandboxSpec {
       return this;
     }
 
+    /** As {@link #pidsLimit(long)}, or null for the default. */
+    public Builder pidsLimit(@Nullable Long limit) {
+      if (limit == null) {
+        this.pidsLimit = null;
+        return this;
+      }
+      return pidsLimit(limit.longValue());
+    }
+
     /**
      * How long it may take, from the call on, to have at hand what the sandbox is made of: its
      * image, its kernel and the kernel's initramfs, which are downloaded, unpacked and packed
@@ -551,8 +612,8 @@ public final class SandboxSpec {
      *
      * @throws IllegalArgumentException when it is not positive, or more than 100 years
      */
-    public Builder maxLifetime(Duration lifetime) {
-      this.maxLifetime = Checks.duration("lifetime", lifetime);
+    public Builder maxLifetime(@Nullable Duration lifetime) {
+      this.maxLifetime = lifetime == null ? null : Checks.duration("lifetime", lifetime);
       return this;
     }
 
@@ -566,8 +627,8 @@ public final class SandboxSpec {
      *
      * @throws IllegalArgumentException when it is not positive, or more than 100 years
      */
-    public Builder idleTimeout(Duration timeout) {
-      this.idleTimeout = Checks.duration("idle timeout", timeout);
+    public Builder idleTimeout(@Nullable Duration timeout) {
+      this.idleTimeout = timeout == null ? null : Checks.duration("idle timeout", timeout);
       return this;
     }
 
@@ -589,8 +650,8 @@ public final class SandboxSpec {
      *
      * @throws IllegalArgumentException when it is not 1 to 64 characters of {@code [A-Za-z0-9.-]}
      */
-    public Builder hostname(String hostname) {
-      if (!hostname.matches("[A-Za-z0-9.-]{1,64}")) {
+    public Builder hostname(@Nullable String hostname) {
+      if (hostname != null && !hostname.matches("[A-Za-z0-9.-]{1,64}")) {
         throw new IllegalArgumentException(
             "a host name is 1 to 64 characters of [A-Za-z0-9.-], not '" + hostname + "'");
       }
@@ -618,14 +679,20 @@ public final class SandboxSpec {
       return this;
     }
 
+    /** Takes a variable back that was given here; that of the image is left. */
+    public Builder removeEnvironment(String name) {
+      environment.remove(name);
+      return this;
+    }
+
     /**
      * Runs processes as that user rather than as the image's.
      *
      * @param user as {@link ProcessSpec.Builder#user}
      * @throws IllegalArgumentException when it has more than 512 bytes
      */
-    public Builder user(String user) {
-      this.user = Checks.user(user);
+    public Builder user(@Nullable String user) {
+      this.user = user == null ? null : Checks.user(user);
       return this;
     }
 
@@ -635,8 +702,8 @@ public final class SandboxSpec {
      *
      * @throws IllegalArgumentException when the path is not absolute, or has more than 4095 bytes
      */
-    public Builder workingDirectory(String path) {
-      this.workingDirectory = Checks.absolute(path);
+    public Builder workingDirectory(@Nullable String path) {
+      this.workingDirectory = path == null ? null : Checks.absolute(path);
       return this;
     }
 
@@ -648,7 +715,12 @@ public final class SandboxSpec {
      * @throws IllegalArgumentException when one holds a NUL
      */
     public Builder entrypoint(String... entrypoint) {
-      this.entrypoint = Checks.arguments(entrypoint);
+      return entrypoint(List.of(entrypoint));
+    }
+
+    /** As {@link #entrypoint(String...)}, or null for the image's. */
+    public Builder entrypoint(@Nullable List<String> entrypoint) {
+      this.entrypoint = entrypoint == null ? null : Checks.arguments(entrypoint);
       return this;
     }
 
@@ -658,7 +730,12 @@ public final class SandboxSpec {
      * @throws IllegalArgumentException when one holds a NUL
      */
     public Builder command(String... command) {
-      this.command = Checks.arguments(command);
+      return command(List.of(command));
+    }
+
+    /** As {@link #command(String...)}, or null for the image's. */
+    public Builder command(@Nullable List<String> command) {
+      this.command = command == null ? null : Checks.arguments(command);
       return this;
     }
 
@@ -667,8 +744,8 @@ public final class SandboxSpec {
      * StopSignal. Where neither says anything, or the image names no signal that there is, it is
      * SIGTERM.
      */
-    public Builder stopSignal(Signal signal) {
-      this.stopSignal = Objects.requireNonNull(signal);
+    public Builder stopSignal(@Nullable Signal signal) {
+      this.stopSignal = signal;
       return this;
     }
 
@@ -719,6 +796,11 @@ public final class SandboxSpec {
      *     (MODULE_NAME_LEN of include/linux/module.h), or there are more than 64
      */
     public Builder kernelModules(String... modules) {
+      return kernelModules(List.of(modules));
+    }
+
+    /** As {@link #kernelModules(String...)}. */
+    public Builder kernelModules(List<String> modules) {
       for (String module : modules) {
         if (!MODULE_NAME.matcher(module).matches()) {
           throw new IllegalArgumentException(
@@ -732,6 +814,12 @@ public final class SandboxSpec {
         throw new IllegalArgumentException(
             "a sandbox may ask for " + MAX_KERNEL_MODULES + " kernel modules, not more");
       }
+      return this;
+    }
+
+    /** Asks for a module no more; '-' and '_' are alike. */
+    public Builder removeKernelModule(String module) {
+      kernelModules.remove(module.replace('-', '_'));
       return this;
     }
 
@@ -765,11 +853,23 @@ public final class SandboxSpec {
     }
 
     /**
+     * Leaves a sysctl alone that was to be set.
+     *
+     * @param name as {@link #sysctl} takes it
+     * @throws IllegalArgumentException when it is no sysctl's name
+     */
+    public Builder removeSysctl(String name) {
+      sysctls.remove(Sysctls.name(name));
+      return this;
+    }
+
+    /**
      * The specification as described so far.
      *
-     * @throws IllegalArgumentException when the image is missing, when the limit of a writable layer in
-     *     memory or the shared memory is more than half of the memory, or when the environment, entrypoint and command are more than {@linkplain
-     *     ProcessSpec.Builder#build a process can be given}
+     * @throws IllegalArgumentException when the image is missing, when the limit of a writable
+     *     layer in memory or the shared memory is more than half of the memory, or when the
+     *     environment, entrypoint and command are more than {@linkplain ProcessSpec.Builder#build a
+     *     process can be given}
      */
     public SandboxSpec build() {
       if (image == null) {

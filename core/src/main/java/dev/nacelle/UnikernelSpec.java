@@ -3,6 +3,8 @@ package dev.nacelle;
 
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Arrays;
+import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.function.Consumer;
@@ -29,7 +31,7 @@ public final class UnikernelSpec {
   private final boolean coreScheduling;
   private final Duration timeout;
   private final @Nullable String name;
-  private final Consumer<byte[]> console;
+  private final @Nullable Consumer<byte[]> console;
 
   private UnikernelSpec(Builder builder, Path image) {
     this.image = image;
@@ -46,6 +48,11 @@ public final class UnikernelSpec {
   /** A specification with every default; an image must be given. */
   public static Builder builder() {
     return new Builder();
+  }
+
+  /** To make another that differs. */
+  public Builder toBuilder() {
+    return new Builder(this);
   }
 
   /** The ELF64 file. */
@@ -88,9 +95,25 @@ public final class UnikernelSpec {
     return Optional.ofNullable(name);
   }
 
-  /** Who gets what it writes to its serial port. */
-  public Consumer<byte[]> console() {
-    return console;
+  /** Who gets what it writes to its serial port, if anybody does. */
+  public Optional<Consumer<byte[]>> console() {
+    return Optional.ofNullable(console);
+  }
+
+  private List<@Nullable Object> state() {
+    return Arrays.asList(
+        image, commandLine, memory, cpus, rateLimits, coreScheduling, timeout, name, console);
+  }
+
+  /** Whether both say the same, with one and the same console listener. */
+  @Override
+  public boolean equals(@Nullable Object other) {
+    return other instanceof UnikernelSpec spec && state().equals(spec.state());
+  }
+
+  @Override
+  public int hashCode() {
+    return state().hashCode();
   }
 
   @Override
@@ -98,7 +121,10 @@ public final class UnikernelSpec {
     return "unikernel " + (name == null ? "" : name + " ") + "of " + image;
   }
 
-  /** Makes a {@link UnikernelSpec}. Not safe for use from several threads. */
+  /**
+   * Makes a {@link UnikernelSpec}. Not safe for use from several threads. Null takes a setting back
+   * to its default whose getter is an Optional.
+   */
   public static final class Builder {
     private @Nullable Path image;
     private String commandLine = "";
@@ -108,9 +134,21 @@ public final class UnikernelSpec {
     private boolean coreScheduling = true;
     private Duration timeout = Duration.ofMinutes(1);
     private @Nullable String name;
-    private Consumer<byte[]> console = bytes -> {};
+    private @Nullable Consumer<byte[]> console;
 
     private Builder() {}
+
+    private Builder(UnikernelSpec spec) {
+      image = spec.image;
+      commandLine = spec.commandLine;
+      memory = spec.memory;
+      cpus = spec.cpus;
+      rateLimits = spec.rateLimits;
+      coreScheduling = spec.coreScheduling;
+      timeout = spec.timeout;
+      name = spec.name;
+      console = spec.console;
+    }
 
     /** The ELF64 file; it is read while the machine is made, and not needed afterwards. */
     public Builder image(Path file) {
@@ -198,11 +236,8 @@ public final class UnikernelSpec {
      * @param name 1 to 64 characters of {@code [A-Za-z0-9._-]}
      * @throws IllegalArgumentException when it is no such name
      */
-    public Builder name(String name) {
-      if (!name.matches("[A-Za-z0-9._-]{1,64}")) {
-        throw new IllegalArgumentException("not a name: " + name);
-      }
-      this.name = name;
+    public Builder name(@Nullable String name) {
+      this.name = name == null ? null : Checks.name("a unikernel", name);
       return this;
     }
 
@@ -213,8 +248,8 @@ public final class UnikernelSpec {
      *     hypervisor. It must not block: the guest waits for it. What it throws is logged the first
      *     time, and otherwise ignored
      */
-    public Builder console(Consumer<byte[]> listener) {
-      this.console = Objects.requireNonNull(listener);
+    public Builder console(@Nullable Consumer<byte[]> listener) {
+      this.console = listener;
       return this;
     }
 

@@ -74,7 +74,11 @@ public abstract class AbstractKernelContractTest {
     nacelle = Nacelle.builder().cacheDirectory(TestKernels.CACHE).build();
     sandbox =
         nacelle.start(
-            spec().hostname("box").cpus(cpus).writableLayer(WritableLayer.inMemory(DataSize.mebibytes(16))).build());
+            spec()
+                .hostname("box")
+                .cpus(cpus)
+                .writableLayer(WritableLayer.inMemory(DataSize.mebibytes(16)))
+                .build());
     other =
         nacelle.start(
             spec()

@@ -135,7 +135,9 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
     Tool.run(small, "mount", "-t", "tmpfs", "-o", "size=16m", "none", small.toString());
     try (Nacelle other =
             Nacelle.builder().cacheDirectory(TestKernels.CACHE).scratchDirectory(small).build();
-        Sandbox own = other.start(spec().writableLayer(WritableLayer.onDisk(DataSize.gibibytes(4))).build())) {
+        Sandbox own =
+            other.start(
+                spec().writableLayer(WritableLayer.onDisk(DataSize.gibibytes(4))).build())) {
       ProcessSpec fill =
           ProcessSpec.builder(
                   "dd", "if=/dev/zero", "of=/tmp/fill", "bs=1M", "count=24", "conv=fsync")
@@ -156,7 +158,10 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
             Nacelle.builder().cacheDirectory(TestKernels.CACHE).scratchDirectory(disks).build();
         Sandbox own =
             other.start(
-                spec().memory(DataSize.mebibytes(128)).writableLayer(WritableLayer.onDisk(DataSize.gibibytes(1))).build())) {
+                spec()
+                    .memory(DataSize.mebibytes(128))
+                    .writableLayer(WritableLayer.onDisk(DataSize.gibibytes(1)))
+                    .build())) {
       long before = allocatedBelow(disks);
       // More than the machine has memory.
       String fill = "dd if=/dev/zero of=/tmp/fill bs=1M count=140 conv=fsync";

@@ -47,7 +47,11 @@ final class RunningUnikernel implements Unikernel {
 
   /** Runs its first instruction, and from then on its time. */
   void start(AgentLoops loops) {
-    var unusedStream = vm.console().stream(this::onOutput);
+    spec.console()
+        .ifPresent(
+            listener -> {
+              var unused = vm.console().stream(output -> onOutput(listener, output));
+            });
     vm.start();
     Future<?> deadline = loops.schedule(() -> workers.execute(() -> end(true)), spec.timeout());
     var unused =
@@ -59,10 +63,10 @@ final class RunningUnikernel implements Unikernel {
                 });
   }
 
-  private void onOutput(byte[] output) {
+  private void onOutput(Consumer<byte[]> listener, byte[] output) {
     listening = Thread.currentThread();
     try {
-      spec.console().accept(output);
+      listener.accept(output);
     } finally {
       listening = null;
     }

@@ -2,6 +2,7 @@
 package dev.nacelle.image;
 
 import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 
 /**
  * With what to log in to a registry. Immutable; {@link #toString} shows no secret.
@@ -57,6 +58,19 @@ public final class RegistryCredentials {
   /** The password or token. */
   public String secret() {
     return secret;
+  }
+
+  @Override
+  public boolean equals(@Nullable Object other) {
+    return other instanceof RegistryCredentials that
+        && kind == that.kind
+        && username.equals(that.username)
+        && secret.equals(that.secret);
+  }
+
+  @Override
+  public int hashCode() {
+    return Objects.hash(kind, username, secret);
   }
 
   /** Without the secret. */

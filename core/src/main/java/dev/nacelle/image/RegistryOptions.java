@@ -3,6 +3,7 @@ package dev.nacelle.image;
 
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
@@ -57,6 +58,11 @@ public final class RegistryOptions {
   /** To make other ones. */
   public static Builder builder() {
     return new Builder();
+  }
+
+  /** To make other ones that differ from these. */
+  public Builder toBuilder() {
+    return new Builder(this);
   }
 
   /** What {@link Builder#credentials} was told, by registry or registry and path. */
@@ -114,13 +120,43 @@ public final class RegistryOptions {
     return timeout;
   }
 
+  private List<@Nullable Object> state() {
+    return Arrays.asList(
+        credentials,
+        credentialFiles,
+        mirrors,
+        plainHttp,
+        certificates,
+        sslContexts,
+        parallelDownloads,
+        maxAttempts,
+        connectTimeout,
+        stallTimeout,
+        timeout);
+  }
+
+  /** Whether both say the same, with the same objects for SSL contexts. */
+  @Override
+  public boolean equals(@Nullable Object other) {
+    return other instanceof RegistryOptions options && state().equals(options.state());
+  }
+
+  @Override
+  public int hashCode() {
+    return state().hashCode();
+  }
+
   /** Without the secrets. */
   @Override
   public String toString() {
     return "RegistryOptions[credentials=" + credentials + ", mirrors=" + mirrors + "]";
   }
 
-  /** Makes {@link RegistryOptions}. Not safe for use from several threads. */
+  /**
+   * Makes {@link RegistryOptions}. Not safe for use from several threads. Null takes a setting back
+   * to its default whose getter is an Optional; what is said of a registry is taken back by its
+   * name.
+   */
   public static final class Builder {
     /** More is the same, and nanoseconds stay within a long. */
     private static final Duration LONGEST = Duration.ofDays(365);
@@ -139,6 +175,20 @@ public final class RegistryOptions {
 
     private Builder() {}
 
+    private Builder(RegistryOptions options) {
+      credentials.putAll(options.credentials);
+      credentialFiles = options.credentialFiles;
+      mirrors.putAll(options.mirrors);
+      plainHttp.addAll(options.plainHttp);
+      certificates.putAll(options.certificates);
+      sslContexts.putAll(options.sslContexts);
+      parallelDownloads = options.parallelDownloads;
+      maxAttempts = options.maxAttempts;
+      connectTimeout = options.connectTimeout;
+      stallTimeout = options.stallTimeout;
+      timeout = options.timeout;
+    }
+
     /**
      * Logs in to a registry with these. They come before any file, and are sent to that registry
      * and the token service it names, nowhere else.
@@ -152,6 +202,12 @@ public final class RegistryOptions {
       return this;
     }
 
+    /** Takes back what {@link #credentials} was told for that name. */
+    public Builder removeCredentials(String registry) {
+      credentials.remove(registry);
+      return this;
+    }
+
     /**
      * Looks for credentials in these files, in the format of Docker's config.json and Podman's
      * auth.json, and nowhere else; without any file, only {@link #credentials} count. The default
@@ -162,7 +218,12 @@ public final class RegistryOptions {
      * file names are run, each for 30 seconds at most.
      */
     public Builder credentialFiles(Path... files) {
-      this.credentialFiles = List.of(files);
+      return credentialFiles(List.of(files));
+    }
+
+    /** As {@link #credentialFiles(Path...)}, or null for the default. */
+    public Builder credentialFiles(@Nullable List<Path> files) {
+      this.credentialFiles = files == null ? null : List.copyOf(files);
       return this;
     }
 
@@ -175,13 +236,24 @@ public final class RegistryOptions {
      *     reference, or does not begin with a host
      */
     public Builder mirrors(String registry, String... mirrors) {
+      return mirrors(registry, List.of(mirrors));
+    }
+
+    /** As {@link #mirrors(String, String...)}. */
+    public Builder mirrors(String registry, List<String> mirrors) {
       for (String mirror : mirrors) {
         ImageRef any = ImageRef.parse(mirror + "/any");
         if (!any.registry().orElse("").equals(mirror.split("/", 2)[0])) {
           throw new IllegalArgumentException("no HOST[:PORT][/PATH]: " + mirror);
         }
       }
-      this.mirrors.put(RegistryName.host(registry), List.of(mirrors));
+      this.mirrors.put(RegistryName.host(registry), List.copyOf(mirrors));
+      return this;
+    }
+
+    /** Looks in no mirror of that registry. */
+    public Builder removeMirrors(String registry) {
+      mirrors.remove(registry);
       return this;
     }
 
@@ -197,6 +269,12 @@ public final class RegistryOptions {
       return this;
     }
 
+    /** Speaks to that host over TLS again. */
+    public Builder removePlainHttp(String registry) {
+      plainHttp.remove(registry);
+      return this;
+    }
+
     /**
      * Trusts certificates beside those that Java trusts: those of a private CA, or of the registry
      * itself.
@@ -206,7 +284,18 @@ public final class RegistryOptions {
      * @throws IllegalArgumentException when it is no such name, saying which character is wrong
      */
     public Builder certificates(String registry, Path... files) {
-      certificates.put(RegistryName.host(registry), List.of(files));
+      return certificates(registry, List.of(files));
+    }
+
+    /** As {@link #certificates(String, Path...)}. */
+    public Builder certificates(String registry, List<Path> files) {
+      certificates.put(RegistryName.host(registry), List.copyOf(files));
+      return this;
+    }
+
+    /** Trusts no more than Java does of that registry. */
+    public Builder removeCertificates(String registry) {
+      certificates.remove(registry);
       return this;
     }
 
@@ -218,6 +307,12 @@ public final class RegistryOptions {
      */
     public Builder sslContext(String registry, SSLContext context) {
       sslContexts.put(RegistryName.host(registry), Objects.requireNonNull(context));
+      return this;
+    }
+
+    /** Leaves TLS with that host to Nacelle again. */
+    public Builder removeSslContext(String registry) {
+      sslContexts.remove(registry);
       return this;
     }
 

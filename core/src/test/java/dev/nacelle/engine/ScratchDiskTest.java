@@ -92,7 +92,9 @@ class ScratchDiskTest {
   @Test
   void aMachineGetsItsDiskWhichHasNoNameOnceTheMachineIsMade() throws IOException {
     try (FakeNacelle fake = new FakeNacelle(directory);
-        Sandbox sandbox = fake.nacelle.start(FakeNacelle.spec().writableLayer(WritableLayer.onDisk(SIZE)).build())) {
+        Sandbox sandbox =
+            fake.nacelle.start(
+                FakeNacelle.spec().writableLayer(WritableLayer.onDisk(SIZE)).build())) {
       var disks = fake.machine().spec().disks();
       assertEquals(2, disks.size());
       assertEquals(false, disks.get(1).readOnly());
@@ -128,8 +130,7 @@ class ScratchDiskTest {
   @Test
   void sizesThatCannotBeAreRefused() {
     for (DataSize size :
-        List.of(
-            DataSize.bytes(0), DataSize.mebibytes(15), DataSize.gibibytes(16 * 1024 + 1))) {
+        List.of(DataSize.bytes(0), DataSize.mebibytes(15), DataSize.gibibytes(16 * 1024 + 1))) {
       IllegalArgumentException e =
           assertThrows(IllegalArgumentException.class, () -> WritableLayer.onDisk(size));
       assertEquals("a disk has 16MiB to 16TiB, not " + size, e.getMessage());

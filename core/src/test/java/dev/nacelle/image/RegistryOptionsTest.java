@@ -2,9 +2,12 @@
 package dev.nacelle.image;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.SpecContract;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.function.BiFunction;
@@ -17,6 +20,50 @@ import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class RegistryOptionsTest {
+  @Test
+  void everySettingCountsIsCopiedAndCanBeTakenBack() throws Exception {
+    new SpecContract(RegistryOptions.class, RegistryOptions::builder)
+        .with("mirrors", 1, new String[] {"a.example"}, new String[] {"b.example"})
+        .with("mirrors", 1, List.of("c.example"), List.of("d.example"))
+        .with("certificates", 1, List.of(Path.of("c")), List.of(Path.of("d")))
+        .with("credentialFiles", 0, List.of(Path.of("c")), List.of(Path.of("d")))
+        .with(
+            "credentials",
+            1,
+            RegistryCredentials.password("bob", "a"),
+            RegistryCredentials.password("bob", "b"))
+        .with("sslContext", 1, SSLContext.getInstance("TLS"), SSLContext.getInstance("TLS"))
+        .check();
+    RegistryOptions options = RegistryOptions.builder().plainHttp("r.example").build();
+    assertEquals(
+        RegistryOptions.defaults(), options.toBuilder().removePlainHttp("r.example").build());
+  }
+
+  @Test
+  void credentialsAreEqualWhenTheySayTheSameAndPrintNoSecret() {
+    RegistryCredentials password = RegistryCredentials.password("bob", "s3cret");
+    assertEquals(password, RegistryCredentials.password("bob", "s3cret"));
+    assertEquals(password.hashCode(), RegistryCredentials.password("bob", "s3cret").hashCode());
+    RegistryCredentials identity = RegistryCredentials.identityToken("s3cret");
+    RegistryCredentials token = RegistryCredentials.registryToken("s3cret");
+    for (RegistryCredentials other :
+        List.of(
+            RegistryCredentials.password("eve", "s3cret"),
+            RegistryCredentials.password("bob", "other"),
+            identity,
+            token)) {
+      assertNotEquals(password, other);
+    }
+    assertNotEquals(identity, token);
+    RegistryOptions options =
+        RegistryOptions.builder()
+            .credentials("a.example", password)
+            .credentials("b.example", identity)
+            .credentials("c.example", token)
+            .build();
+    assertFalse(options.toString().contains("s3cret"), options::toString);
+  }
+
   /** Each option that takes the name of a host. */
   private static Stream<BiFunction<RegistryOptions.Builder, String, RegistryOptions.Builder>>
       setters() {
