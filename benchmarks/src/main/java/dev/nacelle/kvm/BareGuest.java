@@ -3,9 +3,9 @@ package dev.nacelle.kvm;
 
 import dev.nacelle.kvm.boot.InitialState;
 import dev.nacelle.kvm.boot.LongMode;
-import dev.nacelle.kvm.boot.MachineLayout;
 import dev.nacelle.kvm.boot.Payload;
 import dev.nacelle.kvm.memory.GuestMemory;
+import dev.nacelle.kvm.platform.MachineLayout;
 
 /** Guests of a few instructions in 64-bit mode, which any KVM can run. */
 final class BareGuest {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm;
 
-import dev.nacelle.kvm.boot.MachineLayout;
 import dev.nacelle.kvm.device.DeviceResources;
 import dev.nacelle.kvm.device.EventLoop;
 import dev.nacelle.kvm.device.InterruptLine;
 import dev.nacelle.kvm.device.Timer;
 import dev.nacelle.kvm.memory.GuestMemory;
+import dev.nacelle.kvm.platform.MachineLayout;
 import dev.nacelle.kvm.sys.EventFd;
 import dev.nacelle.kvm.sys.KvmVm;
 import dev.nacelle.kvm.sys.Pollable;

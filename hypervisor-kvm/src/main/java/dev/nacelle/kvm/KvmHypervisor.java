@@ -5,10 +5,10 @@ import dev.nacelle.HypervisorException;
 import dev.nacelle.Stage;
 import dev.nacelle.kvm.boot.BareImage;
 import dev.nacelle.kvm.boot.LinuxKernel;
-import dev.nacelle.kvm.boot.MachineLayout;
 import dev.nacelle.kvm.boot.Payload;
 import dev.nacelle.kvm.cpu.CpuidPolicy;
 import dev.nacelle.kvm.device.MachineThread;
+import dev.nacelle.kvm.platform.MachineLayout;
 import dev.nacelle.kvm.sys.Capability;
 import dev.nacelle.kvm.sys.CoreScheduling;
 import dev.nacelle.kvm.sys.Errno;
@@ -45,7 +45,7 @@ final class KvmHypervisor implements Hypervisor {
 
   private final CpuidPolicy cpuid;
   private final int maxCpus;
-  private final Set<KvmVirtualMachine> machines = ConcurrentHashMap.newKeySet();
+  private final Set<MachineLife> machines = ConcurrentHashMap.newKeySet();
 
   /** Guards the two below; never held while anything could wait for the host. */
   private final Object opened = new Object();
@@ -168,9 +168,9 @@ final class KvmHypervisor implements Hypervisor {
           null);
     }
     try {
-      KvmVirtualMachine machine =
-          new KvmVirtualMachine(kvm, cpuid, spec, coreGroup(spec), patience, machines::remove);
-      machines.add(machine);
+      MachineLife life = new MachineLife(spec.name(), patience, machines::remove);
+      KvmVirtualMachine machine = MachineBuilder.build(kvm, cpuid, spec, coreGroup(spec), life);
+      machines.add(life);
       return machine;
     } catch (ErrnoException e) {
       throw new HypervisorException(
@@ -217,9 +217,9 @@ final class KvmHypervisor implements Hypervisor {
     }
     // One that comes now is closed by its builder. Without the lock: a callback of theirs may be
     // asking for one.
-    List<KvmVirtualMachine> open = List.copyOf(machines);
+    List<MachineLife> open = List.copyOf(machines);
     // All end, and are released, at the same time, each by its own threads.
-    open.forEach(KvmVirtualMachine::beginClose);
+    open.forEach(MachineLife::beginClose);
     long deadline = System.nanoTime() + patience.toNanos();
     open.forEach(machine -> machine.awaitRelease(deadline));
     awaitBuilders(deadline);

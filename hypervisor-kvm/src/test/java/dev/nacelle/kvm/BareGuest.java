@@ -5,6 +5,7 @@ import dev.nacelle.kvm.boot.InitialState;
 import dev.nacelle.kvm.boot.LongMode;
 import dev.nacelle.kvm.boot.Payload;
 import dev.nacelle.kvm.memory.GuestMemory;
+import dev.nacelle.kvm.platform.Hardware;
 import dev.nacelle.kvm.sys.KvmRegs;
 import dev.nacelle.kvm.sys.KvmSregs;
 import java.util.ArrayList;

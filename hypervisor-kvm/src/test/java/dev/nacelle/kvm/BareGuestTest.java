@@ -11,6 +11,7 @@ import dev.nacelle.kvm.boot.Payload;
 import dev.nacelle.kvm.device.GuestFault;
 import dev.nacelle.kvm.device.InterruptLine;
 import dev.nacelle.kvm.memory.GuestMemory;
+import dev.nacelle.kvm.platform.Hardware;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;

@@ -2,9 +2,10 @@
 package dev.nacelle.kvm;
 
 import dev.nacelle.kvm.boot.InitialState;
-import dev.nacelle.kvm.boot.MachineLayout;
 import dev.nacelle.kvm.boot.Payload;
 import dev.nacelle.kvm.memory.GuestMemory;
+import dev.nacelle.kvm.platform.Hardware;
+import dev.nacelle.kvm.platform.MachineLayout;
 import java.util.HexFormat;
 
 /**

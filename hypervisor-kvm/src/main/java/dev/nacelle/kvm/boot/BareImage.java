@@ -3,7 +3,10 @@ package dev.nacelle.kvm.boot;
 
 import dev.nacelle.HypervisorException;
 import dev.nacelle.Stage;
+import dev.nacelle.kvm.acpi.AcpiTables;
 import dev.nacelle.kvm.memory.GuestMemory;
+import dev.nacelle.kvm.platform.Hardware;
+import dev.nacelle.kvm.platform.MachineLayout;
 import dev.nacelle.kvm.sys.ErrnoException;
 import dev.nacelle.kvm.sys.FileDescriptor;
 import java.nio.charset.StandardCharsets;

@@ -2,6 +2,8 @@
 package dev.nacelle.kvm.boot;
 
 import dev.nacelle.kvm.memory.GuestMemory;
+import dev.nacelle.kvm.platform.Hardware;
+import dev.nacelle.kvm.platform.MachineLayout;
 
 /** What a virtual machine runs. */
 @FunctionalInterface
@@ -30,12 +32,4 @@ public interface Payload {
   default boolean hasExitPort() {
     return false;
   }
-
-  /**
-   * What the guest has besides memory.
-   *
-   * @param cpus number of vCPUs
-   * @param mmioDevices number of virtio-mmio devices, at {@link MachineLayout#deviceAddress}
-   */
-  record Hardware(int cpus, int mmioDevices) {}
 }

@@ -2,6 +2,7 @@
 package dev.nacelle.kvm.boot;
 
 import dev.nacelle.kvm.memory.GuestMemory;
+import dev.nacelle.kvm.platform.MachineLayout;
 import java.util.List;
 
 /**

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Devices: what the guest reaches through ports and memory-mapped registers. */
+/**
+ * What devices stand on: the buses on which the guest reaches their ports and memory-mapped
+ * registers, the event loop that they work on, what their machine gives them; and the console.
+ */
 @NullMarked
 package dev.nacelle.kvm.device;
 

@@ -7,8 +7,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.HypervisorException;
 import dev.nacelle.Stage;
-import dev.nacelle.kvm.boot.Payload.Hardware;
 import dev.nacelle.kvm.memory.GuestMemory;
+import dev.nacelle.kvm.platform.Hardware;
 import dev.nacelle.kvm.sys.KvmRegs;
 import dev.nacelle.kvm.sys.KvmSregs;
 import java.io.IOException;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Tests of the boot protocol and ACPI tables. */
+/** Tests of the boot protocols. */
 @NullMarked
 package dev.nacelle.kvm.boot;
 

@@ -32,10 +32,11 @@ public interface DiskEngine extends AutoCloseable {
   /**
    * Does a request's step, or prepares it.
    *
+   * @param alone whether no other request has a step under way
    * @return true when it is done and {@link Request#ended} was told so; false when {@link #next}
    *     will give the request once it is
    */
-  boolean start(Request request);
+  boolean start(Request request, boolean alone);
 
   /** Has what was prepared done. */
   void submit();

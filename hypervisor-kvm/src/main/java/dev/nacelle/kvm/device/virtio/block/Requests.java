@@ -74,7 +74,7 @@ final class Requests {
    * @return whether it is done already; if not, {@link #next} gives the request once it is
    */
   boolean start(Request request) {
-    if (engine.start(request)) {
+    if (engine.start(request, underWay == 0)) {
       return true;
     }
     request.underWay(true);

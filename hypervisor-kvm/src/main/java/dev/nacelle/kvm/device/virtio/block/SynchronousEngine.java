@@ -27,7 +27,7 @@ public final class SynchronousEngine implements DiskEngine {
   }
 
   @Override
-  public boolean start(Request request) {
+  public boolean start(Request request, boolean alone) {
     perform(image, request);
     return true;
   }

@@ -43,8 +43,6 @@ public final class UringEngine implements DiskEngine {
 
   private int doneCount;
 
-  private int underWay;
-
   /** Whether the file system can read without waiting, as far as is known. */
   private boolean readsAtOnce = true;
 
@@ -71,12 +69,12 @@ public final class UringEngine implements DiskEngine {
   }
 
   @Override
-  public boolean start(Request request) {
+  public boolean start(Request request, boolean alone) {
     int key = request.index();
     long position = request.position();
     switch (request.step()) {
       case READ -> {
-        if (underWay == 0 && readsAtOnce && readAtOnce(request)) {
+        if (alone && readsAtOnce && readAtOnce(request)) {
           return true;
         }
         ring.read(image, position, request.vector(), key);
@@ -91,7 +89,6 @@ public final class UringEngine implements DiskEngine {
     }
     requests[key] = request;
     prepared[preparedCount++] = request;
-    underWay++;
     return false;
   }
 
@@ -126,7 +123,6 @@ public final class UringEngine implements DiskEngine {
   @Override
   public @Nullable Request next() {
     if (doneCount > 0) {
-      underWay--;
       return done[--doneCount];
     }
     int key = ring.next();
@@ -134,7 +130,6 @@ public final class UringEngine implements DiskEngine {
       return null;
     }
     Request request = requests[key];
-    underWay--;
     if (request != null) {
       int result = ring.result();
       if (result == -Errno.ECANCELED && !request.isOrphaned()) {

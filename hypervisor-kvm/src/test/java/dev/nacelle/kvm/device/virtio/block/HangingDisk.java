@@ -58,9 +58,9 @@ public final class HangingDisk implements DiskEngine {
   }
 
   @Override
-  public boolean start(Request request) {
+  public boolean start(Request request, boolean alone) {
     hang();
-    return real.start(request);
+    return real.start(request, alone);
   }
 
   @Override

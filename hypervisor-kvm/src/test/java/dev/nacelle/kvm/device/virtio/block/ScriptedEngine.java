@@ -23,6 +23,9 @@ final class ScriptedEngine implements DiskEngine {
   /** The steps that were started, as text. */
   final List<String> steps = new ArrayList<>();
 
+  /** Whether each was alone. */
+  final List<Boolean> alone = new ArrayList<>();
+
   /** Steps that were started while {@link #hangs}, and have not ended. */
   final Deque<Request> hanging = new ArrayDeque<>();
 
@@ -49,7 +52,8 @@ final class ScriptedEngine implements DiskEngine {
   }
 
   @Override
-  public boolean start(Request request) {
+  public boolean start(Request request, boolean isAlone) {
+    alone.add(isAlone);
     steps.add(request.step() + " " + request.position() + "+" + request.length());
     before.accept(request.step());
     if (error != null) {
@@ -61,7 +65,7 @@ final class ScriptedEngine implements DiskEngine {
     }
     Integer result = results.poll();
     if (result == null) {
-      return real.start(request);
+      return real.start(request, isAlone);
     }
     request.ended(result);
     return true;
@@ -76,7 +80,7 @@ final class ScriptedEngine implements DiskEngine {
       return null;
     }
     Request request = hanging.remove();
-    boolean ignored = real.start(request);
+    boolean ignored = real.start(request, false);
     return request;
   }
 

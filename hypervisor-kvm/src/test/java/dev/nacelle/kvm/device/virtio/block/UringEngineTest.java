@@ -79,7 +79,7 @@ class UringEngineTest {
     Request probe = read(0);
     boolean told = image.readAtOnce(0, probe.vector()) != -Errno.EOPNOTSUPP;
     Request one = read(0);
-    assertEquals(told, engine.start(one));
+    assertEquals(told, engine.start(one, true));
     assertSame(told ? null : one, told ? engine.next() : next());
     assertHasRead(one);
   }
@@ -90,15 +90,15 @@ class UringEngineTest {
     first.begin(0, 0, 0);
     first.syncAtEnd();
     assertTrue(first.proceed());
-    assertFalse(engine.start(first));
+    assertFalse(engine.start(first, true));
     Request second = read(1);
-    assertFalse(engine.start(second));
+    assertFalse(engine.start(second, false));
     List<Request> ended = List.of(next(), next());
     assertTrue(ended.containsAll(List.of(first, second)));
     assertHasRead(second);
     assertNull(engine.next());
     Request third = read(0);
-    if (engine.start(third)) {
+    if (engine.start(third, true)) {
       assertHasRead(third);
     } else {
       assertSame(third, next());

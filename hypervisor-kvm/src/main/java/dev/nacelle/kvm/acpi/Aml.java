@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-package dev.nacelle.kvm.boot;
+package dev.nacelle.kvm.acpi;
 
 import java.io.ByteArrayOutputStream;
 import java.nio.ByteBuffer;

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-package dev.nacelle.kvm.boot;
+package dev.nacelle.kvm.acpi;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.nacelle.kvm.boot.Payload.Hardware;
 import dev.nacelle.kvm.memory.GuestMemory;
+import dev.nacelle.kvm.platform.Hardware;
+import dev.nacelle.kvm.platform.MachineLayout;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-package dev.nacelle.kvm.device;
+package dev.nacelle.kvm.device.legacy;
 
+import dev.nacelle.kvm.device.PioDevice;
 import java.time.InstantSource;
 
 /**

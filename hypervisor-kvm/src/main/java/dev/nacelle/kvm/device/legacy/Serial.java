@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-package dev.nacelle.kvm.device;
+package dev.nacelle.kvm.device.legacy;
+
+import dev.nacelle.kvm.device.InterruptLine;
+import dev.nacelle.kvm.device.PioDevice;
 
 /**
  * A serial port: UART 16550A (National Semiconductor PC16550D data sheet, section 8). Its line is

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-package dev.nacelle.kvm.device;
+package dev.nacelle.kvm.device.legacy;
+
+import dev.nacelle.kvm.device.PioDevice;
 
 /**
  * The keyboard controller (Intel 8042; IBM PS/2 technical reference) without a keyboard: it answers

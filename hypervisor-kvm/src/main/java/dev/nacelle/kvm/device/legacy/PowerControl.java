@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-package dev.nacelle.kvm.device;
+package dev.nacelle.kvm.device.legacy;
+
+import dev.nacelle.kvm.device.PioDevice;
 
 /**
  * The registers that a hardware-reduced ACPI machine powers off and resets with (ACPI 6.5 sections

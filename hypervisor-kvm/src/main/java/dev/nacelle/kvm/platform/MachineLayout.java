@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-package dev.nacelle.kvm.boot;
+package dev.nacelle.kvm.platform;
 
 import dev.nacelle.kvm.memory.GuestMemory;
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-package dev.nacelle.kvm.boot;
+package dev.nacelle.kvm.acpi;
 
 import dev.nacelle.kvm.memory.GuestMemory;
+import dev.nacelle.kvm.platform.Hardware;
+import dev.nacelle.kvm.platform.MachineLayout;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
@@ -14,7 +16,7 @@ import java.util.List;
  * hardware of a PC, a kernel does not look for it either: no PM timer, no PIC, no i8042, no CMOS
  * clock.
  */
-final class AcpiTables {
+public final class AcpiTables {
   private static final int HEADER_SIZE = 36;
   private static final int CHECKSUM = 9;
 
@@ -62,7 +64,7 @@ final class AcpiTables {
    *
    * @return the address of the root system description pointer
    */
-  static long write(GuestMemory memory, Payload.Hardware hardware) {
+  public static long write(GuestMemory memory, Hardware hardware) {
     AcpiTables tables = new AcpiTables(memory);
     long rsdp = tables.reserve(36);
     long dsdt = tables.put(dsdt(hardware.mmioDevices()));
