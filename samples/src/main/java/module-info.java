@@ -3,5 +3,6 @@
 /** Programs that a user would copy, in a module as a user's would be. */
 module dev.nacelle.samples {
   requires dev.nacelle;
-  requires static org.jspecify;
+  requires java.net.http;
+  requires jdk.httpserver;
 }

@@ -9,7 +9,7 @@ import java.util.List;
 public final class CheckHost {
   private CheckHost() {}
 
-  public static void main(String[] args) {
+  public static void main(String... args) {
     List<HostCheck> checks = Nacelle.checkHost();
     for (HostCheck check : checks) {
       System.out.println(check.hypervisor() + ": " + (check.usable() ? "usable" : "not usable"));

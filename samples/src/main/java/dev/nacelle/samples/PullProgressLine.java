@@ -10,15 +10,21 @@ import java.io.PrintStream;
 import java.util.Map;
 import java.util.TreeMap;
 
-/** One line on a terminal that says how far the pull of one image, or a kernel's package, is. */
+/**
+ * Says how far the pull of an image, or of a kernel's package, is: on a terminal in one line, which
+ * changes; elsewhere in a line for the start, each quarter and the end.
+ */
 final class PullProgressLine implements FetchListener {
   private static final int WIDTH = 30;
 
   private final PrintStream out;
+  private final boolean terminal;
+  private int quartersShown = -1;
   private final Map<Integer, LayerProgress> layers = new TreeMap<>();
 
-  PullProgressLine(PrintStream out) {
+  PullProgressLine(PrintStream out, boolean terminal) {
     this.out = out;
+    this.terminal = terminal;
   }
 
   @Override
@@ -26,12 +32,11 @@ final class PullProgressLine implements FetchListener {
     if (progress instanceof LayerProgress layer) {
       tell(layer);
     } else if (progress instanceof PackageProgress kernel) {
-      out.printf(
-          "\r%s %.1f of %.1f MiB",
-          kernel.name(), kernel.done() / 1048576.0, kernel.total() / 1048576.0);
-      if (kernel.state() == State.DONE) {
-        out.println();
-      }
+      String text =
+          String.format(
+              "%s %.1f of %.1f MiB",
+              kernel.name(), kernel.done() / 1048576.0, kernel.total() / 1048576.0);
+      show(text, kernel.done(), kernel.total(), kernel.state() == State.DONE);
     }
   }
 
@@ -47,19 +52,31 @@ final class PullProgressLine implements FetchListener {
             .filter(layer -> layer.state() == State.DONE || layer.state() == State.ALREADY_THERE)
             .count();
     int bar = total == 0 ? WIDTH : (int) (WIDTH * done / total);
-    out.printf(
-        "\r%s [%s%s] %d of %d layers, %.1f of %.1f MiB %-11s",
-        progress.image().repository().orElse(""),
-        "=".repeat(bar),
-        " ".repeat(WIDTH - bar),
-        complete,
-        progress.layers(),
-        done / 1048576.0,
-        total / 1048576.0,
-        progress.state() == State.RETRYING ? "(retrying)" : "");
-    if (complete == progress.layers()) {
-      out.println();
+    String text =
+        String.format(
+            "%s [%s%s] %d of %d layers, %.1f of %.1f MiB %-11s",
+            progress.image().repository().orElse(""),
+            "=".repeat(bar),
+            " ".repeat(WIDTH - bar),
+            complete,
+            progress.layers(),
+            done / 1048576.0,
+            total / 1048576.0,
+            progress.state() == State.RETRYING ? "(retrying)" : "");
+    boolean end = complete == progress.layers();
+    show(text, done, total, end);
+    if (end) {
       layers.clear();
     }
+  }
+
+  private void show(String text, long done, long total, boolean end) {
+    int quarters = total == 0 ? 0 : (int) (4 * done / total);
+    if (terminal) {
+      out.print("\r" + text + (end ? System.lineSeparator() : ""));
+    } else if (end || quarters > quartersShown) {
+      out.println(text.stripTrailing());
+    }
+    quartersShown = end ? -1 : quarters;
   }
 }

@@ -23,32 +23,24 @@ public final class PythonUnderTwoKernels {
 
   /**
    * @param args an image with Python in it, e.g. {@code python:3.12-slim} or {@code
-   *     oci:/path/to/layout}; after {@code --prepare}, the image and the kernels are only made
-   *     ready
+   *     oci:/path/to/layout}
    */
-  public static void main(String[] args) {
-    boolean prepareOnly = args.length > 0 && args[0].equals("--prepare");
-    String image = args[args.length - 1];
-    List<SandboxSpec> specs = KERNELS.stream().map(kernel -> spec(image, kernel)).toList();
-    Nacelle.Builder builder = Nacelle.builder().fetchListener(new PullProgressLine(System.err));
-    if (prepareOnly) {
-      specs.forEach(builder::prepare);
-      return;
-    }
-    try (Nacelle nacelle = builder.build()) {
-      for (SandboxSpec spec : specs) {
+  public static void main(String... args) {
+    try (Nacelle nacelle = Nacelle.create()) {
+      for (SandboxSpec spec : specs(args)) {
         run(nacelle, spec);
       }
     }
   }
 
-  private static SandboxSpec spec(String image, String kernel) {
-    return SandboxSpec.builder()
-        .image(image)
-        .kernel(kernel)
-        .memory(DataSize.mebibytes(256))
-        .startTimeout(Duration.ofMinutes(5))
-        .build();
+  static List<SandboxSpec> specs(String... args) {
+    SandboxSpec spec =
+        SandboxSpec.builder()
+            .image(args[0])
+            .memory(DataSize.mebibytes(256))
+            .startTimeout(Duration.ofMinutes(5))
+            .build();
+    return KERNELS.stream().map(kernel -> spec.toBuilder().kernel(kernel).build()).toList();
   }
 
   private static void run(Nacelle nacelle, SandboxSpec spec) {

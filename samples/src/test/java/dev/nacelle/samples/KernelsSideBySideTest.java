@@ -5,36 +5,40 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import dev.nacelle.BootTimeline;
 import dev.nacelle.Stage;
-import dev.nacelle.kernel.KernelRef;
 import dev.nacelle.samples.KernelsSideBySide.Row;
 import java.time.Duration;
 import java.util.List;
+import java.util.Optional;
 import org.junit.jupiter.api.Test;
 
 class KernelsSideBySideTest {
-  private static final String PIN = "@sha256:" + "0".repeat(64);
-
   @Test
-  void aRowNamesTheKernelThatWasBootedAndTimesItsStages() {
-    Row own = row("nacelle:6.12" + PIN, 40, "by Linux 6.12.117-nacelle");
-    Row image = row("image:localhost:5000/kernel:6.1" + PIN, 250, "by Linux 6.1.0-56");
-    assertEquals(
-        """
-        ms                                  image    kernel initramfs    create      boot   prepare     ready  result
-        nacelle:6.12                          2.5       0.0       0.0       0.0      40.0       0.0      43.5  by Linux 6.12.117-nacelle
-        image:localhost:5000/kernel:6.1       2.5       0.0       0.0       0.0     250.0       0.0     253.5  by Linux 6.1.0-56"""
-            .lines()
-            .toList(),
-        KernelsSideBySide.table(List.of(own, image)).lines().toList());
-  }
-
-  private static Row row(String kernel, int boot, String result) {
+  void aRowHasWhatRanAndHowLongItTookOrWhyItDidNot() {
     BootTimeline timeline =
         new BootTimeline(
             List.of(
                 new BootTimeline.Entry(Stage.IMAGE, "", Duration.ZERO, Duration.ofNanos(2_500_000)),
                 new BootTimeline.Entry(
-                    Stage.BOOT, "", Duration.ofNanos(3_500_000), Duration.ofMillis(boot))));
-    return new Row(KernelRef.parse(kernel), timeline, result);
+                    Stage.BOOT, "", Duration.ofNanos(3_500_000), Duration.ofMillis(250))));
+    Row booted =
+        new Row("image:localhost:5000/kernel:6.1", "6.1.0-56", "5b1", Optional.of(timeline));
+    Row failed = new Row("debian:6.12", "-", "there is no apt.\n  Use another", Optional.empty());
+    assertEquals(
+        """
+        kernel                           release   image  kernel  initramfs  create   boot  prepare  ready  outcome
+        image:localhost:5000/kernel:6.1  6.1.0-56    2.5       -          -       -  250.0        -  253.5  5b1
+        debian:6.12                      -             -       -          -       -      -        -      -  there is no apt. Use another"""
+            .lines()
+            .toList(),
+        KernelsSideBySide.table(List.of(booted, failed)).lines().toList());
+  }
+
+  @Test
+  void withoutKernelsThereAreFour() {
+    assertEquals(
+        List.of("debian:6.1", "debian:6.12", "nacelle:6.1", "nacelle:6.12"),
+        KernelsSideBySide.specs("python:3.12-slim").stream()
+            .map(spec -> spec.kernel().toString())
+            .toList());
   }
 }

@@ -2,11 +2,15 @@
 package dev.nacelle.samples;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.FetchProgress.State;
 import dev.nacelle.LayerProgress;
+import dev.nacelle.PackageProgress;
 import dev.nacelle.image.Digest;
 import dev.nacelle.image.ImageRef;
+import dev.nacelle.kernel.KernelRef;
 import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
@@ -20,7 +24,7 @@ class PullProgressLineTest {
 
   private final ByteArrayOutputStream written = new ByteArrayOutputStream();
   private final PullProgressLine line =
-      new PullProgressLine(new PrintStream(written, true, StandardCharsets.UTF_8));
+      new PullProgressLine(new PrintStream(written, true, StandardCharsets.UTF_8), true);
 
   private void tell(int number, int layers, State state, int doneMib, int totalMib) {
     Digest digest = Digest.parse("sha256:" + Integer.toString(number).repeat(64));
@@ -111,5 +115,31 @@ class PullProgressLineTest {
 
     assertEquals(
         List.of("0/6, 0 of 1 layers", "6/6, 1 of 1 layers, end", "0/6, 0 of 2 layers"), shown());
+  }
+
+  @Test
+  void whatIsNoTerminalGetsALineForEachQuarter() {
+    PullProgressLine lines =
+        new PullProgressLine(new PrintStream(written, true, StandardCharsets.UTF_8), false);
+    for (int done = 0; done < 100; done++) {
+      lines.onProgress(progress("linux-image", State.DOWNLOADING, done));
+    }
+    lines.onProgress(progress("linux-image", State.DONE, 100));
+    lines.onProgress(progress("other", State.DOWNLOADING, 0));
+
+    String text = written.toString(StandardCharsets.UTF_8);
+    assertFalse(text.contains("\r"), text);
+    assertEquals(6, text.lines().count(), text);
+    assertTrue(text.lines().toList().get(5).startsWith("other 0.0"), text);
+  }
+
+  private static PackageProgress progress(String name, State state, int done) {
+    return new PackageProgress(
+        KernelRef.parse("debian:6.12"),
+        name,
+        Digest.parse("sha256:" + "0".repeat(64)),
+        state,
+        done,
+        100);
   }
 }
