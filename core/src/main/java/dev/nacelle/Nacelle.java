@@ -75,6 +75,13 @@ public interface Nacelle extends AutoCloseable {
   CompletableFuture<Sandbox> startAsync(SandboxSpec spec);
 
   /**
+   * The sandboxes that run: started here, and {@linkplain Sandbox#isAlive() not about to end}.
+   *
+   * @return a momentary picture, in the order in which they were ready; immutable
+   */
+  List<Sandbox> sandboxes();
+
+  /**
    * Starts a program that is its own operating system, and returns when its machine runs.
    *
    * @throws HypervisorException when no machine can be made as specified, or the image is none

@@ -3,6 +3,7 @@ package dev.nacelle;
 
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.function.Consumer;
 
 /**
  * A virtual machine with an image's root filesystem in it, ready to run processes. Made by {@link
@@ -151,6 +152,29 @@ public interface Sandbox extends AutoCloseable {
    * ended.
    */
   String console();
+
+  /**
+   * Streams its console, raw: what {@link #console()} has, and then what comes. That is all since
+   * its boot unless there was more than 64 KiB; what a start that failed had said is in {@link
+   * BootException#console()}.
+   *
+   * @param listener called with each piece, whose array is its own: with what there is on the
+   *     calling thread, then on a thread of the hypervisor. It must not block, nor call what waits
+   *     for the guest, which waits for it: {@link #kill()} is what it may call. What it throws is
+   *     logged the first time, and otherwise ignored
+   * @return ends the stream, which else ends with the sandbox
+   */
+  ConsoleStream streamConsole(Consumer<byte[]> listener);
+
+  /** A stream of a console, until it is closed. */
+  interface ConsoleStream extends AutoCloseable {
+    /**
+     * Ends the stream; the listener may be in a call yet. Idempotent, on any thread; does not
+     * throw.
+     */
+    @Override
+    void close();
+  }
 
   /** The machine's counters. */
   VmStatistics statistics();

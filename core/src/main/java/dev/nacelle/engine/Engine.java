@@ -22,6 +22,7 @@ import java.nio.file.Path;
 import java.security.SecureRandom;
 import java.util.ArrayList;
 import java.util.HashSet;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.UUID;
@@ -42,7 +43,7 @@ final class Engine implements Nacelle {
   private final Workers workers = new Workers();
   private final SecureRandom random = new SecureRandom();
   private final Set<SandboxStart> starting = new HashSet<>();
-  private final Set<RunningSandbox> running = new HashSet<>();
+  private final Set<RunningSandbox> running = new LinkedHashSet<>();
   private final Set<RunningUnikernel> unikernels = new HashSet<>();
   private final CompletableFuture<Void> closed = new CompletableFuture<>();
   private boolean closing;
@@ -171,6 +172,11 @@ final class Engine implements Nacelle {
       running.remove(sandbox);
     }
     var unused = sandbox.onExit().thenAccept(events::ended);
+  }
+
+  @Override
+  public synchronized List<Sandbox> sandboxes() {
+    return running.stream().filter(Sandbox::isAlive).<Sandbox>map(sandbox -> sandbox).toList();
   }
 
   @Override

@@ -25,9 +25,11 @@ import dev.nacelle.agent.AgentClient;
 import dev.nacelle.agent.AgentLoops;
 import dev.nacelle.agent.ProcessRequest;
 import dev.nacelle.engine.Sources.RootImage;
+import dev.nacelle.internal.ListenerGuard;
 import dev.nacelle.spi.VirtualMachine;
 import java.time.Duration;
 import java.util.List;
+import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
@@ -381,6 +383,13 @@ final class RunningSandbox implements Sandbox {
   @Override
   public String console() {
     return vm.console().tail();
+  }
+
+  @Override
+  public ConsoleStream streamConsole(Consumer<byte[]> listener) {
+    ListenerGuard guard = new ListenerGuard("a listener of the console of " + this);
+    Objects.requireNonNull(listener);
+    return vm.console().stream(output -> guard.run(() -> listener.accept(output)))::close;
   }
 
   @Override

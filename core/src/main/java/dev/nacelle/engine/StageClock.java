@@ -26,7 +26,7 @@ final class StageClock {
 
   <T> T time(Stage stage, Callable<T> work) throws Exception {
     enter(stage);
-    Runnable recording = StageRecording.begin(events.name(), stage);
+    Runnable recording = StageRecording.begin(events.id(), events.name(), stage);
     long start = System.nanoTime();
     events.stageStarted(stage);
     try {

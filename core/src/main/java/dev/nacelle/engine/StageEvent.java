@@ -16,13 +16,17 @@ import jdk.jfr.StackTrace;
 @Category("Nacelle")
 @StackTrace(false)
 final class StageEvent extends Event {
+  @Label("Sandbox ID")
+  final String id;
+
   @Label("Sandbox")
   final String sandbox;
 
   @Label("Stage")
   final String stage;
 
-  StageEvent(String sandbox, Stage stage) {
+  StageEvent(String id, String sandbox, Stage stage) {
+    this.id = id;
     this.sandbox = sandbox;
     this.stage = stage.name();
   }

@@ -22,12 +22,12 @@ final class StageRecording {
   }
 
   /** Begins; what is returned ends it. */
-  static Runnable begin(String sandbox, Stage stage) {
-    return HAS_RECORDER ? event(sandbox, stage) : () -> {};
+  static Runnable begin(String id, String sandbox, Stage stage) {
+    return HAS_RECORDER ? event(id, sandbox, stage) : () -> {};
   }
 
-  private static Runnable event(String sandbox, Stage stage) {
-    StageEvent event = new StageEvent(sandbox, stage);
+  private static Runnable event(String id, String sandbox, Stage stage) {
+    StageEvent event = new StageEvent(id, sandbox, stage);
     event.begin();
     return event::commit;
   }

@@ -15,11 +15,13 @@ public interface Console {
   String tail();
 
   /**
-   * Streams the output, raw, from now on.
+   * Streams the output, raw: first what is kept, in one piece, and then what comes; nothing of it
+   * twice, nothing left out.
    *
-   * @param onOutput called on a thread of the hypervisor with each piece; the array is the
-   *     listener's. It must not block: the guest waits for it. What it throws is logged the first
-   *     time, and otherwise ignored
+   * @param onOutput called with each piece, whose array is its own: with what is kept, where there
+   *     is any, on the calling thread before this returns, then on a thread of the hypervisor. It
+   *     must not block: the guest waits for it. What it throws is logged the first time, and
+   *     otherwise ignored
    * @return stops the stream when closed
    */
   VirtualMachine.Listener stream(Consumer<byte[]> onOutput);

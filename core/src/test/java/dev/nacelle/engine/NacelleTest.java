@@ -428,6 +428,29 @@ class NacelleTest {
   }
 
   @Test
+  void sandboxesThatRunAreListedInTheOrderOfTheirStart() throws Exception {
+    FakeNacelle fake = new FakeNacelle(Fault.IGNORES_SHUTDOWN);
+    assertEquals(List.of(), fake.nacelle.sandboxes());
+    Sandbox first = fake.nacelle.start(FakeNacelle.spec().stopGrace(Duration.ofHours(1)).build());
+    Sandbox second = fake.start();
+    Sandbox third = fake.start();
+    List<Sandbox> before = fake.nacelle.sandboxes();
+    assertEquals(List.of(first, second, third), before);
+    second.close();
+    assertEquals(List.of(first, third), fake.nacelle.sandboxes());
+    // One that is about to end runs no more.
+    CompletableFuture<Void> closing = CompletableFuture.runAsync(first::close);
+    fake.hypervisor.machines().get(0).askedToShutDown().get();
+    assertEquals(List.of(third), fake.nacelle.sandboxes());
+    first.kill();
+    closing.get();
+    assertEquals(3, before.size());
+    assertThrows(UnsupportedOperationException.class, () -> before.remove(third));
+    fake.close();
+    assertEquals(List.of(), fake.nacelle.sandboxes());
+  }
+
+  @Test
   void closingEndsEverySandbox() throws Exception {
     FakeNacelle fake = new FakeNacelle();
     List<Sandbox> sandboxes = new ArrayList<>();

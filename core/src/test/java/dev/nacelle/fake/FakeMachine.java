@@ -32,6 +32,7 @@ import java.io.IOException;
 import java.net.ConnectException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
@@ -72,8 +73,9 @@ public final class FakeMachine implements VirtualMachine {
   private final CompletableFuture<Void> asked = new CompletableFuture<>();
   private volatile @Nullable Consumer<GuestConnection> onConnect;
   private volatile boolean listening;
-  private volatile String console = "[    0.0] Linux version 6.1.0-fake\n";
-  private final List<Consumer<byte[]>> listeners = new CopyOnWriteArrayList<>();
+  private final Object consoleLock = new Object();
+  private String console; // guarded by consoleLock
+  private final List<Consumer<byte[]>> listeners = new ArrayList<>(); // guarded by consoleLock
   private volatile long firstRun;
   private boolean closed;
 
@@ -82,6 +84,7 @@ public final class FakeMachine implements VirtualMachine {
     this.spec = spec;
     this.fault = fault;
     this.onClose = onClose;
+    console = spec.guest() instanceof VmSpec.Linux ? "[    0.0] Linux version 6.1.0-fake\n" : "";
     agent = new FakeAgent(programs, this::powerOff);
     server = new FakeAgentServer(new FaultyAgent());
   }
@@ -122,14 +125,20 @@ public final class FakeMachine implements VirtualMachine {
 
   /** The guest's kernel panics. */
   public void panic() {
-    console += PANIC;
+    write(PANIC);
     end(VmExit.Reason.RESET, "the guest asked for a reset");
   }
 
   /** The guest writes to its console. */
   public void print(String text) {
-    byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
-    thread.execute(() -> listeners.forEach(listener -> listener.accept(bytes)));
+    thread.execute(() -> write(text));
+  }
+
+  private void write(String text) {
+    synchronized (consoleLock) {
+      console += text;
+      listeners.forEach(listener -> listener.accept(text.getBytes(StandardCharsets.UTF_8)));
+    }
   }
 
   /** The agent loses its connections; the machine lives on. */
@@ -239,13 +248,24 @@ public final class FakeMachine implements VirtualMachine {
     return new Console() {
       @Override
       public String tail() {
-        return console;
+        synchronized (consoleLock) {
+          return console;
+        }
       }
 
       @Override
       public Listener stream(Consumer<byte[]> onOutput) {
-        listeners.add(onOutput);
-        return () -> listeners.remove(onOutput);
+        synchronized (consoleLock) {
+          if (!console.isEmpty()) {
+            onOutput.accept(console.getBytes(StandardCharsets.UTF_8));
+          }
+          listeners.add(onOutput);
+        }
+        return () -> {
+          synchronized (consoleLock) {
+            listeners.remove(onOutput);
+          }
+        };
       }
     };
   }

@@ -341,6 +341,27 @@ public abstract class AbstractHypervisorContractTest {
   }
 
   @Test
+  void consoleIsStreamedFromWhatIsKeptOn() throws Exception {
+    assertEquals("ok", guest.ask("print before the stream"));
+    StringBuffer seen = new StringBuffer();
+    CompletableFuture<Void> after = new CompletableFuture<>();
+    try (VirtualMachine.Listener stream =
+        guest.machine().console().stream(
+            bytes -> {
+              seen.append(new String(bytes, StandardCharsets.UTF_8));
+              if (seen.indexOf("within the stream") >= 0) {
+                after.complete(null);
+              }
+            })) {
+      assertTrue(seen.indexOf("before the stream") >= 0, seen::toString);
+      assertEquals("ok", guest.ask("print within the stream"));
+      after.get();
+      assertEquals(seen.indexOf("before the stream"), seen.lastIndexOf("before the stream"));
+      assertEquals(seen.indexOf("within the stream"), seen.lastIndexOf("within the stream"));
+    }
+  }
+
+  @Test
   void secondStartIsRefused() {
     assertThrows(IllegalStateException.class, () -> guest.machine().start());
   }

@@ -85,30 +85,42 @@ public final class ConsoleRing implements Console {
     synchronized (delivering) {
       byte[] bytes;
       synchronized (ring) {
-        if (gatheredCount == 0) {
-          return;
-        }
-        bytes = Arrays.copyOf(gathered, gatheredCount);
-        gatheredCount = 0;
+        bytes = takeGathered();
       }
+      handOver(bytes, listeners);
+    }
+  }
+
+  private byte[] takeGathered() {
+    byte[] bytes = Arrays.copyOf(gathered, gatheredCount);
+    gatheredCount = 0;
+    return bytes;
+  }
+
+  private static void handOver(byte[] bytes, List<Guarded> listeners) {
+    if (bytes.length > 0) {
       for (Guarded listener : listeners) {
         listener.accept(bytes.clone());
       }
     }
   }
 
+  private byte[] kept() {
+    int end = (int) (written % ring.length);
+    if (written < ring.length) {
+      return Arrays.copyOf(ring, end);
+    }
+    byte[] bytes = new byte[ring.length];
+    System.arraycopy(ring, end, bytes, 0, ring.length - end);
+    System.arraycopy(ring, 0, bytes, ring.length - end, end);
+    return bytes;
+  }
+
   @Override
   public String tail() {
     byte[] bytes;
     synchronized (ring) {
-      int end = (int) (written % ring.length);
-      if (written < ring.length) {
-        bytes = Arrays.copyOf(ring, end);
-      } else {
-        bytes = new byte[ring.length];
-        System.arraycopy(ring, end, bytes, 0, ring.length - end);
-        System.arraycopy(ring, 0, bytes, ring.length - end, end);
-      }
+      bytes = kept();
     }
     StringBuilder text = new StringBuilder();
     new String(bytes, StandardCharsets.UTF_8)
@@ -122,11 +134,22 @@ public final class ConsoleRing implements Console {
   public VirtualMachine.Listener stream(Consumer<byte[]> onOutput) {
     // Its own, so that the same consumer can listen twice and stop once.
     Guarded listener = new Guarded(onOutput);
-    synchronized (ring) {
-      if (gathered.length == 0) {
-        gathered = new byte[GATHERED];
+    synchronized (delivering) {
+      byte[] forOthers;
+      List<Guarded> others;
+      byte[] kept;
+      synchronized (ring) {
+        if (gathered.length == 0) {
+          gathered = new byte[GATHERED];
+        }
+        // What is kept ends with it, so the new one is not to get it again.
+        forOthers = takeGathered();
+        others = List.copyOf(listeners);
+        kept = kept();
+        listeners.add(listener);
       }
-      listeners.add(listener);
+      handOver(forOthers, others);
+      handOver(kept, List.of(listener));
     }
     return () -> listeners.remove(listener);
   }

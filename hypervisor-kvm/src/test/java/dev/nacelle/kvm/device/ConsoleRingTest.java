@@ -85,8 +85,7 @@ class ConsoleRingTest {
   }
 
   @Test
-  void streamsFromNowOnInFewPieces() {
-    write("before");
+  void streamsInFewPieces() {
     List<String> pieces = new ArrayList<>();
     Listener listener =
         console.stream(bytes -> pieces.add(new String(bytes, StandardCharsets.UTF_8)));
@@ -101,6 +100,27 @@ class ConsoleRingTest {
     write("after");
     runTasks();
     assertEquals(2, pieces.size());
+  }
+
+  @Test
+  void streamBeginsWithWhatIsKeptAndHasNothingTwice() {
+    List<String> first = new ArrayList<>();
+    List<String> second = new ArrayList<>();
+    Listener early = console.stream(bytes -> first.add(new String(bytes, StandardCharsets.UTF_8)));
+    write("0123456789");
+    runTasks();
+    // More than the ring's 16 bytes, and the last of it still on its way to the first listener.
+    write("abcdefgh");
+    Listener late = console.stream(bytes -> second.add(new String(bytes, StandardCharsets.UTF_8)));
+    assertEquals(List.of("0123456789", "abcdefgh"), first);
+    assertEquals(List.of("23456789abcdefgh"), second);
+    runTasks();
+    write("!");
+    runTasks();
+    assertEquals(List.of("0123456789", "abcdefgh", "!"), first);
+    assertEquals(List.of("23456789abcdefgh", "!"), second);
+    early.close();
+    late.close();
   }
 
   @Test
