@@ -13,9 +13,9 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CompletionException;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -98,8 +98,10 @@ public final class KernelsSideBySide {
   }
 
   private static Row row(String kernel, Throwable failure) {
-    Throwable cause = failure instanceof CompletionException ? failure.getCause() : failure;
-    return new Row(kernel, "-", cause.getMessage(), Optional.empty());
+    // Futures that are made from others wrap what those failed with.
+    Throwable cause = Objects.requireNonNullElse(failure.getCause(), failure);
+    String why = Objects.requireNonNullElse(cause.getMessage(), cause.toString());
+    return new Row(kernel, "-", why, Optional.empty());
   }
 
   /** A table for people; times in milliseconds. */

@@ -19,7 +19,7 @@ final class Launcher {
   /** A program's main method. */
   @FunctionalInterface
   private interface Program {
-    void main(String... arguments) throws IOException, InterruptedException;
+    void run(String... arguments) throws IOException, InterruptedException;
   }
 
   /**
@@ -45,7 +45,8 @@ final class Launcher {
 
   /**
    * @param arguments {@code --prepare} to fetch all that the sample starts, which needs no
-   *     hypervisor, and not to run it; the sample's name; its arguments
+   *     hypervisor, and not to run it; the sample's name; its arguments. The system property {@code
+   *     terminal} says whether stderr is one.
    */
   public static void main(String... arguments) throws InterruptedException {
     if (!run(System.err, arguments)) {
@@ -76,7 +77,7 @@ final class Launcher {
       if (prepare) {
         prepare(err, name, specs);
       } else {
-        sample.program().main(rest);
+        sample.program().run(rest);
       }
       return true;
     } catch (NacelleException | IOException e) {
@@ -87,7 +88,7 @@ final class Launcher {
 
   private static void prepare(PrintStream err, String name, List<SandboxSpec> specs) {
     Nacelle.Builder nacelle =
-        Nacelle.builder().fetchListener(new PullProgressLine(err, System.console() != null));
+        Nacelle.builder().fetchListener(new PullProgressLine(err, Boolean.getBoolean("terminal")));
     for (SandboxSpec spec : specs) {
       err.println(name + ": fetching and unpacking " + spec.image() + ", kernel " + spec.kernel());
       nacelle.prepare(spec);
