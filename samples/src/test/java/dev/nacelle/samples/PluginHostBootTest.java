@@ -2,15 +2,14 @@
 package dev.nacelle.samples;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 
 import dev.nacelle.Nacelle;
 import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxExit;
-import java.lang.reflect.Proxy;
 import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Tag;
@@ -40,66 +39,51 @@ class PluginHostBootTest {
 
   private final Nacelle nacelle = Nacelle.create();
 
-  /** In the order of their start. */
-  private final List<Sandbox> started = new CopyOnWriteArrayList<>();
-
   private final PluginHost host =
       new PluginHost(
-          recording(),
+          nacelle,
           PluginHost.sandbox(SampleImage.reference()).toBuilder()
               .idleTimeout(Duration.ofSeconds(10))
               .build(),
           Duration.ofMinutes(5));
 
-  /** The runtime, which also tells the test of what it starts. */
-  private Nacelle recording() {
-    return (Nacelle)
-        Proxy.newProxyInstance(
-            Nacelle.class.getClassLoader(),
-            new Class<?>[] {Nacelle.class},
-            (proxy, method, arguments) -> {
-              Object result = method.invoke(nacelle, arguments);
-              if (result instanceof Sandbox sandbox) {
-                started.add(sandbox);
-              }
-              return result;
-            });
-  }
-
   @AfterEach
-  void close() throws Exception {
+  void close() {
     host.close();
-    for (Sandbox sandbox : started) {
-      sandbox.onExit().get(1, TimeUnit.MINUTES);
-    }
+    assertEquals(List.of(), nacelle.sandboxes());
   }
 
   @Test
   void aTenantFindsItsFilesUntilItsSandboxWasIdleAndNeverAnothers() throws Exception {
     assertEquals("milk,", host.call("ada", NOTES, "milk,"));
+    Sandbox adas = nacelle.sandboxes().get(0);
     assertEquals("milk,eggs,", host.call("ada", NOTES, "eggs,"));
     assertEquals("nails,", host.call("bob", NOTES, "nails,"));
-    Sandbox adas = started.get(0);
     assertEquals(SandboxExit.Reason.IDLE, adas.onExit().get(5, TimeUnit.MINUTES).reason());
     assertEquals("bread,", host.call("ada", NOTES, "bread,"));
-    assertEquals(3, started.size());
   }
 
   @Test
   void aSandboxThatEndsDuringACallIsReplacedAndTheCallAnswered() throws Exception {
     CompletableFuture<String> answer =
         CompletableFuture.supplyAsync(() -> host.call("ada", WAITING, "request"));
-    awaitPluginIn(0).kill();
-    awaitPluginIn(1).exec("touch", "/tmp/go");
+    Sandbox first = awaitSandboxThatRunsThePlugin();
+    first.kill();
+    assertEquals(SandboxExit.Reason.KILLED, first.onExit().get(5, TimeUnit.MINUTES).reason());
+    Sandbox second = awaitSandboxThatRunsThePlugin();
+    assertNotEquals(first.id(), second.id());
+    second.exec("touch", "/tmp/go");
     assertEquals("request", answer.get(5, TimeUnit.MINUTES));
-    assertEquals(SandboxExit.Reason.KILLED, started.get(0).onExit().join().reason());
-    assertEquals(2, started.size());
   }
 
-  private Sandbox awaitPluginIn(int number) throws InterruptedException {
-    while (started.size() <= number || started.get(number).processes().isEmpty()) {
+  private Sandbox awaitSandboxThatRunsThePlugin() throws InterruptedException {
+    while (true) {
+      for (Sandbox sandbox : nacelle.sandboxes()) {
+        if (!sandbox.processes().isEmpty()) {
+          return sandbox;
+        }
+      }
       Thread.sleep(100);
     }
-    return started.get(number);
   }
 }
