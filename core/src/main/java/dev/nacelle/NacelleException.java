@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -44,8 +45,8 @@ public class NacelleException extends RuntimeException {
     return false;
   }
 
-  /** What the caller can do about it, as a full sentence; null where nothing is known to help. */
-  public final @Nullable String remedy() {
-    return remedy;
+  /** What the caller can do about it, as a full sentence, where something is known to help. */
+  public final Optional<String> remedy() {
+    return Optional.ofNullable(remedy);
   }
 }

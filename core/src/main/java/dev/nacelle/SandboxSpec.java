@@ -5,7 +5,6 @@ import dev.nacelle.image.ImageRef;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.internal.check.Bounds;
 import dev.nacelle.kernel.KernelRef;
-import dev.nacelle.spi.VmSpec;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -768,7 +767,7 @@ public final class SandboxSpec {
      * <p>The parameters of a module are given in the same way, {@code MODULE.PARAMETER=VALUE},
      * whether it is built in or loaded.
      *
-     * @throws IllegalArgumentException when they have more than {@link VmSpec.Linux#MAX_PARAMETERS}
+     * @throws IllegalArgumentException when they have more than {@link #MAXIMUM_KERNEL_PARAMETERS}
      *     characters, or others than printable ASCII; when a quotation mark is not closed; and when
      *     they hold what keeps the machine from starting or from being heard: {@code init}, {@code
      *     rdinit}, {@code initrd}, {@code initrdmem}, {@code noinitrd}, {@code console}, {@code

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import java.time.Duration;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 
 /** A unikernel that runs, or has ended. Safe for use from several threads. */
@@ -31,7 +33,15 @@ public interface Unikernel extends AutoCloseable {
    *
    * @throws InterruptedOperationException when the thread is interrupted; it runs on
    */
-  UnikernelExit await();
+  UnikernelExit waitFor();
+
+  /**
+   * Waits for its end, but not for longer.
+   *
+   * @return nothing when the time is up; it runs on
+   * @throws InterruptedOperationException when the thread is interrupted; it runs on
+   */
+  Optional<UnikernelExit> waitFor(Duration timeout);
 
   /**
    * Ends it at once, unless it has ended, and releases everything. Returns when that is done, other

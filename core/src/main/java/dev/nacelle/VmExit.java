@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
-import dev.nacelle.spi.VirtualMachine;
 import java.util.OptionalInt;
 
 /**
@@ -34,7 +33,7 @@ public record VmExit(Reason reason, String detail, OptionalInt status) {
      * detail names the device.
      */
     GUEST_FAULT,
-    /** {@link VirtualMachine#close()}. */
+    /** The host ended it. */
     CLOSED,
     /** The host failed: an ioctl, a disk's file. */
     HOST_ERROR

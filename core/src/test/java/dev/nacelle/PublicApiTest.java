@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.fail;
 
 import java.io.IOException;
@@ -60,6 +61,17 @@ class PublicApiTest {
               + String.join("\n  ", added)
               + "\nIf that is meant, run core/update-api, and tell users in CHANGELOG.md.");
     }
+  }
+
+  /** What hypervisors implement is no business of a program that uses them. */
+  @Test
+  void usersTypesNameNothingOfHypervisors() throws Exception {
+    List<String> named =
+        list().stream()
+            .filter(line -> !line.startsWith("dev.nacelle.spi", line.indexOf("dev.nacelle.")))
+            .filter(line -> line.contains("dev.nacelle.spi"))
+            .toList();
+    assertEquals(List.of(), named);
   }
 
   private static Set<String> minus(List<String> these, List<String> those) {

@@ -68,7 +68,7 @@ final class SandboxSetUp implements HypervisorProvider {
 
   @Override
   public HostCheck check() {
-    return new HostCheck(name(), List.of());
+    return HostCheck.of(name(), List.of());
   }
 
   @Override

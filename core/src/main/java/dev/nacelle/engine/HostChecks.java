@@ -35,8 +35,7 @@ final class HostChecks {
     String remedy =
         checks.stream()
             .flatMap(check -> check.failure().stream())
-            .map(HostCheck.Finding::remedy)
-            .filter(text -> text != null)
+            .flatMap(failure -> failure.remedy().stream())
             .collect(Collectors.joining(" "));
     return new HypervisorUnavailableException(
         "No hypervisor can be used on this host: " + failures,

@@ -9,9 +9,14 @@ import dev.nacelle.UnikernelSpec;
 import dev.nacelle.VmStatistics;
 import dev.nacelle.agent.AgentLoops;
 import dev.nacelle.spi.VirtualMachine;
+import java.time.Duration;
+import java.time.temporal.ChronoUnit;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
@@ -116,9 +121,16 @@ final class RunningUnikernel implements Unikernel {
   }
 
   @Override
-  public UnikernelExit await() {
+  public UnikernelExit waitFor() {
+    return waitFor(ChronoUnit.FOREVER.getDuration()).orElseThrow();
+  }
+
+  @Override
+  public Optional<UnikernelExit> waitFor(Duration timeout) {
     try {
-      return exit.get();
+      return Optional.of(exit.get(TimeUnit.NANOSECONDS.convert(timeout), TimeUnit.NANOSECONDS));
+    } catch (TimeoutException e) {
+      return Optional.empty();
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw new InterruptedOperationException(

@@ -41,6 +41,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class KernelRef {
   private static final String PIN = "@sha256:";
+  private static final String ONLY_SHA256 = "kernels are pinned by sha256 digests only";
   private static final Pattern HEX = Pattern.compile("[0-9a-f]{64}");
 
   /** "6.12", and the longer beginnings of a release as far as "6.12.117+deb12" or "6.1.0-56". */
@@ -73,12 +74,12 @@ public final class KernelRef {
 
   private final Scheme scheme;
   private final String name;
-  private final @Nullable String sha256;
+  private final @Nullable Digest digest;
 
-  private KernelRef(Scheme scheme, String name, @Nullable String sha256) {
+  private KernelRef(Scheme scheme, String name, @Nullable Digest digest) {
     this.scheme = scheme;
     this.name = name;
-    this.sha256 = sha256;
+    this.digest = digest;
   }
 
   /**
@@ -115,9 +116,18 @@ public final class KernelRef {
   }
 
   private static KernelRef pinned(String name, int at, Function<String, KernelRef> factory) {
-    return at < 0
-        ? factory.apply(name)
-        : factory.apply(name.substring(0, at)).withDigest(name.substring(at + 1));
+    if (at < 0) {
+      return factory.apply(name);
+    }
+    KernelRef ref = factory.apply(name.substring(0, at));
+    String pin = name.substring(at);
+    if (!pin.startsWith(PIN) || !HEX.matcher(pin.substring(PIN.length())).matches()) {
+      throw bad(
+          ref + pin,
+          "the pin is not sha256: and 64 lower-case hexadecimal digits",
+          "Compute it with sha256sum.");
+    }
+    return ref.withDigest(Digest.parse(pin.substring(1)));
   }
 
   private static ImageRef parseImage(String text, String name) {
@@ -165,7 +175,7 @@ public final class KernelRef {
       throw bad(
           "debian:" + series,
           "\"" + series + "\" is no kernel series",
-          "Write the first two numbers of a kernel's version, such as debian:6.12.");
+          "Write the first two numbers of a kernel's release, such as debian:6.12.");
     }
     return new KernelRef(Scheme.DEBIAN, series, null);
   }
@@ -182,11 +192,10 @@ public final class KernelRef {
       return new KernelRef(Scheme.IMAGE, image.toString(), null);
     }
     if (digest.get().algorithm() != Digest.Algorithm.SHA256) {
-      throw bad("image:" + image, "kernels are pinned by sha256 digests only", null);
+      throw bad("image:" + image, ONLY_SHA256, null);
     }
     String text = image.toString();
-    return new KernelRef(
-        Scheme.IMAGE, text.substring(0, text.lastIndexOf('@')), digest.get().hex());
+    return new KernelRef(Scheme.IMAGE, text.substring(0, text.lastIndexOf('@')), digest.get());
   }
 
   /**
@@ -200,7 +209,7 @@ public final class KernelRef {
       throw bad(
           "nacelle:" + series,
           "\"" + series + "\" is no kernel series",
-          "Write the first two numbers of a kernel's version, such as nacelle:6.12.");
+          "Write the first two numbers of a kernel's release, such as nacelle:6.12.");
     }
     return new KernelRef(Scheme.NACELLE, series, null);
   }
@@ -216,26 +225,24 @@ public final class KernelRef {
   /**
    * The same reference, pinned.
    *
-   * @param digest {@code sha256:} and 64 lower-case hexadecimal digits
-   * @throws IllegalArgumentException for another digest, and for {@link #defaultKernel()}, which is
-   *     no particular kernel
+   * @param digest of SHA-256
+   * @throws IllegalArgumentException for another algorithm, and for {@link #defaultKernel()}, which
+   *     is no particular kernel
    */
-  public KernelRef withDigest(String digest) {
+  public KernelRef withDigest(Digest digest) {
     if (scheme == Scheme.DEFAULT) {
       throw bad(
           this + "@" + digest,
           "the default is no particular kernel, so it cannot be pinned",
           "Pin what it resolves to: SandboxInfo.kernel().");
     }
-    if (!digest.startsWith("sha256:") || !HEX.matcher(digest.substring(7)).matches()) {
-      throw bad(
-          this + "@" + digest,
-          "the pin is not sha256: and 64 lower-case hexadecimal digits",
-          "Compute it with sha256sum.");
+    if (scheme == Scheme.IMAGE) {
+      return image(imageRef().orElseThrow().withDigest(digest));
     }
-    return scheme == Scheme.IMAGE
-        ? image(imageRef().orElseThrow().withDigest(Digest.parse(digest)))
-        : new KernelRef(scheme, name, digest.substring(7));
+    if (digest.algorithm() != Digest.Algorithm.SHA256) {
+      throw bad(this + "@" + digest, ONLY_SHA256, null);
+    }
+    return new KernelRef(scheme, name, digest);
   }
 
   private static String bareName(Scheme scheme, Path path) {
@@ -258,9 +265,9 @@ public final class KernelRef {
         "Bad kernel reference \"" + text + "\": " + why + (remedy == null ? "" : ". " + remedy));
   }
 
-  /** The digest it is pinned to, {@code sha256:} and 64 hexadecimal digits. */
-  public Optional<String> digest() {
-    return Optional.ofNullable(sha256).map(hex -> "sha256:" + hex);
+  /** The digest it is pinned to, if it is. */
+  public Optional<Digest> digest() {
+    return Optional.ofNullable(digest);
   }
 
   /** Where it is. */
@@ -285,7 +292,7 @@ public final class KernelRef {
   public String toString() {
     return scheme == Scheme.DEFAULT
         ? scheme.text()
-        : scheme.text() + ":" + name + (sha256 == null ? "" : PIN + sha256);
+        : scheme.text() + ":" + name + (digest == null ? "" : "@" + digest);
   }
 
   @Override
@@ -293,11 +300,11 @@ public final class KernelRef {
     return other instanceof KernelRef ref
         && scheme == ref.scheme
         && name.equals(ref.name)
-        && Objects.equals(sha256, ref.sha256);
+        && Objects.equals(digest, ref.digest);
   }
 
   @Override
   public int hashCode() {
-    return Objects.hash(scheme, name, sha256);
+    return Objects.hash(scheme, name, digest);
   }
 }

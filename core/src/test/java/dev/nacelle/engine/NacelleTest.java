@@ -133,7 +133,7 @@ class NacelleTest {
   void machineThatCannotBeMadeIsTheHypervisorsError() {
     try (FakeNacelle fake = new FakeNacelle(Fault.CREATE_FAILS)) {
       HypervisorException e = assertThrows(HypervisorException.class, fake::start);
-      assertEquals("Raise the limit.", e.remedy());
+      assertEquals("Raise the limit.", e.remedy().orElseThrow());
       assertEquals(Stage.CREATE, e.stage());
     }
   }
@@ -143,7 +143,7 @@ class NacelleTest {
     HypervisorUnavailableException e =
         assertThrows(
             HypervisorUnavailableException.class, () -> new FakeNacelle(Fault.UNUSABLE_HOST));
-    assertEquals("Load the fake module.", e.remedy());
+    assertEquals("Load the fake module.", e.remedy().orElseThrow());
     assertTrue(e.getMessage().contains("/dev/fake does not exist"), e::getMessage);
     assertEquals("fake", e.checks().get(0).hypervisor());
   }
@@ -279,7 +279,7 @@ class NacelleTest {
       BootException e = assertThrows(BootException.class, () -> fake.nacelle.start(spec));
       assertTrue(e.timedOut());
       assertTrue(e.isTransient());
-      assertTrue(String.valueOf(e.remedy()).contains("more time"), e::getMessage);
+      assertTrue(e.remedy().orElse("").contains("more time"), e::getMessage);
       interrupted.get();
     }
   }
@@ -311,7 +311,7 @@ class NacelleTest {
           assertThrows(HypervisorUnavailableException.class, fake::start);
       assertEquals(Stage.HOST, e.stage());
       assertTrue(e.getMessage().contains(HostCheck.RUNS_UNMODIFIED_KERNELS), e::getMessage);
-      assertEquals("Use another host.", e.remedy());
+      assertEquals("Use another host.", e.remedy().orElseThrow());
       assertEquals(List.of(), fake.hypervisor.machines());
       fake.nacelle
           .startUnikernel(UnikernelSpec.builder().image(Path.of("/fake/image")).build())

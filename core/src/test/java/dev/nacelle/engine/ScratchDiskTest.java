@@ -86,7 +86,7 @@ class ScratchDiskTest {
 
     assertEquals(Stage.CREATE, e.stage());
     assertTrue(e.getMessage().contains(file.toString()), e::getMessage);
-    assertTrue(String.valueOf(e.remedy()).contains("scratchDirectory"), e::getMessage);
+    assertTrue(e.remedy().orElse("").contains("scratchDirectory"), e::getMessage);
   }
 
   @Test

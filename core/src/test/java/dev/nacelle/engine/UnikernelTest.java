@@ -19,6 +19,7 @@ import dev.nacelle.fake.FakeHypervisor.Fault;
 import dev.nacelle.spi.VmSpec;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -74,8 +75,10 @@ class UnikernelTest {
     try (FakeNacelle fake = new FakeNacelle()) {
       Unikernel unikernel = fake.nacelle.startUnikernel(spec().build());
       assertTrue(unikernel.isAlive());
+      assertEquals(Optional.empty(), unikernel.waitFor(Duration.ofMillis(1)));
       fake.machine().panic();
-      UnikernelExit exit = unikernel.await();
+      UnikernelExit exit = unikernel.waitFor();
+      assertEquals(Optional.of(exit), unikernel.waitFor(Duration.ZERO));
       assertFalse(unikernel.isAlive());
       assertEquals(Reason.RESET, exit.exit().reason());
       assertFalse(exit.timedOut());
@@ -87,7 +90,7 @@ class UnikernelTest {
   void deadlineEndsIt() {
     try (FakeNacelle fake = new FakeNacelle()) {
       UnikernelExit exit =
-          fake.nacelle.startUnikernel(spec().timeout(Duration.ofMillis(20)).build()).await();
+          fake.nacelle.startUnikernel(spec().timeout(Duration.ofMillis(20)).build()).waitFor();
       assertTrue(exit.timedOut());
       assertEquals(Reason.CLOSED, exit.exit().reason());
     }
@@ -101,7 +104,7 @@ class UnikernelTest {
           fake.nacelle.startUnikernel(spec().console(bytes -> self.join().close()).build());
       self.complete(unikernel);
       fake.machine().print("done");
-      assertEquals(Reason.CLOSED, unikernel.await().exit().reason());
+      assertEquals(Reason.CLOSED, unikernel.waitFor().exit().reason());
     }
   }
 
@@ -114,7 +117,7 @@ class UnikernelTest {
     try (FakeNacelle fake = new FakeNacelle(Fault.CLOSE_FAILS)) {
       Unikernel unikernel = fake.nacelle.startUnikernel(spec().build());
       unikernel.close();
-      assertEquals(Reason.CLOSED, unikernel.await().exit().reason());
+      assertEquals(Reason.CLOSED, unikernel.waitFor().exit().reason());
     }
   }
 
@@ -133,7 +136,7 @@ class UnikernelTest {
     try (FakeNacelle fake = new FakeNacelle();
         Unikernel unikernel = fake.nacelle.startUnikernel(spec().build())) {
       Thread.currentThread().interrupt();
-      assertThrows(InterruptedOperationException.class, unikernel::await);
+      assertThrows(InterruptedOperationException.class, unikernel::waitFor);
       assertTrue(Thread.interrupted());
       assertFalse(unikernel.onExit().isDone());
     }

@@ -2,6 +2,7 @@
 package dev.nacelle.fake;
 
 import dev.nacelle.HostCheck;
+import dev.nacelle.HostCheck.Finding;
 import dev.nacelle.HypervisorException;
 import dev.nacelle.Stage;
 import dev.nacelle.agent.FakeProgram;
@@ -85,20 +86,16 @@ public final class FakeHypervisor implements HypervisorProvider, Hypervisor {
 
   @Override
   public HostCheck check() {
-    boolean usable = fault != Fault.UNUSABLE_HOST;
-    return new HostCheck(
+    String kernels = HostCheck.RUNS_UNMODIFIED_KERNELS;
+    return HostCheck.of(
         "fake",
         List.of(
-            new HostCheck.Finding(
-                "device-node",
-                usable ? HostCheck.Status.PASSED : HostCheck.Status.FAILED,
-                usable ? "/dev/fake" : "/dev/fake does not exist",
-                usable ? null : "Load the fake module."),
-            new HostCheck.Finding(
-                HostCheck.RUNS_UNMODIFIED_KERNELS,
-                fault == Fault.EMULATES_KERNELS ? HostCheck.Status.FAILED : HostCheck.Status.PASSED,
-                "what a kernel does",
-                fault == Fault.EMULATES_KERNELS ? "Use another host." : null)));
+            fault == Fault.UNUSABLE_HOST
+                ? Finding.failed("device-node", "/dev/fake does not exist", "Load the fake module.")
+                : Finding.passed("device-node", "/dev/fake"),
+            fault == Fault.EMULATES_KERNELS
+                ? Finding.failed(kernels, "what a kernel does", "Use another host.")
+                : Finding.passed(kernels, "what a kernel does")));
   }
 
   @Override

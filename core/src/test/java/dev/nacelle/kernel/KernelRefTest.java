@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.image.Digest;
 import dev.nacelle.image.ImageRef;
 import java.nio.file.Path;
 import java.util.List;
@@ -44,8 +45,8 @@ class KernelRefTest {
 
     KernelRef pinned = KernelRef.parse(text + "@" + DIGEST);
     assertEquals(text + "@" + DIGEST, pinned.toString());
-    assertEquals(Optional.of(DIGEST), pinned.digest());
-    assertEquals(KernelRef.parse(text).withDigest(DIGEST), pinned);
+    assertEquals(Optional.of(Digest.parse(DIGEST)), pinned.digest());
+    assertEquals(KernelRef.parse(text).withDigest(Digest.parse(DIGEST)), pinned);
     assertNotEquals(KernelRef.parse(text), pinned);
   }
 
@@ -94,10 +95,24 @@ class KernelRefTest {
   }
 
   @Test
+  void aPinIsOfSha256() {
+    Digest other = new Digest(Digest.Algorithm.SHA512, "0123456789abcdef".repeat(8));
+    IllegalArgumentException e =
+        assertThrows(
+            IllegalArgumentException.class, () -> KernelRef.debian("6.1").withDigest(other));
+    assertEquals(
+        "Bad kernel reference \"debian:6.1@"
+            + other
+            + "\": kernels are pinned by sha256 digests only",
+        e.getMessage());
+  }
+
+  @Test
   void theDefaultCannotBePinned() {
     IllegalArgumentException e =
         assertThrows(
-            IllegalArgumentException.class, () -> KernelRef.defaultKernel().withDigest(DIGEST));
+            IllegalArgumentException.class,
+            () -> KernelRef.defaultKernel().withDigest(Digest.parse(DIGEST)));
     assertTrue(e.getMessage().contains("no particular kernel"), e.getMessage());
   }
 
@@ -112,12 +127,14 @@ class KernelRefTest {
   void thePinOfAnImageIsThatOfItsReference() {
     KernelRef byTag = KernelRef.parse("image:oci:/srv/kernels:6.6");
     // As in references of images: a layout is asked for a tag or a digest.
-    assertEquals("image:oci:/srv/kernels@" + DIGEST, byTag.withDigest(DIGEST).toString());
+    assertEquals(
+        "image:oci:/srv/kernels@" + DIGEST, byTag.withDigest(Digest.parse(DIGEST)).toString());
     KernelRef untagged = KernelRef.parse("image:ghcr.io/kernel@" + DIGEST);
-    assertEquals(Optional.of(DIGEST), untagged.digest());
+    assertEquals(Optional.of(Digest.parse(DIGEST)), untagged.digest());
     assertEquals(untagged, KernelRef.parse(untagged.toString()));
     String other = DIGEST.replace('0', '1');
-    assertEquals("image:ghcr.io/kernel@" + other, untagged.withDigest(other).toString());
+    assertEquals(
+        "image:ghcr.io/kernel@" + other, untagged.withDigest(Digest.parse(other)).toString());
 
     IllegalArgumentException e =
         assertThrows(

@@ -3,7 +3,6 @@ package dev.nacelle.kvm;
 
 import dev.nacelle.HostCheck;
 import dev.nacelle.HostCheck.Finding;
-import dev.nacelle.HostCheck.Status;
 import dev.nacelle.HypervisorException;
 import dev.nacelle.VmExit;
 import dev.nacelle.kvm.sys.Capability;
@@ -94,7 +93,7 @@ final class KvmHostCheck {
 
   /** What was found so far. */
   HostCheck result() {
-    return new HostCheck(KvmHypervisorProvider.NAME, findings);
+    return HostCheck.of(KvmHypervisorProvider.NAME, findings);
   }
 
   private boolean isSupportedPlatform() {
@@ -244,9 +243,8 @@ final class KvmHostCheck {
       passed("core-scheduling", "not needed: no core of this host runs two threads at once");
     } else {
       findings.add(
-          new Finding(
+          Finding.warning(
               "core-scheduling",
-              Status.WARNING,
               "cores run two threads at once (SMT), so a guest can run beside another or beside the"
                   + " host, and see traces of what it does; the kernel has no core scheduling: "
                   + Errno.describe((int) -answer),
@@ -280,11 +278,12 @@ final class KvmHostCheck {
     } catch (RuntimeException e) {
       // A HypervisorException's own message has the remedy in it.
       Throwable cause = e.getCause() == null ? e : e.getCause();
-      String remedy = e instanceof HypervisorException refusal ? refusal.remedy() : null;
       failed(
           "virtual-machine",
           "no virtual machine can be made: " + cause.getMessage(),
-          remedy != null ? remedy : SEE_MESSAGES);
+          e instanceof HypervisorException refusal
+              ? refusal.remedy().orElse(SEE_MESSAGES)
+              : SEE_MESSAGES);
       return;
     }
     judge(exit);
@@ -319,12 +318,12 @@ final class KvmHostCheck {
   }
 
   private boolean passed(String name, String detail) {
-    findings.add(new Finding(name, Status.PASSED, detail, null));
+    findings.add(Finding.passed(name, detail));
     return true;
   }
 
   private boolean failed(String name, String detail, String remedy) {
-    findings.add(new Finding(name, Status.FAILED, detail, remedy));
+    findings.add(Finding.failed(name, detail, remedy));
     return false;
   }
 }

@@ -33,7 +33,8 @@ public final class KvmHypervisorProvider implements HypervisorProvider {
     Kvm kvm = check.openUsable();
     if (kvm == null) {
       Finding failure = check.result().failure().orElseThrow();
-      throw new HypervisorException(Stage.HOST, failure.detail(), failure.remedy(), null);
+      throw new HypervisorException(
+          Stage.HOST, failure.detail(), failure.remedy().orElse(null), null);
     }
     try {
       return new KvmHypervisor(kvm);

@@ -11,6 +11,7 @@ import dev.nacelle.ProcessSpec;
 import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.TestImages;
+import dev.nacelle.image.Digest;
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.image.RegistryOptions;
 import dev.nacelle.image.testing.RegistryServer;
@@ -104,12 +105,12 @@ class KernelMatrixTest {
   }
 
   /** The digest of the only manifest of a layout. */
-  private static String manifestOf(Path layout) throws IOException {
+  private static Digest manifestOf(Path layout) throws IOException {
     Matcher digest =
         Pattern.compile("sha256:[0-9a-f]{64}")
             .matcher(Files.readString(layout.resolve("index.json")));
     assertTrue(digest.find());
-    return digest.group();
+    return Digest.parse(digest.group());
   }
 
   private static SandboxSpec spec(ImageRef image, String kernel) {

@@ -41,7 +41,7 @@ class KvmHostCheckTest {
     assertFalse(check.usable());
     Finding failure = check.failure().orElseThrow();
     assertEquals(failure, check.findings().get(check.findings().size() - 1), "the last question");
-    assertNotNull(failure.remedy());
+    assertTrue(failure.remedy().isPresent(), failure::toString);
     return failure;
   }
 
@@ -66,7 +66,7 @@ class KvmHostCheckTest {
     Finding failure = onlyFailure(new KvmHostCheck("Linux", "amd64", missing, NEVER).run());
     assertEquals("device-node", failure.name());
     assertEquals("/dev/no-such-kvm does not exist", failure.detail());
-    assertTrue(String.valueOf(failure.remedy()).contains("--device /dev/kvm"));
+    assertTrue(failure.remedy().orElseThrow().contains("--device /dev/kvm"));
   }
 
   @Test
@@ -80,7 +80,7 @@ class KvmHostCheckTest {
     assertEquals("device-permission", failure.name());
     assertTrue(failure.detail().contains(System.getProperty("user.name")), failure::detail);
     assertTrue(failure.detail().contains("root:"), failure::detail);
-    assertTrue(String.valueOf(failure.remedy()).contains("group kvm"));
+    assertTrue(failure.remedy().orElseThrow().contains("group kvm"));
   }
 
   @Test
@@ -93,7 +93,7 @@ class KvmHostCheckTest {
     Finding failure = onlyFailure(check);
     assertEquals("device-permission", failure.name());
     assertTrue(failure.detail().contains("ENODEV"), failure::detail);
-    assertTrue(String.valueOf(failure.remedy()).contains("modprobe"));
+    assertTrue(failure.remedy().orElseThrow().contains("modprobe"));
   }
 
   @Test
@@ -119,7 +119,7 @@ class KvmHostCheckTest {
     Finding failure = onlyFailure(check.result());
     assertEquals("api-version", failure.name());
     assertEquals("KVM API version 11 instead of 12", failure.detail());
-    assertEquals("Use a Linux kernel since 2.6.22.", failure.remedy());
+    assertEquals("Use a Linux kernel since 2.6.22.", failure.remedy().orElseThrow());
   }
 
   @ParameterizedTest
@@ -132,7 +132,7 @@ class KvmHostCheckTest {
       Finding failure = onlyFailure(check.result());
       assertEquals("capabilities", failure.name());
       assertEquals("this KVM lacks " + missing, failure.detail());
-      assertTrue(String.valueOf(failure.remedy()).contains("Linux kernel"), failure::remedy);
+      assertTrue(failure.remedy().orElseThrow().contains("Linux kernel"), failure::toString);
     }
   }
 
@@ -143,7 +143,7 @@ class KvmHostCheckTest {
             () -> {
               throw new ErrnoException("open /dev/kvm", Errno.EMFILE);
             });
-    assertTrue(String.valueOf(onlyFailure(check).remedy()).contains("ulimit -n"));
+    assertTrue(onlyFailure(check).remedy().orElseThrow().contains("ulimit -n"));
   }
 
   @Test
@@ -175,7 +175,7 @@ class KvmHostCheckTest {
     for (Finding finding : check.findings().subList(0, 7)) {
       // Cores that are shared are only warned of.
       assertNotEquals(Status.FAILED, finding.status());
-      assertEquals(finding.status() == Status.PASSED, finding.remedy() == null);
+      assertEquals(finding.status() == Status.PASSED, finding.remedy().isEmpty());
     }
     // Hardware runs the code, or KVM says which instruction it could not emulate.
     Finding last = check.findings().get(7);
@@ -220,7 +220,7 @@ class KvmHostCheckTest {
       Finding warning = coreScheduling(absent, smt);
       assertEquals(Status.WARNING, warning.status());
       assertTrue(warning.detail().contains("EINVAL"), warning::detail);
-      assertTrue(String.valueOf(warning.remedy()).contains("nosmt"), warning::remedy);
+      assertTrue(warning.remedy().orElseThrow().contains("nosmt"), warning::toString);
     }
   }
 

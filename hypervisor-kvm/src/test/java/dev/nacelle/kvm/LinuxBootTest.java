@@ -2,7 +2,6 @@
 package dev.nacelle.kvm;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -97,8 +96,7 @@ class LinuxBootTest {
       throws Exception {
     HypervisorException e =
         assertThrows(HypervisorException.class, () -> create(kernel, 32 * MIB, 1, ""));
-    String remedy = e.remedy();
-    assertNotNull(remedy);
+    String remedy = e.remedy().orElseThrow();
     Matcher least = Pattern.compile("at least (\\d+) MiB").matcher(remedy);
     assertTrue(least.find(), remedy);
     VirtualMachine machine = create(kernel, Long.parseLong(least.group(1)) * MIB, 1, "");

@@ -103,7 +103,7 @@ class UnikernelTest {
 
   private UnikernelExit run(UnikernelSpec.Builder spec) {
     try (Unikernel unikernel = nacelle.startUnikernel(spec.build())) {
-      return unikernel.await();
+      return unikernel.waitFor();
     }
   }
 
@@ -168,7 +168,7 @@ class UnikernelTest {
     Unikernel unikernel = nacelle.startUnikernel(spec);
     assertEquals("sleeper", unikernel.name());
     nacelle.close();
-    assertEquals(Reason.CLOSED, unikernel.await().exit().reason());
+    assertEquals(Reason.CLOSED, unikernel.waitFor().exit().reason());
     assertThrows(IllegalStateException.class, () -> nacelle.startUnikernel(spec));
   }
 

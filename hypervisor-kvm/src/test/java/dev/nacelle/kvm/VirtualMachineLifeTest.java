@@ -483,7 +483,7 @@ class VirtualMachineLifeTest {
                               + " process/resource limits reached");
                     }));
     assertEquals(Stage.CREATE, e.stage());
-    assertTrue(String.valueOf(e.remedy()).contains("ulimit -u"), e::remedy);
+    assertTrue(e.remedy().orElseThrow().contains("ulimit -u"), e::getMessage);
   }
 
   @Test

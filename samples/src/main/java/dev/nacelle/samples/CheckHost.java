@@ -15,9 +15,7 @@ public final class CheckHost {
       System.out.println(check.hypervisor() + ": " + (check.usable() ? "usable" : "not usable"));
       for (HostCheck.Finding finding : check.findings()) {
         System.out.printf("  %-8s%s: %s%n", finding.status(), finding.name(), finding.detail());
-        if (finding.remedy() != null) {
-          System.out.println("          " + finding.remedy());
-        }
+        finding.remedy().ifPresent(remedy -> System.out.println("          " + remedy));
       }
     }
     System.exit(checks.stream().anyMatch(HostCheck::usable) ? 0 : 1);

@@ -409,14 +409,17 @@ public final class RegistryClient implements Closeable {
           ? "It wants no other request for " + wanted.toSeconds() + " seconds: try again then."
           : "Check the network and the registry, and try again: what was downloaded is kept.";
     }
-    return e instanceof ImageException fatal ? fatal.remedy() : null;
+    return e instanceof ImageException fatal ? fatal.remedy().orElse(null) : null;
   }
 
   /** Without the remedy, which comes once and at the end. */
   private static String words(Exception e) {
     String message = String.valueOf(e.getMessage());
-    return e instanceof ImageException fatal && fatal.remedy() != null
-        ? message.substring(0, message.length() - fatal.remedy().length() - ". ".length())
+    return e instanceof ImageException fatal
+        ? fatal
+            .remedy()
+            .map(remedy -> message.substring(0, message.length() - remedy.length() - 2))
+            .orElse(message)
         : message;
   }
 

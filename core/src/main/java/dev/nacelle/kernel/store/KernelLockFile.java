@@ -12,6 +12,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.nacelle.KernelException;
+import dev.nacelle.image.Digest;
 import dev.nacelle.internal.DirectoryLocks;
 import dev.nacelle.internal.RegularFile;
 import dev.nacelle.kernel.KernelLock;
@@ -221,7 +222,7 @@ final class KernelLockFile {
     requireObject(pointer, node);
     requireMembers(pointer, node, Set.of(KERNEL, RELEASE, ARCHITECTURE, SOURCE));
     KernelRef kernel = ref(pointer + "/" + KERNEL, text(pointer, node, KERNEL));
-    String digest =
+    Digest digest =
         kernel.digest().orElseThrow(() -> damaged(pointer + "/" + KERNEL + " has no digest", null));
     if (name.digest().isPresent()) {
       throw damaged(pointer + " has a digest of its own, so it needs no lock", null);

@@ -168,7 +168,7 @@ public final class KernelStore {
       throw new KernelException(
           reason(e.reason()),
           "The kernel " + ref + " cannot be had: " + Remedies.without(e),
-          e.remedy(),
+          e.remedy().orElse(null),
           e);
     } catch (IOException e) {
       if (Thread.currentThread().isInterrupted()) {
@@ -260,7 +260,7 @@ public final class KernelStore {
 
   /** The digits of the digest that a reference is pinned to; null where it is not. */
   private static @Nullable String pin(KernelRef ref) {
-    return ref.digest().map(digest -> digest.substring("sha256:".length())).orElse(null);
+    return ref.digest().map(Digest::hex).orElse(null);
   }
 
   private Source local(KernelRef ref, Path file) throws IOException {
@@ -316,14 +316,14 @@ public final class KernelStore {
       throw new KernelException(
           e.reason(),
           Remedies.without(e),
-          e.remedy() == null ? remedy : remedy + " Or: " + e.remedy(),
+          e.remedy().map(other -> remedy + " Or: " + other).orElse(remedy),
           e);
     }
   }
 
   private void download(KernelRef ref, AptKernels.Candidate candidate, Path file, Duration deadline)
       throws IOException {
-    Digest digest = Digest.parse("sha256:" + candidate.sha256());
+    Digest digest = new Digest(Digest.Algorithm.SHA256, candidate.sha256());
     ListenerGuard listening = new ListenerGuard("a listener of fetches");
     apt.download(
         candidate,
@@ -361,7 +361,7 @@ public final class KernelStore {
   /** The newest kernel of a series that was unpacked from a package which is still there. */
   private @Nullable KernelRef newestCached(String series) throws IOException {
     String newest = "";
-    String digest = "";
+    String digits = "";
     for (FileCache.Entry entry : packages.entries()) {
       String sha256 = entry.key().substring(0, Math.min(64, entry.key().length()));
       Optional<FileCache.Lease> facts =
@@ -373,12 +373,14 @@ public final class KernelStore {
           String version = KernelFacts.read(lease.file()).version();
           if (isOfSeries(version, series) && AptKernels.compareVersions(version, newest) > 0) {
             newest = version;
-            digest = "sha256:" + sha256;
+            digits = sha256;
           }
         }
       }
     }
-    return newest.isEmpty() ? null : KernelRef.debian(series).withDigest(digest);
+    return newest.isEmpty()
+        ? null
+        : KernelRef.debian(series).withDigest(new Digest(Digest.Algorithm.SHA256, digits));
   }
 
   private static boolean isOfSeries(String version, String series) {

@@ -2,6 +2,7 @@
 package dev.nacelle.kernel.store;
 
 import dev.nacelle.KernelException;
+import dev.nacelle.image.Digest;
 import dev.nacelle.kernel.KernelRef;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -70,12 +71,9 @@ public final class ResolvedKernel {
     return source;
   }
 
-  /**
-   * {@code sha256:} and 64 hexadecimal digits: the digest of the file that the reference names, or
-   * of the manifest of the image.
-   */
-  public String digest() {
-    return "sha256:" + sha256;
+  /** The SHA-256 digest of the file that the reference names, or of the manifest of the image. */
+  public Digest digest() {
+    return new Digest(Digest.Algorithm.SHA256, sha256);
   }
 
   /** The uncompressed kernel, an ELF64 executable in the cache; not to be changed. */

@@ -122,7 +122,7 @@ class AptKernelsTest {
   void theNewestThatCanBeFetchedIsTaken() throws IOException {
     ResolvedKernel kernel = store().resolve(KernelRef.parse("debian:6.1"));
     assertEquals("6.1.0-56-cloud-amd64", kernel.version());
-    assertEquals("sha256:" + Sha256.hex(newPackage), kernel.digest());
+    assertEquals(Sha256.hex(newPackage), kernel.digest().hex());
     assertEquals("debian:6.1" + pin(newPackage), kernel.pinnedRef().toString());
   }
 

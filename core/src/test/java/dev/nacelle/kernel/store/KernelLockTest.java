@@ -8,6 +8,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.KernelException;
 import dev.nacelle.Stage;
+import dev.nacelle.image.Digest;
+import dev.nacelle.image.Digest.Algorithm;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.image.store.ImageStore;
 import dev.nacelle.image.testing.LayoutMaker;
@@ -64,7 +66,7 @@ class KernelLockTest {
     KernelException e = assertThrows(KernelException.class, () -> resolve(mode, ref));
     assertEquals(Stage.KERNEL, e.stage());
     assertTrue(e.getMessage().contains(file.toString()), e.getMessage());
-    assertTrue(e.remedy() != null, "a remedy");
+    assertTrue(e.remedy().isPresent(), "a remedy");
     return e.reason() + ": " + e.getMessage();
   }
 
@@ -78,7 +80,7 @@ class KernelLockTest {
   void whatNamesStoodForIsRecordedReadablyAndSorted() throws IOException {
     KernelRef second = vmlinux("b", "6.12.1");
     KernelRef first = vmlinux("a", "6.1.2");
-    String digest = resolve(Mode.ADD, second).digest();
+    Digest digest = resolve(Mode.ADD, second).digest();
     resolve(Mode.ADD, first);
     resolve(Mode.ADD, first);
     String text = Files.readString(file);
@@ -139,7 +141,7 @@ class KernelLockTest {
             new BundledKernels(ClassLoader.getPlatformClassLoader()),
             new BuiltKernels(directory.resolve("built")));
     KernelRef ref = KernelRef.defaultKernel();
-    String digest = resolve(Mode.ADD, ref).digest();
+    Digest digest = resolve(Mode.ADD, ref).digest();
     String text = Files.readString(file);
     assertTrue(text.contains("\"default\": {\n      \"kernel\": \"nacelle:6.12@" + digest), text);
     assertEquals("6.12.5-nacelle", resolve(Mode.FROZEN, ref).version());
@@ -255,7 +257,7 @@ class KernelLockTest {
   void aDamagedEntryIsRefusedByWhatIsWrongWithIt(String from, String to, String expected)
       throws IOException {
     KernelRef ref = vmlinux("a", "6.1");
-    String pin = resolve(Mode.ADD, ref).digest();
+    String pin = resolve(Mode.ADD, ref).digest().toString();
     String path = directory.resolve("a").toString();
     String text = Files.readString(file);
     String damaged =
@@ -364,9 +366,17 @@ class KernelLockTest {
     KernelLockFile lock = new KernelLockFile(file);
     KernelRef ref = vmlinux("a", "6.1");
     LockedKernel one =
-        new LockedKernel(ref.withDigest("sha256:" + "1".repeat(64)), "6.1", "x86_64", "file a");
+        new LockedKernel(
+            ref.withDigest(new Digest(Algorithm.SHA256, "1".repeat(64))),
+            "6.1",
+            "x86_64",
+            "file a");
     LockedKernel two =
-        new LockedKernel(ref.withDigest("sha256:" + "2".repeat(64)), "6.2", "x86_64", "file a");
+        new LockedKernel(
+            ref.withDigest(new Digest(Algorithm.SHA256, "2".repeat(64))),
+            "6.2",
+            "x86_64",
+            "file a");
     assertEquals(one, lock.put(ref, one, false));
     assertEquals(one, lock.put(ref, two, false));
     assertEquals(one, lock.read(true).get(ref).orElseThrow());

@@ -64,7 +64,7 @@ class KernelStoreTest {
     assertEquals(RELEASE, kernel.version());
     assertEquals("#1 SMP PREEMPT_DYNAMIC Test 1 (2026-01-01)", kernel.build());
     assertEquals("x86_64", kernel.architecture());
-    assertEquals("sha256:" + Sha256.hex(content), kernel.digest());
+    assertEquals(Sha256.hex(content), kernel.digest().hex());
     assertEquals("file:" + file + "@" + kernel.digest(), kernel.pinnedRef().toString());
     assertEquals("file " + file, kernel.source());
     assertArrayEquals(content, Files.readAllBytes(kernel.vmlinux()));
@@ -80,7 +80,7 @@ class KernelStoreTest {
     Path file = file("vmlinuz", TestBzImage.of(packed, vmlinux.length));
     ResolvedKernel kernel = store.resolve(KernelRef.file(file));
     assertArrayEquals(vmlinux, Files.readAllBytes(kernel.vmlinux()));
-    assertEquals("sha256:" + Sha256.hex(file), kernel.digest());
+    assertEquals(Sha256.hex(file), kernel.digest().hex());
   }
 
   @Test
@@ -88,7 +88,7 @@ class KernelStoreTest {
     Path deb = TestTools.kernelPackage(directory, RELEASE);
     ResolvedKernel kernel = store.resolve(KernelRef.deb(deb));
     assertEquals(RELEASE, kernel.version());
-    assertEquals("sha256:" + Sha256.hex(deb), kernel.digest());
+    assertEquals(Sha256.hex(deb), kernel.digest().hex());
     assertEquals("package linux-image-test 1", kernel.source());
     assertEquals(Set.of("overlay"), kernel.modules());
     assertEquals(Set.of("ext4"), kernel.builtInModules());

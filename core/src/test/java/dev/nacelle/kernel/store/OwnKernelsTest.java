@@ -7,6 +7,8 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.KernelException;
+import dev.nacelle.image.Digest;
+import dev.nacelle.image.Digest.Algorithm;
 import dev.nacelle.image.store.ImageStore;
 import dev.nacelle.internal.Zstd;
 import dev.nacelle.kernel.KernelRef;
@@ -87,7 +89,7 @@ class OwnKernelsTest {
     ResolvedKernel kernel = store.resolve(KernelRef.defaultKernel());
     assertEquals("6.12.1-nacelle", kernel.version());
     assertEquals(OWN, kernel.ref());
-    assertEquals("sha256:" + Sha256.hex(vmlinux), kernel.digest());
+    assertEquals(Sha256.hex(vmlinux), kernel.digest().hex());
     assertEquals(
         "artifact nacelle-kernel-6.12, built from linux-source-6.12 1-2~3", kernel.source());
     assertArrayEquals(vmlinux, Files.readAllBytes(kernel.vmlinux()));
@@ -121,14 +123,14 @@ class OwnKernelsTest {
   void aPinFindsTheKernelThatWasBuiltBesideTheOneThatCame() throws IOException {
     bundle("6.12", "6.12.1-nacelle");
     Path vmlinux = build("6.12", "6.12.2-nacelle");
-    KernelRef pinned = OWN.withDigest("sha256:" + Sha256.hex(vmlinux));
+    KernelRef pinned = OWN.withDigest(new Digest(Algorithm.SHA256, Sha256.hex(vmlinux)));
     assertEquals("6.12.2-nacelle", store.resolve(pinned).version());
   }
 
   @Test
   void aPinThatIsNotOfTheKernelThatCameNamesThatOnesDigest() throws IOException {
     byte[] vmlinux = bundle("6.12", "6.12.1-nacelle");
-    KernelException e = refusal(OWN.withDigest("sha256:" + "0".repeat(64)));
+    KernelException e = refusal(OWN.withDigest(new Digest(Algorithm.SHA256, "0".repeat(64))));
     assertTrue(e.getMessage().contains("is not what it is pinned to"), e.getMessage());
     assertTrue(e.getMessage().contains(Sha256.hex(vmlinux)), e.getMessage());
   }
@@ -140,10 +142,10 @@ class OwnKernelsTest {
     for (KernelRef ref : List.of(KernelRef.defaultKernel(), OWN)) {
       KernelException e = refusal(ref);
       assertTrue(e.getMessage().contains("There is no kernel " + ref), e.getMessage());
-      assertTrue(("" + e.remedy()).contains("dev.nacelle:nacelle-kernel-6.12"), "" + e.remedy());
+      assertTrue(e.remedy().orElse("").contains("dev.nacelle:nacelle-kernel-6.12"), e::getMessage);
     }
     KernelException e = refusal(KernelRef.nacelle("6.1"));
-    assertTrue(("" + e.remedy()).contains("guest-agent/kernel/build 6.1"), "" + e.remedy());
+    assertTrue(e.remedy().orElse("").contains("guest-agent/kernel/build 6.1"), e::getMessage);
   }
 
   @Test

@@ -4,7 +4,6 @@ package dev.nacelle.kvm.boot;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
-import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -355,8 +354,7 @@ class LinuxKernelTest {
     HypervisorException e = assertThrows(HypervisorException.class, () -> load(kernel, null, ""));
     assertEquals(Stage.CREATE, e.stage());
     assertContains(e, "memory of 64 MiB is too small");
-    assertNotNull(e.remedy());
-    assertEquals("Give the virtual machine at least 92 MiB.", e.remedy());
+    assertEquals("Give the virtual machine at least 92 MiB.", e.remedy().orElseThrow());
   }
 
   @Test
