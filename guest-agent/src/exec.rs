@@ -64,8 +64,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) stdin: BorrowedFd<'a>,
     pub(crate) stdout: BorrowedFd<'a>,
     pub(crate) stderr: BorrowedFd<'a>,
-    /// Whether stdin is the process's own, rather than the shared /dev/null.
-    pub(crate) owns_stdin: bool,
+    /// Which of the three are the process's own, rather than the shared /dev/null.
+    pub(crate) owns: [bool; 3],
     /// Whether the three are a terminal.
     pub(crate) terminal: bool,
     /// Whether it is PID 1 of its namespace, in a mount namespace whose /proc is not that namespace's yet.
@@ -332,11 +332,10 @@ fn streams(plan: &Plan<'_>) -> Result<(), Errno> {
     dup2_stderr(plan.stderr)?;
     // So that an unprivileged process can open /dev/stdout.
     let group = if plan.terminal { None } else { Some(plan.gid) };
-    if plan.owns_stdin {
-        fchown(stdin(), Some(plan.uid), group)?;
+    for (stream, _) in [stdin(), stdout(), stderr()].into_iter().zip(plan.owns).filter(|(_, own)| *own) {
+        fchown(stream, Some(plan.uid), group)?;
     }
-    fchown(stdout(), Some(plan.uid), group)?;
-    fchown(stderr(), Some(plan.uid), group)
+    Ok(())
 }
 
 /// Closes every descriptor from this one on. Allocates nothing.

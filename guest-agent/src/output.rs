@@ -64,45 +64,62 @@ impl Linger {
 /// The agent's ends of a process's streams.
 pub(crate) struct Ends {
     pub(crate) input: Option<Arc<NonBlocking>>,
-    output: Arc<NonBlocking>,
+    output: Option<Arc<NonBlocking>>,
     error: Option<Arc<NonBlocking>>,
     pub(crate) is_terminal: bool,
+    /// Whether a terminal's output is dropped.
+    discards: bool,
 }
 
 impl Ends {
     pub(crate) fn new(streams: Streams, stdin: bool) -> Result<Self, Status> {
         let end = |fd| NonBlocking::new(fd).map(Arc::new).map_err(internal);
         Ok(match streams {
-            Streams::Terminal(terminal) => {
-                let output = end(terminal)?;
-                Self { input: stdin.then(|| output.clone()), output, error: None, is_terminal: true }
+            Streams::Terminal { master, discards } => {
+                let output = Some(end(master)?);
+                let input = output.clone().filter(|_| stdin);
+                Self { input, output, error: None, is_terminal: true, discards }
             }
             Streams::Pipes { stdin, stdout, stderr } => Self {
                 input: stdin.map(end).transpose()?,
-                output: end(stdout)?,
-                error: Some(end(stderr)?),
+                output: stdout.map(end).transpose()?,
+                error: stderr.map(end).transpose()?,
                 is_terminal: false,
+                discards: false,
             },
         })
     }
 
     pub(crate) fn terminal(&self) -> Option<Arc<NonBlocking>> {
-        self.is_terminal.then(|| self.output.clone())
+        self.output.clone().filter(|_| self.is_terminal)
     }
 
     /// Sends what comes until both end, or until they were heard long enough; true when one has not ended then.
     pub(crate) async fn pump(&self, responses: &Responses, share: &Arc<Share>, exit: &Exiting, linger: Linger) -> bool {
-        let heard = Mutex::new(Instant::now());
-        let pump =
-            |source, wrap| Pump { source, wrap, responses, share, exit: exit.clone(), linger, heard: &heard }.run();
-        let error = async {
-            match &self.error {
-                Some(error) => pump(error, Response::Stderr as fn(Bytes) -> Response).await,
-                None => true,
+        if self.discards {
+            self.drop_until(exit.clone()).await;
+            return false;
+        }
+        let heard = &Mutex::new(Instant::now());
+        let pump = async |source: &Option<Arc<NonBlocking>>, wrap: fn(Bytes) -> Response| match source {
+            Some(source) => Pump { source, wrap, responses, share, exit: exit.clone(), linger, heard }.run().await,
+            None => true,
+        };
+        let (output, error) = tokio::join!(pump(&self.output, Response::Stdout), pump(&self.error, Response::Stderr));
+        !(output && error)
+    }
+
+    /// Drops a terminal's output, until its process has exited: nobody waits for others' words.
+    async fn drop_until(&self, mut exit: Exiting) {
+        let dropping = async {
+            if let Some(output) = &self.output {
+                while output.discard().await {}
             }
         };
-        let (output, error) = tokio::join!(pump(&self.output, Response::Stdout as fn(Bytes) -> Response), error);
-        !(output && error)
+        tokio::select! {
+            _ = exit.wait_for(Option::is_some) => {}
+            () = dropping => {}
+        }
     }
 
     /// Lets go of what may still be open: a terminal hangs up; into a pipe, whoever was left behind may write on, to
@@ -111,7 +128,7 @@ impl Ends {
         if self.is_terminal {
             return;
         }
-        for end in [Some(&self.output), self.error.as_ref()].into_iter().flatten() {
+        for end in [&self.output, &self.error].into_iter().flatten() {
             let end = end.clone();
             tokio::spawn(async move {
                 while end.discard().await {

@@ -24,7 +24,7 @@ use crate::proto::run_process_response::Response;
 use crate::proto::{Exited, ProcessSpec, RunProcessRequest, StartFailed, Started, exited, start_failed::Reason};
 use crate::reaper::{Exit, ExitStatus, Exiting};
 use crate::registry::{Process, command_line};
-use crate::spawn::{Launch, LaunchError, Launched};
+use crate::spawn::{Launch, LaunchError, Launched, Outputs};
 use crate::wire::{signal_of, window_size};
 
 /// The most that one `stdin` message carries.
@@ -122,6 +122,11 @@ fn launch(id: u64, specification: ProcessSpec) -> Result<Launch, Status> {
         user: specification.user,
         terminal: specification.terminal.map(|terminal| window_size(terminal.size)).transpose()?,
         stdin: specification.stdin,
+        outputs: Outputs {
+            merge: specification.merge_stderr,
+            discard_stdout: specification.discard_stdout,
+            discard_stderr: specification.discard_stderr,
+        },
         pid_one: specification.pid_one,
         stop_signal: match specification.stop_signal {
             0 => None,

@@ -30,7 +30,7 @@ use crate::{prepare, process};
 /// Messages that wait for the connection: one for each output of a process, and room for the next.
 const QUEUED_RESPONSES: usize = 4;
 /// What a host may use beyond the contract's first release; the contract says what each is.
-const FEATURES: [&str; 8] = [
+const FEATURES: [&str; 10] = [
     "process-list",
     "signal-scope",
     "linger",
@@ -39,6 +39,8 @@ const FEATURES: [&str; 8] = [
     "pid-one",
     "shared-memory",
     "workload-ended",
+    "merge-stderr",
+    "discard-output",
 ];
 
 /// The calls, served; clones serve the same agent.

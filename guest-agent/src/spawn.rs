@@ -54,10 +54,20 @@ pub(crate) struct Launch {
     pub(crate) user: String,
     pub(crate) terminal: Option<Winsize>,
     pub(crate) stdin: bool,
+    pub(crate) outputs: Outputs,
     /// Whether it is to be PID 1, unless one that was to be it lives.
     pub(crate) pid_one: bool,
     /// What asks it, and it alone, to end.
     pub(crate) stop_signal: Option<Signal>,
+}
+
+/// What becomes of a process's outputs; of a terminal, which has one, only `discard_stdout` says something.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outputs {
+    /// Whether stderr is what stdout is.
+    pub(crate) merge: bool,
+    pub(crate) discard_stdout: bool,
+    pub(crate) discard_stderr: bool,
 }
 
 /// A process that is about to execute its command: `report` tells, when it closes, whether it came to that.
@@ -76,11 +86,19 @@ pub(crate) struct Launched {
 /// A child, and its end.
 type Born = (Pid, Exiting);
 
-/// The agent's ends of a process's streams.
+/// The agent's ends of a process's streams, as far as it has a part in them.
 #[derive(Debug)]
 pub(crate) enum Streams {
-    Pipes { stdin: Option<OwnedFd>, stdout: OwnedFd, stderr: OwnedFd },
-    Terminal(OwnedFd),
+    Pipes {
+        stdin: Option<OwnedFd>,
+        stdout: Option<OwnedFd>,
+        stderr: Option<OwnedFd>,
+    },
+    /// Whose output may be unwanted: then it is read and dropped.
+    Terminal {
+        master: OwnedFd,
+        discards: bool,
+    },
 }
 
 /// Why a process was not even born.
@@ -227,11 +245,11 @@ impl World {
         let groups: Vec<Gid> = identity.groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
 
         let other = LaunchError::Other;
-        let (streams, own) = self.streams(launch.terminal, launch.stdin).map_err(other)?;
+        let (streams, own) = self.streams(launch.terminal, launch.stdin, launch.outputs).map_err(other)?;
         let (report, report_writer) = pipe().map_err(other)?;
         self.leave_ended_pid_one().map_err(other)?;
         let console = match &streams {
-            Streams::Terminal(master) if launch.pid_one => ptsname(master, Vec::new()).ok(),
+            Streams::Terminal { master, .. } if launch.pid_one => ptsname(master, Vec::new()).ok(),
             _ => None,
         };
         let (cgroup, directory) = self.workload.create_child(launch.id).map_err(other)?;
@@ -240,9 +258,9 @@ impl World {
             cgroup: None,
             cgroup_namespace: self.workload.namespace(),
             stdin: own.stdin.as_ref().unwrap_or(&self.null).as_fd(),
-            stdout: own.stdout.as_fd(),
-            stderr: own.stderr.as_ref().unwrap_or(&own.stdout).as_fd(),
-            owns_stdin: own.stdin.is_some(),
+            stdout: own.stdout.as_ref().unwrap_or(&self.null).as_fd(),
+            stderr: own.stderr.as_ref().unwrap_or(&self.null).as_fd(),
+            owns: [own.stdin.is_some(), own.stdout.is_some(), own.stderr.is_some()],
             terminal: launch.terminal.is_some(),
             pid_one: false,
             console: None,
@@ -348,22 +366,33 @@ impl World {
             .map_err(|unknown| LaunchError::UnknownUser(unknown.to_string()))
     }
 
-    fn streams(&self, terminal: Option<Winsize>, stdin: bool) -> Result<(Streams, OwnStreams), StepError> {
+    fn streams(
+        &self,
+        terminal: Option<Winsize>,
+        stdin: bool,
+        outputs: Outputs,
+    ) -> Result<(Streams, OwnStreams), StepError> {
         if let Some(size) = terminal {
             let (master, terminal) = self.open_terminal(size).step(|| "opening a terminal".into())?;
-            let another = terminal.try_clone().step(|| "opening a terminal".into())?;
-            return Ok((
-                Streams::Terminal(master),
-                OwnStreams { stdin: Some(another), stdout: terminal, stderr: None },
-            ));
+            let another = || terminal.try_clone().map(Some).step(|| "opening a terminal".into());
+            let (stdin, stderr) = (another()?, another()?);
+            let discards = outputs.discard_stdout;
+            return Ok((Streams::Terminal { master, discards }, OwnStreams { stdin, stdout: Some(terminal), stderr }));
         }
-        let (stdin, own_stdin) =
-            if stdin { pipe().map(|(own, writer)| (Some(writer), Some(own)))? } else { (None, None) };
-        let (stdout, own_stdout) = pipe()?;
-        let (stderr, own_stderr) = pipe()?;
+        let wanted = |wanted: bool| {
+            if wanted { pipe().map(|(reader, writer)| (Some(reader), Some(writer))) } else { Ok((None, None)) }
+        };
+        let (own_stdin, stdin) = wanted(stdin)?;
+        let (stdout, own_stdout) = wanted(!outputs.discard_stdout)?;
+        let (stderr, own_stderr) = if outputs.merge {
+            let same = own_stdout.as_ref().map(OwnedFd::try_clone).transpose();
+            (None, same.step(|| "merging stderr with stdout".into())?)
+        } else {
+            wanted(!outputs.discard_stderr)?
+        };
         Ok((
             Streams::Pipes { stdin, stdout, stderr },
-            OwnStreams { stdin: own_stdin, stdout: own_stdout, stderr: Some(own_stderr) },
+            OwnStreams { stdin: own_stdin, stdout: own_stdout, stderr: own_stderr },
         ))
     }
 
@@ -377,10 +406,10 @@ impl World {
     }
 }
 
-/// The process's ends of its streams; `stderr` is `stdout` when absent, `stdin` is /dev/null.
+/// The process's ends of its streams; /dev/null where there is none.
 struct OwnStreams {
     stdin: Option<OwnedFd>,
-    stdout: OwnedFd,
+    stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
 }
 

@@ -33,7 +33,9 @@ async fn the_agent_tells_what_it_and_its_kernel_are() {
             "own-memory",
             "pid-one",
             "shared-memory",
-            "workload-ended"
+            "workload-ended",
+            "merge-stderr",
+            "discard-output"
         ]
     );
     // At any time, and before everything else.

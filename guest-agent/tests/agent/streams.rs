@@ -35,6 +35,49 @@ async fn both_outputs_arrive_apart_and_whole() {
 }
 
 #[tokio::test]
+async fn merged_outputs_arrive_in_the_order_in_which_they_were_written() {
+    let guest = Guest::busybox().await;
+    let script = "i=0; while [ $i -lt 2000 ]; do echo out $i; echo err $i >&2; i=$((i+1)); done";
+    let merged = |specification| ProcessSpec { merge_stderr: true, ..specification };
+    let outcome = guest.run(merged(shell(script))).await;
+    let lines = (0..2000).map(|number| format!("out {number}\nerr {number}\n")).collect::<String>();
+    assert!(outcome.stdout == lines.into_bytes() && outcome.stderr.is_empty());
+    // It is open to who has no rights, as apart.
+    let own = ProcessSpec { user: "app".into(), ..shell("echo a > /dev/stdout; echo b > /dev/stderr") };
+    assert_eq!(guest.run(merged(own)).await.text(), "a\nb\n");
+}
+
+#[tokio::test]
+async fn output_that_nobody_wants_is_dropped_in_the_guest() {
+    let guest = Guest::busybox().await;
+    let owner = "stat -c '%u %a %t:%T' /dev/null";
+    let null = guest.sh(owner).await.text();
+    let both = ProcessSpec {
+        discard_stdout: true,
+        discard_stderr: true,
+        user: "app".into(),
+        ..shell("yes | head -n 1000000; yes >&2 & exit 3")
+    };
+    let outcome = guest.run(both).await;
+    assert_eq!((outcome.code(), outcome.stdout.len(), outcome.stderr.len()), (Some(3), 0, 0));
+    // Who was left behind holds nothing that anybody waits for.
+    assert!(!outcome.exited.unwrap().outputs_abandoned);
+    assert_eq!(guest.sh(owner).await.text(), null);
+    let script = "readlink /proc/self/fd/1; readlink /proc/self/fd/2 >&2";
+    let outcome = guest.run(ProcessSpec { discard_stderr: true, ..shell(script) }).await;
+    assert!(outcome.text().starts_with("pipe:"));
+    let outcome = guest.run(ProcessSpec { discard_stdout: true, ..shell(script) }).await;
+    assert!(outcome.stdout.is_empty() && outcome.stderr.starts_with(b"pipe:"));
+    // Merged output is stdout's.
+    for (discard_stdout, expected) in [(false, "out\nerr\n"), (true, "")] {
+        let spec = shell("echo out; echo err >&2");
+        let spec = ProcessSpec { merge_stderr: true, discard_stdout, discard_stderr: true, ..spec };
+        let outcome = guest.run(spec).await;
+        assert_eq!((&*outcome.stdout, outcome.stderr.len()), (expected.as_bytes(), 0));
+    }
+}
+
+#[tokio::test]
 async fn output_waits_for_its_reader_and_blocks_nobody_else() {
     const BYTES: usize = 10 << 20;
     let guest = Guest::busybox().await;

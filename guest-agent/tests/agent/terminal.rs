@@ -25,6 +25,18 @@ async fn a_terminal_is_all_three_streams_and_controls_the_process() {
 }
 
 #[tokio::test]
+async fn a_terminal_whose_output_nobody_wants_is_a_terminal_all_the_same() {
+    let guest = Guest::busybox().await;
+    let script = "test -t 1 && test -t 2 && yes | head -n 100000 && exit 7";
+    let unwanted = |specification| ProcessSpec { discard_stdout: true, ..on_terminal(specification) };
+    let outcome = guest.run(unwanted(shell(script))).await;
+    assert_eq!((outcome.code(), outcome.stdout.len()), (Some(7), 0));
+    let call = guest.start(unwanted(shell("read line; test $line = typed"))).await;
+    call.stdin("typed\n");
+    assert_eq!(call.finish().await.code(), Some(0));
+}
+
+#[tokio::test]
 async fn a_terminal_has_the_size_it_is_given() {
     let guest = Guest::busybox().await;
     assert_eq!(guest.run(on_terminal(command("stty size"))).await.text(), "24 80\r\n");

@@ -461,10 +461,9 @@ public final class ProcessSpec {
     }
 
     /**
-     * Whether what it writes to stderr is given out as its stdout's, in the order in which it
-     * arrives; the default is false. The guest has two pipes all the same: what is written to both
-     * within moments may change places. {@code 2>&1} of a {@linkplain ProcessSpec#shell shell}
-     * keeps the order.
+     * Whether its stderr is the same pipe as its stdout: what it writes to either comes as
+     * stdout's, in the order in which it was written. The default is false. A terminal's output is
+     * stdout's anyway.
      */
     public Builder mergeStderr(boolean merge) {
       this.mergeStderr = merge;
@@ -472,8 +471,9 @@ public final class ProcessSpec {
     }
 
     /**
-     * Reads and drops what it writes to that output, which is then empty; {@linkplain
-     * #mergeStderr(boolean) merged} output is stdout's.
+     * Drops what it writes to that output, in the guest: it is {@code /dev/null} for the process,
+     * and empty here. {@linkplain #mergeStderr(boolean) Merged} output and a terminal's is
+     * stdout's.
      */
     public Builder discard(StandardStream output) {
       discarded.add(output);

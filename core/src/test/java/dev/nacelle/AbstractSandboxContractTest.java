@@ -5,6 +5,7 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -18,8 +19,10 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.security.MessageDigest;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
@@ -206,6 +209,75 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
     ExecResult result = sandbox.exec("sh", "-c", "echo out; echo err >&2");
     assertEquals("out\n", result.stdout().text());
     assertEquals("err\n", result.stderr().text());
+  }
+
+  @Test
+  void mergedOutputsComeInTheOrderInWhichTheyWereWritten() {
+    String script = "for i in $(seq 300); do echo out $i; echo err $i >&2; done";
+    ProcessSpec spec = ProcessSpec.builder("sh", "-c", script).mergeStderr(true).build();
+    StringBuilder expected = new StringBuilder();
+    for (int i = 1; i <= 300; i++) {
+      expected.append("out ").append(i).append("\nerr ").append(i).append('\n');
+    }
+    assertEquals(expected.toString(), sandbox.exec(spec).orThrow().stdout().text());
+    StringBuilder streamed = new StringBuilder();
+    sandbox.exec(spec, (stream, bytes) -> streamed.append(stream).append(UTF_8.decode(bytes)));
+    assertEquals(expected.toString(), streamed.toString().replace("STDOUT", ""));
+  }
+
+  @Test
+  void outputThatNobodyWantsDoesNotLeaveTheGuest() {
+    String script =
+        "head -c 4000000 /dev/zero; where=$(busybox readlink /proc/$$/fd/1); echo $where >&2";
+    ExecResult result =
+        sandbox.exec(
+            ProcessSpec.builder("sh", "-c", script).discard(StandardStream.STDOUT).build());
+    assertEquals(0, result.stdout().length());
+    assertEquals("/dev/null\n", result.stderr().text());
+    // The device is everybody's, as before.
+    assertEquals("0\n", output("busybox", "stat", "-c", "%u", "/dev/null"));
+  }
+
+  @Test
+  void streamedOutputIsWholeAndItsProcessWaitsForTheConsumer() throws Exception {
+    MessageDigest digest = MessageDigest.getInstance("SHA-256");
+    String[] meanwhile = new String[1];
+    ExitStatus status =
+        sandbox.exec(
+            ProcessSpec.shell("seq 500000; echo done >&2; exit 3"),
+            (stream, bytes) -> {
+              if (meanwhile[0] == null) {
+                // While it has more to say than there is room for.
+                meanwhile[0] = output("ps");
+              }
+              if (stream == StandardStream.STDOUT) {
+                digest.update(bytes);
+              }
+            });
+    assertEquals(3, status.exitCode());
+    assertTrue(meanwhile[0].contains("seq 500000"), meanwhile[0]);
+    String expected = output("sh", "-c", "seq 500000 | sha256sum");
+    assertEquals(expected, HexFormat.of().formatHex(digest.digest()) + "  -\n");
+  }
+
+  @Test
+  void whatAConsumerThrowsKillsTheProcessInTheGuest() {
+    IOException mine = new IOException("the reader has gone");
+    ProcessSpec spec = ProcessSpec.shell("sleep 86405 & while :; do echo on; done");
+    assertSame(
+        mine,
+        assertThrows(
+            IOException.class,
+            () ->
+                sandbox.exec(
+                    spec,
+                    (stream, bytes) -> {
+                      throw mine;
+                    })));
+    // It is not waited for.
+    while (output("ps").contains("86405")) {
+      Thread.onSpinWait();
+    }
   }
 
   @Test

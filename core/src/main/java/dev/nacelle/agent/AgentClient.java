@@ -6,6 +6,7 @@ import dev.nacelle.Signal;
 import dev.nacelle.SignalScope;
 import dev.nacelle.TerminalSize;
 import dev.nacelle.agent.AgentException.Kind;
+import dev.nacelle.agent.ProcessRequest.Outputs;
 import dev.nacelle.proto.agent.v1.AgentGrpc;
 import dev.nacelle.proto.agent.v1.GetInfoRequest;
 import dev.nacelle.proto.agent.v1.ListProcessesRequest;
@@ -218,8 +219,8 @@ public final class AgentClient implements AutoCloseable {
   }
 
   /**
-   * A process that is yet to be {@linkplain AgentProcess#start() started}. One that is to be PID 1
-   * fails with {@link Kind#REFUSED} where the agent is too old to make it that.
+   * A process that is yet to be {@linkplain AgentProcess#start() started}. It fails with {@link
+   * Kind#REFUSED} where the agent is too old for what it is to have.
    *
    * @param deadline from now on, after which the host gives up, whatever the guest does; null for
    *     never
@@ -230,11 +231,25 @@ public final class AgentClient implements AutoCloseable {
         newCall(AgentGrpc.getRunProcessMethod(), options(deadline)),
         request,
         listener,
-        request.pidOne() && !features.contains(AgentInfo.PID_ONE)
-            ? lacking(AgentInfo.PID_ONE)
-            : null,
+        refusal(request),
         this::failure,
         loop);
+  }
+
+  private @Nullable AgentException refusal(ProcessRequest request) {
+    Outputs outputs = request.outputs();
+    List<String> needed = new ArrayList<>();
+    if (request.pidOne()) {
+      needed.add(AgentInfo.PID_ONE);
+    }
+    if (outputs.merged()) {
+      needed.add(AgentInfo.MERGE_STDERR);
+    }
+    if (outputs.discardStdout() || outputs.discardStderr()) {
+      needed.add(AgentInfo.DISCARD_OUTPUT);
+    }
+    needed.removeAll(features);
+    return needed.isEmpty() ? null : lacking(needed.get(0));
   }
 
   /**

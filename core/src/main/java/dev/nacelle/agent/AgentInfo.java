@@ -40,6 +40,12 @@ public record AgentInfo(
   /** Has a process be PID 1. */
   static final String PID_ONE = "pid-one";
 
+  /** Gives a process one pipe for both outputs. */
+  static final String MERGE_STDERR = "merge-stderr";
+
+  /** Sends nothing of an output that nobody wants. */
+  static final String DISCARD_OUTPUT = "discard-output";
+
   /** Limits /dev/shm to what the host says. */
   static final String SHARED_MEMORY = "shared-memory";
 

@@ -25,6 +25,7 @@ import org.jspecify.annotations.Nullable;
  * @param startTimeoutNanos how long it may take until it executes its command; 0 for the agent's
  *     default
  * @param pidOne whether it is PID 1 of a namespace that what is started meanwhile joins
+ * @param outputs what becomes of what it writes
  */
 public record ProcessRequest(
     List<String> arguments,
@@ -37,7 +38,19 @@ public record ProcessRequest(
     int stopSignal,
     long lingerNanos,
     long startTimeoutNanos,
-    boolean pidOne) {
+    boolean pidOne,
+    Outputs outputs) {
+  /**
+   * What becomes of what a process writes, in the guest.
+   *
+   * @param merged whether stderr is the pipe that stdout is; of no effect with a terminal
+   * @param discardStdout whether stdout is not sent; a terminal's and merged output is stdout's
+   * @param discardStderr whether stderr is not sent
+   */
+  public record Outputs(boolean merged, boolean discardStdout, boolean discardStderr) {
+    /** Both are sent, each by itself. */
+    public static final Outputs APART = new Outputs(false, false, false);
+  }
 
   ProcessSpec toProto() {
     ProcessSpec.Builder spec =
@@ -50,7 +63,10 @@ public record ProcessRequest(
             .setStdin(stdin)
             .setStopSignal(stopSignal)
             .setStartTimeoutNanos(startTimeoutNanos)
-            .setPidOne(pidOne);
+            .setPidOne(pidOne)
+            .setMergeStderr(outputs.merged())
+            .setDiscardStdout(outputs.discardStdout())
+            .setDiscardStderr(outputs.discardStderr());
     if (lingerNanos >= 0) {
       spec.setLingerNanos(lingerNanos);
     }

@@ -7,8 +7,9 @@ import dev.nacelle.StandardStream;
 import java.nio.ByteBuffer;
 
 /**
- * What of a process's output is let through: which output it counts as, and how much of it.
- * Confined to the process's event loop, but for {@link #truncated}.
+ * What of a process's output is let through: which output it counts as, and how much of it. The
+ * guest merges and drops; here that is done to what a shell would say, and held against a guest
+ * that does not. Confined to the process's event loop, but for {@link #truncated}.
  */
 final class OutputGate {
   private final boolean merge;

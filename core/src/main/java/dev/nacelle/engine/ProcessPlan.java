@@ -8,7 +8,9 @@ import dev.nacelle.ProcessSpec;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.Signal;
 import dev.nacelle.Stage;
+import dev.nacelle.StandardStream;
 import dev.nacelle.agent.ProcessRequest;
+import dev.nacelle.agent.ProcessRequest.Outputs;
 import dev.nacelle.image.ImageConfig;
 import dev.nacelle.internal.check.Bounds;
 import java.time.Duration;
@@ -64,7 +66,17 @@ final class ProcessPlan {
         ownStopSignal(process).map(Signal::number).orElse(0),
         process.linger().map(Duration::toNanos).orElse(-1L),
         process.startTimeout().toNanos(),
-        process.isEntrypoint() && !sandbox.init());
+        process.isEntrypoint() && !sandbox.init(),
+        outputs(process));
+  }
+
+  private static Outputs outputs(ProcessSpec process) {
+    // A terminal's are one as it is.
+    boolean one = process.mergeStderr() || process.terminal().isPresent();
+    return new Outputs(
+        process.mergeStderr() && process.terminal().isEmpty(),
+        process.discarded().contains(StandardStream.STDOUT),
+        process.discarded().contains(StandardStream.STDERR) && !one);
   }
 
   /**

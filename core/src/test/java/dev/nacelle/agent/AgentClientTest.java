@@ -17,6 +17,7 @@ import dev.nacelle.SignalScope;
 import dev.nacelle.TerminalSize;
 import dev.nacelle.agent.AgentException.Kind;
 import dev.nacelle.agent.ProcessListener.StartFailure;
+import dev.nacelle.agent.ProcessRequest.Outputs;
 import dev.nacelle.fake.InMemoryGuestConnection;
 import dev.nacelle.proto.agent.v1.AgentGrpc;
 import dev.nacelle.proto.agent.v1.Exited;
@@ -68,7 +69,7 @@ class AgentClientTest {
 
   private static ProcessRequest request(boolean stdin, String... arguments) {
     return new ProcessRequest(
-        List.of(arguments), List.of(), "/", "", null, 0, stdin, 0, -1, 0, false);
+        List.of(arguments), List.of(), "/", "", null, 0, stdin, 0, -1, 0, false, Outputs.APART);
   }
 
   private static Kind failureOf(CompletableFuture<?> future) {
@@ -220,7 +221,18 @@ class AgentClientTest {
       RecordingListener listener = new RecordingListener();
       ProcessRequest request =
           new ProcessRequest(
-              List.of("tty"), List.of(), "/", "", TerminalSize.DEFAULT, 0, false, 0, -1, 0, false);
+              List.of("tty"),
+              List.of(),
+              "/",
+              "",
+              TerminalSize.DEFAULT,
+              0,
+              false,
+              0,
+              -1,
+              0,
+              false,
+              Outputs.APART);
       AgentProcess process = pair.run(request, listener, null);
       listener.started.get();
       pair.client.signal(process.id(), Signal.USR1, SignalScope.PROCESS).get();
@@ -603,7 +615,8 @@ class AgentClientTest {
     try (AgentPair pair = new AgentPair(agent, AgentPair.LARGE, 23)) {
       RecordingListener listener = new RecordingListener();
       ProcessRequest request =
-          new ProcessRequest(List.of("any"), List.of(), "/", "", null, 0, false, 0, -1, 1, false);
+          new ProcessRequest(
+              List.of("any"), List.of(), "/", "", null, 0, false, 0, -1, 1, false, Outputs.APART);
       pair.run(request, listener, null);
       assertEquals(Kind.START_TIMED_OUT, listener.failure.get().kind());
       agent.cancelled.get();
@@ -641,6 +654,18 @@ class AgentClientTest {
     }
   }
 
+  private static void assertLacks(AgentPair pair, String feature, boolean pidOne, Outputs outputs)
+      throws Exception {
+    RecordingListener listener = new RecordingListener();
+    ProcessRequest request =
+        new ProcessRequest(
+            List.of("hang"), List.of(), "/", "", null, 0, true, 0, -1, 0, pidOne, outputs);
+    pair.run(request, listener, null);
+    AgentException failure = listener.failure.get();
+    assertEquals(Kind.REFUSED, failure.kind());
+    assertEquals("the guest agent lacks the feature " + feature, failure.getMessage());
+  }
+
   @Test
   void agentThatIsTooOldIsAskedForNothingItLacks() throws Exception {
     FakeProgram hang = process -> process.awaitSignal();
@@ -663,14 +688,10 @@ class AgentClientTest {
       assertEquals(Kind.CANCELLED, other.failure.get().kind());
       old.awaitProcesses(0);
 
-      RecordingListener entrypoint = new RecordingListener();
-      pair.run(
-          new ProcessRequest(List.of("hang"), List.of(), "/", "", null, 0, true, 0, -1, 0, true),
-          entrypoint,
-          null);
-      assertEquals(Kind.REFUSED, entrypoint.failure.get().kind());
-      assertEquals(
-          "the guest agent lacks the feature pid-one", entrypoint.failure.get().getMessage());
+      assertLacks(pair, "pid-one", true, Outputs.APART);
+      assertLacks(pair, "merge-stderr", false, new Outputs(true, false, false));
+      assertLacks(pair, "discard-output", false, new Outputs(false, true, false));
+      assertLacks(pair, "discard-output", false, new Outputs(false, false, true));
       Workload workload = new Workload("root", "", 0, 1 << 20, "box", 0, Map.of());
       assertEquals(Kind.REFUSED, failureOf(pair.client.prepare(workload, 0, new byte[0])));
       assertEquals(List.of(), old.prepared());

@@ -53,7 +53,14 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
     this(
         programs,
         powerOff,
-        List.of("process-list", "signal-scope", "pid-one", "shared-memory", "of-the-future"));
+        List.of(
+            "process-list",
+            "signal-scope",
+            "pid-one",
+            "shared-memory",
+            "merge-stderr",
+            "discard-output",
+            "of-the-future"));
   }
 
   /** One that says of itself that it has these features. */
@@ -66,6 +73,11 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
   /** What Prepare was called with. */
   public List<PrepareRequest> prepared() {
     return List.copyOf(prepared);
+  }
+
+  /** What runs, in no order. */
+  public List<FakeProcess> processes() {
+    return List.copyOf(running.values());
   }
 
   /** Waits until that many processes run. */

@@ -14,6 +14,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
 
@@ -29,6 +30,7 @@ public final class FakeProcess {
   private final BlockingQueue<Integer> signals = new LinkedBlockingQueue<>();
   private final BlockingQueue<WindowSize> sizes = new LinkedBlockingQueue<>();
   private final AtomicReference<@Nullable Exited> killed = new AtomicReference<>();
+  private final AtomicLong written = new AtomicLong();
   private final Object ready = new Object();
   private final CompletableFuture<Void> blocked = new CompletableFuture<>();
   private final CompletableFuture<Void> told = new CompletableFuture<>();
@@ -120,6 +122,11 @@ public final class FakeProcess {
     return spec;
   }
 
+  /** How many bytes of output it has sent so far. */
+  public long written() {
+    return written.get();
+  }
+
   /** Completes when it first had to wait for the host to read. */
   public CompletableFuture<Void> blocked() {
     return blocked;
@@ -159,12 +166,17 @@ public final class FakeProcess {
     write(false, text.getBytes(StandardCharsets.UTF_8));
   }
 
-  /** Writes; blocks while the host does not read. */
-  public void write(boolean error, byte[] bytes) throws InterruptedException {
+  /** Writes; blocks while the host does not read what it asked for. */
+  public void write(boolean toStderr, byte[] bytes) throws InterruptedException {
+    boolean error = toStderr && !spec.getMergeStderr();
+    if (error ? spec.getDiscardStderr() : spec.getDiscardStdout()) {
+      return;
+    }
     for (int at = 0; at < bytes.length; at += OUTPUT_CHUNK) {
       ByteString chunk = ByteString.copyFrom(bytes, at, Math.min(OUTPUT_CHUNK, bytes.length - at));
       RunProcessResponse.Builder response = RunProcessResponse.newBuilder();
       send((error ? response.setStderr(chunk) : response.setStdout(chunk)).build());
+      written.addAndGet(chunk.size());
     }
   }
 

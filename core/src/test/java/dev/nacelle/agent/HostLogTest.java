@@ -228,7 +228,19 @@ class HostLogTest {
     try (AgentPair pair = AgentPair.with(Map.of("flood", flood), AgentPair.LARGE, 43)) {
       RecordingListener listener = new RecordingListener();
       pair.run(
-          new ProcessRequest(List.of("flood"), List.of(), "/", "", null, 0, true, 0, -1, 0, false),
+          new ProcessRequest(
+              List.of("flood"),
+              List.of(),
+              "/",
+              "",
+              null,
+              0,
+              true,
+              0,
+              -1,
+              0,
+              false,
+              ProcessRequest.Outputs.APART),
           listener,
           null);
       listener.started.get();

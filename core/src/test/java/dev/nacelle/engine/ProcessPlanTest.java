@@ -12,6 +12,9 @@ import dev.nacelle.ProcessSpec;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.Signal;
 import dev.nacelle.Stage;
+import dev.nacelle.StandardStream;
+import dev.nacelle.TerminalSize;
+import dev.nacelle.agent.ProcessRequest.Outputs;
 import dev.nacelle.image.ImageConfig;
 import dev.nacelle.image.Platform;
 import java.util.List;
@@ -160,6 +163,22 @@ class ProcessPlanTest {
     assertTrue(plan(spec(), image("")).request(ENTRYPOINT, false).pidOne());
     assertFalse(plan(spec(), image("")).request(COMMAND, false).pidOne());
     assertFalse(plan(spec().init(true), image("")).request(ENTRYPOINT, false).pidOne());
+  }
+
+  private static Outputs outputs(ProcessSpec.Builder process) {
+    return plan(spec(), image("")).request(process.build(), false).outputs();
+  }
+
+  @Test
+  void theGuestMergesAndDropsOutputsAndATerminalsAreOne() {
+    assertEquals(Outputs.APART, outputs(ProcessSpec.builder("a")));
+    var merged = ProcessSpec.builder("a").mergeStderr(true).discard(StandardStream.STDERR);
+    assertEquals(new Outputs(true, false, false), outputs(merged));
+    assertEquals(new Outputs(true, true, false), outputs(merged.discard(StandardStream.STDOUT)));
+    var terminal = merged.terminal(TerminalSize.DEFAULT);
+    assertEquals(new Outputs(false, true, false), outputs(terminal));
+    var apart = ProcessSpec.builder("a").discard(StandardStream.STDERR);
+    assertEquals(new Outputs(false, false, true), outputs(apart));
   }
 
   private static ImageConfig image(List<String> env, String workingDir, String user) {

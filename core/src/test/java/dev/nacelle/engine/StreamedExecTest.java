@@ -3,6 +3,7 @@ package dev.nacelle.engine;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -12,11 +13,14 @@ import dev.nacelle.ExecResult;
 import dev.nacelle.ExitStatus;
 import dev.nacelle.GuestIOException;
 import dev.nacelle.GuestProcess;
+import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.OnLimit;
 import dev.nacelle.ProcessException;
 import dev.nacelle.ProcessSpec;
 import dev.nacelle.Sandbox;
 import dev.nacelle.StandardStream;
+import dev.nacelle.agent.FakeProcess;
+import dev.nacelle.fake.FakeMachine;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
@@ -25,6 +29,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -78,6 +83,70 @@ class StreamedExecTest {
                     }));
     assertSame(mine, thrown);
     assertEquals("on\n", sandbox.exec("echo", "on").stdout().text());
+  }
+
+  @Test
+  void processWaitsForAConsumerThatTakesItsTimeAndNothingIsLost() {
+    try (Sandbox own = fake.start()) {
+      FakeMachine machine = fake.machine();
+      long[] taken = new long[1];
+      ExitStatus status =
+          own.exec(
+              ProcessSpec.of("flood", "8"),
+              (stream, bytes) -> {
+                if (taken[0] == 0) {
+                  FakeProcess process = machine.agent().processes().get(0);
+                  process.blocked().join();
+                  // Time enough for one that does not wait: these go the same way.
+                  for (int i = 0; i < 200; i++) {
+                    own.exec("true");
+                  }
+                  // 256 KiB and a piece here, a window of HTTP/2, and what the fake guest holds.
+                  assertTrue(process.written() <= 1 << 20, () -> process.written() + " bytes");
+                }
+                taken[0] += bytes.remaining();
+              });
+      assertTrue(status.succeeded());
+      assertEquals(16 << 20, taken[0]);
+    }
+  }
+
+  @Test
+  void interruptedCallerKillsTheProcess() throws Exception {
+    try (Sandbox own = fake.start()) {
+      FakeMachine machine = fake.machine();
+      for (String command : List.of("hang", "flood")) {
+        CompletableFuture<Throwable> outcome = new CompletableFuture<>();
+        Thread caller =
+            new Thread(
+                () -> {
+                  try {
+                    own.exec(ProcessSpec.of(command, "1000"), (stream, bytes) -> bytes.position(0));
+                  } catch (Throwable e) {
+                    outcome.complete(e);
+                  }
+                });
+        caller.start();
+        machine.agent().awaitProcesses(1);
+        caller.interrupt();
+        assertInstanceOf(InterruptedOperationException.class, outcome.get());
+        machine.agent().awaitProcesses(0);
+      }
+      assertEquals("on\n", own.exec("echo", "on").stdout().text());
+    }
+  }
+
+  @Test
+  void limitKillsWhatIsStreamedByReadingToo() throws IOException {
+    ProcessSpec spec =
+        ProcessSpec.builder("flood", "1000").outputLimit(DataSize.bytes(100), OnLimit.KILL).build();
+    try (GuestProcess process = sandbox.start(spec)) {
+      assertEquals(100, process.stdout().readAllBytes().length);
+      ExitStatus status = process.waitFor();
+      assertEquals(137, status.exitCode());
+      assertTrue(status.outputTruncated());
+      assertTrue(process.stderr().readAllBytes().length <= 100);
+    }
   }
 
   @Test
