@@ -619,10 +619,10 @@ public final class SandboxSpec {
     /**
      * Closes the sandbox when it was idle for that long, with {@link SandboxExit.Reason#IDLE}; by
      * default it may be idle for ever. It is idle while no process that was started with {@link
-     * Sandbox#start}, {@link Sandbox#exec(ProcessSpec)} or {@link Sandbox#execAsync} runs, and no
-     * call of {@link Sandbox#processes} or {@link Sandbox#signal} is under way. What processes that
-     * have ended left behind does not keep it from being idle, nor do calls that the guest has no
-     * part in, such as {@link Sandbox#info}.
+     * Sandbox#start}, {@link Sandbox#exec(ProcessSpec)} or their like runs, no {@linkplain
+     * Sandbox#connect connection} is open, and no call of {@link Sandbox#processes} or {@link
+     * Sandbox#signal} is under way. What processes that have ended left behind does not keep it
+     * from being idle, nor do calls that the guest has no part in, such as {@link Sandbox#info}.
      *
      * @throws IllegalArgumentException when it is not positive, or more than 100 years
      */

@@ -22,6 +22,7 @@ import dev.nacelle.kvm.device.virtio.DriverQueue.Segment;
 import dev.nacelle.spi.GuestConnection;
 import dev.nacelle.spi.VirtualMachine;
 import java.io.IOException;
+import java.net.ConnectException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
@@ -99,6 +100,11 @@ class VsockDeviceTest {
         .getMessage();
   }
 
+  private static boolean isRefusal(CompletableFuture<?> failed) {
+    return assertThrows(ExecutionException.class, failed::get).getCause()
+        instanceof ConnectException;
+  }
+
   // ---- connecting
 
   @Test
@@ -139,6 +145,7 @@ class VsockDeviceTest {
     Packet request = assertOperation(REQUEST);
     guest.send(Packet.of(RST, GUEST_PORT, request.hostPort()));
     assertEquals("connecting to port 5000: the guest refused the connection", failure(future));
+    assertTrue(isRefusal(future));
   }
 
   @Test
@@ -189,6 +196,7 @@ class VsockDeviceTest {
     guest.send(Packet.of(RW, GUEST_PORT, request.hostPort()).withPayload((byte) 1));
     assertOperation(RST);
     assertTrue(failure(future).contains("answered a connect with operation 5"));
+    assertFalse(isRefusal(future));
   }
 
   @Test
