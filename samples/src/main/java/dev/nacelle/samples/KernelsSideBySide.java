@@ -71,6 +71,7 @@ public final class KernelsSideBySide {
   static List<Row> run(Nacelle nacelle, List<SandboxSpec> specs) {
     List<CompletableFuture<Sandbox>> sandboxes = new ArrayList<>();
     for (SandboxSpec spec : specs) {
+      System.err.println("starting " + spec.kernel());
       CompletableFuture<Sandbox> sandbox = nacelle.startAsync(spec);
       sandbox.handle((started, failure) -> true).join();
       sandboxes.add(sandbox);

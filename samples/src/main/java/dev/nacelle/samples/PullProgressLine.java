@@ -74,7 +74,7 @@ final class PullProgressLine implements FetchListener {
     int quarters = total == 0 ? 0 : (int) (4 * done / total);
     if (terminal) {
       out.print("\r" + text + (end ? System.lineSeparator() : ""));
-    } else if (end || quarters > quartersShown) {
+    } else if (end || quarters > quartersShown && quarters < 4) {
       out.println(text.stripTrailing());
     }
     quartersShown = end ? -1 : quarters;

@@ -121,7 +121,7 @@ class PullProgressLineTest {
   void whatIsNoTerminalGetsALineForEachQuarter() {
     PullProgressLine lines =
         new PullProgressLine(new PrintStream(written, true, StandardCharsets.UTF_8), false);
-    for (int done = 0; done < 100; done++) {
+    for (int done = 0; done <= 100; done++) {
       lines.onProgress(progress("linux-image", State.DOWNLOADING, done));
     }
     lines.onProgress(progress("linux-image", State.DONE, 100));
