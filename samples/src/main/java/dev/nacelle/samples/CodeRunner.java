@@ -189,7 +189,10 @@ public final class CodeRunner implements HttpHandler {
     System.setProperty("sun.net.httpserver.maxReqTime", "10");
     System.setProperty("sun.net.httpserver.maxRspTime", "60");
     Nacelle nacelle = Nacelle.create();
-    new CodeRunner(nacelle, sandbox(args[0]), Duration.ofSeconds(10), 8).serve(port);
+    SandboxSpec spec = sandbox(args[0]);
+    // So that no client waits for a download.
+    nacelle.prepare(spec);
+    new CodeRunner(nacelle, spec, Duration.ofSeconds(10), 8).serve(port);
     System.out.printf("Try: echo 'print(6 * 7)' | curl --data-binary @- localhost:%d/run%n", port);
   }
 }
