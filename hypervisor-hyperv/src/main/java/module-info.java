@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/** Nacelle's hypervisor on Windows: the Host Compute Service. */
+module dev.nacelle.hyperv {
+  requires com.fasterxml.jackson.core;
+  requires com.fasterxml.jackson.databind;
+  requires com.sun.jna;
+  requires static org.jspecify;
+
+  opens dev.nacelle.hyperv.schema to
+      com.fasterxml.jackson.databind;
+}

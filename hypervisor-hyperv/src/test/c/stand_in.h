@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A stand-in for what the module uses of Windows, for tests on Linux: strict about how it is called, with faults and
+// delays on request. Not a model of Hyper-V: what Windows does is taken from Microsoft's documentation.
+#pragma once
+
+#include <stdint.h>
+
+// Notes that something was called as Windows must never be called; the first is kept.
+void violation(const char *what);

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.hyperv.sys;
+
+import static org.junit.jupiter.api.Assertions.assertAll;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
+
+import com.sun.jna.Native;
+import com.sun.jna.NativeLibrary;
+import com.sun.jna.Pointer;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+
+/** Windows' libraries, for this process: what src/test/c is compiled to. */
+final class StandIn {
+  private static final List<String> LIBRARIES = List.of("computecore", "kernel32", "ws2_32");
+  private static final int ALWAYS = Integer.MAX_VALUE;
+
+  static {
+    try {
+      Path directory = Files.createTempDirectory("stand-in");
+      compile(directory.resolve("libcomputecore.so"));
+      for (String library : LIBRARIES) {
+        Path file = directory.resolve("lib" + library + ".so");
+        if (!Files.exists(file)) {
+          // One library by several names, which is loaded once.
+          Files.createSymbolicLink(file, Path.of("libcomputecore.so"));
+        }
+        file.toFile().deleteOnExit();
+        NativeLibrary.addSearchPath(library, directory.toString());
+      }
+      directory.toFile().deleteOnExit();
+      Native.register(StandIn.class, NativeLibrary.getInstance("computecore"));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    } catch (InterruptedException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  private StandIn() {}
+
+  private static void compile(Path library) throws IOException, InterruptedException {
+    Stream<String> options =
+        Stream.of(
+            "gcc",
+            "-std=gnu11",
+            "-shared",
+            "-fPIC",
+            "-O1",
+            "-Wall",
+            "-Wextra",
+            "-Wno-unused-parameter",
+            "-Werror",
+            "-pthread",
+            "-o",
+            library.toString());
+    List<String> sources;
+    try (Stream<Path> files = Files.list(Path.of("src/test/c"))) {
+      sources = files.map(Path::toString).filter(name -> name.endsWith(".c")).sorted().toList();
+    }
+    Process gcc =
+        new ProcessBuilder(Stream.concat(options, sources.stream()).toList()).inheritIO().start();
+    assertEquals(0, gcc.waitFor());
+  }
+
+  /** Starts from nothing; loads the stand-in at first. */
+  static void reset() {
+    standin_reset();
+  }
+
+  /** Everything was called rightly, and closed or freed. */
+  static void requireNothingLeft() {
+    standin_quiesce();
+    Pointer violation = standin_violation();
+    assertNull(violation == null ? null : violation.getString(0));
+    assertAll(
+        () -> assertEquals(0, standin_open_strings(), "strings"),
+        () -> assertEquals(0, standin_open_operations(), "operations"),
+        () -> assertEquals(0, standin_open_handles(), "handles"),
+        () -> assertEquals(0, standin_open_sockets(), "sockets"),
+        () -> assertEquals(0, standin_open_events(), "events"),
+        () -> assertEquals(0, SystemEvents.receivers(), "receivers of events"));
+  }
+
+  /** The function fails at once. */
+  static void failCall(String function, HResult result) {
+    standin_fault(ascii(function), result.code(), 0, null, 0, ALWAYS);
+  }
+
+  /** What the function starts fails. */
+  static void failResult(String function, HResult result, @Nullable String document) {
+    standin_fault(ascii(function), 0, result.code(), WideString.ofNullable(document), 0, ALWAYS);
+  }
+
+  /** What the function starts takes its time. */
+  static void delay(String function, int milliseconds) {
+    standin_fault(ascii(function), 0, 0, null, milliseconds, ALWAYS);
+  }
+
+  /** What the function starts, or the function, has a document for its result. */
+  static void answer(String function, String document) {
+    standin_fault(ascii(function), 0, 0, WideString.of(document), 0, ALWAYS);
+  }
+
+  /** Something happens to a machine. */
+  static void event(String id, HcsEvent.Type type, @Nullable String document) {
+    standin_event(WideString.of(id), type.code(), WideString.ofNullable(document));
+  }
+
+  /** The string that the function was last given; null where that was none. */
+  static @Nullable String received(String function) {
+    Pointer text = standin_received(ascii(function));
+    return text == null ? null : WideString.read(text);
+  }
+
+  static int calls(String function) {
+    return standin_calls(ascii(function));
+  }
+
+  private static byte[] ascii(String text) {
+    return (text + "\0").getBytes(java.nio.charset.StandardCharsets.US_ASCII);
+  }
+
+  static native void standin_reset();
+
+  static native void standin_quiesce();
+
+  static native @Nullable Pointer standin_violation();
+
+  static native int standin_open_strings();
+
+  static native int standin_strings_ever();
+
+  static native int standin_open_operations();
+
+  static native int standin_open_handles();
+
+  static native int standin_open_sockets();
+
+  static native int standin_open_events();
+
+  private static native void standin_fault(
+      byte[] name, int call, int result, @Nullable Pointer document, int delay, int times);
+
+  private static native void standin_event(Pointer id, int type, @Nullable Pointer document);
+
+  private static native @Nullable Pointer standin_received(byte[] function);
+
+  private static native int standin_calls(byte[] function);
+}
