@@ -11,15 +11,17 @@
 //! | `write SERIAL OFFSET BYTE LENGTH` | `ok` once it is on the disk, or `errno N` |
 //! | `listen PORT ROLE` | `ok`; every connection to that port is then served in that role |
 //! | `connect PORT ROLE` | `ok` once connected to that port of the host, or `errno N` |
+//! | `heard PORT` | `COUNT HASH`, once a connection to that port in the role of a source has ended, of what came on it |
 //! | `print TEXT` | `ok` once it is on the console |
 //! | `panic`, `poweroff`, `reboot` | none |
 //!
 //! Roles: `echo` sends back what comes, and ends when it ends; `sink` reads to the end and answers `COUNT HASH`;
-//! `source:N` sends N bytes of the pattern and ends; `drop` closes at once; `hold` does nothing.
+//! `source:N` sends N bytes of the pattern, ends, and reads to the end, which is told to `heard`; `drop` closes at once; `hold` does nothing.
 //! With `contract.silent` on the kernel's command line it neither dials nor ends.
 //!
 //! As a process of a sandbox, `contract-guest listen PORT ROLE` does the same on vsock, and says `listening` when it does.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::mem::size_of;
@@ -27,6 +29,7 @@ use std::net::Shutdown;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
+use std::sync::{Condvar, Mutex};
 use std::thread;
 
 use rustix::mount::{MountFlags, mount};
@@ -89,6 +92,7 @@ fn obey() -> io::Result<()> {
             }
             ["poweroff"] => power(RebootCommand::PowerOff),
             ["reboot"] => power(RebootCommand::Restart),
+            ["heard", port] => heard(number(port)? as u32),
             ["print", ..] => outcome(fs::write("/dev/console", format!("{}\n", &line["print ".len()..]))),
             ["cpus"] => count_cpus()?.to_string(),
             ["memory"] => memory()?,
@@ -99,13 +103,10 @@ fn obey() -> io::Result<()> {
                 outcome(write_disk(serial, number(offset)?, number(byte)? as u8, number(length)? as usize))
             }
             ["listen", port, role] => outcome(listen(number(port)? as u32, role)),
-            ["connect", port, role] => match connect(number(port)? as u32) {
-                Ok(stream) => {
-                    serve_apart(stream, role);
-                    "ok".to_owned()
-                }
-                Err(error) => outcome(Err(error)),
-            },
+            ["connect", port, role] => {
+                let port = number(port)? as u32;
+                outcome(connect(port).map(|stream| serve_apart(stream, port, role)))
+            }
             _ => format!("unknown command: {line}"),
         };
         answers.write_all(format!("{answer}\n").as_bytes())?;
@@ -254,20 +255,43 @@ fn listen(port: u32, role: &str) -> io::Result<()> {
             let fd = unsafe { libc::accept(socket.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut()) };
             if fd >= 0 {
                 // SAFETY: accept(2) just made it, and nobody else has it.
-                serve_apart(UnixStream::from(unsafe { OwnedFd::from_raw_fd(fd) }), &role);
+                serve_apart(UnixStream::from(unsafe { OwnedFd::from_raw_fd(fd) }), port, &role);
             }
         }
     });
     Ok(())
 }
 
-fn serve_apart(stream: UnixStream, role: &str) {
+fn serve_apart(stream: UnixStream, port: u32, role: &str) {
     let role = role.to_owned();
-    thread::spawn(move || serve(stream, &role));
+    thread::spawn(move || serve(stream, port, &role));
+}
+
+/// What came on connections that had a source here, by their ports.
+static HEARD: (Mutex<BTreeMap<u32, String>>, Condvar) = (Mutex::new(BTreeMap::new()), Condvar::new());
+
+fn heard(port: u32) -> String {
+    let (told, more) = &HEARD;
+    let mut told = more.wait_while(told.lock().unwrap(), |told| !told.contains_key(&port)).unwrap();
+    told.remove(&port).unwrap_or_default()
+}
+
+/// Reads to the end, and says what came.
+fn hear(stream: &mut UnixStream, buffer: &mut [u8]) -> io::Result<String> {
+    let (mut fnv, mut total) = (Fnv::new(), 0);
+    loop {
+        match stream.read(buffer)? {
+            0 => return Ok(format!("{total} {:016x}", fnv.0)),
+            count => {
+                total += count;
+                fnv.update(&buffer[..count]);
+            }
+        }
+    }
 }
 
 /// Errors are the host's to notice: many tests break connections on purpose.
-fn serve(mut stream: UnixStream, role: &str) -> io::Result<()> {
+fn serve(mut stream: UnixStream, port: u32, role: &str) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];
     match role.split_once(':').unwrap_or((role, "")) {
         ("echo", _) => loop {
@@ -277,16 +301,8 @@ fn serve(mut stream: UnixStream, role: &str) -> io::Result<()> {
             }
         },
         ("sink", _) => {
-            let (mut fnv, mut total) = (Fnv::new(), 0);
-            loop {
-                match stream.read(&mut buffer)? {
-                    0 => return stream.write_all(format!("{total} {:016x}\n", fnv.0).as_bytes()),
-                    count => {
-                        total += count;
-                        fnv.update(&buffer[..count]);
-                    }
-                }
-            }
+            let heard = hear(&mut stream, &mut buffer)?;
+            stream.write_all(format!("{heard}\n").as_bytes())
         }
         ("source", length) => {
             let mut left = number(length)? as usize;
@@ -302,7 +318,9 @@ fn serve(mut stream: UnixStream, role: &str) -> io::Result<()> {
             }
             // The other direction stays open until the host ends it.
             stream.shutdown(Shutdown::Write)?;
-            while stream.read(&mut buffer)? > 0 {}
+            let heard = hear(&mut stream, &mut buffer).unwrap_or_else(|error| outcome(Err(error)));
+            HEARD.0.lock().unwrap().insert(port, heard);
+            HEARD.1.notify_all();
             Ok(())
         }
         ("drop", _) => Ok(()),

@@ -7,7 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.image.ImageRef;
-import dev.nacelle.internal.OpenFiles;
+import dev.nacelle.internal.Baseline;
 import dev.nacelle.kernel.store.TestKernels;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -15,12 +15,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
-import java.util.Map;
 import java.util.Random;
-import java.util.TreeMap;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
@@ -47,7 +44,10 @@ public abstract class AbstractKernelContractTest {
   private final int cpus;
 
   private ImageRef image;
-  private Map<String, Integer> held;
+  private Baseline beforeAll;
+
+  /** While only what all tests share runs. */
+  private Baseline whileShared;
 
   Nacelle nacelle;
 
@@ -70,6 +70,7 @@ public abstract class AbstractKernelContractTest {
 
   @BeforeAll
   void start(@TempDir Path directory) throws IOException {
+    beforeAll = Baseline.now(TestKernels.CACHE);
     image = TestImages.busybox(directory.resolve("image"));
     nacelle = Nacelle.builder().cacheDirectory(TestKernels.CACHE).build();
     sandbox =
@@ -94,46 +95,17 @@ public abstract class AbstractKernelContractTest {
                         + " while :; do sleep 0.1; done")
                 .stopSignal(Signal.QUIT)
                 .build());
-    held = held();
+    whileShared = Baseline.now(TestKernels.CACHE);
   }
 
   /** Whatever a test starts, or fails to start, is gone after it: all but what all share. */
   @AfterEach
   void nothingIsLeft() throws Exception {
-    // What is cancelled or killed may still be on its way out.
-    for (long end = System.nanoTime() + 60_000_000_000L; System.nanoTime() < end; ) {
-      if (held().equals(held)) {
-        return;
-      }
-      Thread.sleep(10);
-    }
-    assertEquals(held, held());
-  }
-
-  /**
-   * How many open files and mappings this process has of what machines are made of: files without a
-   * name, which are KVM's, events and what was deleted, and those of the cache directory.
-   */
-  private static Map<String, Integer> held() throws IOException {
-    List<String> names = new ArrayList<>();
-    OpenFiles.targets().forEach(file -> names.add(file.toString()));
-    Files.readAllLines(Path.of("/proc/self/maps")).stream()
-        .map(line -> line.split(" +", 6))
-        .filter(words -> words.length > 5)
-        .forEach(words -> names.add("mapped " + words[5]));
-    Map<String, Integer> held = new TreeMap<>();
-    for (String name : names) {
-      if (name.contains("anon_inode:")
-          || name.contains("(deleted)")
-          || name.contains(TestKernels.CACHE.toString())) {
-        held.merge(name, 1, Integer::sum);
-      }
-    }
-    return held;
+    whileShared.assertFilesAsBefore();
   }
 
   @AfterAll
-  void closingHasTheGuestsPowerOffAndLeavesNoThread() throws InterruptedException {
+  void closingHasTheGuestsPowerOffAndLeavesNoThread() throws Exception {
     sandbox.close();
     other.close();
     for (Sandbox closed : List.of(sandbox, other)) {
@@ -142,13 +114,7 @@ public abstract class AbstractKernelContractTest {
       assertEquals(VmExit.Reason.POWER_OFF, exit.machine().orElseThrow().reason());
     }
     nacelle.close();
-    for (Thread thread : Thread.getAllStackTraces().keySet()) {
-      if (thread.getName().startsWith("nacelle-")) {
-        // An executor counts its threads as ended a moment before they are.
-        thread.join(60_000);
-        assertFalse(thread.isAlive(), thread.getName());
-      }
-    }
+    beforeAll.assertThreadsEnded();
   }
 
   SandboxSpec.Builder spec() {
@@ -280,6 +246,7 @@ public abstract class AbstractKernelContractTest {
     ExecResult result =
         sandbox.exec(ProcessSpec.builder("sleep", "86401").timeout(Duration.ofMillis(500)).build());
     assertTrue(result.status().timedOut());
+    assertEquals(Signal.KILL, result.status().signal().orElseThrow());
     assertFalse(output("ps").contains("86401"));
   }
 
@@ -313,7 +280,8 @@ public abstract class AbstractKernelContractTest {
   void workloadCannotMountOrSeeTheHostOfItsProcesses() {
     ExecResult mount =
         sandbox.exec(ProcessSpec.builder("mount", "-t", "tmpfs", "none", "/srv").user("0").build());
-    assertTrue(mount.exitCode() != 0);
+    assertEquals(1, mount.exitCode(), mount::toString);
+    assertEquals("mount: permission denied (are you root?)\n", mount.stderr().text());
     assertFalse(output("ps").contains("kthreadd"));
   }
 

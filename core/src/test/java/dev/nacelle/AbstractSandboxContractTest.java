@@ -128,7 +128,8 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
       String comm = other.exec("sh", "-c", "cat /proc/1/comm").stdout().text();
       assertEquals("sh\n", comm);
       // It has no handler, so nothing but SIGKILL ends it.
-      assertFalse(process.stop(Duration.ofMillis(100)).succeeded());
+      ExitStatus killed = process.stop(Duration.ofMillis(100));
+      assertEquals(Signal.KILL, killed.signal().orElseThrow());
     }
     assertEquals("init\n", other.exec("sh", "-c", "cat /proc/1/comm").stdout().text());
   }
@@ -147,7 +148,8 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
               .user("0")
               .build();
       ExecResult failed = own.exec(fill);
-      assertTrue(failed.exitCode() != 0, failed::toString);
+      assertEquals(1, failed.exitCode(), failed::toString);
+      assertTrue(failed.stderr().text().contains("Input/output error"), failed::toString);
       assertEquals("still\n", output("echo", "still"));
       assertEquals("alive\n", own.exec("echo", "alive").stdout().text());
     } finally {
@@ -413,7 +415,7 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
   void closingAProcessKillsItInTheGuestWithItsChildren() {
     GuestProcess shell = sandbox.start(ProcessSpec.of("sh", "-c", "sleep 86402 & wait"));
     shell.close();
-    shell.onExit().join();
+    assertEquals(Signal.KILL, shell.onExit().join().signal().orElseThrow());
     assertFalse(output("ps").contains("86402"));
   }
 
