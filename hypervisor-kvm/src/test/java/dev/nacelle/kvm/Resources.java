@@ -2,6 +2,7 @@
 package dev.nacelle.kvm;
 
 import dev.nacelle.internal.OpenFiles;
+import dev.nacelle.kvm.device.MachineThread;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Path;
@@ -28,7 +29,7 @@ record Resources(long descriptors, long mappedKib, long threads) {
               .mapToLong(region -> region.kib().get("Size"))
               .sum(),
           Thread.getAllStackTraces().keySet().stream()
-              .filter(thread -> thread.getName().startsWith("nacelle-"))
+              .filter(MachineThread.class::isInstance)
               .count());
     } catch (IOException e) {
       throw new UncheckedIOException(e);
