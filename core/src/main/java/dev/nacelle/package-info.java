@@ -19,7 +19,8 @@
  * try-with-resources, and by closing what it belongs to.
  *
  * <p>What can go wrong is a {@link dev.nacelle.NacelleException}, with the stage in which it
- * happened and, where one is known, a remedy:
+ * happened and, where one is known, a remedy; but for streams, whose failures are the last of
+ * these:
  *
  * <table>
  *   <caption>Exceptions</caption>
@@ -64,6 +65,11 @@
  *     <td>{@link dev.nacelle.InterruptedOperationException}</td>
  *     <td>the waiting thread was interrupted; its flag is set</td>
  *     <td>end what the thread was doing</td>
+ *   </tr>
+ *   <tr>
+ *     <td>{@link dev.nacelle.GuestIOException}, an {@link java.io.IOException}</td>
+ *     <td>a stream of a process, or a connection to one, broke off or could not be made</td>
+ *     <td>what one does about a socket's; its sandbox may have ended</td>
  *   </tr>
  * </table>
  *

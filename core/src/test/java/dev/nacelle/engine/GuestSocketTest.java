@@ -18,7 +18,6 @@ import dev.nacelle.fake.FakeMachine;
 import dev.nacelle.fake.InMemoryGuestConnection;
 import dev.nacelle.spi.BlockingConnection;
 import dev.nacelle.spi.GuestConnection;
-import java.io.IOException;
 import java.io.InputStream;
 import java.io.InterruptedIOException;
 import java.io.OutputStream;
@@ -169,17 +168,46 @@ class GuestSocketTest {
     assertThrows(IllegalArgumentException.class, () -> sandbox.connect(-1));
   }
 
+  /** Connects with a limit of one's own; the future gets what completes when it is over. */
+  private GuestSocket connect(
+      int port, Duration limit, CompletableFuture<CompletableFuture<Void>> ended)
+      throws GuestIOException {
+    try (Workers workers = new Workers()) {
+      GuestCalls calls = new GuestCalls("box", new CompletableFuture<>(), machine, workers);
+      return new GuestSockets(calls, machine, limit, ended::complete).connect(port);
+    }
+  }
+
   @Test
   void guestThatDoesNotAnswerIsWaitedForUntilALimit() {
-    Workers workers = new Workers();
-    CompletableFuture<CompletableFuture<Void>> place = new CompletableFuture<>();
-    GuestCalls calls = new GuestCalls("box", new CompletableFuture<>(), machine, workers);
-    GuestSockets sockets = new GuestSockets(calls, machine, Duration.ofMillis(1), place::complete);
+    CompletableFuture<CompletableFuture<Void>> ended = new CompletableFuture<>();
     GuestIOException e =
-        assertThrows(GuestIOException.class, () -> sockets.connect(FakeMachine.SILENT_PORT));
+        assertThrows(
+            GuestIOException.class,
+            () -> connect(FakeMachine.SILENT_PORT, Duration.ofMillis(1), ended));
     assertTrue(e.getMessage().contains("within PT0.001S"), e::getMessage);
-    assertTrue(place.join().isDone());
-    workers.close();
+    assertTrue(ended.join().isDone());
+  }
+
+  @Test
+  void connectionIsOverWhenItIsClosedOrFoundBroken() throws Exception {
+    for (boolean reset : new boolean[] {false, true}) {
+      CompletableFuture<CompletableFuture<Void>> ended = new CompletableFuture<>();
+      try (Ends ends =
+          new Ends(
+              connect(PORT, Duration.ofMinutes(1), ended),
+              new BlockingConnection(accepted.take()))) {
+        assertFalse(ended.join().isDone());
+        if (reset) {
+          ((InMemoryGuestConnection) ends.guest().connection()).reset();
+          InputStream input = ends.host().input();
+          assertThrows(GuestIOException.class, input::read);
+        } else {
+          ends.host().close();
+        }
+        assertTrue(ended.join().isDone());
+      }
+    }
   }
 
   @Test
@@ -317,19 +345,6 @@ class GuestSocketTest {
         ends.host().output().write(1);
         assertEquals(1, ends.guest().read(ByteBuffer.allocate(1)));
       }
-      assertEquals(Reason.IDLE, own.onExit().get().reason());
-    }
-  }
-
-  @Test
-  void brokenConnectionThatNobodyClosesKeepsNoSandbox() throws Exception {
-    SandboxSpec spec = FakeNacelle.spec().idleTimeout(Duration.ofSeconds(1)).build();
-    try (Sandbox own = fake.nacelle.start(spec)) {
-      fake.machine().listenInGuest(PORT, accepted::add);
-      Ends ends = connect(own);
-      ((InMemoryGuestConnection) ends.guest().connection()).reset();
-      InputStream input = ends.host().input();
-      assertThrows(IOException.class, input::read);
       assertEquals(Reason.IDLE, own.onExit().get().reason());
     }
   }

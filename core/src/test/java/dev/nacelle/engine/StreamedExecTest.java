@@ -18,6 +18,7 @@ import dev.nacelle.OnLimit;
 import dev.nacelle.ProcessException;
 import dev.nacelle.ProcessSpec;
 import dev.nacelle.Sandbox;
+import dev.nacelle.SandboxEndedException;
 import dev.nacelle.StandardStream;
 import dev.nacelle.agent.FakeProcess;
 import dev.nacelle.fake.FakeMachine;
@@ -108,6 +109,33 @@ class StreamedExecTest {
               });
       assertTrue(status.succeeded());
       assertEquals(16 << 20, taken[0]);
+    }
+  }
+
+  @Test
+  void atMost256KibibytesAndAPieceWaitForTheConsumer() {
+    try (Sandbox own = fake.start()) {
+      FakeMachine machine = fake.machine();
+      List<Integer> pieces = new ArrayList<>();
+      assertThrows(
+          SandboxEndedException.class,
+          () ->
+              own.exec(
+                  ProcessSpec.of("flood", "8"),
+                  (stream, bytes) -> {
+                    if (pieces.isEmpty()) {
+                      machine.agent().processes().get(0).blocked().join();
+                      for (int i = 0; i < 200; i++) {
+                        own.exec("true");
+                      }
+                      // From now on nothing more arrives: what still comes has waited here.
+                      machine.panic();
+                      own.onExit().join();
+                    }
+                    pieces.add(bytes.remaining());
+                  }));
+      int waited = pieces.stream().skip(1).mapToInt(piece -> piece).sum();
+      assertTrue(waited > 192 << 10 && waited <= 320 << 10, () -> waited + " bytes");
     }
   }
 
