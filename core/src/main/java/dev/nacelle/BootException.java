@@ -11,7 +11,7 @@ import org.jspecify.annotations.Nullable;
 public class BootException extends NacelleException {
   private static final long serialVersionUID = 1L;
 
-  private final transient @Nullable VmExit exit;
+  private final transient @Nullable VmExit machine;
   private final String console;
   private final boolean timedOut;
 
@@ -19,7 +19,7 @@ public class BootException extends NacelleException {
    * @param stage how far it came
    * @param message what was wrong
    * @param remedy what the caller can do, or null
-   * @param exit how the guest ended, or null where it did not
+   * @param machine how the guest's machine ended, or null where it did not
    * @param console the last lines of its console
    * @param timedOut whether the time for fetching or starting was over
    * @param cause what was caught, or null
@@ -28,19 +28,19 @@ public class BootException extends NacelleException {
       Stage stage,
       String message,
       @Nullable String remedy,
-      @Nullable VmExit exit,
+      @Nullable VmExit machine,
       String console,
       boolean timedOut,
       @Nullable Throwable cause) {
     super(stage, message, remedy, cause);
-    this.exit = exit;
+    this.machine = machine;
     this.console = console;
     this.timedOut = timedOut;
   }
 
-  /** How the guest ended, if it did. */
-  public Optional<VmExit> exit() {
-    return Optional.ofNullable(exit);
+  /** How the guest's machine ended, if it did. */
+  public Optional<VmExit> machine() {
+    return Optional.ofNullable(machine);
   }
 
   /**

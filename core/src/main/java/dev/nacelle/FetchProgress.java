@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import java.util.Optional;
+
 /** Where something that is fetched stands. */
 public sealed interface FetchProgress permits LayerProgress, PackageProgress {
   /** What happens to it. */
@@ -22,9 +24,9 @@ public sealed interface FetchProgress permits LayerProgress, PackageProgress {
   /** What happens to it. */
   State state();
 
-  /** Bytes that are on the disk. */
-  long done();
+  /** What of it is on the disk. */
+  DataSize done();
 
-  /** Bytes that it has; 0 as long as that is not known. */
-  long total();
+  /** What there is of it; empty as long as that is not known, as where apt itself downloads. */
+  Optional<DataSize> total();
 }

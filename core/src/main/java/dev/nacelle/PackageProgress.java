@@ -3,17 +3,79 @@ package dev.nacelle;
 
 import dev.nacelle.image.Digest;
 import dev.nacelle.kernel.KernelRef;
+import java.util.Objects;
+import java.util.Optional;
 
 /**
  * Where the package of a kernel stands on its way from a mirror. A package that is in the cache is
- * not told of.
- *
- * @param kernel that is fetched
- * @param name of the package
- * @param digest of the package file
- * @param done bytes that are on the disk
- * @param total bytes of the package; 0 as long as that is not known, as where apt itself downloads
+ * not told of. Immutable.
  */
-public record PackageProgress(
-    KernelRef kernel, String name, Digest digest, State state, long done, long total)
-    implements FetchProgress {}
+public final class PackageProgress implements FetchProgress {
+  private final KernelRef kernel;
+  private final String name;
+  private final Digest digest;
+  private final State state;
+  private final DataSize done;
+  private final Optional<DataSize> total;
+
+  private PackageProgress(
+      KernelRef kernel,
+      String name,
+      Digest digest,
+      State state,
+      DataSize done,
+      Optional<DataSize> total) {
+    this.kernel = Objects.requireNonNull(kernel);
+    this.name = Objects.requireNonNull(name);
+    this.digest = Objects.requireNonNull(digest);
+    this.state = Objects.requireNonNull(state);
+    this.done = Objects.requireNonNull(done);
+    this.total = Objects.requireNonNull(total);
+  }
+
+  /** With what the getters of the same names tell. */
+  public static PackageProgress of(
+      KernelRef kernel,
+      String name,
+      Digest digest,
+      State state,
+      DataSize done,
+      Optional<DataSize> total) {
+    return new PackageProgress(kernel, name, digest, state, done, total);
+  }
+
+  /** The kernel that is fetched. */
+  public KernelRef kernel() {
+    return kernel;
+  }
+
+  /** The name of the package. */
+  public String name() {
+    return name;
+  }
+
+  /** The digest of the package file. */
+  public Digest digest() {
+    return digest;
+  }
+
+  @Override
+  public State state() {
+    return state;
+  }
+
+  @Override
+  public DataSize done() {
+    return done;
+  }
+
+  @Override
+  public Optional<DataSize> total() {
+    return total;
+  }
+
+  @Override
+  public String toString() {
+    return name + ": " + state + ", " + done + total.map(size -> " of " + size).orElse("");
+  }
+}

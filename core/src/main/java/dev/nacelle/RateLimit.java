@@ -1,28 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import java.util.Objects;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
  * How much a guest may have of a device: bytes, operations, or both, each by a token bucket. A
  * bucket is full at first, holds at most its burst, and gets so many tokens back per second. What
  * it has none for waits in the guest's queue. One operation that is larger than the burst goes when
- * the bucket is full, and those after it wait until it is paid for.
+ * the bucket is full, and those after it wait until it is paid for. Immutable.
  *
  * <pre>{@code
- * RateLimit.bytes(50 << 20)                          // 50 MiB a second, and as much at once
+ * RateLimit.bytes(DataSize.mebibytes(50))            // 50 MiB a second, and as much at once
  *     .andOperations(2_000, 8_000)                   // 2,000 operations a second, 8,000 at once
  * }</pre>
- *
- * @param bytes the bucket of bytes; null where they are not limited
- * @param operations the bucket of operations; null where they are not limited
  */
-public record RateLimit(@Nullable Bucket bytes, @Nullable Bucket operations) {
+public final class RateLimit {
   /** The most that a bucket holds, and gets per second: 2^40. */
   public static final long MAXIMUM = 1L << 40;
 
+  private final @Nullable Bucket bytes;
+  private final @Nullable Bucket operations;
+
+  private RateLimit(@Nullable Bucket bytes, @Nullable Bucket operations) {
+    this.bytes = bytes;
+    this.operations = operations;
+  }
+
   /**
-   * A token bucket.
+   * A token bucket; a token is a byte or an operation.
    *
    * @param perSecond tokens that come back each second, from 1 to {@link #MAXIMUM}
    * @param burst tokens that it holds, from 1 to {@link #MAXIMUM}
@@ -51,32 +58,21 @@ public record RateLimit(@Nullable Bucket bytes, @Nullable Bucket operations) {
   }
 
   /**
-   * Checks that there is a limit.
+   * So much a second, and what a second gives at once.
    *
-   * @throws IllegalArgumentException when both are null
+   * @throws IllegalArgumentException when it is not 1 to {@link #MAXIMUM} bytes
    */
-  public RateLimit {
-    if (bytes == null && operations == null) {
-      throw new IllegalArgumentException("a rate limit limits bytes, operations or both");
-    }
-  }
-
-  /**
-   * So many bytes a second, and what a second gives at once.
-   *
-   * @throws IllegalArgumentException when it is not 1 to {@link #MAXIMUM}
-   */
-  public static RateLimit bytes(long perSecond) {
+  public static RateLimit bytes(DataSize perSecond) {
     return bytes(perSecond, perSecond);
   }
 
   /**
-   * So many bytes a second, and so many at once.
+   * So much a second, and so much at once.
    *
-   * @throws IllegalArgumentException when one is not 1 to {@link #MAXIMUM}
+   * @throws IllegalArgumentException when one is not 1 to {@link #MAXIMUM} bytes
    */
-  public static RateLimit bytes(long perSecond, long burst) {
-    return new RateLimit(new Bucket(perSecond, burst), null);
+  public static RateLimit bytes(DataSize perSecond, DataSize burst) {
+    return new RateLimit(new Bucket(perSecond.bytes(), burst.bytes()), null);
   }
 
   /**
@@ -104,6 +100,28 @@ public record RateLimit(@Nullable Bucket bytes, @Nullable Bucket operations) {
    */
   public RateLimit andOperations(long perSecond, long burst) {
     return new RateLimit(bytes, new Bucket(perSecond, burst));
+  }
+
+  /** The bucket of bytes, where they are limited. */
+  public Optional<Bucket> bytes() {
+    return Optional.ofNullable(bytes);
+  }
+
+  /** The bucket of operations, where they are limited. */
+  public Optional<Bucket> operations() {
+    return Optional.ofNullable(operations);
+  }
+
+  @Override
+  public boolean equals(@Nullable Object other) {
+    return other instanceof RateLimit limit
+        && Objects.equals(bytes, limit.bytes)
+        && Objects.equals(operations, limit.operations);
+  }
+
+  @Override
+  public int hashCode() {
+    return Objects.hash(bytes, operations);
   }
 
   @Override

@@ -1,20 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import java.util.Objects;
 import java.util.OptionalInt;
 
-/**
- * How a unikernel ended.
- *
- * @param exit how its machine ended
- * @param timedOut whether its {@linkplain UnikernelSpec#timeout() time} was over; the machine was
- *     closed then
- * @param console the end of what it wrote to its serial port; bytes that are not UTF-8 are
- *     replaced, control characters other than tab and newline removed
- */
-public record UnikernelExit(VmExit exit, boolean timedOut, String console) {
+/** How a unikernel ended. Immutable. */
+public final class UnikernelExit {
+  private final VmExit machine;
+  private final boolean timedOut;
+  private final String console;
+
+  private UnikernelExit(VmExit machine, boolean timedOut, String console) {
+    this.machine = Objects.requireNonNull(machine);
+    this.timedOut = timedOut;
+    this.console = Objects.requireNonNull(console);
+  }
+
+  /** With what the getters of the same names tell. */
+  public static UnikernelExit of(VmExit machine, boolean timedOut, String console) {
+    return new UnikernelExit(machine, timedOut, console);
+  }
+
+  /** How its machine ended. */
+  public VmExit machine() {
+    return machine;
+  }
+
   /** What it wrote to its exit port, as an unsigned number; empty when it ended in another way. */
   public OptionalInt status() {
-    return exit.status();
+    return machine.status();
+  }
+
+  /**
+   * Whether its {@linkplain UnikernelSpec#timeout() time} was over; the machine was closed then.
+   */
+  public boolean timedOut() {
+    return timedOut;
+  }
+
+  /**
+   * The end of what it wrote to its serial port; bytes that are not UTF-8 are replaced, control
+   * characters other than tab and newline removed.
+   */
+  public String console() {
+    return console;
+  }
+
+  @Override
+  public String toString() {
+    return machine + (timedOut ? ", for its time was over" : "");
   }
 }

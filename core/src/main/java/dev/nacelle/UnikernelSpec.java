@@ -204,7 +204,7 @@ public final class UnikernelSpec {
      * @throws IllegalArgumentException when there is a limit for disks, of which it has none
      */
     public Builder rateLimits(RateLimits limits) {
-      if (limits.disks() != null) {
+      if (limits.disks().isPresent()) {
         throw new IllegalArgumentException("a unikernel has no disks to limit");
       }
       this.rateLimits = limits;

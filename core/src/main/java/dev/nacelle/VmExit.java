@@ -1,22 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import java.util.Objects;
 import java.util.OptionalInt;
+import org.jspecify.annotations.Nullable;
 
-/**
- * Why a virtual machine ended.
- *
- * @param reason for programs
- * @param detail for people: one line that says what happened, and where
- * @param status the guest's exit status, where the reason is {@link Reason#EXITED}
- */
-public record VmExit(Reason reason, String detail, OptionalInt status) {
-  /** An end without a status. */
-  public VmExit(Reason reason, String detail) {
-    this(reason, detail, OptionalInt.empty());
-  }
-
-  /** Who ended it, and how. */
+/** Why a virtual machine ended. Immutable. */
+public final class VmExit {
+  /** Who ended it, and how. More may be added: a {@code switch} has a default. */
   public enum Reason {
     /** The guest powered itself off. */
     POWER_OFF,
@@ -37,5 +28,67 @@ public record VmExit(Reason reason, String detail, OptionalInt status) {
     CLOSED,
     /** The host failed: an ioctl, a disk's file. */
     HOST_ERROR
+  }
+
+  private final Reason reason;
+  private final String detail;
+  private final OptionalInt status;
+
+  private VmExit(Reason reason, String detail, OptionalInt status) {
+    this.reason = Objects.requireNonNull(reason);
+    this.detail = Objects.requireNonNull(detail);
+    this.status = status;
+  }
+
+  /**
+   * An end without a status.
+   *
+   * @param detail as {@link #detail()}
+   */
+  public static VmExit of(Reason reason, String detail) {
+    return new VmExit(reason, detail, OptionalInt.empty());
+  }
+
+  /**
+   * {@link Reason#EXITED}.
+   *
+   * @param status as {@link #status()}
+   * @param detail as {@link #detail()}
+   */
+  public static VmExit exited(int status, String detail) {
+    return new VmExit(Reason.EXITED, detail, OptionalInt.of(status));
+  }
+
+  /** For programs. */
+  public Reason reason() {
+    return reason;
+  }
+
+  /** For people: one line that says what happened, and where. */
+  public String detail() {
+    return detail;
+  }
+
+  /** The guest's exit status, where the reason is {@link Reason#EXITED}. */
+  public OptionalInt status() {
+    return status;
+  }
+
+  @Override
+  public boolean equals(@Nullable Object other) {
+    return other instanceof VmExit exit
+        && reason == exit.reason
+        && detail.equals(exit.detail)
+        && status.equals(exit.status);
+  }
+
+  @Override
+  public int hashCode() {
+    return Objects.hash(reason, detail, status);
+  }
+
+  @Override
+  public String toString() {
+    return reason + ": " + detail;
   }
 }

@@ -2,22 +2,53 @@
 package dev.nacelle;
 
 import java.util.Map;
+import java.util.OptionalLong;
 
-/**
- * Counters of a virtual machine at one moment.
- *
- * @param firstRunNanoTime {@link System#nanoTime()} just before the first vCPU first entered the
- *     guest; 0 before that
- * @param exits how often a vCPU left the guest for the host's user space, by reason: hypervisor's
- *     own names, e.g. {@code "io:0x3f8:out"}
- * @param ignored how often drivers of the guest did what the rules of their device forbid and the
- *     hypervisor let pass without effect, by device and rule, in the hypervisor's own words
- */
-public record VmStatistics(
-    long firstRunNanoTime, Map<String, Long> exits, Map<String, Long> ignored) {
-  /** Copies the maps. */
-  public VmStatistics {
-    exits = Map.copyOf(exits);
-    ignored = Map.copyOf(ignored);
+/** Counters of a virtual machine at one moment. Immutable. */
+public final class VmStatistics {
+  private final OptionalLong firstRunNanoTime;
+  private final Map<String, Long> exits;
+  private final Map<String, Long> ignored;
+
+  private VmStatistics(
+      OptionalLong firstRunNanoTime, Map<String, Long> exits, Map<String, Long> ignored) {
+    this.firstRunNanoTime = firstRunNanoTime;
+    this.exits = Map.copyOf(exits);
+    this.ignored = Map.copyOf(ignored);
+  }
+
+  /** With what the getters of the same names tell; copies the maps. */
+  public static VmStatistics of(
+      OptionalLong firstRunNanoTime, Map<String, Long> exits, Map<String, Long> ignored) {
+    return new VmStatistics(firstRunNanoTime, exits, ignored);
+  }
+
+  /**
+   * {@link System#nanoTime()} just before the first vCPU first entered the guest; empty before
+   * that.
+   */
+  public OptionalLong firstRunNanoTime() {
+    return firstRunNanoTime;
+  }
+
+  /**
+   * How often a vCPU left the guest for the host's user space, by reason: hypervisor's own names,
+   * e.g. {@code "io:0x3f8:out"}.
+   */
+  public Map<String, Long> exits() {
+    return exits;
+  }
+
+  /**
+   * How often drivers of the guest did what the rules of their device forbid and the hypervisor let
+   * pass without effect, by device and rule, in the hypervisor's own words.
+   */
+  public Map<String, Long> ignored() {
+    return ignored;
+  }
+
+  @Override
+  public String toString() {
+    return "exits " + exits + ", ignored " + ignored;
   }
 }

@@ -25,6 +25,7 @@ import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Random;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
@@ -87,7 +88,7 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
   @Test
   void whatTheImageSaysCanBeRead() {
     ImageConfig config = sandbox.info().imageConfig();
-    assertEquals("SIGUSR1", config.stopSignal());
+    assertEquals(Optional.of("SIGUSR1"), config.stopSignal());
     assertEquals(Map.of("maker", "tests"), config.labels());
     assertEquals(Set.of("/srv/data"), config.volumes());
     assertEquals(Set.of("80/tcp"), config.exposedPorts());

@@ -38,8 +38,8 @@ class SandboxSpecTest {
         .check();
   }
 
-  private static RateLimits limited(long bytes) {
-    return RateLimits.NONE.withDisks(RateLimit.bytes(bytes));
+  private static RateLimits limited(long operations) {
+    return RateLimits.NONE.withDisks(RateLimit.operations(operations));
   }
 
   @Test

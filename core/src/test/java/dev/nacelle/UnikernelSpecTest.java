@@ -12,7 +12,7 @@ class UnikernelSpecTest {
         .check();
   }
 
-  private static RateLimits limited(long bytes) {
-    return RateLimits.NONE.withSocket(RateLimit.bytes(bytes));
+  private static RateLimits limited(long operations) {
+    return RateLimits.NONE.withSocket(RateLimit.operations(operations));
   }
 }

@@ -75,7 +75,7 @@ final class HostMemory {
         machine.start();
       }
       for (KvmVirtualMachine machine : machines) {
-        while (machine.statistics().firstRunNanoTime() == 0) {
+        while (machine.statistics().firstRunNanoTime().isEmpty()) {
           Thread.yield();
         }
       }

@@ -111,7 +111,7 @@ final class ManyMachines {
         machine.start();
       }
       for (KvmVirtualMachine machine : machines) {
-        while (machine.statistics().firstRunNanoTime() == 0) {
+        while (machine.statistics().firstRunNanoTime().isEmpty()) {
           Thread.yield();
         }
       }

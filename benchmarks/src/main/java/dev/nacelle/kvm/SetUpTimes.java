@@ -12,6 +12,7 @@ import dev.nacelle.kvm.sys.Kvm;
 import dev.nacelle.spi.VirtualMachine;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.OptionalLong;
 
 /**
  * Times the set-up of a virtual machine as a service's thread sees it: from the call of create to
@@ -97,11 +98,11 @@ final class SetUpTimes {
 
   /** Waits for the first KVM_RUN, not for the machine's end: a kernel would run for long here. */
   static long firstRun(VirtualMachine machine) {
-    long run;
-    while ((run = machine.statistics().firstRunNanoTime()) == 0) {
+    OptionalLong run;
+    while ((run = machine.statistics().firstRunNanoTime()).isEmpty()) {
       Thread.yield();
     }
-    return run;
+    return run.getAsLong();
   }
 
   private void add(String name, Samples samples) {

@@ -29,14 +29,15 @@ final class ProcessListing {
       if (info.getProcessId() <= last) {
         throw misbehaved();
       }
-      all.add(
-          new GuestProcessInfo(
-              info.getProcessId(),
-              Integer.toUnsignedLong(info.getPid()),
-              info.getRunning(),
-              GuestText.clean(info.getCommand()),
-              now.minusNanos(AgentInfo.notNegative(info.getAgeNanos())),
-              Math.max(0, info.getTreeSize())));
+      GuestProcessInfo.Builder process =
+          GuestProcessInfo.builder(info.getProcessId(), GuestText.clean(info.getCommand()))
+              .running(info.getRunning())
+              .startedAt(now.minusNanos(AgentInfo.notNegative(info.getAgeNanos())))
+              .treeSize(Math.max(0, info.getTreeSize()));
+      if (info.getPid() != 0) {
+        process.pid(Integer.toUnsignedLong(info.getPid()));
+      }
+      all.add(process.build());
     }
     if (page.getMore() && page.getProcessesCount() == 0) {
       throw misbehaved();

@@ -189,15 +189,11 @@ final class Engine implements Nacelle {
     try {
       machine =
           hypervisor.create(
-              new VmSpec(
-                  name,
-                  new VmSpec.Bare(spec.image(), spec.commandLine()),
-                  spec.memory().bytes(),
-                  spec.cpus(),
-                  List.of(),
-                  VmSpec.DEFAULT_CONSOLE_BYTES,
-                  spec.rateLimits(),
-                  spec.coreScheduling()));
+              VmSpec.builder(name, VmSpec.Bare.of(spec.image(), spec.commandLine()), spec.memory())
+                  .cpus(spec.cpus())
+                  .rateLimits(spec.rateLimits())
+                  .coreScheduling(spec.coreScheduling())
+                  .build());
     } catch (IllegalArgumentException e) {
       throw new HypervisorException(Stage.CREATE, String.valueOf(e.getMessage()), null, e);
     }

@@ -30,7 +30,7 @@ final class Failures {
 
   /** The end of a machine whose close() failed, and which may run on. */
   static final VmExit NOT_CLOSED =
-      new VmExit(VmExit.Reason.HOST_ERROR, "the machine could not be closed");
+      VmExit.of(VmExit.Reason.HOST_ERROR, "the machine could not be closed");
 
   private Failures() {}
 

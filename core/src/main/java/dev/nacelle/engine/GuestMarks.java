@@ -32,7 +32,7 @@ final class GuestMarks {
     long connected = agent.connectedNanos();
     long loaded = agent.modulesLoadedNanos();
     long init = agent.agentEnteredNanos();
-    if (entry == 0 || init > loaded || loaded > connected || connected - init > dialled - entry) {
+    if (init > loaded || loaded > connected || connected - init > dialled - entry) {
       return List.of();
     }
     String[] parts = {"kernel", "modules", "connect", "answer"};
@@ -42,7 +42,7 @@ final class GuestMarks {
     List<Entry> entries = new ArrayList<>();
     for (int i = 0; i < parts.length; i++) {
       entries.add(
-          new Entry(
+          Entry.of(
               Stage.BOOT,
               parts[i],
               Duration.ofNanos(marks[i] - call),
@@ -60,7 +60,7 @@ final class GuestMarks {
         break;
       }
       Duration start = stage.start().plusNanos(spent);
-      entries.add(new Entry(Stage.PREPARE, step.name(), start, Duration.ofNanos(step.nanos())));
+      entries.add(Entry.of(Stage.PREPARE, step.name(), start, Duration.ofNanos(step.nanos())));
       spent += step.nanos();
     }
     return entries;

@@ -58,8 +58,9 @@ final class ProcessPlan {
         process
             .workingDirectory()
             .or(sandbox::workingDirectory)
-            .orElse(image.workingDir().isEmpty() ? "/" : image.workingDir()),
-        process.user().or(sandbox::user).orElse(image.user()),
+            .or(image::workingDirectory)
+            .orElse("/"),
+        process.user().or(sandbox::user).or(image::user).orElse(""),
         process.terminal().orElse(null),
         process.timeout().map(Duration::toNanos).orElse(0L),
         stdin,
@@ -87,10 +88,10 @@ final class ProcessPlan {
   void checkImage() {
     try {
       if (sandbox.workingDirectory().isEmpty()) {
-        Bounds.bytes("WorkingDir", image.workingDir(), Bounds.PATH_BYTES);
+        Bounds.bytes("WorkingDir", image.workingDirectory().orElse(""), Bounds.PATH_BYTES);
       }
       if (sandbox.user().isEmpty()) {
-        Bounds.bytes("User", image.user(), Bounds.USER_BYTES);
+        Bounds.bytes("User", image.user().orElse(""), Bounds.USER_BYTES);
       }
       Bounds.strings(entrypoint(List.of()), environment(Map.of()));
     } catch (IllegalArgumentException e) {
@@ -117,7 +118,7 @@ final class ProcessPlan {
   }
 
   private Optional<Signal> entrypointStopSignal() {
-    return sandbox.stopSignal().or(() -> Signal.find(image.stopSignal()));
+    return sandbox.stopSignal().or(() -> image.stopSignal().flatMap(Signal::find));
   }
 
   private List<String> arguments(ProcessSpec process) {
@@ -145,13 +146,13 @@ final class ProcessPlan {
   private List<String> command() {
     return sandbox
         .command()
-        .orElseGet(() -> sandbox.entrypoint().isPresent() ? List.of() : image.cmd());
+        .orElseGet(() -> sandbox.entrypoint().isPresent() ? List.of() : image.command());
   }
 
   private List<String> environment(Map<String, String> own) {
     Map<String, String> variables = new LinkedHashMap<>();
     variables.put("PATH", DEFAULT_PATH);
-    for (String variable : image.env()) {
+    for (String variable : image.environment()) {
       int equals = variable.indexOf('=');
       if (equals > 0) {
         variables.put(variable.substring(0, equals), variable.substring(equals + 1));

@@ -84,7 +84,7 @@ final class RunningUnikernel implements Unikernel {
       Quietly.run("closing the machine of " + this, vm::close);
       Quietly.run("forgetting " + this, () -> onEnd.accept(this));
       exit.complete(
-          new UnikernelExit(vm.exit().getNow(Failures.NOT_CLOSED), late, vm.console().tail()));
+          UnikernelExit.of(vm.exit().getNow(Failures.NOT_CLOSED), late, vm.console().tail()));
     } else {
       exit.join();
     }

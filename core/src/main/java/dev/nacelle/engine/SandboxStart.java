@@ -226,13 +226,13 @@ final class SandboxStart {
   }
 
   private VirtualMachine create(BootKernel kernel, Path initramfs, ResolvedImage root) {
-    Disk rootDisk = new Disk(ROOT_DISK, root.filesystem(), true);
+    Disk rootDisk = Disk.of(ROOT_DISK, root.filesystem(), true);
     if (!writesToDisk()) {
       return create(kernel, initramfs, List.of(rootDisk));
     }
     DataSize size = spec.writableLayer().size().orElseThrow();
     try (ScratchDisk scratch = ScratchDisk.create(scratchDirectory, size)) {
-      Disk scratchDisk = new Disk(SCRATCH_DISK, scratch.file(), false);
+      Disk scratchDisk = Disk.of(SCRATCH_DISK, scratch.file(), false);
       return create(kernel, initramfs, List.of(rootDisk, scratchDisk));
     }
   }
@@ -240,20 +240,20 @@ final class SandboxStart {
   private VirtualMachine create(BootKernel kernel, Path initramfs, List<Disk> disks) {
     try {
       return hypervisor.create(
-          new VmSpec(
-              name,
-              new VmSpec.Linux(
-                  kernel.vmlinux(),
-                  initramfs,
-                  spec.kernelParameters(),
-                  spec.memoryPolicy(),
-                  kernel.paravirtualClock()),
-              spec.memory().bytes(),
-              spec.cpus(),
-              disks,
-              VmSpec.DEFAULT_CONSOLE_BYTES,
-              spec.rateLimits(),
-              spec.coreScheduling()));
+          VmSpec.builder(
+                  name,
+                  VmSpec.Linux.builder(kernel.vmlinux())
+                      .initramfs(initramfs)
+                      .parameters(spec.kernelParameters())
+                      .memoryPolicy(spec.memoryPolicy())
+                      .paravirtualClock(kernel.paravirtualClock())
+                      .build(),
+                  spec.memory())
+              .cpus(spec.cpus())
+              .disks(disks)
+              .rateLimits(spec.rateLimits())
+              .coreScheduling(spec.coreScheduling())
+              .build());
     } catch (IllegalArgumentException e) {
       throw new HypervisorException(Stage.CREATE, String.valueOf(e.getMessage()), null, e);
     }
@@ -297,29 +297,26 @@ final class SandboxStart {
   }
 
   private SandboxInfo info(BootKernel kernel, ResolvedImage root, AgentInfo agent) {
-    return new SandboxInfo(
-        name,
-        spec.labels(),
-        spec.image(),
-        root.digest().toString(),
-        root.config(),
-        kernel.ref(),
-        kernel.release(),
-        kernel.version(),
-        agent.kernelRelease(),
-        agent.kernelVersion(),
-        agent.kernelMachine(),
-        agent.agentVersion(),
-        DataSize.bytes(agent.memoryBytes()),
-        agent.cpus());
+    return SandboxInfo.builder(name, spec.image(), root.digest(), kernel.ref())
+        .labels(spec.labels())
+        .imageConfig(root.config())
+        .booted(kernel.release(), kernel.version())
+        .uname(agent.kernelRelease(), agent.kernelVersion(), agent.kernelMachine())
+        .agentVersion(agent.agentVersion())
+        .memory(DataSize.bytes(agent.memoryBytes()))
+        .cpus(agent.cpus())
+        .build();
   }
 
   private void noteParts(VirtualMachine machine, AgentInfo agent, List<AgentClient.Step> steps) {
     Entry boot = clock.stage(Stage.BOOT);
     long call = clock.call();
     long answered = call + boot.start().plus(boot.duration()).toNanos();
-    long entry = machine.statistics().firstRunNanoTime();
-    GuestMarks.boot(call, entry, dialledAt, answered, agent).forEach(clock::add);
+    machine
+        .statistics()
+        .firstRunNanoTime()
+        .ifPresent(
+            entry -> GuestMarks.boot(call, entry, dialledAt, answered, agent).forEach(clock::add));
     GuestMarks.prepare(clock.stage(Stage.PREPARE), steps).forEach(clock::add);
   }
 

@@ -39,7 +39,7 @@ final class StageClock {
     } finally {
       Duration duration = Duration.ofNanos(System.nanoTime() - start);
       recording.run();
-      add(new Entry(stage, "", Duration.ofNanos(start - call), duration));
+      add(Entry.of(stage, Duration.ofNanos(start - call), duration));
       events.stageEnded(stage, duration);
     }
   }
@@ -79,14 +79,15 @@ final class StageClock {
 
   /** A stage that has ended, as a whole. */
   Entry stage(Stage stage) {
-    return timeline().part(stage, "").orElseThrow();
+    return timeline().stage(stage).orElseThrow();
   }
 
   /** Entries by their start; a stage before its parts. */
   synchronized BootTimeline timeline() {
-    return new BootTimeline(
+    return BootTimeline.of(
         entries.stream()
-            .sorted(Comparator.comparing(Entry::start).thenComparing(Entry::part))
+            .sorted(
+                Comparator.comparing(Entry::start).thenComparing(entry -> entry.part().orElse("")))
             .toList());
   }
 }

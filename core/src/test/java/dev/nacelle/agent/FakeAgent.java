@@ -123,7 +123,7 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
     prepared.add(request);
     responses.onNext(
         PrepareResponse.newBuilder()
-            .addSteps(PrepareResponse.Step.newBuilder().setName("root").setNanos(1_000_000))
+            .addSteps(PrepareResponse.Step.newBuilder().setName("root").setNanos(1))
             .build());
     responses.onCompleted();
   }

@@ -12,24 +12,18 @@ import dev.nacelle.image.Platform;
 import dev.nacelle.image.store.ResolvedImage;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Map;
-import java.util.Set;
 import java.util.concurrent.atomic.AtomicInteger;
 
 /** Images and kernels that only their names exist of. */
 class FakeSources implements Sources {
   private static final ImageConfig CONFIG =
-      new ImageConfig(
-          Platform.LINUX_AMD64,
-          List.of("PATH=/bin", "LANG=C.UTF-8"),
-          List.of("print-request", "from-entrypoint"),
-          List.of("from-cmd"),
-          "/srv",
-          "app",
-          "",
-          Map.of(),
-          Set.of(),
-          Set.of());
+      ImageConfig.builder(Platform.LINUX_AMD64)
+          .environment(List.of("PATH=/bin", "LANG=C.UTF-8"))
+          .entrypoint(List.of("print-request", "from-entrypoint"))
+          .command(List.of("from-cmd"))
+          .workingDirectory("/srv")
+          .user("app")
+          .build();
 
   /** How many images are in use. */
   final AtomicInteger imagesInUse = new AtomicInteger();
@@ -46,7 +40,7 @@ class FakeSources implements Sources {
 
   @Override
   public PruneResult pruneImages(PrunePolicy policy) {
-    return new PruneResult(List.of(), DataSize.bytes(0), DataSize.bytes(0), false);
+    return PruneResult.of(List.of(), DataSize.bytes(0), DataSize.bytes(0), false);
   }
 
   @Override

@@ -27,7 +27,7 @@ class GuestMarksTest {
   }
 
   private static Entry entry(Stage stage, String part, long start, long nanos) {
-    return new Entry(stage, part, Duration.ofNanos(start), Duration.ofNanos(nanos));
+    return Entry.of(stage, part, Duration.ofNanos(start), Duration.ofNanos(nanos));
   }
 
   @Test
@@ -56,7 +56,7 @@ class GuestMarksTest {
 
   @Test
   void stepsFollowEachOtherAsFarAsTheyFitTheirStage() {
-    Entry stage = entry(Stage.PREPARE, "", 2000, 100);
+    Entry stage = Entry.of(Stage.PREPARE, Duration.ofNanos(2000), Duration.ofNanos(100));
     List<Step> steps = List.of(new Step("a", 60), new Step("b", 40), new Step("c", Long.MAX_VALUE));
     assertEquals(
         List.of(entry(Stage.PREPARE, "a", 2000, 60), entry(Stage.PREPARE, "b", 2060, 40)),

@@ -93,7 +93,7 @@ class NacelleTest {
       names = {"PANICS_BEFORE_DIALLING", "DIES_IN_GET_INFO", "DIES_IN_PREPARE"})
   void guestThatPanicsIsToldWithItsLastConsoleLines(Fault fault) {
     BootException e = bootFailure(fault, Duration.ofMinutes(5));
-    assertEquals(VmExit.Reason.RESET, e.exit().orElseThrow().reason());
+    assertEquals(VmExit.Reason.RESET, e.machine().orElseThrow().reason());
     assertTrue(e.console().contains("Kernel panic"), e::console);
     assertTrue(e.getMessage().contains("Kernel panic - not syncing: fake"), e::getMessage);
     assertEquals(fault == Fault.DIES_IN_PREPARE ? Stage.PREPARE : Stage.BOOT, e.stage());

@@ -18,8 +18,6 @@ import dev.nacelle.agent.ProcessRequest.Outputs;
 import dev.nacelle.image.ImageConfig;
 import dev.nacelle.image.Platform;
 import java.util.List;
-import java.util.Map;
-import java.util.Set;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 
@@ -29,31 +27,18 @@ class ProcessPlanTest {
   private static final ProcessSpec COMMAND = ProcessSpec.of("ls");
 
   private static ImageConfig image(String stopSignal) {
-    return new ImageConfig(
-        Platform.LINUX_AMD64,
-        List.of("PATH=/bin", "A=image", "B=image", "C=image"),
-        List.of("entry"),
-        List.of("cmd"),
-        "/image",
-        "image",
-        stopSignal,
-        Map.of(),
-        Set.of(),
-        Set.of());
+    return ImageConfig.builder(Platform.LINUX_AMD64)
+        .environment(List.of("PATH=/bin", "A=image", "B=image", "C=image"))
+        .entrypoint(List.of("entry"))
+        .command(List.of("cmd"))
+        .workingDirectory("/image")
+        .user("image")
+        .stopSignal(stopSignal)
+        .build();
   }
 
   private static ImageConfig emptyImage() {
-    return new ImageConfig(
-        Platform.LINUX_AMD64,
-        List.of("no-variable"),
-        List.of(),
-        List.of(),
-        "",
-        "",
-        "",
-        Map.of(),
-        Set.of(),
-        Set.of());
+    return ImageConfig.builder(Platform.LINUX_AMD64).environment(List.of("no-variable")).build();
   }
 
   private static ProcessPlan plan(SandboxSpec.Builder spec, ImageConfig image) {
@@ -182,17 +167,12 @@ class ProcessPlanTest {
   }
 
   private static ImageConfig image(List<String> env, String workingDir, String user) {
-    return new ImageConfig(
-        Platform.LINUX_AMD64,
-        env,
-        List.of("entry"),
-        List.of(),
-        workingDir,
-        user,
-        "",
-        Map.of(),
-        Set.of(),
-        Set.of());
+    return ImageConfig.builder(Platform.LINUX_AMD64)
+        .environment(env)
+        .entrypoint(List.of("entry"))
+        .workingDirectory(workingDir)
+        .user(user)
+        .build();
   }
 
   private static void assertRefused(String words, SandboxSpec.Builder spec, ImageConfig image) {

@@ -193,7 +193,7 @@ class SandboxEndTest {
         new SandboxEndedException(
             "gone",
             null,
-            SandboxExit.of(Reason.IDLE, "was idle", new VmExit(VmExit.Reason.CLOSED, "closed")),
+            SandboxExit.of(Reason.IDLE, "was idle", VmExit.of(VmExit.Reason.CLOSED, "closed")),
             null);
     ByteArrayOutputStream bytes = new ByteArrayOutputStream();
     try (ObjectOutputStream out = new ObjectOutputStream(bytes)) {

@@ -40,6 +40,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.Random;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
@@ -606,7 +607,7 @@ class SandboxTest {
       List<GuestProcessInfo> all = own.processes();
       assertEquals(
           List.of("hang one", "hang two"), all.stream().map(GuestProcessInfo::command).toList());
-      assertEquals(one.pid(), all.get(0).pid());
+      assertEquals(OptionalLong.of(one.pid()), all.get(0).pid());
       own.signal(all.get(0), Signal.KILL, SignalScope.TREE);
       assertEquals(Signal.KILL, one.waitFor().signal().orElseThrow());
       own.signal(all.get(0), Signal.KILL, SignalScope.TREE);
@@ -665,7 +666,7 @@ class SandboxTest {
 
   @Test
   void theImagesConfigurationCanBeRead() {
-    assertEquals(List.of("from-cmd"), sandbox.info().imageConfig().cmd());
+    assertEquals(List.of("from-cmd"), sandbox.info().imageConfig().command());
   }
 
   @Test
@@ -686,7 +687,7 @@ class SandboxTest {
     try (Sandbox own = fake.nacelle.start(spec)) {
       var machine = fake.machine().spec();
       assertEquals("mine", machine.name());
-      assertEquals(300_003_328, machine.memoryBytes());
+      assertEquals(DataSize.bytes(300_003_328), machine.memory());
       assertEquals(3, machine.cpus());
       assertTrue(((VmSpec.Linux) machine.guest()).parameters().contains("mitigations=off"));
       assertTrue(machine.disks().get(0).readOnly());

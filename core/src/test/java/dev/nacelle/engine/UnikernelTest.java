@@ -45,8 +45,10 @@ class UnikernelTest {
                     .name("uk")
                     .build())) {
       VmSpec machine = fake.machine().spec();
-      assertEquals(new VmSpec.Bare(Path.of("/fake/image"), "one two"), machine.guest());
-      assertEquals(3 << 20, machine.memoryBytes());
+      VmSpec.Bare bare = (VmSpec.Bare) machine.guest();
+      assertEquals(Path.of("/fake/image"), bare.image());
+      assertEquals("one two", bare.commandLine());
+      assertEquals(DataSize.mebibytes(3), machine.memory());
       assertEquals(2, machine.cpus());
       assertEquals(RateLimits.NONE.withEntropy(RateLimit.operations(7)), machine.rateLimits());
       assertFalse(machine.coreScheduling());
@@ -80,7 +82,7 @@ class UnikernelTest {
       UnikernelExit exit = unikernel.waitFor();
       assertEquals(Optional.of(exit), unikernel.waitFor(Duration.ZERO));
       assertFalse(unikernel.isAlive());
-      assertEquals(Reason.RESET, exit.exit().reason());
+      assertEquals(Reason.RESET, exit.machine().reason());
       assertFalse(exit.timedOut());
       assertEquals(0, fake.hypervisor.openMachines());
     }
@@ -92,7 +94,7 @@ class UnikernelTest {
       UnikernelExit exit =
           fake.nacelle.startUnikernel(spec().timeout(Duration.ofMillis(20)).build()).waitFor();
       assertTrue(exit.timedOut());
-      assertEquals(Reason.CLOSED, exit.exit().reason());
+      assertEquals(Reason.CLOSED, exit.machine().reason());
     }
   }
 
@@ -104,7 +106,7 @@ class UnikernelTest {
           fake.nacelle.startUnikernel(spec().console(bytes -> self.join().close()).build());
       self.complete(unikernel);
       fake.machine().print("done");
-      assertEquals(Reason.CLOSED, unikernel.waitFor().exit().reason());
+      assertEquals(Reason.CLOSED, unikernel.waitFor().machine().reason());
     }
   }
 
@@ -117,7 +119,7 @@ class UnikernelTest {
     try (FakeNacelle fake = new FakeNacelle(Fault.CLOSE_FAILS)) {
       Unikernel unikernel = fake.nacelle.startUnikernel(spec().build());
       unikernel.close();
-      assertEquals(Reason.CLOSED, unikernel.waitFor().exit().reason());
+      assertEquals(Reason.CLOSED, unikernel.waitFor().machine().reason());
     }
   }
 

@@ -35,6 +35,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalLong;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
@@ -76,7 +77,7 @@ public final class FakeMachine implements VirtualMachine {
   private final Object consoleLock = new Object();
   private String console; // guarded by consoleLock
   private final List<Consumer<byte[]>> listeners = new ArrayList<>(); // guarded by consoleLock
-  private volatile long firstRun;
+  private volatile OptionalLong firstRun = OptionalLong.empty();
   private boolean closed;
 
   FakeMachine(
@@ -147,7 +148,7 @@ public final class FakeMachine implements VirtualMachine {
   }
 
   private void end(VmExit.Reason reason, String detail) {
-    exit.complete(new VmExit(reason, detail));
+    exit.complete(VmExit.of(reason, detail));
     breakConnections();
     IOException why = new IOException("the virtual machine has ended");
     connecting.forEach(future -> future.completeExceptionally(why));
@@ -160,7 +161,7 @@ public final class FakeMachine implements VirtualMachine {
       throw new OutOfMemoryError("unable to create native thread");
     }
     // Longer ago than the agent says that it took from there to its dial.
-    firstRun = System.nanoTime() - 30_000_000;
+    firstRun = OptionalLong.of(System.nanoTime() - 30_000_000);
     thread.execute(this::boot);
   }
 
@@ -272,7 +273,7 @@ public final class FakeMachine implements VirtualMachine {
 
   @Override
   public VmStatistics statistics() {
-    return new VmStatistics(firstRun, Map.of(), Map.of());
+    return VmStatistics.of(firstRun, Map.of(), Map.of());
   }
 
   @Override

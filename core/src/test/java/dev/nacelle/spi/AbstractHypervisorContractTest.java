@@ -8,9 +8,9 @@ import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.DataSize;
 import dev.nacelle.HostCheck;
 import dev.nacelle.HypervisorException;
-import dev.nacelle.MemoryPolicy;
 import dev.nacelle.VmExit;
 import dev.nacelle.VmExit.Reason;
 import dev.nacelle.VmStatistics;
@@ -86,8 +86,8 @@ public abstract class AbstractHypervisorContractTest {
                     "",
                     MEBIBYTES,
                     CPUS,
-                    new VmSpec.Disk("first-serial", readOnly, true),
-                    new VmSpec.Disk("another-serial-of-20", writable, false))));
+                    VmSpec.Disk.of("first-serial", readOnly, true),
+                    VmSpec.Disk.of("another-serial-of-20", writable, false))));
   }
 
   @AfterAll
@@ -348,8 +348,9 @@ public abstract class AbstractHypervisorContractTest {
   @Test
   void statisticsCountExitsSinceTheFirstRun() throws Exception {
     VmStatistics before = guest.machine().statistics();
-    assertTrue(before.firstRunNanoTime() - System.nanoTime() < 0);
-    assertTrue(before.firstRunNanoTime() - bootedAfter > 0);
+    long first = before.firstRunNanoTime().orElseThrow();
+    assertTrue(first - System.nanoTime() < 0);
+    assertTrue(first - bootedAfter > 0);
     assertEquals("ok", guest.ask("print a line, whose characters the guest hands over singly"));
     VmStatistics after = guest.machine().statistics();
     assertEquals(before.firstRunNanoTime(), after.firstRunNanoTime());
@@ -461,15 +462,11 @@ public abstract class AbstractHypervisorContractTest {
   void specificationThatCannotBeMetIsRefusedAndLeavesNothing() throws Exception {
     Path noKernel = Files.writeString(directory.resolve("no-kernel"), "not a kernel\n");
     Path disk = Files.write(directory.resolve("good"), new byte[DISK_BYTES]);
-    VmSpec.Disk good = new VmSpec.Disk("good", disk, false);
+    VmSpec.Disk good = VmSpec.Disk.of("good", disk, false);
     VmSpec bad =
-        new VmSpec(
-            "bad",
-            new VmSpec.Linux(noKernel, null, "", MemoryPolicy.SPEED),
-            (long) MEBIBYTES << 20,
-            1,
-            List.of(good),
-            4096);
+        VmSpec.builder("bad", VmSpec.Linux.builder(noKernel).build(), DataSize.mebibytes(MEBIBYTES))
+            .disks(List.of(good))
+            .build();
     VmSpec noDisk =
         ContractGuest.spec(
             "no-disk",
@@ -477,7 +474,7 @@ public abstract class AbstractHypervisorContractTest {
             MEBIBYTES,
             1,
             good,
-            new VmSpec.Disk("gone", directory.resolve("not-there"), true));
+            VmSpec.Disk.of("gone", directory.resolve("not-there"), true));
     Baseline before = Baseline.now(directory, TestKernels.CACHE);
     long addressesBefore = addressSpaceBytes();
     for (int i = 0; i < REFUSALS; i++) {

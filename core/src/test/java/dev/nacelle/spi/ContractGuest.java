@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.spi;
 
-import dev.nacelle.MemoryPolicy;
+import dev.nacelle.DataSize;
 import dev.nacelle.kernel.store.GuestAgentBinary;
 import dev.nacelle.kernel.store.ResolvedKernel;
 import dev.nacelle.kernel.store.TestKernels;
@@ -49,13 +49,15 @@ public final class ContractGuest implements AutoCloseable {
       String name, String parameters, int mebibytes, int cpus, VmSpec.Disk... disks)
       throws IOException {
     ResolvedKernel kernel = TestKernels.debian61();
-    return new VmSpec(
-        name,
-        new VmSpec.Linux(kernel.vmlinux(), initramfs(kernel), parameters, MemoryPolicy.SPEED),
-        (long) mebibytes << 20,
-        cpus,
-        List.of(disks),
-        VmSpec.DEFAULT_CONSOLE_BYTES);
+    VmSpec.Linux linux =
+        VmSpec.Linux.builder(kernel.vmlinux())
+            .initramfs(initramfs(kernel))
+            .parameters(parameters)
+            .build();
+    return VmSpec.builder(name, linux, DataSize.mebibytes(mebibytes))
+        .cpus(cpus)
+        .disks(List.of(disks))
+        .build();
   }
 
   /** Boots it and waits for its dial; the machine is then this object's. */

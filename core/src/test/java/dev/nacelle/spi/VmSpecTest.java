@@ -4,27 +4,63 @@ package dev.nacelle.spi;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
-import dev.nacelle.MemoryPolicy;
+import dev.nacelle.DataSize;
 import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class VmSpecTest {
   private static final Path FILE = Path.of("/vmlinux");
+  private static final DataSize MEMORY = DataSize.mebibytes(64);
+
+  private static VmSpec.Linux.Builder linux() {
+    return VmSpec.Linux.builder(FILE);
+  }
+
+  private static void assertRefused(String message, Executable call) {
+    assertEquals(message, assertThrows(IllegalArgumentException.class, call).getMessage());
+  }
 
   @ParameterizedTest
   @ValueSource(strings = {"a\0b", "a\nb", "\33[2J", "\u009b"})
   void aCommandLineWithAControlCharacterIsRefused(String line) {
-    assertThrows(
-        IllegalArgumentException.class,
-        () -> new VmSpec.Linux(FILE, null, line, MemoryPolicy.SPEED));
-    assertThrows(IllegalArgumentException.class, () -> new VmSpec.Bare(FILE, line));
+    assertRefused("the kernel parameters hold a control character", () -> linux().parameters(line));
+    assertRefused("the command line holds a control character", () -> VmSpec.Bare.of(FILE, line));
   }
 
   @ParameterizedTest
   @ValueSource(strings = {"", "a=\"b c\" -- d", "name=\u00fc"})
   void anyOtherIsTakenAsItIs(String line) {
-    assertEquals(line, new VmSpec.Linux(FILE, null, line, MemoryPolicy.SPEED).parameters());
-    assertEquals(line, new VmSpec.Bare(FILE, line).commandLine());
+    assertEquals(line, linux().parameters(line).build().parameters());
+    assertEquals(line, VmSpec.Bare.of(FILE, line).commandLine());
+  }
+
+  @Test
+  void whatNoHypervisorCouldAcceptIsRefused() {
+    VmSpec.Linux linux = linux().build();
+    VmSpec.Builder spec = VmSpec.builder("a", linux, MEMORY);
+    assertRefused("not a virtual machine's name: a b", () -> VmSpec.builder("a b", linux, MEMORY));
+    for (long bytes : new long[] {0, 4095, 4097}) {
+      assertRefused(
+          "memory is not a positive multiple of 4096 bytes: " + bytes,
+          () -> VmSpec.builder("a", linux, DataSize.bytes(bytes)));
+    }
+    assertRefused("a virtual machine needs at least one vCPU, not 0", () -> spec.cpus(0));
+    for (DataSize size : List.of(DataSize.bytes(1023), DataSize.mebibytes(17))) {
+      assertRefused("the console keeps 1KiB to 16MiB, not " + size, () -> spec.consoleSize(size));
+    }
+    VmSpec.Disk disk = VmSpec.Disk.of("same", FILE, true);
+    assertRefused("two disks have the serial number same", () -> spec.disks(List.of(disk, disk)));
+    for (String serial : List.of("", "a b", "x".repeat(21))) {
+      assertRefused(
+          "not a disk's serial number: " + serial, () -> VmSpec.Disk.of(serial, FILE, true));
+    }
+    int most = VmSpec.Linux.MAX_PARAMETERS;
+    assertRefused(
+        "the kernel parameters have " + (most + 1) + " bytes, more than " + most,
+        () -> linux().parameters("x".repeat(most + 1)));
   }
 }

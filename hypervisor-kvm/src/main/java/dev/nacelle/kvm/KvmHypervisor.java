@@ -97,16 +97,16 @@ final class KvmHypervisor implements Hypervisor {
           null);
     }
     List<DeviceFactory> devices = new ArrayList<>();
-    devices.add(DeviceFactory.entropy(spec.rateLimits().entropy()));
+    devices.add(DeviceFactory.entropy(spec.rateLimits().entropy().orElse(null)));
     for (VmSpec.Disk disk : spec.disks()) {
-      devices.add(DeviceFactory.disk(disk, spec.rateLimits().disks()));
+      devices.add(DeviceFactory.disk(disk, spec.rateLimits().disks().orElse(null)));
     }
     return create(
         new MachineSpec(
             spec.name(),
-            spec.memoryBytes(),
+            spec.memory().bytes(),
             spec.cpus(),
-            spec.consoleBytes(),
+            Math.toIntExact(spec.consoleSize().bytes()),
             payload(spec.guest()),
             devices,
             spec.rateLimits(),
@@ -118,7 +118,7 @@ final class KvmHypervisor implements Hypervisor {
     return guest instanceof VmSpec.Linux linux
         ? new LinuxKernel(
             linux.kernel(),
-            linux.initramfs(),
+            linux.initramfs().orElse(null),
             linux.parameters(),
             linux.memoryPolicy(),
             linux.paravirtualClock())

@@ -81,7 +81,7 @@ final class KvmVirtualMachine implements VirtualMachine {
     vcpus.forEach(vcpu -> vcpu.addExits(exits));
     Map<String, Long> ignored = new HashMap<>();
     devices.forEach(device -> device.addIgnored(ignored));
-    return new VmStatistics(vcpus.get(0).firstRunNanoTime(), exits, ignored);
+    return VmStatistics.of(vcpus.get(0).firstRunNanoTime(), exits, ignored);
   }
 
   @Override

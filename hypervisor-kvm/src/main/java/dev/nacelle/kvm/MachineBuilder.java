@@ -30,7 +30,6 @@ import java.time.InstantSource;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
-import java.util.OptionalInt;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
@@ -102,7 +101,7 @@ final class MachineBuilder {
     if (spec.payload().hasExitPort()) {
       ports.add(MachineLayout.EXIT_PORT, ExitPort.PORTS, new ExitPort(this::exited));
     }
-    VsockDevice vsock = addVsock(spec.rateLimits().socket());
+    VsockDevice vsock = addVsock(spec.rateLimits().socket().orElse(null));
     spec.devices().forEach(this::add);
     if (spec.payload().needsPit(cpuid.hasClockAndTimer())) {
       vm.createPit();
@@ -157,9 +156,9 @@ final class MachineBuilder {
   }
 
   private void addLegacyDevices() {
-    Runnable onReset = () -> life.ended(new VmExit(Reason.RESET, "the guest reset the machine"));
+    Runnable onReset = () -> life.ended(VmExit.of(Reason.RESET, "the guest reset the machine"));
     Runnable onPowerOff =
-        () -> life.ended(new VmExit(Reason.POWER_OFF, "the guest powered itself off"));
+        () -> life.ended(VmExit.of(Reason.POWER_OFF, "the guest powered itself off"));
     ports.add(
         MachineLayout.POWER_PORTS,
         PowerControl.PORTS,
@@ -170,10 +169,7 @@ final class MachineBuilder {
 
   private void exited(int status) {
     life.ended(
-        new VmExit(
-            Reason.EXITED,
-            "the guest exited with status " + Integer.toUnsignedString(status),
-            OptionalInt.of(status)));
+        VmExit.exited(status, "the guest exited with status " + Integer.toUnsignedString(status)));
   }
 
   private void add(DeviceFactory factory) {

@@ -35,7 +35,7 @@ import org.jspecify.annotations.Nullable;
 final class MachineLife implements Vcpu.Listener {
   /** Made ahead, for when there is no memory to say more. */
   private static final VmExit UNDESCRIBED =
-      new VmExit(Reason.HOST_ERROR, "a failure without words for it: memory may have run out");
+      VmExit.of(Reason.HOST_ERROR, "a failure without words for it: memory may have run out");
 
   /** A device and the event loop that its work is done on. */
   private record Place(AttachedDevice device, EventLoop loop) {}
@@ -135,7 +135,7 @@ final class MachineLife implements Vcpu.Listener {
 
   /** The builder has failed: everything ends and is released, before this returns where it can. */
   void abandon() {
-    ended(new VmExit(Reason.HOST_ERROR, "not built"));
+    ended(VmExit.of(Reason.HOST_ERROR, "not built"));
     leave();
     close();
   }
@@ -181,10 +181,10 @@ final class MachineLife implements Vcpu.Listener {
 
   private static VmExit describe(Throwable cause) {
     if (cause instanceof GuestFault || cause instanceof GuestAddressException) {
-      return new VmExit(Reason.GUEST_FAULT, String.valueOf(cause.getMessage()));
+      return VmExit.of(Reason.GUEST_FAULT, String.valueOf(cause.getMessage()));
     }
     StackTraceElement[] trace = cause.getStackTrace();
-    return new VmExit(Reason.HOST_ERROR, cause + (trace.length == 0 ? "" : " at " + trace[0]));
+    return VmExit.of(Reason.HOST_ERROR, cause + (trace.length == 0 ? "" : " at " + trace[0]));
   }
 
   @Override
@@ -250,7 +250,7 @@ final class MachineLife implements Vcpu.Listener {
 
   /** Has everything end and be released, without waiting for it. Idempotent. */
   void beginClose() {
-    ended(new VmExit(Reason.CLOSED, "the " + this + " was closed"));
+    ended(VmExit.of(Reason.CLOSED, "the " + this + " was closed"));
     // Not before it was told to finish.
     var unused = out.thenRun(loop::shutdown);
     teardown.disown();

@@ -4,7 +4,7 @@ package dev.nacelle.kvm;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.nacelle.MemoryPolicy;
+import dev.nacelle.DataSize;
 import dev.nacelle.VmExit.Reason;
 import dev.nacelle.agent.AgentClient;
 import dev.nacelle.kernel.KernelRef;
@@ -16,7 +16,6 @@ import dev.nacelle.kvm.sys.Kvm;
 import dev.nacelle.spi.GuestConnection;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
-import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -30,17 +29,13 @@ class AgentBootTest {
     KernelStore kernels = TestKernels.store();
     ResolvedKernel kernel = kernels.resolve(KernelRef.parse(ref));
     return hypervisor.create(
-        new VmSpec(
-            "agent",
-            new VmSpec.Linux(
-                kernel.vmlinux(),
-                kernels.initramfs(kernel, GuestAgentBinary.load()),
-                "",
-                MemoryPolicy.SPEED),
-            128 << 20,
-            1,
-            List.of(),
-            VmSpec.DEFAULT_CONSOLE_BYTES));
+        VmSpec.builder(
+                "agent",
+                VmSpec.Linux.builder(kernel.vmlinux())
+                    .initramfs(kernels.initramfs(kernel, GuestAgentBinary.load()))
+                    .build(),
+                DataSize.mebibytes(128))
+            .build());
   }
 
   @Test

@@ -39,8 +39,7 @@ class BareGuestTest {
                     "f3 6e", // rep outsb
                     BareGuest.REAL_MODE_POWER_OFF)
                 .with(0x1100, "4f 4b 0a")); // "OK\n"
-    assertEquals(
-        new VmExit(Reason.POWER_OFF, "the guest powered itself off"), machine.exit().get());
+    assertEquals(VmExit.of(Reason.POWER_OFF, "the guest powered itself off"), machine.exit().get());
     assertEquals("OK\n", machine.console().tail());
   }
 
@@ -326,7 +325,7 @@ class BareGuestTest {
 
   private void assertReset(String code) throws Exception {
     KvmVirtualMachine machine = machines.start(BareGuest.realMode(code));
-    assertEquals(new VmExit(Reason.RESET, "the guest reset the machine"), machine.exit().get());
+    assertEquals(VmExit.of(Reason.RESET, "the guest reset the machine"), machine.exit().get());
   }
 
   @Test
@@ -350,7 +349,7 @@ class BareGuestTest {
                   }
                 });
     assertEquals(
-        new VmExit(Reason.GUEST_FAULT, "test device: no driver writes here"), faulty.exit().get());
+        VmExit.of(Reason.GUEST_FAULT, "test device: no driver writes here"), faulty.exit().get());
     faulty.close();
     assertEquals("write 0 1 11", healthy.next());
     assertEquals("write 0 1 11", healthy.next());
@@ -371,7 +370,7 @@ class BareGuestTest {
                   }
                 });
     assertEquals(
-        new VmExit(
+        VmExit.of(
             Reason.GUEST_FAULT,
             "not in the guest's RAM: 4 bytes at guest physical address 0x200000"),
         machine.exit().get());

@@ -38,7 +38,7 @@ class DiskImagesTest {
   }
 
   private static Disk disk(Path file, boolean readOnly) {
-    return new Disk("data", file, readOnly);
+    return Disk.of("data", file, readOnly);
   }
 
   private void assertRefused(String problem, Disk... disks) throws Exception {

@@ -197,7 +197,7 @@ class HostileDriverTest {
     } catch (IOException e) {
       throw new IllegalStateException(e);
     }
-    return DeviceFactory.disk(new Disk("scratch", image, readOnly));
+    return DeviceFactory.disk(Disk.of("scratch", image, readOnly));
   }
 
   @ParameterizedTest(name = "{0}")

@@ -112,7 +112,7 @@ class KernelOptionsBootTest {
   }
 
   private static void assertGuestMarks(BootTimeline timeline) {
-    BootTimeline.Entry boot = timeline.part(Stage.BOOT, "").orElseThrow();
+    BootTimeline.Entry boot = timeline.stage(Stage.BOOT).orElseThrow();
     Duration end = boot.start();
     for (String name : List.of("kernel", "modules", "connect", "answer")) {
       BootTimeline.Entry part = timeline.part(Stage.BOOT, name).orElseThrow();

@@ -197,7 +197,7 @@ class KvmHostCheckTest {
 
   private static Finding judgement(Reason reason) {
     KvmHostCheck check = checkOfAnOpenDevice();
-    check.judge(new VmExit(reason, "what happened"));
+    check.judge(VmExit.of(reason, "what happened"));
     Finding last = check.result().findings().get(1);
     assertEquals(HostCheck.RUNS_UNMODIFIED_KERNELS, last.name());
     return last;

@@ -5,8 +5,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.DataSize;
 import dev.nacelle.HypervisorException;
-import dev.nacelle.MemoryPolicy;
 import dev.nacelle.VmExit;
 import dev.nacelle.VmExit.Reason;
 import dev.nacelle.kernel.KernelRef;
@@ -15,7 +15,6 @@ import dev.nacelle.kernel.store.TestKernels;
 import dev.nacelle.kvm.sys.Kvm;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
-import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
@@ -46,13 +45,15 @@ class LinuxBootTest {
   private VirtualMachine create(String ref, long memory, int cpus, String parameters) {
     ResolvedKernel kernel = TestKernels.store().resolve(KernelRef.parse(ref));
     return hypervisor.create(
-        new VmSpec(
-            "boot",
-            new VmSpec.Linux(kernel.vmlinux(), null, parameters, MemoryPolicy.SPEED, true),
-            memory,
-            cpus,
-            List.of(),
-            VmSpec.DEFAULT_CONSOLE_BYTES));
+        VmSpec.builder(
+                "boot",
+                VmSpec.Linux.builder(kernel.vmlinux())
+                    .parameters(parameters)
+                    .paravirtualClock(true)
+                    .build(),
+                DataSize.bytes(memory))
+            .cpus(cpus)
+            .build());
   }
 
   @ParameterizedTest
@@ -60,7 +61,7 @@ class LinuxBootTest {
   void findsItsDevicesAndBringsUpEveryProcessor(String kernel) throws Exception {
     VirtualMachine machine = create(kernel, 256 * MIB, 2, "ignore_loglevel");
     machine.start();
-    assertEquals(new VmExit(Reason.RESET, "the guest reset the machine"), machine.exit().get());
+    assertEquals(VmExit.of(Reason.RESET, "the guest reset the machine"), machine.exit().get());
     String console = machine.console().tail();
     assertTrue(console.contains("smp: Brought up 1 node, 2 CPUs"), console);
     assertTrue(console.contains("ACPI: Interpreter enabled"), console);
@@ -74,14 +75,12 @@ class LinuxBootTest {
     ResolvedKernel kernel = TestKernels.debian61();
     VirtualMachine machine =
         hypervisor.create(
-            new VmSpec(
-                "bare",
-                new VmSpec.Bare(
-                    kernel.vmlinux(), "console=ttyS0 panic=-1 reboot=a pci=off bare=yes"),
-                128 * MIB,
-                1,
-                List.of(),
-                VmSpec.DEFAULT_CONSOLE_BYTES));
+            VmSpec.builder(
+                    "bare",
+                    VmSpec.Bare.of(
+                        kernel.vmlinux(), "console=ttyS0 panic=-1 reboot=a pci=off bare=yes"),
+                    DataSize.mebibytes(128))
+                .build());
     machine.start();
     assertEquals(Reason.RESET, machine.exit().get().reason());
     String console = machine.console().tail();

@@ -8,7 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.nacelle.MemoryPolicy;
+import dev.nacelle.DataSize;
 import dev.nacelle.VmExit.Reason;
 import dev.nacelle.kernel.KernelRef;
 import dev.nacelle.kernel.store.GuestAgentBinary;
@@ -86,16 +86,19 @@ class LinuxDriversTest {
     hypervisor = new KvmHypervisor(Kvm.open());
     machine =
         hypervisor.create(
-            new VmSpec(
-                "linux-drivers",
-                new VmSpec.Linux(kernel.vmlinux(), initramfs, "panic=-1", MemoryPolicy.SPEED),
-                256L * MEBIBYTE,
-                1,
-                List.of(
-                    new Disk("data", directory.resolve("data"), true),
-                    new Disk("scratch-0123456789ab", directory.resolve("scratch"), false),
-                    new Disk("doomed", directory.resolve("doomed"), true)),
-                VmSpec.DEFAULT_CONSOLE_BYTES));
+            VmSpec.builder(
+                    "linux-drivers",
+                    VmSpec.Linux.builder(kernel.vmlinux())
+                        .initramfs(initramfs)
+                        .parameters("panic=-1")
+                        .build(),
+                    DataSize.mebibytes(256))
+                .disks(
+                    List.of(
+                        Disk.of("data", directory.resolve("data"), true),
+                        Disk.of("scratch-0123456789ab", directory.resolve("scratch"), false),
+                        Disk.of("doomed", directory.resolve("doomed"), true)))
+                .build());
     CompletableFuture<GuestConnection> dialled = new CompletableFuture<>();
     machine.listen(READY, dialled::complete);
     machine.start();

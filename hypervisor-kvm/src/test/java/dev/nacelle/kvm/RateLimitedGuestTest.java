@@ -6,6 +6,7 @@ import static dev.nacelle.kvm.DriverProgram.DATA;
 import static dev.nacelle.kvm.DriverProgram.USED;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
+import dev.nacelle.DataSize;
 import dev.nacelle.RateLimit;
 import dev.nacelle.VmExit.Reason;
 import dev.nacelle.kvm.device.DeviceResources;
@@ -184,7 +185,7 @@ class RateLimitedGuestTest {
 
   private void assertRead(RateLimit limit, int... served) throws Exception {
     Path image = Files.write(directory.resolve("image"), new byte[1 << 16]);
-    assertServed(reading(), DeviceFactory.disk(new Disk("disk", image, true), limit), served);
+    assertServed(reading(), DeviceFactory.disk(Disk.of("disk", image, true), limit), served);
   }
 
   @Test
@@ -195,7 +196,7 @@ class RateLimitedGuestTest {
   @Test
   void readsAsManyBytesAsItsLimitLets() throws Exception {
     // The last, which is larger than the burst, waits until that is full again.
-    assertRead(RateLimit.bytes(1024), 2, 3);
+    assertRead(RateLimit.bytes(DataSize.bytes(1024)), 2, 3);
   }
 
   @Test
@@ -205,11 +206,20 @@ class RateLimitedGuestTest {
 
   @Test
   void getsTheBytesOfItsLimit() throws Exception {
-    assertServed(RateLimit.bytes(2 * BYTES, 5 * BYTES / 2), 2, 4, 6);
+    assertServed(
+        RateLimit.bytes(DataSize.bytes(2 * BYTES), DataSize.bytes(5 * BYTES / 2)), 2, 4, 6);
   }
 
   @Test
   void getsWhatBothLimitsGive() throws Exception {
-    assertServed(RateLimit.bytes(10 * BYTES, 10 * BYTES).andOperations(3, 1), 1, 2, 3, 4, 5, 6, 7);
+    assertServed(
+        RateLimit.bytes(DataSize.bytes(10 * BYTES), DataSize.bytes(10 * BYTES)).andOperations(3, 1),
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        7);
   }
 }

@@ -116,7 +116,7 @@ class UnikernelTest {
                 .commandLine("Hello, PVH!")
                 .console(streamed::writeBytes));
     assertEquals(OptionalInt.of(42), exit.status());
-    assertEquals(Reason.EXITED, exit.exit().reason());
+    assertEquals(Reason.EXITED, exit.machine().reason());
     assertFalse(exit.timedOut());
     assertEquals("Hello, PVH!", exit.console());
     assertEquals("Hello, PVH!", streamed.toString(StandardCharsets.US_ASCII));
@@ -142,7 +142,7 @@ class UnikernelTest {
     exit = "e7 f4"; // out %eax, $0xf4
     UnikernelExit wide = run(spec(BareElf.pvh(load, exit)));
     assertEquals(OptionalInt.of(0xf4f3f2f1), wide.status());
-    assertEquals("the guest exited with status 4109628145", wide.exit().detail());
+    assertEquals("the guest exited with status 4109628145", wide.machine().detail());
   }
 
   @Test
@@ -150,14 +150,14 @@ class UnikernelTest {
     UnikernelExit exit =
         run(spec(BareElf.pvh("eb fe")).timeout(Duration.ofMillis(100))); // 1: jmp 1b
     assertTrue(exit.timedOut());
-    assertEquals(Reason.CLOSED, exit.exit().reason());
+    assertEquals(Reason.CLOSED, exit.machine().reason());
     assertEquals(OptionalInt.empty(), exit.status());
   }
 
   @Test
   void crashIsTold() throws Exception {
     UnikernelExit exit = run(spec(BareElf.pvh("0f 0b"))); // ud2, without an IDT
-    assertEquals(Reason.CRASHED, exit.exit().reason());
+    assertEquals(Reason.CRASHED, exit.machine().reason());
     assertFalse(exit.timedOut());
     assertEquals(OptionalInt.empty(), exit.status());
   }
@@ -168,7 +168,7 @@ class UnikernelTest {
     Unikernel unikernel = nacelle.startUnikernel(spec);
     assertEquals("sleeper", unikernel.name());
     nacelle.close();
-    assertEquals(Reason.CLOSED, unikernel.waitFor().exit().reason());
+    assertEquals(Reason.CLOSED, unikernel.waitFor().machine().reason());
     assertThrows(IllegalStateException.class, () -> nacelle.startUnikernel(spec));
   }
 

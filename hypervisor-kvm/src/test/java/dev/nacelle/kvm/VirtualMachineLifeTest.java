@@ -45,7 +45,7 @@ class VirtualMachineLifeTest {
     KvmVirtualMachine machine = machines.start(spinning);
     machine.close();
     assertEquals(
-        new VmExit(Reason.CLOSED, "the virtual machine test was closed"),
+        VmExit.of(Reason.CLOSED, "the virtual machine test was closed"),
         machine.exit().getNow(null));
   }
 
@@ -70,7 +70,7 @@ class VirtualMachineLifeTest {
     KvmVirtualMachine machine = machines.create(2, spinning);
     machine.close();
     assertEquals(Reason.CLOSED, machine.exit().get().reason());
-    assertEquals(0, machine.statistics().firstRunNanoTime());
+    assertTrue(machine.statistics().firstRunNanoTime().isEmpty());
   }
 
   @Test
@@ -155,7 +155,7 @@ class VirtualMachineLifeTest {
     long before = System.nanoTime();
     KvmVirtualMachine machine = machines.start(poweringOff);
     machine.exit().get();
-    long first = machine.statistics().firstRunNanoTime();
+    long first = machine.statistics().firstRunNanoTime().orElseThrow();
     assertTrue(first - before > 0 && System.nanoTime() - first > 0);
   }
 

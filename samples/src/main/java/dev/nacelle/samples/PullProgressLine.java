@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.samples;
 
+import dev.nacelle.DataSize;
 import dev.nacelle.FetchListener;
 import dev.nacelle.FetchProgress;
 import dev.nacelle.FetchProgress.State;
@@ -32,11 +33,11 @@ final class PullProgressLine implements FetchListener {
     if (progress instanceof LayerProgress layer) {
       tell(layer);
     } else if (progress instanceof PackageProgress kernel) {
+      long done = kernel.done().bytes();
+      long total = kernel.total().map(DataSize::bytes).orElse(0L);
       String text =
-          String.format(
-              "%s %.1f of %.1f MiB",
-              kernel.name(), kernel.done() / 1048576.0, kernel.total() / 1048576.0);
-      show(text, kernel.done(), kernel.total(), kernel.state() == State.DONE);
+          String.format("%s %.1f of %.1f MiB", kernel.name(), done / 1048576.0, total / 1048576.0);
+      show(text, done, total, kernel.state() == State.DONE);
     }
   }
 
@@ -45,8 +46,12 @@ final class PullProgressLine implements FetchListener {
     if (layers.size() < progress.layers()) {
       return; // The others are told before anything arrives.
     }
-    long done = layers.values().stream().mapToLong(LayerProgress::done).sum();
-    long total = layers.values().stream().mapToLong(LayerProgress::total).sum();
+    long done = layers.values().stream().mapToLong(layer -> layer.done().bytes()).sum();
+    long total =
+        layers.values().stream()
+            .flatMap(layer -> layer.total().stream())
+            .mapToLong(DataSize::bytes)
+            .sum();
     long complete =
         layers.values().stream()
             .filter(layer -> layer.state() == State.DONE || layer.state() == State.ALREADY_THERE)

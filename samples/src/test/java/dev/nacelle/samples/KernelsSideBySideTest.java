@@ -15,11 +15,11 @@ class KernelsSideBySideTest {
   @Test
   void aRowHasWhatRanAndHowLongItTookOrWhyItDidNot() {
     BootTimeline timeline =
-        new BootTimeline(
+        BootTimeline.of(
             List.of(
-                new BootTimeline.Entry(Stage.IMAGE, "", Duration.ZERO, Duration.ofNanos(2_500_000)),
-                new BootTimeline.Entry(
-                    Stage.BOOT, "", Duration.ofNanos(3_500_000), Duration.ofMillis(250))));
+                BootTimeline.Entry.of(Stage.IMAGE, Duration.ZERO, Duration.ofNanos(2_500_000)),
+                BootTimeline.Entry.of(
+                    Stage.BOOT, Duration.ofNanos(3_500_000), Duration.ofMillis(250))));
     Row booted =
         new Row("image:localhost:5000/kernel:6.1", "6.1.0-56", "5b1", Optional.of(timeline));
     Row failed = new Row("debian:6.12", "-", "there is no apt.\n  Use another", Optional.empty());

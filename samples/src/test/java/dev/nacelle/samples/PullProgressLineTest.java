@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.DataSize;
 import dev.nacelle.FetchProgress.State;
 import dev.nacelle.LayerProgress;
 import dev.nacelle.PackageProgress;
@@ -15,6 +16,7 @@ import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 
@@ -29,8 +31,14 @@ class PullProgressLineTest {
   private void tell(int number, int layers, State state, int doneMib, int totalMib) {
     Digest digest = Digest.parse("sha256:" + Integer.toString(number).repeat(64));
     line.onProgress(
-        new LayerProgress(
-            IMAGE, digest, number, layers, state, (long) doneMib * MIB, (long) totalMib * MIB));
+        LayerProgress.of(
+            IMAGE,
+            digest,
+            number,
+            layers,
+            state,
+            DataSize.mebibytes(doneMib),
+            DataSize.mebibytes(totalMib)));
   }
 
   /** What stood in the line, one after the other: sixths of the bar, and what follows it. */
@@ -134,12 +142,12 @@ class PullProgressLineTest {
   }
 
   private static PackageProgress progress(String name, State state, int done) {
-    return new PackageProgress(
+    return PackageProgress.of(
         KernelRef.parse("debian:6.12"),
         name,
         Digest.parse("sha256:" + "0".repeat(64)),
         state,
-        done,
-        100);
+        DataSize.bytes(done),
+        Optional.of(DataSize.bytes(100)));
   }
 }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.benchmarks.boot;
 
+import dev.nacelle.DataSize;
 import dev.nacelle.VmStatistics;
 import dev.nacelle.benchmarks.MemoryUse;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
-import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.CompletableFuture;
@@ -30,19 +30,17 @@ final class NacelleBoot implements Boot {
   @Override
   public Result run(Guest guest) {
     VmSpec spec =
-        new VmSpec(
-            "bench",
-            new VmSpec.Linux(
-                guest.kernel(),
-                guest.initramfs(),
-                guest.parameters(),
-                guest.memoryPolicy(),
-                // As all of the kernels here are configured.
-                true),
-            (long) guest.memoryMib() << 20,
-            1,
-            List.of(),
-            VmSpec.DEFAULT_CONSOLE_BYTES);
+        VmSpec.builder(
+                "bench",
+                VmSpec.Linux.builder(guest.kernel())
+                    .initramfs(guest.initramfs())
+                    .parameters(guest.parameters())
+                    .memoryPolicy(guest.memoryPolicy())
+                    // As all of the kernels here are configured.
+                    .paravirtualClock(true)
+                    .build(),
+                DataSize.mebibytes(guest.memoryMib()))
+            .build();
     CompletableFuture<Long> ready = new CompletableFuture<>();
     long called = System.nanoTime();
     try (VirtualMachine machine = hypervisor.create(spec)) {
@@ -59,7 +57,8 @@ final class NacelleBoot implements Boot {
       }
       VmStatistics statistics = machine.statistics();
       Map<String, Long> counters = new TreeMap<>(statistics.exits());
-      counters.put("nanos to the first KVM_RUN", statistics.firstRunNanoTime() - called);
+      counters.put(
+          "nanos to the first KVM_RUN", statistics.firstRunNanoTime().orElseThrow() - called);
       counters.put(
           "KiB of the host that the guest's memory takes", MemoryUse.ofGuestsAlone() / 1024);
       return new Result(accepted - called, counters);

@@ -112,17 +112,17 @@ public record Manifest(
     if (config == null) {
       config = OciJson.EMPTY;
     }
-    return new ImageConfig(
-        platform,
-        config.strings("Env"),
-        config.strings("Entrypoint"),
-        config.strings("Cmd"),
-        config.optionalString("WorkingDir"),
-        config.optionalString("User"),
-        config.optionalString("StopSignal"),
-        config.stringMap("Labels"),
-        config.keys("ExposedPorts"),
-        config.keys("Volumes"));
+    return ImageConfig.builder(platform)
+        .environment(config.strings("Env"))
+        .entrypoint(config.strings("Entrypoint"))
+        .command(config.strings("Cmd"))
+        .workingDirectory(config.optionalString("WorkingDir"))
+        .user(config.optionalString("User"))
+        .stopSignal(config.optionalString("StopSignal"))
+        .labels(config.stringMap("Labels"))
+        .exposedPorts(config.keys("ExposedPorts"))
+        .volumes(config.keys("Volumes"))
+        .build();
   }
 
   /**

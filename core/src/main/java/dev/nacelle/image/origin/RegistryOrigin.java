@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.image.origin;
 
+import dev.nacelle.DataSize;
 import dev.nacelle.FetchListener;
 import dev.nacelle.FetchProgress.State;
 import dev.nacelle.ImageException;
@@ -250,7 +251,14 @@ public final class RegistryOrigin implements ImageOrigin {
 
     void tell(State state, long done) {
       LayerProgress progress =
-          new LayerProgress(ref, layer.digest(), number, layers, state, done, layer.size());
+          LayerProgress.of(
+              ref,
+              layer.digest(),
+              number,
+              layers,
+              state,
+              DataSize.bytes(done),
+              DataSize.bytes(layer.size()));
       listening.run(() -> listener.onProgress(progress));
     }
   }

@@ -221,7 +221,7 @@ public final class ImageStore {
   public PruneResult prune(PrunePolicy policy) {
     try {
       if (!Files.exists(directory)) {
-        return new PruneResult(List.of(), DataSize.bytes(0), DataSize.bytes(0), false);
+        return PruneResult.of(List.of(), DataSize.bytes(0), DataSize.bytes(0), false);
       }
       try (DirectoryLocks.Held blobsUnused = blobs.tryPrune()) {
         List<StorePruner.Part> kinds = new ArrayList<>();

@@ -83,7 +83,7 @@ public final class StorePruner {
         remove(candidate);
       }
     }
-    return new PruneResult(removed, DataSize.bytes(freed), DataSize.bytes(left), blobsInUse);
+    return PruneResult.of(removed, DataSize.bytes(freed), DataSize.bytes(left), blobsInUse);
   }
 
   private boolean isTooOld(Candidate candidate) {
@@ -104,7 +104,7 @@ public final class StorePruner {
             .orElse(-1);
     if (bytes >= 0) {
       if (!candidate.partial) {
-        removed.add(new Removed(part.kind, candidate.entry.key(), DataSize.bytes(bytes)));
+        removed.add(Removed.of(part.kind, candidate.entry.key(), DataSize.bytes(bytes)));
       }
       freed += bytes;
       left -= part.countsForTheSize() ? bytes : 0;

@@ -333,7 +333,13 @@ public final class KernelStore {
             listening.run(
                 () ->
                     listener.onProgress(
-                        new PackageProgress(ref, candidate.name(), digest, state, done, total))));
+                        PackageProgress.of(
+                            ref,
+                            candidate.name(),
+                            digest,
+                            state,
+                            DataSize.bytes(done),
+                            total == 0 ? Optional.empty() : Optional.of(DataSize.bytes(total))))));
   }
 
   private Source fetchNewest(KernelRef ref, Duration deadline) throws IOException {
@@ -618,14 +624,14 @@ public final class KernelStore {
    * @throws KernelException when the directory cannot be read, or not be written to
    */
   public PruneResult prune(PrunePolicy policy) {
-    PruneResult nothing = new PruneResult(List.of(), DataSize.bytes(0), DataSize.bytes(0), false);
+    PruneResult nothing = PruneResult.of(List.of(), DataSize.bytes(0), DataSize.bytes(0), false);
     try {
       if (!Files.exists(directory)) {
         return nothing;
       }
       try (DirectoryLocks.Held unused = locks.tryExclusive(IN_USE)) {
         if (unused == null) {
-          return new PruneResult(List.of(), nothing.freed(), DataSize.bytes(size()), true);
+          return PruneResult.of(List.of(), nothing.freed(), DataSize.bytes(size()), true);
         }
         List<StorePruner.Part> parts =
             List.of(

@@ -12,6 +12,7 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -67,10 +68,10 @@ class PlatformTest {
     ImageStore store = new ImageStore(temp.resolve("store"));
     ImageRef ref = ImageRef.ociLayout(layout.directory());
 
-    assertEquals("", store.resolve(ref).config().user());
-    assertEquals("v2", store.resolve(ref, parse("linux/amd64/v2")).config().user());
-    assertEquals("v3", store.resolve(ref, parse("linux/amd64/v3")).config().user());
-    assertEquals("v4", store.resolve(ref, parse("linux/amd64/v9")).config().user());
+    assertEquals(Optional.empty(), store.resolve(ref).config().user());
+    assertEquals(Optional.of("v2"), store.resolve(ref, parse("linux/amd64/v2")).config().user());
+    assertEquals(Optional.of("v3"), store.resolve(ref, parse("linux/amd64/v3")).config().user());
+    assertEquals(Optional.of("v4"), store.resolve(ref, parse("linux/amd64/v9")).config().user());
   }
 
   /** An image whose user is named after the variant; its configuration says no variant. */

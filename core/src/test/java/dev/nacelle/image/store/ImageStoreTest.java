@@ -47,6 +47,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.stream.Stream;
@@ -413,17 +414,17 @@ class ImageStoreTest {
     layout.add(layout.blob(MANIFEST, LayoutMaker.manifest(config, List.of())));
 
     assertEquals(
-        new ImageConfig(
-            Platform.LINUX_AMD64,
-            List.of("PATH=/bin", "A="),
-            List.of("/init"),
-            List.of("a", "b"),
-            "/srv",
-            "1:2",
-            "SIGINT",
-            Map.of("x", "y"),
-            Set.of("80/tcp"),
-            Set.of("/data")),
+        ImageConfig.builder(Platform.LINUX_AMD64)
+            .environment(List.of("PATH=/bin", "A="))
+            .entrypoint(List.of("/init"))
+            .command(List.of("a", "b"))
+            .workingDirectory("/srv")
+            .user("1:2")
+            .stopSignal("SIGINT")
+            .labels(Map.of("x", "y"))
+            .exposedPorts(Set.of("80/tcp"))
+            .volumes(Set.of("/data"))
+            .build(),
         store.resolve(ref).config());
   }
 
@@ -436,8 +437,8 @@ class ImageStoreTest {
     layout.add(layout.blob(MANIFEST, LayoutMaker.manifest(config, List.of())));
 
     ImageConfig read = store.resolve(ref).config();
-    assertEquals(List.of(), read.env());
-    assertEquals("", read.user());
+    assertEquals(List.of(), read.environment());
+    assertEquals(Optional.empty(), read.user());
     assertEquals(Map.of(), read.labels());
   }
 

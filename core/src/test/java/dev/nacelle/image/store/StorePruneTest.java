@@ -119,7 +119,7 @@ class StorePruneTest {
     PruneResult result = store.prune(PrunePolicy.unusedFor(Duration.ofDays(7)));
 
     assertEquals(
-        List.of(new Removed(Kind.FILESYSTEM, name(old), DataSize.bytes(size))), result.removed());
+        List.of(Removed.of(Kind.FILESYSTEM, name(old), DataSize.bytes(size))), result.removed());
     assertEquals(DataSize.bytes(size), result.freed());
     long left = Files.size(used.filesystem()) + Files.size(young.filesystem());
     assertEquals(DataSize.bytes(left), result.left());
@@ -208,7 +208,7 @@ class StorePruneTest {
       assertTrue(inUse != null);
       PruneResult result = store.prune(PrunePolicy.everything());
       assertTrue(result.removed().stream().allMatch(removed -> removed.kind() == Kind.NAME));
-      assertTrue(result.blobsInUse());
+      assertTrue(result.storeBusy());
       assertTrue(result.left().bytes() > 0, "they count");
       assertEquals(
           result.left(), store.prune(PrunePolicy.downTo(DataSize.bytes(0))).left(), "and stay");

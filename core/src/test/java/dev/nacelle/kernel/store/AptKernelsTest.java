@@ -8,11 +8,11 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.sun.net.httpserver.HttpHandler;
 import com.sun.net.httpserver.HttpServer;
+import dev.nacelle.DataSize;
 import dev.nacelle.FetchProgress;
 import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.KernelException;
 import dev.nacelle.PackageProgress;
-import dev.nacelle.image.Digest;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.image.store.ImageStore;
 import dev.nacelle.kernel.KernelRef;
@@ -325,15 +325,13 @@ class AptKernelsTest {
           "6.1.0-56-cloud-amd64", store().resolve(KernelRef.parse("debian:6.1")).version());
       assertEquals(List.of("bytes=" + half + "-"), ranges);
       PackageProgress last = (PackageProgress) progress.get(progress.size() - 1);
-      assertEquals(
-          new PackageProgress(
-              KernelRef.debian("6.1"),
-              "linux-image-6.1.0-56-cloud-amd64-unsigned",
-              Digest.parse("sha256:" + Sha256.hex(newPackage)),
-              FetchProgress.State.DONE,
-              all.length,
-              all.length),
-          last);
+      assertEquals(KernelRef.debian("6.1"), last.kernel());
+      assertEquals("linux-image-6.1.0-56-cloud-amd64-unsigned", last.name());
+      assertEquals(Sha256.hex(newPackage), last.digest().hex());
+      assertEquals(FetchProgress.State.DONE, last.state());
+      assertEquals(DataSize.bytes(all.length), last.done());
+      assertEquals(Optional.of(DataSize.bytes(all.length)), last.total());
+      assertEquals(last.name() + ": DONE, " + last.done() + " of " + last.done(), last.toString());
       List<FetchProgress.State> states =
           progress.stream().map(FetchProgress::state).distinct().toList();
       assertEquals(
@@ -343,7 +341,7 @@ class AptKernelsTest {
               FetchProgress.State.DOWNLOADING,
               FetchProgress.State.DONE),
           states);
-      assertEquals(half, progress.get(0).done());
+      assertEquals(DataSize.bytes(half), progress.get(0).done());
     } finally {
       server.stop(0);
     }

@@ -88,7 +88,7 @@ class KernelPruneTest {
     assertTrue(Files.exists(lease.kernel().vmlinux()));
     assertTrue(lease.kernel().modules().contains("overlay"), "its modules");
     assertEquals(3, result.removed().stream().filter(r -> r.kind() == Kind.KERNEL).count());
-    assertFalse(result.blobsInUse());
+    assertFalse(result.storeBusy());
 
     lease.close();
     other.prune(PrunePolicy.everything());
@@ -103,7 +103,7 @@ class KernelPruneTest {
         store.lease(
             () -> {
               PruneResult result = new KernelStore(directory).prune(PrunePolicy.everything());
-              assertTrue(result.blobsInUse());
+              assertTrue(result.storeBusy());
               assertEquals(List.of(), result.removed());
               assertTrue(result.left().bytes() > 0);
               return there;

@@ -39,20 +39,20 @@ final class Exits {
   static VmExit describe(int reason, int vcpu, ByteBuffer run, LongSupplier rip) {
     return switch (reason) {
       case KvmRun.EXIT_SHUTDOWN ->
-          new VmExit(Reason.CRASHED, "vCPU " + vcpu + " had a triple fault" + atUnlessReset(rip));
+          VmExit.of(Reason.CRASHED, "vCPU " + vcpu + " had a triple fault" + atUnlessReset(rip));
       case KvmRun.EXIT_SYSTEM_EVENT -> systemEvent(run.getInt(KvmRun.SYSTEM_EVENT_TYPE));
       case KvmRun.EXIT_INTERNAL_ERROR ->
-          new VmExit(
+          VmExit.of(
               Reason.CRASHED, "KVM cannot go on with vCPU " + vcpu + ": " + error(run) + at(rip));
       case KvmRun.EXIT_NOTIFY ->
-          new VmExit(
+          VmExit.of(
               Reason.CRASHED,
               "vCPU "
                   + vcpu
                   + " kept its processor from taking events until the guest's state was lost"
                   + at(rip));
       case KvmRun.EXIT_FAIL_ENTRY ->
-          new VmExit(
+          VmExit.of(
               Reason.HOST_ERROR,
               "the processor refused to enter the guest on vCPU "
                   + vcpu
@@ -60,7 +60,7 @@ final class Exits {
                   + Long.toHexString(run.getLong(KvmRun.FAIL_ENTRY_HARDWARE_REASON))
                   + at(rip));
       case KvmRun.EXIT_UNKNOWN ->
-          new VmExit(
+          VmExit.of(
               Reason.HOST_ERROR,
               "KVM does not know why vCPU "
                   + vcpu
@@ -68,7 +68,7 @@ final class Exits {
                   + Long.toHexString(run.getLong(KvmRun.UNKNOWN_HARDWARE_REASON))
                   + at(rip));
       default ->
-          new VmExit(
+          VmExit.of(
               Reason.HOST_ERROR,
               "vCPU "
                   + vcpu
@@ -105,16 +105,16 @@ final class Exits {
           default -> "KVM_RUN failed";
         };
     String described = Errno.describe(errno);
-    return new VmExit(Reason.HOST_ERROR, what + "; " + described + " on vCPU " + vcpu + at(rip));
+    return VmExit.of(Reason.HOST_ERROR, what + "; " + described + " on vCPU " + vcpu + at(rip));
   }
 
   private static VmExit systemEvent(int type) {
     return switch (type) {
       case KvmRun.SYSTEM_EVENT_SHUTDOWN ->
-          new VmExit(Reason.POWER_OFF, "the guest powered off (system event)");
+          VmExit.of(Reason.POWER_OFF, "the guest powered off (system event)");
       case KvmRun.SYSTEM_EVENT_RESET ->
-          new VmExit(Reason.RESET, "the guest asked for a reset (system event)");
-      default -> new VmExit(Reason.CRASHED, "the guest reported that it crashed: event " + type);
+          VmExit.of(Reason.RESET, "the guest asked for a reset (system event)");
+      default -> VmExit.of(Reason.CRASHED, "the guest reported that it crashed: event " + type);
     };
   }
 

@@ -16,6 +16,7 @@ import dev.nacelle.kvm.sys.KvmVm;
 import dev.nacelle.kvm.sys.ThreadSignal;
 import java.nio.ByteBuffer;
 import java.util.Map;
+import java.util.OptionalLong;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.locks.LockSupport;
@@ -78,7 +79,7 @@ public final class Vcpu {
   private final Thread thread;
 
   private volatile boolean stopped;
-  private volatile long firstRun;
+  private volatile OptionalLong firstRun = OptionalLong.empty();
 
   /** The thread for {@link ThreadSignal}, or 0 while it cannot be signalled; guarded by this. */
   private int signalTarget;
@@ -160,8 +161,8 @@ public final class Vcpu {
     return thread;
   }
 
-  /** {@link System#nanoTime} just before it first entered the guest, or 0. */
-  public long firstRunNanoTime() {
+  /** {@link System#nanoTime} just before it first entered the guest; empty before that. */
+  public OptionalLong firstRunNanoTime() {
     return firstRun;
   }
 
@@ -236,7 +237,7 @@ public final class Vcpu {
       cores.join();
     }
     try {
-      firstRun = System.nanoTime();
+      firstRun = OptionalLong.of(System.nanoTime());
       run(kvm);
     } finally {
       if (cores != null) {

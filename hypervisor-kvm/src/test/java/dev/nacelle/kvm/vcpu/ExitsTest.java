@@ -100,14 +100,14 @@ class ExitsTest {
   @ParameterizedTest(name = "{0}: {3}")
   @MethodSource("exits")
   void saysWhyTheGuestEnded(int exitReason, ByteBuffer run, Reason reason, String detail) {
-    assertEquals(new VmExit(reason, detail), Exits.describe(exitReason, 3, run, () -> 0x1234));
+    assertEquals(VmExit.of(reason, detail), Exits.describe(exitReason, 3, run, () -> 0x1234));
   }
 
   @Test
   void saysWhichMemoryTheHostDoesNotProvide() {
     ByteBuffer told = page().putInt(8, 39).putLong(40, 0x5000);
     assertEquals(
-        new VmExit(
+        VmExit.of(
             Reason.HOST_ERROR,
             "the host cannot provide the guest's memory at guest physical address 0x5000: a file"
                 + " that the guest was given for memory, such as its kernel, became shorter or"

@@ -31,8 +31,8 @@ public final class RateLimiter {
    */
   public RateLimiter(@Nullable RateLimit limit, DeviceResources resources, Runnable goOn) {
     this.resources = resources;
-    bytes = bucket(limit == null ? null : limit.bytes());
-    operations = bucket(limit == null ? null : limit.operations());
+    bytes = bucket(limit == null ? null : limit.bytes().orElse(null));
+    operations = bucket(limit == null ? null : limit.operations().orElse(null));
     timer =
         limit == null
             ? null

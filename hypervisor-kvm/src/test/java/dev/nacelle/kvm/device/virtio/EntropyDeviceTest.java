@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.DataSize;
 import dev.nacelle.RateLimit;
 import dev.nacelle.kvm.device.FakeDeviceResources;
 import dev.nacelle.kvm.device.GuestFault;
@@ -185,7 +186,7 @@ class EntropyDeviceTest {
 
   @Test
   void servesAsManyBytesAsTheLimitHas() {
-    startWithLimit(RateLimit.bytes(1000, 2500));
+    startWithLimit(RateLimit.bytes(DataSize.bytes(1000), DataSize.bytes(2500)));
     offer(10, 1000);
     assertEquals(2, served());
     resources.advance(Duration.ofMillis(500));
@@ -196,14 +197,15 @@ class EntropyDeviceTest {
 
   @Test
   void countsWhatItGivesAndNotWhatThereIsRoomFor() {
-    startWithLimit(RateLimit.bytes(1, 2 * EntropyDevice.MAXIMUM_BYTES));
+    startWithLimit(
+        RateLimit.bytes(DataSize.bytes(1), DataSize.bytes(2 * EntropyDevice.MAXIMUM_BYTES)));
     offer(3, 2 * EntropyDevice.MAXIMUM_BYTES);
     assertEquals(2, served());
   }
 
   @Test
   void givesABufferThatIsLargerThanTheBurstWhenThatIsFull() {
-    startWithLimit(RateLimit.bytes(1000, 1000));
+    startWithLimit(RateLimit.bytes(DataSize.bytes(1000), DataSize.bytes(1000)));
     offer(2, 3000);
     assertEquals(1, served());
     resources.advance(Duration.ofMillis(2999));

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.DataSize;
 import dev.nacelle.RateLimit;
 import dev.nacelle.kvm.Allocation;
 import dev.nacelle.kvm.device.FakeDeviceResources;
@@ -36,7 +37,8 @@ class RateLimiterTest {
 
   @Test
   void takesFromBothBucketsOrFromNone() {
-    RateLimiter limiter = limiter(RateLimit.bytes(100, 100).andOperations(1, 2));
+    RateLimiter limiter =
+        limiter(RateLimit.bytes(DataSize.bytes(100), DataSize.bytes(100)).andOperations(1, 2));
     assertTrue(limiter.admit(50));
     assertFalse(limiter.admit(51));
     resources.advance(Duration.ofMillis(10));
@@ -51,7 +53,7 @@ class RateLimiterTest {
 
   @Test
   void refusesAllUntilTheTimerComes() {
-    RateLimiter limiter = limiter(RateLimit.bytes(1000, 1000));
+    RateLimiter limiter = limiter(RateLimit.bytes(DataSize.bytes(1000), DataSize.bytes(1000)));
     assertTrue(limiter.admit(900));
     assertFalse(limiter.admit(200));
     assertTrue(limiter.isWaiting());
@@ -64,7 +66,7 @@ class RateLimiterTest {
 
   @Test
   void cutsPiecesThatAreNoDebt() {
-    RateLimiter limiter = limiter(RateLimit.bytes(1000, 300));
+    RateLimiter limiter = limiter(RateLimit.bytes(DataSize.bytes(1000), DataSize.bytes(300)));
     assertEquals(300, limiter.piece(5000));
     assertEquals(7, limiter.piece(7));
     assertEquals(5000, limiter(RateLimit.operations(1)).piece(5000));
@@ -72,7 +74,9 @@ class RateLimiterTest {
 
   @Test
   void allocatesNothing() {
-    RateLimiter limiter = limiter(RateLimit.bytes(1, 1 << 30).andOperations(1, 1 << 30));
+    RateLimiter limiter =
+        limiter(
+            RateLimit.bytes(DataSize.bytes(1), DataSize.bytes(1 << 30)).andOperations(1, 1 << 30));
     RateLimiter refusing = limiter(RateLimit.operations(1));
     int rounds = 20_000;
     long before = 0;

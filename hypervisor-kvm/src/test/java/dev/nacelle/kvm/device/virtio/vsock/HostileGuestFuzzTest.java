@@ -4,6 +4,7 @@ package dev.nacelle.kvm.device.virtio.vsock;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.code_intelligence.jazzer.junit.FuzzTest;
+import dev.nacelle.DataSize;
 import dev.nacelle.RateLimit;
 import dev.nacelle.kvm.device.GuestFault;
 import dev.nacelle.kvm.device.virtio.DriverQueue;
@@ -75,7 +76,9 @@ class HostileGuestFuzzTest {
     long features =
         1L << 32 | (choices.below(2) == 0 ? 0 : 1L << 29) | (choices.below(2) == 0 ? 0 : 1L << 28);
     RateLimit limit =
-        choices.below(4) == 0 ? RateLimit.bytes(1 + choices.next16()).andOperations(100, 5) : null;
+        choices.below(4) == 0
+            ? RateLimit.bytes(DataSize.bytes(1 + choices.next16())).andOperations(100, 5)
+            : null;
     try (VsockGuest guest = new VsockGuest(features, limit)) {
       Play play = new Play(guest, choices);
       for (int i = 0; choices.left() && i < MOST_OPERATIONS && !play.faulted; i++) {

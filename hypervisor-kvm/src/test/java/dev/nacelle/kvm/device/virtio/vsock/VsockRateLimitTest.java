@@ -14,6 +14,7 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.DataSize;
 import dev.nacelle.RateLimit;
 import dev.nacelle.kvm.device.virtio.DriverFixture;
 import dev.nacelle.spi.GuestConnection;
@@ -86,7 +87,7 @@ class VsockRateLimitTest {
 
   @Test
   void takesAsManyBytesFromTheGuestAsTheLimitHas() throws Exception {
-    start(RateLimit.bytes(1000, 2500), 1);
+    start(RateLimit.bytes(DataSize.bytes(1000), DataSize.bytes(2500)), 1);
     for (int i = 0; i < 5; i++) {
       guest.send(data(0, 1000));
     }
@@ -99,7 +100,7 @@ class VsockRateLimitTest {
 
   @Test
   void takesAPacketThatIsLargerThanTheBurstWhenThatIsFull() throws Exception {
-    start(RateLimit.bytes(1000, 1000), 1);
+    start(RateLimit.bytes(DataSize.bytes(1000), DataSize.bytes(1000)), 1);
     guest.send(data(0, 3000));
     guest.send(data(0, 1));
     assertEquals(3000, readAll(0));
@@ -145,7 +146,7 @@ class VsockRateLimitTest {
 
   @Test
   void sendsAsManyBytesAsTheLimitHasInPiecesOfTheBurst() throws Exception {
-    start(RateLimit.bytes(1000, 2500), 1);
+    start(RateLimit.bytes(DataSize.bytes(1000), DataSize.bytes(2500)), 1);
     assertEquals(10_000, accepted.get(0).write(ByteBuffer.allocate(10_000)), "kept by the device");
     assertEquals(2500, received(0));
     guest.advance(SECOND);
@@ -173,7 +174,7 @@ class VsockRateLimitTest {
 
   @Test
   void doesNotHoldBackWhatCarriesNoData() throws Exception {
-    start(RateLimit.bytes(1, 1), 2);
+    start(RateLimit.bytes(DataSize.bytes(1), DataSize.bytes(1)), 2);
     accepted.get(0).write(ByteBuffer.allocate(100));
     assertEquals(1, assertOperation(RW, 0).payload().length);
     guest.send(Packet.of(CREDIT_REQUEST, 0, PORT));
@@ -194,7 +195,7 @@ class VsockRateLimitTest {
 
   @Test
   void givesEachConnectionItsTurnAlsoWhereTheyWait() throws Exception {
-    start(RateLimit.bytes(1_000_000, 1000), 3);
+    start(RateLimit.bytes(DataSize.bytes(1_000_000), DataSize.bytes(1000)), 3);
     for (GuestConnection connection : accepted) {
       connection.write(ByteBuffer.allocate(40_000));
     }
@@ -210,7 +211,7 @@ class VsockRateLimitTest {
 
   @Test
   void tellsAWriterWhenThereIsRoomAgain() throws Exception {
-    start(RateLimit.bytes(VsockConnection.SEND_BYTES), 1);
+    start(RateLimit.bytes(DataSize.bytes(VsockConnection.SEND_BYTES)), 1);
     GuestConnection connection = accepted.get(0);
     AtomicInteger events = new AtomicInteger();
     connection.setEventListener(events::incrementAndGet);
@@ -228,7 +229,7 @@ class VsockRateLimitTest {
 
   @Test
   void givesTheGuestAllTheTimeThatTheLimitTakes() throws Exception {
-    start(RateLimit.bytes(100, 100), 1);
+    start(RateLimit.bytes(DataSize.bytes(100), DataSize.bytes(100)), 1);
     accepted.get(0).write(ByteBuffer.allocate(10_000));
     accepted.get(0).close();
     for (int seconds = 0; seconds < 100; seconds++) {

@@ -4,6 +4,7 @@ package dev.nacelle.kvm.device.virtio.vsock;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.DataSize;
 import dev.nacelle.RateLimit;
 import dev.nacelle.kvm.device.virtio.DriverFixture;
 import dev.nacelle.spi.GuestConnection;
@@ -269,7 +270,10 @@ class VsockScheduleTest {
   @ParameterizedTest
   @ValueSource(longs = {1, 2, 3, 4})
   void keepsEveryStreamWholeThatIsHeldBack(long seed) {
-    assertWhole(seed, RateLimit.bytes(100_000_000, 5_000).andOperations(1_000_000, 20));
+    assertWhole(
+        seed,
+        RateLimit.bytes(DataSize.bytes(100_000_000), DataSize.bytes(5_000))
+            .andOperations(1_000_000, 20));
   }
 
   private static void assertWhole(long seed, @Nullable RateLimit limit) {
