@@ -2,9 +2,11 @@
 
 /** Nacelle's hypervisor on Windows: the Host Compute Service. */
 module dev.nacelle.hyperv {
+  requires com.fasterxml.jackson.annotation;
   requires com.fasterxml.jackson.core;
   requires com.fasterxml.jackson.databind;
   requires com.sun.jna;
+  requires dev.nacelle;
   requires static org.jspecify;
 
   opens dev.nacelle.hyperv.schema to

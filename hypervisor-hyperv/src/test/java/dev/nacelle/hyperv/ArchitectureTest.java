@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.hyperv;
 
+import static com.tngtech.archunit.base.DescribedPredicate.not;
+import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAPackage;
 import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAnyPackage;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.classes;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
@@ -22,6 +24,17 @@ class ArchitectureTest {
           .resideOutsideOfPackage("dev.nacelle.hyperv.sys")
           .should()
           .dependOnClassesThat(resideInAnyPackage("com.sun.jna..", "sun.misc..", "jdk.internal.."));
+
+  @ArchTest
+  static final ArchRule ONLY_THE_API_AND_THE_SPI_OF_CORE_ARE_KNOWN =
+      noClasses()
+          .should()
+          .dependOnClassesThat(
+              resideInAPackage("dev.nacelle..")
+                  .and(
+                      not(
+                          resideInAnyPackage(
+                              "dev.nacelle.hyperv..", "dev.nacelle", "dev.nacelle.spi"))));
 
   @ArchTest
   static final ArchRule SYSTEM_CALLS_KNOW_DOCUMENTS_AND_NOTHING_ABOVE =

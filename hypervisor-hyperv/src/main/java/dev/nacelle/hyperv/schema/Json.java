@@ -17,7 +17,6 @@ import com.fasterxml.jackson.databind.json.JsonMapper;
 final class Json {
   private static final int MAX_DEPTH = 32;
   private static final int MAX_LENGTH = 1 << 20;
-  private static final int MAX_NAME = 256;
   private static final int MAX_NUMBER = 32;
 
   private static final ObjectMapper MAPPER =
@@ -25,10 +24,8 @@ final class Json {
               JsonFactory.builder()
                   .streamReadConstraints(
                       StreamReadConstraints.builder()
-                          .maxDocumentLength(MAX_LENGTH)
                           .maxNestingDepth(MAX_DEPTH)
                           .maxStringLength(MAX_LENGTH)
-                          .maxNameLength(MAX_NAME)
                           .maxNumberLength(MAX_NUMBER)
                           .build())
                   .build())
@@ -36,6 +33,7 @@ final class Json {
           .defaultPropertyInclusion(
               JsonInclude.Value.construct(JsonInclude.Include.NON_NULL, JsonInclude.Include.ALWAYS))
           .disable(DeserializationFeature.FAIL_ON_UNKNOWN_PROPERTIES)
+          .enable(DeserializationFeature.READ_UNKNOWN_ENUM_VALUES_USING_DEFAULT_VALUE)
           .build();
 
   private Json() {}
@@ -51,9 +49,20 @@ final class Json {
   /**
    * Reads a document.
    *
-   * @throws JsonProcessingException when it is none of that type, or beyond a bound
+   * @throws DocumentException when it is none of that type, or beyond a bound
    */
-  static <T> T read(String document, Class<T> type) throws JsonProcessingException {
-    return MAPPER.readValue(document, type);
+  static <T> T read(String document, Class<T> type) {
+    if (document.length() > MAX_LENGTH) {
+      throw new DocumentException(type, null);
+    }
+    try {
+      T read = MAPPER.readValue(document, type);
+      if (read == null) {
+        throw new DocumentException(type, null);
+      }
+      return read;
+    } catch (JsonProcessingException e) {
+      throw new DocumentException(type, e);
+    }
   }
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.hyperv.schema;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
 import java.util.List;
 import java.util.Objects;
 import java.util.stream.Collectors;
@@ -34,11 +33,10 @@ public record ResultError(
     String text;
     try {
       ResultError error = Json.read(document, ResultError.class);
-      List<@Nullable ErrorEvent> events =
-          Objects.requireNonNullElse(error == null ? null : error.errorEvents, List.of());
+      List<@Nullable ErrorEvent> events = Objects.requireNonNullElse(error.errorEvents, List.of());
       text =
           Stream.concat(
-                  Stream.ofNullable(error == null ? null : error.errorMessage),
+                  Stream.ofNullable(error.errorMessage),
                   events.stream()
                       .filter(event -> event != null && event.message != null)
                       .map(event -> event.message))
@@ -46,7 +44,7 @@ public record ResultError(
               .filter(message -> !message.isEmpty())
               .distinct()
               .collect(Collectors.joining(" "));
-    } catch (JsonProcessingException e) {
+    } catch (DocumentException e) {
       text = document;
     }
     String printable = text.substring(0, Math.min(text.length(), MAX_TEXT));

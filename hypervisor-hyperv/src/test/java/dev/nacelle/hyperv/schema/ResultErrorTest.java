@@ -19,15 +19,14 @@ class ResultErrorTest {
   }
 
   @ParameterizedTest
-  @ValueSource(
-      strings = {"{}", "null", "", " ", "{\"ErrorEvents\":null}", "{\"ErrorMessage\":\"\"}"})
+  @ValueSource(strings = {"{}", "", " ", "{\"ErrorEvents\":null}", "{\"ErrorMessage\":\"\"}"})
   void nothingIsSaidOfNothing(String document) {
     String details = ResultError.details(document);
     assertTrue(details.isEmpty(), details);
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"[]", "{", "7", "{\"ErrorEvents\":{}}", "plain text"})
+  @ValueSource(strings = {"[]", "{", "7", "{\"ErrorEvents\":{}}", "plain text", "null"})
   void documentThatIsNoneIsShown(String document) {
     assertEquals(document, ResultError.details(document));
   }
