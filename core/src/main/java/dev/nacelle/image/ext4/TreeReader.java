@@ -39,6 +39,11 @@ final class TreeReader {
   private long decoded;
   private long directories;
 
+  /**
+   * What Hyper-V puts behind an image to have it as a disk. Less than a block, and no part of it.
+   */
+  private static final int VHD_FOOTER = 512;
+
   /** Files that have attributes mostly have those of others. */
   private final Map<ExtendedAttributes, ExtendedAttributes> knownAttributes = new HashMap<>();
 
@@ -85,7 +90,7 @@ final class TreeReader {
   }
 
   /**
-   * Of an image that is all there.
+   * Of an image that is all there, with or without the footer that makes it a virtual disk.
    *
    * @throws Ext4ImageException when it is not, or none of the writer's
    */
@@ -93,7 +98,7 @@ final class TreeReader {
     Superblock.Geometry geometry =
         Superblock.decode(read(channel, Ext4Format.SUPERBLOCK_OFFSET, Ext4Format.SUPERBLOCK_SIZE));
     long bytes = geometry.layout().blocks() * BLOCK_SIZE;
-    if (channel.size() != bytes) {
+    if (channel.size() != bytes && channel.size() != bytes + VHD_FOOTER) {
       throw new Ext4ImageException(
           "the image has " + channel.size() + " bytes, its superblock says " + bytes);
     }

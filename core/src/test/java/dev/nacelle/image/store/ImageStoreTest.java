@@ -344,6 +344,27 @@ class ImageStoreTest {
   }
 
   @Test
+  void aFilesystemThatBecameAVirtualDiskStaysOne() throws IOException {
+    Layer first = layout.gzipLayer(tar("a", "1"));
+    layout.tag(layout.image(AMD64, first), "base");
+    layout.tag(layout.image(AMD64, first, layout.gzipLayer(tar("b", "2"))), "whole");
+    Path base = store.resolve(tagged("base")).filesystem();
+    Files.write(base, new byte[512], StandardOpenOption.APPEND);
+    byte[] content = Files.readAllBytes(base);
+
+    assertEquals(Set.of("", "a"), paths(store.resolve(tagged("base"))));
+    assertEquals(Set.of("", "a", "b"), paths(store.resolve(tagged("whole"))));
+    assertArrayEquals(content, Files.readAllBytes(base));
+
+    // Part of a footer, or more than one, is damage.
+    for (int more : new int[] {1, 511, 513, 4096}) {
+      Path file = store.resolve(tagged("base")).filesystem();
+      Files.write(file, Arrays.copyOf(content, content.length - 512 + more));
+      assertEquals(content.length - 512, Files.size(store.resolve(tagged("base")).filesystem()));
+    }
+  }
+
+  @Test
   void aFilesystemThatLostItsEndIsMadeAnewUnlessItIsInUse() throws IOException {
     layout.add(layout.image(AMD64, layout.gzipLayer(tar("a", "1".repeat(100_000)))));
     Path whole = store.resolve(ref).filesystem();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.hyperv.sys;
 
+import static java.nio.charset.StandardCharsets.US_ASCII;
 import static org.junit.jupiter.api.Assertions.assertAll;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
@@ -8,16 +9,18 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import com.sun.jna.Native;
 import com.sun.jna.NativeLibrary;
 import com.sun.jna.Pointer;
+import dev.nacelle.image.testing.Tool;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /** Windows' libraries, for this process: what src/test/c is compiled to. */
-final class StandIn {
+public final class StandIn {
   private static final List<String> LIBRARIES = List.of("computecore", "kernel32", "ws2_32");
   private static final int ALWAYS = Integer.MAX_VALUE;
 
@@ -38,44 +41,29 @@ final class StandIn {
       Native.register(StandIn.class, NativeLibrary.getInstance("computecore"));
     } catch (IOException e) {
       throw new UncheckedIOException(e);
-    } catch (InterruptedException e) {
-      throw new IllegalStateException(e);
     }
   }
 
   private StandIn() {}
 
-  private static void compile(Path library) throws IOException, InterruptedException {
-    Stream<String> options =
-        Stream.of(
-            "gcc",
-            "-std=gnu11",
-            "-shared",
-            "-fPIC",
-            "-O1",
-            "-Wall",
-            "-Wextra",
-            "-Wno-unused-parameter",
-            "-Werror",
-            "-pthread",
-            "-o",
-            library.toString());
-    List<String> sources;
-    try (Stream<Path> files = Files.list(Path.of("src/test/c"))) {
-      sources = files.map(Path::toString).filter(name -> name.endsWith(".c")).sorted().toList();
+  private static void compile(Path library) throws IOException {
+    List<String> command = new ArrayList<>(List.of("gcc", "-std=gnu11", "-shared", "-fPIC", "-O1"));
+    command.addAll(List.of("-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror", "-pthread"));
+    command.addAll(List.of("-o", library.toString()));
+    Path sources = Path.of("src/test/c").toAbsolutePath();
+    try (Stream<Path> files = Files.list(sources)) {
+      files.map(Path::toString).filter(name -> name.endsWith(".c")).forEach(command::add);
     }
-    Process gcc =
-        new ProcessBuilder(Stream.concat(options, sources.stream()).toList()).inheritIO().start();
-    assertEquals(0, gcc.waitFor());
+    Tool.run(sources, command);
   }
 
   /** Starts from nothing; loads the stand-in at first. */
-  static void reset() {
+  public static void reset() {
     standin_reset();
   }
 
   /** Everything was called rightly, and closed or freed. */
-  static void requireNothingLeft() {
+  public static void requireNothingLeft() {
     standin_quiesce();
     Pointer violation = standin_violation();
     assertNull(violation == null ? null : violation.getString(0));
@@ -89,7 +77,7 @@ final class StandIn {
   }
 
   /** The function fails at once. */
-  static void failCall(String function, HResult result) {
+  public static void failCall(String function, HResult result) {
     standin_fault(ascii(function), result.code(), 0, null, 0, ALWAYS);
   }
 
@@ -114,17 +102,17 @@ final class StandIn {
   }
 
   /** The string that the function was last given; null where that was none. */
-  static @Nullable String received(String function) {
+  public static @Nullable String received(String function) {
     Pointer text = standin_received(ascii(function));
     return text == null ? null : WideString.read(text);
   }
 
-  static int calls(String function) {
+  public static int calls(String function) {
     return standin_calls(ascii(function));
   }
 
   private static byte[] ascii(String text) {
-    return (text + "\0").getBytes(java.nio.charset.StandardCharsets.US_ASCII);
+    return (text + "\0").getBytes(US_ASCII);
   }
 
   static native void standin_reset();
