@@ -73,7 +73,7 @@ struct fault {
   HRESULT call;
   HRESULT result;
   char16_t *document;
-  int delay;
+  int held;
   int times;
 };
 
@@ -174,11 +174,6 @@ static void receive(const char *name, const char16_t *text) {
   received = entry;
 }
 
-static void pause_for(int milliseconds) {
-  struct timespec time = {milliseconds / 1000, milliseconds % 1000 * 1000000L};
-  nanosleep(&time, NULL);
-}
-
 static void start_thread(void *(*run)(void *), void *argument) {
   pthread_t thread;
   running_threads++;
@@ -197,12 +192,10 @@ struct delivery {
   struct handle *to;
   int type;
   char16_t *data;
-  int delay;
 };
 
 static void *deliver(void *argument) {
   struct delivery *d = argument;
-  pause_for(d->delay);
   pthread_mutex_lock(&lock);
   if (d->to->open && d->to->callback) {
     d->to->delivering++;
@@ -226,12 +219,11 @@ static void *deliver(void *argument) {
 }
 
 static void tell(struct machine *machine, int type, const char16_t *data) {
-  struct fault *f = due("event");
-  if (f && f->call) return;
+  if (due("event")) return;
   for (struct handle *h = handles; h; h = h->next) {
     if (h->machine != machine || !h->open) continue;
     struct delivery *d = malloc(sizeof *d);
-    *d = (struct delivery){h, type, copy(data), f ? f->delay : 0};
+    *d = (struct delivery){h, type, copy(data)};
     start_thread(deliver, d);
   }
 }
@@ -296,8 +288,8 @@ struct work {
 
 static void *work(void *argument) {
   struct work *w = argument;
-  if (w->fault) pause_for(w->fault->delay);
   pthread_mutex_lock(&lock);
+  while (w->fault && w->fault->held) pthread_cond_wait(&changed, &lock);
   if (w->fault && w->fault->result) {
     w->operation->result = w->fault->result;
     w->operation->document = copy(w->fault->document);
@@ -528,18 +520,26 @@ HRESULT HcsGetServiceProperties(const char16_t *query, char16_t **result) {
 
 // ---- For the tests
 
-// The next calls of a function fail at once (call), or end with a result and a document; after a delay.
-void standin_fault(const char *name, HRESULT call, HRESULT result, const char16_t *document, int delay, int times) {
+// The next calls of a function fail at once (call), or end with a result and a document; where they are held, not before
+// standin_release.
+void standin_fault(const char *name, HRESULT call, HRESULT result, const char16_t *document, int held, int times) {
   struct fault *f = calloc(1, sizeof *f);
   strncpy(f->name, name, sizeof f->name - 1);
   f->call = call;
   f->result = result;
   f->document = copy(document);
-  f->delay = delay;
+  f->held = held;
   f->times = times;
   pthread_mutex_lock(&lock);
   f->next = faults;
   faults = f;
+  pthread_mutex_unlock(&lock);
+}
+
+void standin_release(void) {
+  pthread_mutex_lock(&lock);
+  for (struct fault *f = faults; f; f = f->next) f->held = 0;
+  pthread_cond_broadcast(&changed);
   pthread_mutex_unlock(&lock);
 }
 

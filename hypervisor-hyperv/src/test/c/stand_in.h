@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A stand-in for what the module uses of Windows, for tests on Linux: strict about how it is called, with faults and
-// delays on request. Not a model of Hyper-V: what Windows does is taken from Microsoft's documentation.
+// A stand-in for what the module uses of Windows, for tests on Linux: strict about how it is called, with faults on
+// request. Not a model of Hyper-V: what Windows does is taken from Microsoft's documentation.
 #pragma once
 
 #include <stdint.h>

@@ -31,8 +31,11 @@ public final class HvSocket implements AutoCloseable {
   /** Windows takes no longer one (hvsocket.h: HVSOCKET_CONNECT_TIMEOUT_MAX). */
   static final int MAX_CONNECT_TIMEOUT_MILLIS = 300_000;
 
+  private static final Events NOTHING = new Events(0, 0);
+
   private final long socket;
   private final SocketEvents notified;
+  private final Memory networkEvents = new Memory(Winsock.NETWORK_EVENTS_SIZE);
   private final ReentrantReadWriteLock lock = new ReentrantReadWriteLock();
   private boolean closed;
 
@@ -214,18 +217,18 @@ public final class HvSocket implements AutoCloseable {
     }
   }
 
-  /** Asks what happened since the last time. */
+  /** Asks what happened since the last time; one thread at a time does. */
   public Events events() throws WinsockException {
-    Memory memory = new Memory(Winsock.NETWORK_EVENTS_SIZE);
     Lock use = use();
     try {
-      check("WSAEnumNetworkEvents", Winsock.WSAEnumNetworkEvents(socket, 0, memory));
+      check("WSAEnumNetworkEvents", Winsock.WSAEnumNetworkEvents(socket, 0, networkEvents));
     } finally {
       use.unlock();
     }
-    return new Events(
-        memory.getInt(Winsock.NETWORK_EVENTS),
-        memory.getInt(Winsock.NETWORK_ERRORS + Integer.BYTES * Winsock.FD_CONNECT_BIT));
+    int flags = networkEvents.getInt(Winsock.NETWORK_EVENTS);
+    int connectError =
+        networkEvents.getInt(Winsock.NETWORK_ERRORS + Integer.BYTES * Winsock.FD_CONNECT_BIT);
+    return flags == 0 ? NOTHING : new Events(flags, connectError);
   }
 
   /**

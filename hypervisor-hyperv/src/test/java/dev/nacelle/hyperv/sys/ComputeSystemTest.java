@@ -13,8 +13,13 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -32,6 +37,7 @@ class ComputeSystemTest {
   private static final HcsLimits LIMITS = new HcsLimits(LONG, LONG);
   private static final HcsLimits IMPATIENT = new HcsLimits(Duration.ofMillis(50), LONG);
 
+  private final ExecutorService threads = Executors.newCachedThreadPool();
   private final BlockingQueue<HcsEvent> events = new LinkedBlockingQueue<>();
 
   @BeforeEach
@@ -41,6 +47,7 @@ class ComputeSystemTest {
 
   @AfterEach
   void nothingIsLeft() {
+    threads.shutdownNow();
     StandIn.requireNothingLeft();
   }
 
@@ -220,53 +227,76 @@ class ComputeSystemTest {
 
   @Test
   void callThatTakesTooLongIsWaitedForWhenItIsClosed() {
-    StandIn.delay("HcsStartComputeSystem", 400);
-    try (ComputeSystem system = create(IMPATIENT)) {
-      HcsException e = assertThrows(HcsException.class, system::start);
-      assertEquals(HResult.HCS_E_OPERATION_TIMEOUT, e.result());
-      assertEquals(1, StandIn.standin_open_operations());
+    StandIn.hold("HcsStartComputeSystem");
+    ComputeSystem system = create(IMPATIENT);
+    HcsException e = assertThrows(HcsException.class, system::start);
+    assertEquals(HResult.HCS_E_OPERATION_TIMEOUT, e.result());
+    assertEquals(1, StandIn.standin_open_operations());
+    Future<?> release = releaseWhenTerminated();
+    system.close();
+    await(release);
+  }
+
+  private Future<?> releaseWhenTerminated() {
+    return threads.submit(
+        () -> {
+          StandIn.awaitCall("HcsTerminateComputeSystem");
+          StandIn.standin_release();
+        });
+  }
+
+  private static void await(Future<?> future) {
+    try {
+      future.get(30, TimeUnit.SECONDS);
+    } catch (Exception e) {
+      throw new AssertionError(e);
     }
   }
 
   @Test
   void creationThatTakesTooLongIsToldAndEndsAsSoonAsItCan() {
-    StandIn.delay("HcsCreateComputeSystem", 400);
+    StandIn.hold("HcsCreateComputeSystem");
+    Future<?> release = releaseWhenTerminated();
     HcsException e = assertThrows(HcsException.class, () -> create(IMPATIENT));
     assertEquals(HResult.HCS_E_OPERATION_TIMEOUT, e.result());
+    await(release);
   }
 
   @Test
   void handleStaysOpenUnderACallThatDoesNotEnd() {
-    StandIn.delay("HcsStartComputeSystem", 1000);
+    StandIn.hold("HcsStartComputeSystem");
     ComputeSystem system = create(new HcsLimits(Duration.ofMillis(20), Duration.ofMillis(20)));
     assertThrows(HcsException.class, system::start);
     system.close();
     assertEquals(1, StandIn.standin_open_handles());
     assertEquals(1, SystemEvents.receivers());
     // Once the service has finished, closing again finds that out.
+    StandIn.standin_release();
     StandIn.standin_quiesce();
     system.close();
   }
 
   @Test
   void closingWaitsForTheCallsOfOthers() throws Exception {
-    StandIn.delay("HcsGetComputeSystemProperties", 300);
+    StandIn.hold("HcsGetComputeSystemProperties");
     ComputeSystem system = create(LIMITS);
     system.start();
-    CompletableFuture<String> properties =
-        CompletableFuture.supplyAsync(() -> system.properties(null));
-    while (StandIn.calls("HcsGetComputeSystemProperties") == 0) {
-      Thread.sleep(1);
-    }
-    List<CompletableFuture<Void>> closing = new ArrayList<>();
+    Future<String> properties = threads.submit(() -> system.properties(null));
+    StandIn.awaitCall("HcsGetComputeSystemProperties");
+    List<Future<Integer>> closing = new ArrayList<>();
     for (int i = 0; i < 3; i++) {
-      closing.add(CompletableFuture.runAsync(system::close));
+      closing.add(
+          threads.submit(
+              () -> {
+                system.close();
+                return StandIn.standin_open_handles();
+              }));
     }
-    for (CompletableFuture<Void> close : closing) {
-      close.join();
-      assertEquals(0, StandIn.standin_open_handles());
+    await(releaseWhenTerminated());
+    for (Future<Integer> close : closing) {
+      assertEquals(0, close.get());
     }
-    assertTrue(properties.join().contains("RuntimeId"));
+    assertTrue(properties.get().contains("RuntimeId"));
   }
 
   @Test
@@ -281,16 +311,16 @@ class ComputeSystemTest {
 
   @Test
   void exitMayComeBeforeStartReturns() throws Exception {
-    StandIn.delay("HcsStartComputeSystem", 300);
+    StandIn.hold("HcsStartComputeSystem");
     try (ComputeSystem system = create(LIMITS)) {
-      CompletableFuture<Void> start = CompletableFuture.runAsync(system::start);
-      while (StandIn.calls("HcsStartComputeSystem") == 0) {
-        Thread.sleep(1);
-      }
+      Future<?> start = threads.submit(system::start);
+      StandIn.awaitCall("HcsStartComputeSystem");
       StandIn.event(ID, HcsEvent.Type.SYSTEM_EXITED, "{\"ExitType\":\"UnexpectedExit\"}");
       assertTrue(system.awaitEnd(LONG));
       assertFalse(start.isDone());
-      assertThrows(Exception.class, start::join);
+      StandIn.standin_release();
+      ExecutionException e = assertThrows(ExecutionException.class, start::get);
+      assertEquals(HResult.HCS_E_SYSTEM_ALREADY_STOPPED, ((HcsException) e.getCause()).result());
     }
   }
 
@@ -410,20 +440,19 @@ class ComputeSystemTest {
     ComputeSystem system = ComputeSystem.create(ID, "{}", listener, LIMITS);
     StandIn.event(ID, HcsEvent.Type.SYSTEM_EXITED, null);
     inside.join();
-    CompletableFuture<Void> close = CompletableFuture.runAsync(system::close);
-    assertThrows(
-        java.util.concurrent.TimeoutException.class, () -> close.get(100, TimeUnit.MILLISECONDS));
+    Future<?> close = threads.submit(system::close);
+    assertThrows(TimeoutException.class, () -> close.get(100, TimeUnit.MILLISECONDS));
     go.complete(null);
-    close.join();
+    await(close);
   }
 
   @Test
   void manyMachinesAtOnce() {
-    List<CompletableFuture<Void>> all = new ArrayList<>();
+    List<Future<?>> all = new ArrayList<>();
     for (int i = 0; i < 64; i++) {
       String id = "m" + i;
       all.add(
-          CompletableFuture.runAsync(
+          threads.submit(
               () -> {
                 try (ComputeSystem system = ComputeSystem.create(id, "{}", event -> {}, LIMITS)) {
                   system.start();
@@ -431,6 +460,6 @@ class ComputeSystemTest {
                 }
               }));
     }
-    all.forEach(CompletableFuture::join);
+    all.forEach(ComputeSystemTest::await);
   }
 }

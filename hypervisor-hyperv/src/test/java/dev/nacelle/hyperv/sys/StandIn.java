@@ -86,9 +86,16 @@ public final class StandIn {
     standin_fault(ascii(function), 0, result.code(), WideString.ofNullable(document), 0, ALWAYS);
   }
 
-  /** What the function starts takes its time. */
-  static void delay(String function, int milliseconds) {
-    standin_fault(ascii(function), 0, 0, null, milliseconds, ALWAYS);
+  /** What the function starts does not end before {@link #standin_release}. */
+  static void hold(String function) {
+    standin_fault(ascii(function), 0, 0, null, 1, ALWAYS);
+  }
+
+  /** Returns when the function has been called. */
+  static void awaitCall(String function) {
+    while (calls(function) == 0) {
+      Thread.onSpinWait();
+    }
   }
 
   /** What the function starts, or the function, has a document for its result. */
@@ -119,6 +126,8 @@ public final class StandIn {
 
   static native void standin_quiesce();
 
+  static native void standin_release();
+
   static native @Nullable Pointer standin_violation();
 
   static native int standin_open_strings();
@@ -134,7 +143,7 @@ public final class StandIn {
   static native int standin_open_events();
 
   private static native void standin_fault(
-      byte[] name, int call, int result, @Nullable Pointer document, int delay, int times);
+      byte[] name, int call, int result, @Nullable Pointer document, int held, int times);
 
   private static native void standin_event(Pointer id, int type, @Nullable Pointer document);
 
