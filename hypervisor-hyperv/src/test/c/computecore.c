@@ -281,6 +281,8 @@ HRESULT HcsWaitForOperationResult(struct operation *operation, uint32_t millisec
 
 struct work {
   struct operation *operation;
+  const char16_t *given;
+  char16_t *copy;
   struct handle *handle;
   HRESULT (*effect)(struct handle *handle, char16_t **document);
   struct fault *fault;
@@ -290,6 +292,10 @@ static void *work(void *argument) {
   struct work *w = argument;
   pthread_mutex_lock(&lock);
   while (w->fault && w->fault->held) pthread_cond_wait(&changed, &lock);
+  if (w->given && memcmp(w->given, w->copy, (length(w->copy) + 1) * sizeof *w->copy)) {
+    violation("a string was freed before the operation had ended");
+  }
+  free(w->copy);
   if (w->fault && w->fault->result) {
     w->operation->result = w->fault->result;
     w->operation->document = copy(w->fault->document);
@@ -329,7 +335,7 @@ static HRESULT begin(const char *name, struct operation *operation, struct handl
   operation->started = 1;
   if (handle) handle->calls++;
   struct work *w = malloc(sizeof *w);
-  *w = (struct work){operation, handle, effect, f};
+  *w = (struct work){operation, document, copy(document), handle, effect, f};
   start_thread(work, w);
   return S_OK;
 }

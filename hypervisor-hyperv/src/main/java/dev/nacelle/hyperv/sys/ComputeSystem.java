@@ -86,7 +86,7 @@ public final class ComputeSystem implements AutoCloseable {
     Memory idString = WideString.of(id);
     Memory configuration = WideString.of(document);
     Memory out = WideString.out();
-    HcsOperation operation = HcsOperation.create();
+    HcsOperation operation = HcsOperation.create(idString, configuration);
     try {
       operation.start(
           call,
@@ -220,17 +220,19 @@ public final class ComputeSystem implements AutoCloseable {
   private @Nullable String call(String name, @Nullable String document, Function function) {
     gate.enter(id);
     try {
-      return run(name, document, function);
+      return run(name, document, limits.call(), function);
     } finally {
       gate.leave();
     }
   }
 
-  private @Nullable String run(String name, @Nullable String document, Function function) {
+  private @Nullable String run(
+      String name, @Nullable String document, Duration limit, Function function) {
     Memory string = WideString.ofNullable(document);
     return HcsOperation.run(
         name + " " + id,
-        limits.call(),
+        limit,
+        string,
         unfinished::add,
         operation -> function.call(handle, operation, string));
   }
@@ -288,7 +290,11 @@ public final class ComputeSystem implements AutoCloseable {
   /** Returns whether its end is still to come. */
   private boolean terminateQuietly() {
     try {
-      run("HcsTerminateComputeSystem", null, ComputeCore::HcsTerminateComputeSystem);
+      run(
+          "HcsTerminateComputeSystem",
+          null,
+          limits.teardown(),
+          ComputeCore::HcsTerminateComputeSystem);
       return true;
     } catch (HcsException e) {
       HResult result = e.result();
@@ -318,14 +324,7 @@ public final class ComputeSystem implements AutoCloseable {
   private boolean finishAll() {
     long deadline = System.nanoTime() + limits.teardown().toNanos();
     unfinished.removeIf(
-        operation -> {
-          Duration left = Duration.ofNanos(deadline - System.nanoTime());
-          boolean ended = operation.await(left).hasEnded();
-          if (ended) {
-            operation.close();
-          }
-          return ended;
-        });
+        operation -> operation.closeIfEnded(Duration.ofNanos(deadline - System.nanoTime())));
     return unfinished.isEmpty();
   }
 

@@ -3,6 +3,7 @@ package dev.nacelle.hyperv.sys;
 
 import com.sun.jna.Memory;
 import com.sun.jna.Pointer;
+import java.lang.ref.Reference;
 import java.time.Duration;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
@@ -16,18 +17,25 @@ import org.jspecify.annotations.Nullable;
  */
 final class HcsOperation implements AutoCloseable {
   private final Pointer handle;
+  private final @Nullable Memory[] strings;
   private boolean closed;
 
-  private HcsOperation(Pointer handle) {
+  private HcsOperation(Pointer handle, @Nullable Memory[] strings) {
     this.handle = handle;
+    this.strings = strings;
   }
 
-  static HcsOperation create() {
+  /**
+   * For one call.
+   *
+   * @param strings what the call is given, which the service may read until it has ended
+   */
+  static HcsOperation create(@Nullable Memory... strings) {
     Pointer handle = ComputeCore.HcsCreateOperation(null, null);
     if (handle == null) {
       throw new HcsException("HcsCreateOperation", HResult.E_OUTOFMEMORY.code(), null);
     }
-    return new HcsOperation(handle);
+    return new HcsOperation(handle, strings);
   }
 
   /** Starts a call. */
@@ -41,14 +49,19 @@ final class HcsOperation implements AutoCloseable {
    * Makes a call and waits for its result.
    *
    * @param call the function, with what it is about
+   * @param string what it is given, if anything
    * @param unfinished is given the operation when the time was over, to be closed when it has ended
    * @return the document of the result; null where there is none
    * @throws HcsException when it failed, or the time was over: {@link
    *     HResult#HCS_E_OPERATION_TIMEOUT}
    */
   static @Nullable String run(
-      String call, Duration limit, Consumer<HcsOperation> unfinished, Start start) {
-    HcsOperation operation = create();
+      String call,
+      Duration limit,
+      @Nullable Memory string,
+      Consumer<HcsOperation> unfinished,
+      Start start) {
+    HcsOperation operation = create(string);
     boolean ended = true;
     try {
       operation.start(call, start);
@@ -104,12 +117,25 @@ final class HcsOperation implements AutoCloseable {
     }
   }
 
+  /** Closes it if it ends in time, and returns whether it does. */
+  boolean closeIfEnded(Duration limit) {
+    boolean ended = await(limit).hasEnded();
+    if (ended) {
+      close();
+    }
+    return ended;
+  }
+
   /** Idempotent. */
   @Override
   public void close() {
-    if (!closed) {
-      closed = true;
-      ComputeCore.HcsCloseOperation(handle);
+    try {
+      if (!closed) {
+        closed = true;
+        ComputeCore.HcsCloseOperation(handle);
+      }
+    } finally {
+      Reference.reachabilityFence(strings);
     }
   }
 }

@@ -4,10 +4,15 @@ package dev.nacelle.hyperv.sys;
 import com.sun.jna.Memory;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import org.jspecify.annotations.Nullable;
 
 /** Calls to the Host Compute Service that concern no machine that is open. Thread-safe. */
 public final class HostComputeService {
+  /** Lists that did not come in time, until they have. */
+  private static final Queue<HcsOperation> UNFINISHED = new ConcurrentLinkedQueue<>();
+
   private HostComputeService() {}
 
   /**
@@ -32,13 +37,14 @@ public final class HostComputeService {
    * @throws HcsException when the service does not say
    */
   public static String enumerate(String query, Duration limit) {
+    UNFINISHED.removeIf(operation -> operation.closeIfEnded(Duration.ZERO));
     Memory string = WideString.of(query);
-    // What has not ended in time is about no handle, and so can be let go.
     @Nullable String document =
         HcsOperation.run(
             "HcsEnumerateComputeSystems",
             limit,
-            HcsOperation::close,
+            string,
+            UNFINISHED::add,
             operation -> ComputeCore.HcsEnumerateComputeSystems(string, operation));
     return document == null ? "[]" : document;
   }

@@ -76,6 +76,30 @@ class ComputeSystemTest {
   }
 
   @Test
+  void stringsStayUntilTheCallHasEnded() throws Exception {
+    String request = "{\"ResourcePath\":\"" + "x".repeat(100) + "\"}";
+    try (ComputeSystem system = create(LIMITS)) {
+      system.start();
+      // Until it is compiled: an interpreted method keeps what it does not use any more.
+      for (int i = 0; i < 3000; i++) {
+        system.modify(request);
+      }
+      StandIn.hold("HcsModifyComputeSystem");
+      int calls = StandIn.calls("HcsModifyComputeSystem");
+      Future<?> modify = threads.submit(() -> system.modify(request));
+      while (StandIn.calls("HcsModifyComputeSystem") == calls) {
+        Thread.onSpinWait();
+      }
+      for (int i = 0; i < 5; i++) {
+        System.gc();
+        Thread.sleep(10);
+      }
+      StandIn.standin_release();
+      await(modify);
+    }
+  }
+
+  @Test
   void stringThatWouldBeCutIsRefused() {
     assertThrows(
         IllegalArgumentException.class,
