@@ -96,6 +96,7 @@ final class MachineBuilder {
     limitProcessors();
     vm.createIrqchip();
     vm.maskPics();
+    life.startMainLoop();
     ConsoleRing console = addConsole();
     addLegacyDevices();
     if (spec.payload().hasExitPort()) {
@@ -145,7 +146,7 @@ final class MachineBuilder {
     ConsoleRing console =
         new ConsoleRing(
             spec.consoleBytes(),
-            life.loop()::execute,
+            life.mainLoop()::execute,
             cores == null ? Runnable::run : cores::runOutside);
     life.add(console);
     ports.add(
@@ -174,12 +175,12 @@ final class MachineBuilder {
 
   private void add(DeviceFactory factory) {
     int number = devices.size();
-    EventLoop loop = factory.waits() ? life.startLoop("io" + number) : life.loop();
+    EventLoop loop = factory.waits() ? life.startLoop("io" + number) : life.mainLoop();
     AttachedDevice device;
     try {
       device = factory.create(life.acquire(new DeviceSlot(number, vm, memory, loop)));
     } catch (Throwable e) {
-      if (loop != life.loop()) {
+      if (loop != life.mainLoop()) {
         loop.shutdown();
       }
       throw e;

@@ -13,6 +13,7 @@ import dev.nacelle.kvm.vcpu.Vcpu;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
@@ -57,29 +58,35 @@ final class MachineLife implements Vcpu.Listener {
   private final AtomicReference<@Nullable VmExit> outcome = new AtomicReference<>();
   private final CompletableFuture<VmExit> exit = new CompletableFuture<>();
   private final Runnable finish = this::finish;
-  private final EventLoop loop;
+  private @Nullable EventLoop mainLoop;
 
   /**
-   * Starts the machine's event loop.
+   * Nothing runs and nothing is held yet.
    *
    * @param name of the machine, for messages and thread names
    * @param patience how long {@link #close} waits for threads that are stuck
    * @param onReleased called once, when everything is released
-   * @throws dev.nacelle.kvm.sys.ErrnoException when the host refuses; nothing is left behind
    */
   MachineLife(String name, Duration patience, Consumer<MachineLife> onReleased) {
     this.name = name;
     this.patience = patience;
     teardown = new Teardown(toString(), () -> onReleased.accept(this));
-    loop = startLoop("io");
-  }
-
-  /** The machine's event loop. */
-  EventLoop loop() {
-    return loop;
   }
 
   // ---- while it is built
+
+  /**
+   * Starts the machine's event loop, before anything is added. KVM's machine should be there by
+   * then: a thread that starts meanwhile holds up the making of it.
+   */
+  void startMainLoop() {
+    mainLoop = startLoop("io");
+  }
+
+  /** The machine's event loop. */
+  EventLoop mainLoop() {
+    return Objects.requireNonNull(mainLoop);
+  }
 
   /** Starts another event loop; its device closes it, or who fails to make that device. */
   EventLoop startLoop(String threadName) {
@@ -200,7 +207,7 @@ final class MachineLife implements Vcpu.Listener {
     }
     boolean accepted = false;
     try {
-      accepted = loop.execute(finish);
+      accepted = mainLoop != null && mainLoop.execute(finish);
     } finally {
       if (!accepted) {
         finish();
@@ -225,13 +232,13 @@ final class MachineLife implements Vcpu.Listener {
 
   private void closeDevice(Place place) {
     try {
-      if (place.loop == loop || !place.loop.execute(place.device::close)) {
+      if (place.loop == mainLoop || !place.loop.execute(place.device::close)) {
         place.device.close();
       }
     } catch (RuntimeException | Error e) {
       // The others must be closed all the same, and the guest has ended for its own reason.
     } finally {
-      if (place.loop != loop) {
+      if (place.loop != mainLoop) {
         place.loop.shutdown();
       }
     }
@@ -251,8 +258,10 @@ final class MachineLife implements Vcpu.Listener {
   /** Has everything end and be released, without waiting for it. Idempotent. */
   void beginClose() {
     ended(VmExit.of(Reason.CLOSED, "the " + this + " was closed"));
-    // Not before it was told to finish.
-    var unused = out.thenRun(loop::shutdown);
+    if (mainLoop != null) {
+      // Not before it was told to finish.
+      var unused = out.thenRun(mainLoop::shutdown);
+    }
     teardown.disown();
   }
 
