@@ -10,7 +10,7 @@ import java.util.regex.Pattern;
 /** What several builders refuse. */
 final class Checks {
   /** Fits 63 bits of nanoseconds, which Duration alone does not promise. */
-  private static final Duration LONGEST = Duration.ofDays(36_525);
+  static final Duration LONGEST = Duration.ofDays(36_525);
 
   private static final int PAGE = 4096;
   private static final Pattern NAME = Pattern.compile("[A-Za-z0-9._-]{1,64}");

@@ -376,11 +376,11 @@ public final class ProcessSpec {
      * @throws IllegalArgumentException when it is not positive, or more than ten minutes
      */
     public Builder startTimeout(Duration timeout) {
-      if (timeout.compareTo(LONGEST_START) > 0) {
+      if (timeout.isNegative() || timeout.isZero() || timeout.compareTo(LONGEST_START) > 0) {
         throw new IllegalArgumentException(
             "the start timeout is not between 1 ns and 10 minutes: " + timeout);
       }
-      this.startTimeout = Checks.duration("start timeout", timeout);
+      this.startTimeout = timeout;
       return this;
     }
 

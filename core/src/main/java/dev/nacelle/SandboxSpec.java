@@ -640,7 +640,10 @@ public final class SandboxSpec {
      * @throws IllegalArgumentException when it is negative, or more than 100 years
      */
     public Builder stopGrace(Duration grace) {
-      this.stopGrace = grace.isZero() ? grace : Checks.duration("grace", grace);
+      if (grace.isNegative() || grace.compareTo(Checks.LONGEST) > 0) {
+        throw new IllegalArgumentException("the grace is not between 0 and 100 years: " + grace);
+      }
+      this.stopGrace = grace;
       return this;
     }
 

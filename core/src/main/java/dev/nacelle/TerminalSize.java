@@ -18,7 +18,8 @@ public record TerminalSize(int rows, int columns) {
    */
   public TerminalSize {
     if (rows < 0 || rows > 0xffff || columns < 0 || columns > 0xffff) {
-      throw new IllegalArgumentException("not a terminal's size: " + rows + " x " + columns);
+      throw new IllegalArgumentException(
+          "a terminal has 0 to 65535 rows and columns, not " + rows + " x " + columns);
     }
   }
 }

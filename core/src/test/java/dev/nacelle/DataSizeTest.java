@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import static dev.nacelle.Refusals.assertRefused;
+import static dev.nacelle.Refusals.assertRefusedFor;
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import org.junit.jupiter.api.Test;
@@ -45,7 +46,8 @@ class DataSizeTest {
         "9007199254740992KiB"
       })
   void refusesWhatIsUnclearOrDoesNotFit(String text) {
-    assertThrows(IllegalArgumentException.class, () -> DataSize.parse(text));
+    String what = text.length() < 19 ? "not a size: '" : "";
+    assertRefusedFor(what + text.replace("KiB", ""), () -> DataSize.parse(text));
   }
 
   @ParameterizedTest
@@ -57,7 +59,11 @@ class DataSizeTest {
   @Test
   void ordersBySize() {
     assertTrue(DataSize.mebibytes(1).compareTo(DataSize.kibibytes(1025)) < 0);
-    assertThrows(IllegalArgumentException.class, () -> DataSize.bytes(-1));
-    assertThrows(IllegalArgumentException.class, () -> DataSize.gibibytes(1L << 40));
+  }
+
+  @Test
+  void whatIsNegativeOrDoesNotFitIsRefused() {
+    assertRefused("a size is not negative: -1", () -> DataSize.bytes(-1));
+    assertRefused("a size must fit 63 bits: 1099511627776 GiB", () -> DataSize.gibibytes(1L << 40));
   }
 }

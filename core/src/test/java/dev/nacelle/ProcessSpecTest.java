@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import static dev.nacelle.Refusals.assertRefused;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 
+import java.time.Duration;
+import java.util.Collections;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 
@@ -39,5 +42,47 @@ class ProcessSpecTest {
         ProcessSpec.builder("command").environment("TOKEN", "s3cret").stdin("s3cret").build();
     assertEquals("[command] with [TOKEN]", spec.toString());
     assertFalse(String.valueOf(spec.stdin()).contains("s3cret"), spec::toString);
+  }
+
+  @Test
+  void whatNoProcessCanBeGivenIsRefused() {
+    assertRefused("a process needs a command", () -> ProcessSpec.of());
+    assertRefused("a process needs a command", () -> ProcessSpec.of(List.of()));
+    assertRefused("a process needs a command", () -> ProcessSpec.of(""));
+    assertRefused("the argument holds a NUL, at index 1", () -> ProcessSpec.of("a", "b\0c"));
+    assertRefused(
+        "the command has 4096 bytes, more than 4095", () -> ProcessSpec.of("x".repeat(4096)));
+    ProcessSpec.Builder large = ProcessSpec.builder("true", "x".repeat(128 << 10));
+    assertRefused("the argument has 131072 bytes, more than 131071", large::build);
+    ProcessSpec.Builder many = ProcessSpec.builder(Collections.nCopies(65_537, "x"));
+    assertRefused("65537 arguments and variables are more than 65536", many::build);
+  }
+
+  @Test
+  void timesThatCannotBeKeptAreRefused() {
+    ProcessSpec.Builder spec = ProcessSpec.builder("a");
+    for (Duration time : List.of(Duration.ofNanos(-1), Duration.ofSeconds(60).plusNanos(1))) {
+      assertRefused("the linger is not between 0 and 60 s: " + time, () -> spec.linger(time));
+    }
+    Duration late = Duration.ofMinutes(10).plusNanos(1);
+    assertRefused(
+        "the start timeout is not between 1 ns and 10 minutes: " + late,
+        () -> spec.startTimeout(late));
+    for (Duration time : List.of(Duration.ZERO, Duration.ofNanos(-1))) {
+      assertRefused(
+          "the start timeout is not between 1 ns and 10 minutes: " + time,
+          () -> spec.startTimeout(time));
+      assertRefused(
+          "the timeout is not between 1 ns and 100 years: " + time, () -> spec.timeout(time));
+    }
+  }
+
+  @Test
+  void aTerminalHasBounds() {
+    assertRefused(
+        "a terminal has 0 to 65535 rows and columns, not -1 x 80", () -> new TerminalSize(-1, 80));
+    assertRefused(
+        "a terminal has 0 to 65535 rows and columns, not 24 x 65536",
+        () -> new TerminalSize(24, 65536));
   }
 }

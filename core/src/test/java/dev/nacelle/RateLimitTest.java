@@ -2,16 +2,15 @@
 package dev.nacelle;
 
 import static dev.nacelle.DataSize.bytes;
+import static dev.nacelle.Refusals.assertRefused;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
-import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import dev.nacelle.RateLimit.Bucket;
 import java.util.List;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -67,10 +66,6 @@ class RateLimitTest {
       assertRefused("a rate is 1 to 2^40, not " + number, () -> RateLimit.bytes(size));
       assertRefused("a burst is 1 to 2^40, not " + number, () -> RateLimit.bytes(bytes(1), size));
     }
-  }
-
-  private static void assertRefused(String message, Executable call) {
-    assertEquals(message, assertThrows(IllegalArgumentException.class, call).getMessage());
   }
 
   @Test

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import static dev.nacelle.Refusals.assertRefused;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
-import static org.junit.jupiter.api.Assertions.assertThrows;
-import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.kernel.KernelRef;
+import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Function;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 
 class SandboxSpecTest {
@@ -72,22 +75,98 @@ class SandboxSpecTest {
 
   @Test
   void valuesThatMayBeSecretAreInNoMessage() {
-    IllegalArgumentException e =
-        assertThrows(IllegalArgumentException.class, () -> spec().environment("TOKEN", "s3cret\0"));
-    assertEquals("the variable TOKEN holds a NUL, at index 6", e.getMessage());
+    assertRefused(
+        "the variable TOKEN holds a NUL, at index 6",
+        () -> spec().environment("TOKEN", "s3cret\0"));
     assertFalse(spec().environment("TOKEN", "s3cret").build().toString().contains("s3cret"));
+  }
+
+  @Test
+  void whatNoMachineCanMeetIsRefused() {
+    SandboxSpec.Builder spec = spec();
+    assertRefused("a sandbox has 1 to 255 vCPUs, not 0", () -> spec.cpus(0));
+    assertRefused("a sandbox has 1 to 255 vCPUs, not 256", () -> spec.cpus(256));
+    assertRefused(
+        "a sandbox needs at least 32MiB of memory, not 31MiB",
+        () -> spec.memory(DataSize.mebibytes(31)));
+    assertRefused(
+        "no machine has 9223372036854775807B of memory",
+        () -> spec.memory(DataSize.bytes(Long.MAX_VALUE)));
+    assertRefused("a sandbox may have 1 to 4194304 processes, not 0", () -> spec.pidsLimit(0));
+    assertRefused(
+        "a sandbox may have 1 to 4194304 processes, not 4194305", () -> spec.pidsLimit(4194305L));
+    assertRefused("a sandbox needs an image", () -> SandboxSpec.builder().build());
+    assertRefused(
+        "a sandbox needs an image",
+        () -> SandboxSpec.builder().kernel(KernelRef.file(Path.of("/k"))).build());
+  }
+
+  @Test
+  void timesThatCannotBeKeptAreRefused() {
+    SandboxSpec.Builder spec = spec();
+    Map<String, Function<Duration, SandboxSpec.Builder>> setters =
+        Map.of(
+            "start timeout", spec::startTimeout,
+            "fetch timeout", spec::fetchTimeout,
+            "idle timeout", spec::idleTimeout,
+            "lifetime", spec::maxLifetime);
+    Duration tooLong = Duration.ofDays(36_525).plusNanos(1);
+    setters.forEach(
+        (name, setter) -> {
+          for (Duration time : List.of(Duration.ZERO, Duration.ofNanos(-1), tooLong)) {
+            assertRefused(
+                "the " + name + " is not between 1 ns and 100 years: " + time,
+                () -> setter.apply(time));
+          }
+        });
+    for (Duration time : List.of(Duration.ofNanos(-1), tooLong)) {
+      assertRefused(
+          "the grace is not between 0 and 100 years: " + time, () -> spec.stopGrace(time));
+    }
+  }
+
+  @Test
+  void whatIsNoNameIsRefused() {
+    SandboxSpec.Builder spec = spec();
+    for (String name : List.of("", "a b", "n".repeat(65))) {
+      assertRefused(
+          "a sandbox's name is 1 to 64 characters of [A-Za-z0-9._-], not '" + name + "'",
+          () -> spec.name(name));
+      assertRefused(
+          "a host name is 1 to 64 characters of [A-Za-z0-9.-], not '" + name + "'",
+          () -> spec.hostname(name));
+    }
+    assertRefused(
+        "not the name of an environment variable: 'A=B'", () -> spec.environment("A=B", ""));
+    assertRefused("not the name of an environment variable: ''", () -> spec.environment("", ""));
+    assertRefused("the variable's name holds a NUL, at index 1", () -> spec.environment("A\0", ""));
+    assertRefused("the variable A holds a NUL, at index 0", () -> spec.environment("A", "\0"));
+    for (String module : List.of("", "../tun", "m".repeat(56))) {
+      assertRefused(
+          "a kernel module's name is 1 to 55 characters of [A-Za-z0-9_-], without .ko, not '"
+              + module
+              + "'",
+          () -> spec.kernelModules("tun", module));
+    }
+    List<String> many = IntStream.range(0, 65).mapToObj(i -> "m" + i).toList();
+    assertRefused(
+        "a sandbox may ask for 64 kernel modules, not more", () -> spec().kernelModules(many));
+    spec().kernelModules(many.subList(1, 65)).build();
   }
 
   @Test
   void whatAProcessCannotBeGivenIsRefused() {
     String path = "/" + "x".repeat(4095);
-    assertThrows(IllegalArgumentException.class, () -> spec().workingDirectory(path));
-    assertThrows(IllegalArgumentException.class, () -> spec().user("u".repeat(513)));
-    assertThrows(IllegalArgumentException.class, () -> ProcessSpec.of(path));
-    ProcessSpec.Builder large = ProcessSpec.builder("true", "x".repeat(128 << 10));
-    assertThrows(IllegalArgumentException.class, large::build);
+    assertRefused(
+        "the working directory has 4096 bytes, more than 4095",
+        () -> spec().workingDirectory(path));
+    assertRefused(
+        "the working directory is not absolute: 'srv'", () -> spec().workingDirectory("srv"));
+    assertRefused("the user has 513 bytes, more than 512", () -> spec().user("u".repeat(513)));
     SandboxSpec.Builder lost = spec().environment("PATH", ":".repeat(256));
-    assertThrows(IllegalArgumentException.class, lost::build);
+    assertRefused("the variable PATH has more than 256 directories", lost::build);
+    SandboxSpec.Builder large = spec().entrypoint("true").command("x".repeat(128 << 10));
+    assertRefused("the argument has 131072 bytes, more than 131071", large::build);
   }
 
   @Test
@@ -95,8 +174,10 @@ class SandboxSpecTest {
     SandboxSpec.Builder spec = spec().memory(DataSize.mebibytes(100));
     spec.sharedMemory(DataSize.mebibytes(50)).build();
     spec.sharedMemory(DataSize.mebibytes(51));
-    var tooMuch = assertThrows(IllegalArgumentException.class, spec::build);
-    assertTrue(tooMuch.getMessage().contains("shared memory of 51MiB"), tooMuch::getMessage);
-    assertThrows(IllegalArgumentException.class, () -> spec.sharedMemory(DataSize.bytes(0)));
+    assertRefused(
+        "shared memory of 51MiB is more than half of the memory, which is 100MiB: give the sandbox"
+            + " more memory, or a disk",
+        spec::build);
+    assertRefused("the shared memory is zero", () -> spec.sharedMemory(DataSize.bytes(0)));
   }
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import static dev.nacelle.Refusals.assertRefused;
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertThrows;
 
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -45,6 +46,12 @@ class SignalTest {
         "SIGSIGTERM"
       })
   void whatIsNoSignalIsRefused(String text) {
-    assertThrows(IllegalArgumentException.class, () -> Signal.parse(text));
+    assertRefused("there is no signal '" + text + "'", () -> Signal.parse(text));
+  }
+
+  @Test
+  void numbersHaveBounds() {
+    assertRefused("signals are numbered 1 to 64, not 0", () -> new Signal(0));
+    assertRefused("signals are numbered 1 to 64, not 65", () -> new Signal(65));
   }
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import static dev.nacelle.Refusals.assertRefused;
+import static dev.nacelle.Refusals.assertRefusedFor;
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -48,21 +49,36 @@ class SysctlsTest {
       })
   void whatIsNoNameIsRefused(String name) {
     SandboxSpec.Builder spec = SandboxSpec.builder();
-    assertThrows(IllegalArgumentException.class, () -> spec.sysctl(name, "1"));
+    String dotted = name.replace('/', '.');
+    String words =
+        switch (dotted) {
+          case "kernel.hostname" ->
+              "the sysctl kernel.hostname cannot be set: the host name is set";
+          case "kernel.panic" -> "the sysctl kernel.panic cannot be set: ";
+          default -> "not the name of a sysctl, such as net.core.somaxconn: '" + name + "'";
+        };
+    assertRefusedFor(words, () -> spec.sysctl(name, "1"));
   }
 
   @Test
   void namesValuesAndTheirNumberHaveBounds() {
     SandboxSpec.Builder spec = SandboxSpec.builder();
     spec.sysctl("a." + "b".repeat(253), "v".repeat(1024));
-    assertThrows(IllegalArgumentException.class, () -> spec.sysctl("a." + "b".repeat(254), "1"));
-    for (String value : new String[] {"v".repeat(1025), "1\n2", "\0", "\u00e9"}) {
-      assertThrows(IllegalArgumentException.class, () -> spec.sysctl("a.b", value));
+    assertRefused(
+        "not the name of a sysctl, such as net.core.somaxconn: 'a." + "b".repeat(253) + "'",
+        () -> spec.sysctl("a." + "b".repeat(254), "1"));
+    assertRefused(
+        "the value of the sysctl a.b has 1025 characters, and at most 1024 are taken",
+        () -> spec.sysctl("a.b", "v".repeat(1025)));
+    for (String value : new String[] {"1\n2", "\0", "\u00e9"}) {
+      assertRefused(
+          "the value of the sysctl a.b is not one line of printable ASCII",
+          () -> spec.sysctl("a.b", value));
     }
     for (int i = 1; i < 256; i++) {
       spec.sysctl("a.n" + i, "");
     }
-    assertThrows(IllegalArgumentException.class, () -> spec.sysctl("a.n256", ""));
+    assertRefused("a sandbox may set 256 sysctls, not more", () -> spec.sysctl("a.n256", ""));
   }
 
   @Test

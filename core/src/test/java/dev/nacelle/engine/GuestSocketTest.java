@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.engine;
 
+import static dev.nacelle.Refusals.assertRefused;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -165,7 +166,7 @@ class GuestSocketTest {
 
   @Test
   void whatIsNoPortIsRefused() {
-    assertThrows(IllegalArgumentException.class, () -> sandbox.connect(-1));
+    assertRefused("4294967295 (VMADDR_PORT_ANY) is not a port", () -> sandbox.connect(-1));
   }
 
   /** Connects with a limit of one's own; the future gets what completes when it is over. */

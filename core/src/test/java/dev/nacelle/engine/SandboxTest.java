@@ -632,12 +632,6 @@ class SandboxTest {
     String given = run(spec.linger(Duration.ZERO).startTimeout(Duration.ofSeconds(1)).build());
     assertTrue(given.contains("linger_nanos: 0"), given);
     assertTrue(given.contains("start_timeout_nanos: 1000000000"), given);
-    for (Duration wrong : List.of(Duration.ofNanos(-1), Duration.ofSeconds(60).plusNanos(1))) {
-      assertThrows(IllegalArgumentException.class, () -> spec.linger(wrong));
-    }
-    for (Duration wrong : List.of(Duration.ZERO, Duration.ofMinutes(10).plusNanos(1))) {
-      assertThrows(IllegalArgumentException.class, () -> spec.startTimeout(wrong));
-    }
   }
 
   @Test

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.engine;
 
+import static dev.nacelle.Refusals.assertRefused;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -131,21 +132,15 @@ class ScratchDiskTest {
   void sizesThatCannotBeAreRefused() {
     for (DataSize size :
         List.of(DataSize.bytes(0), DataSize.mebibytes(15), DataSize.gibibytes(16 * 1024 + 1))) {
-      IllegalArgumentException e =
-          assertThrows(IllegalArgumentException.class, () -> WritableLayer.onDisk(size));
-      assertEquals("a disk has 16MiB to 16TiB, not " + size, e.getMessage());
+      assertRefused("a disk has 16MiB to 16TiB, not " + size, () -> WritableLayer.onDisk(size));
     }
-    IllegalArgumentException zero =
-        assertThrows(
-            IllegalArgumentException.class, () -> WritableLayer.inMemory(DataSize.bytes(0)));
-    assertEquals("the writable space is zero", zero.getMessage());
+    assertRefused("the writable space is zero", () -> WritableLayer.inMemory(DataSize.bytes(0)));
     SandboxSpec.Builder spec = FakeNacelle.spec().memory(DataSize.mebibytes(100));
     spec.writableLayer(WritableLayer.inMemory(DataSize.mebibytes(51)));
-    IllegalArgumentException tooMuch = assertThrows(IllegalArgumentException.class, spec::build);
-    assertEquals(
+    assertRefused(
         "a writable space of 51MiB is more than half of the memory, which is 100MiB: give the"
             + " sandbox more memory, or a disk",
-        tooMuch.getMessage());
+        spec::build);
     spec.writableLayer(WritableLayer.inMemory(DataSize.mebibytes(50))).build();
     spec.writableLayer(WritableLayer.onDisk(DataSize.mebibytes(51))).build();
   }

@@ -58,21 +58,6 @@ class UnikernelTest {
   }
 
   @Test
-  void limitsOfDisksThatItDoesNotHaveAreRefused() {
-    RateLimits limits = RateLimits.NONE.withDisks(RateLimit.operations(7));
-    assertThrows(IllegalArgumentException.class, () -> spec().rateLimits(limits));
-    assertEquals(RateLimits.NONE, spec().build().rateLimits());
-  }
-
-  @Test
-  void timesThatCannotBeKeptAreRefused() {
-    for (Duration time :
-        new Duration[] {Duration.ofSeconds(Long.MAX_VALUE), Duration.ZERO, Duration.ofNanos(-1)}) {
-      assertThrows(IllegalArgumentException.class, () -> spec().timeout(time));
-    }
-  }
-
-  @Test
   void endOfTheGuestReleasesEverything() {
     try (FakeNacelle fake = new FakeNacelle()) {
       Unikernel unikernel = fake.nacelle.startUnikernel(spec().build());
@@ -149,15 +134,5 @@ class UnikernelTest {
     try (FakeNacelle fake = new FakeNacelle(Fault.CREATE_FAILS)) {
       assertThrows(HypervisorException.class, () -> fake.nacelle.startUnikernel(spec().build()));
     }
-  }
-
-  @Test
-  void senselessSpecificationsAreRefused() {
-    assertThrows(IllegalArgumentException.class, () -> UnikernelSpec.builder().build());
-    assertThrows(IllegalArgumentException.class, () -> spec().commandLine("a\nb"));
-    assertThrows(IllegalArgumentException.class, () -> spec().memory(DataSize.mebibytes(1)));
-    assertThrows(IllegalArgumentException.class, () -> spec().cpus(0));
-    assertThrows(IllegalArgumentException.class, () -> spec().timeout(Duration.ZERO));
-    assertThrows(IllegalArgumentException.class, () -> spec().name("a b"));
   }
 }

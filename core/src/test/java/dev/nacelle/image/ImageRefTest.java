@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.image;
 
+import static dev.nacelle.Refusals.assertRefusedFor;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -195,39 +196,51 @@ class ImageRefTest {
   @ParameterizedTest
   @ValueSource(strings = {"/tmp/a:b", "a:", "a@sha256:" + HEX, ""})
   void aPathThatNoReferenceCanSayIsRefused(String path) {
-    IllegalArgumentException refused =
-        assertThrows(IllegalArgumentException.class, () -> ImageRef.ociLayout(Path.of(path)));
-
-    assertTrue(String.valueOf(refused.getMessage()).contains("'" + path + "'"));
+    assertRefusedFor(
+        "The path '" + path + "' cannot be that of an image: it is empty or has a colon",
+        () -> ImageRef.ociLayout(Path.of(path)));
   }
 
   @Test
   void anImageIdIsNoName() {
-    assertThrows(IllegalArgumentException.class, () -> ImageRef.parse(HEX));
+    assertRefusedFor(
+        "'" + HEX + "' is no image reference: the ID of an image is no name, at character 1",
+        () -> ImageRef.parse(HEX));
   }
 
   @ParameterizedTest
   @ValueSource(strings = {"oci:dir:tag@sha256:", "oci:dir@sha256:", "oci:dir@sha256:X"})
   void halfDigestsAreRefused(String text) {
-    assertThrows(IllegalArgumentException.class, () -> ImageRef.parse(text));
-    assertThrows(IllegalArgumentException.class, () -> ImageRef.parse(text + HEX.substring(1)));
+    int at = text.indexOf('@') + 2;
+    for (String half : List.of(text, text + HEX.substring(1))) {
+      assertRefusedFor(
+          "'"
+              + half.substring(at - 1)
+              + "' is no digest: a sha256 digest has 64 lower-case hexadecimal digits, at character "
+              + at,
+          () -> ImageRef.parse(half));
+    }
   }
 
   @Test
   void aTagAndADigestTogetherAreRefused() {
-    assertThrows(IllegalArgumentException.class, () -> ImageRef.parse("oci:dir:tag@sha256:" + HEX));
+    assertRefusedFor(
+        "it has both a tag, 'tag', and a digest, at character 9",
+        () -> ImageRef.parse("oci:dir:tag@sha256:" + HEX));
   }
 
   @Test
   void longAndHostileTextIsRefusedQuickly() {
-    assertThrows(
-        IllegalArgumentException.class, () -> ImageRef.parse("oci:d:" + "a-".repeat(100_000)));
-    assertThrows(IllegalArgumentException.class, () -> ImageRef.parse("oci:d\0"));
-    assertThrows(IllegalArgumentException.class, () -> ImageRef.parse("a".repeat(256)));
-    assertThrows(IllegalArgumentException.class, () -> ImageRef.parse("a-".repeat(100_000) + "/b"));
-    assertThrows(IllegalArgumentException.class, () -> ImageRef.parse("a.".repeat(100_000) + "/b"));
-    assertThrows(
-        IllegalArgumentException.class, () -> ImageRef.parse("oci:d@sha256:" + HEX + "\n"));
+    assertRefusedFor("at character 7", () -> ImageRef.parse("oci:d:" + "a-".repeat(100_000)));
+    assertRefusedFor("Nul character not allowed", () -> ImageRef.parse("oci:d\0"));
+    for (String name : List.of("a".repeat(256), "a-".repeat(100_000) + "/b")) {
+      assertRefusedFor("is longer than 255 characters", () -> ImageRef.parse(name));
+    }
+    assertRefusedFor(
+        "is longer than 255 characters", () -> ImageRef.parse("a.".repeat(100_000) + "/b"));
+    assertRefusedFor(
+        "has 64 lower-case hexadecimal digits, at character 7",
+        () -> ImageRef.parse("oci:d@sha256:" + HEX + "\n"));
   }
 
   @Test

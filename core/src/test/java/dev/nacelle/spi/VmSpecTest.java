@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.spi;
 
+import static dev.nacelle.Refusals.assertRefused;
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import dev.nacelle.DataSize;
 import java.nio.file.Path;
 import java.util.List;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -18,10 +17,6 @@ class VmSpecTest {
 
   private static VmSpec.Linux.Builder linux() {
     return VmSpec.Linux.builder(FILE);
-  }
-
-  private static void assertRefused(String message, Executable call) {
-    assertEquals(message, assertThrows(IllegalArgumentException.class, call).getMessage());
   }
 
   @ParameterizedTest

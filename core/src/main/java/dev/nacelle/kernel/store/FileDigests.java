@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kernel.store;
 
+import dev.nacelle.KernelException;
 import dev.nacelle.internal.FileCache;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -43,11 +44,17 @@ final class FileDigests {
             out -> {
               String sha256 = Sha256.hex(real);
               if (!state(real).equals(state)) {
-                throw new IOException(real + " changes while it is read");
+                throw changing(real);
               }
               Files.writeString(out, sha256);
             });
     return Files.readString(remembered);
+  }
+
+  /** What is said of a file, or of a reference to one, that is written meanwhile. */
+  static KernelException changing(Object what) {
+    return new KernelException(
+        KernelException.Reason.CHANGING, what + " changes while it is read", "Try again.", null);
   }
 
   private static Map<String, Object> state(Path real) throws IOException {

@@ -573,8 +573,7 @@ public final class KernelStore {
    */
   private static void requireUnchanged(KernelRef ref, Source source, MessageDigest read) {
     if (!HexFormat.of().formatHex(read.digest()).equals(source.sha256())) {
-      throw new KernelException(
-          KernelException.Reason.CHANGING, ref + " changes while it is read", "Try again.", null);
+      throw FileDigests.changing(ref);
     }
   }
 

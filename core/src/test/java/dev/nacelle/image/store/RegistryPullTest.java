@@ -268,9 +268,13 @@ class RegistryPullTest {
     Digest second = digest(PullPolicy.ALWAYS);
     assertEquals(store().resolve(ref("zstd")).digest(), second);
     assertEquals(second, digest(PullPolicy.MISSING));
-    assertThrows(
-        ImageException.class,
-        () -> store().lease(ref("app"), Platform.LINUX_AMD64, PullPolicy.NEVER));
+    ImageException absent =
+        assertThrows(
+            ImageException.class,
+            () -> store().lease(ref("app"), Platform.LINUX_AMD64, PullPolicy.NEVER));
+    assertEquals(ImageException.Reason.NOT_PULLED, absent.reason());
+    assertFalse(absent.isTransient());
+    assertContains(absent.getMessage(), ref("app") + " is not in the store");
   }
 
   private Digest digest(PullPolicy policy) {

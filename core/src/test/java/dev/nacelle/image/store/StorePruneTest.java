@@ -196,6 +196,7 @@ class StorePruneTest {
         assertThrows(
             ImageException.class, () -> store.lease(ref, Platform.LINUX_AMD64, PullPolicy.NEVER));
     assertTrue(gone.getMessage().contains("registry.invalid/app:1 is not in the store"));
+    assertEquals(ImageException.Reason.NOT_PULLED, gone.reason());
     assertTrue(gone.remedy().orElse("").contains("prepare"), gone::getMessage);
   }
 

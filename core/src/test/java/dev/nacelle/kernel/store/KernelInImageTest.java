@@ -3,9 +3,12 @@ package dev.nacelle.kernel.store;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.ImageException;
 import dev.nacelle.KernelException;
 import dev.nacelle.Stage;
 import dev.nacelle.image.Digest;
@@ -155,6 +158,19 @@ class KernelInImageTest {
     String message = refusal(first.pinnedRef());
     assertTrue(message.startsWith("NOT_FOUND: "), message);
     assertTrue(message.contains("there is no image of that digest"), message);
+  }
+
+  @Test
+  void whatIsWrongWithItsReferenceIsToldAsTheImages() throws IOException {
+    image(layer("kernel", kernel("6.6.1")));
+    image(layer("kernel", kernel("6.6.2")));
+    KernelException e = assertThrows(KernelException.class, () -> store.resolve(ref()));
+    assertEquals(KernelException.Reason.IMAGE, e.reason());
+    assertFalse(e.isTransient());
+    ImageException cause = assertInstanceOf(ImageException.class, e.getCause());
+    assertEquals(ImageException.Reason.AMBIGUOUS, cause.reason());
+    assertTrue(e.getMessage().contains("holds more than one image: sha256:"), e::getMessage);
+    assertEquals("Add a tag or a digest to the reference.", e.remedy().orElseThrow());
   }
 
   @Test

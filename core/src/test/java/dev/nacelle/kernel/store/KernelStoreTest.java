@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kernel.store;
 
+import static java.nio.file.StandardOpenOption.WRITE;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
@@ -13,19 +14,25 @@ import dev.nacelle.kernel.KernelRef;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.RandomAccessFile;
+import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import java.util.zip.GZIPOutputStream;
@@ -95,6 +102,42 @@ class KernelStoreTest {
     assertEquals(Optional.of("m"), kernel.config().orElseThrow().value("CONFIG_OVERLAY_FS"));
     assertEquals(Optional.of("m"), kernel.config().orElseThrow().value("OVERLAY_FS"));
     assertEquals(Optional.empty(), kernel.config().orElseThrow().value("OVERLAY"));
+  }
+
+  @Test
+  @Timeout(60)
+  void aFileThatIsBeingWrittenIsNotKept() throws Exception {
+    byte[] content = Arrays.copyOf(TestElf.kernel(RELEASE).build(), 8 << 20);
+    KernelRef ref = KernelRef.file(file("vmlinux", content));
+    AtomicBoolean written = new AtomicBoolean();
+    CompletableFuture<Void> writer =
+        CompletableFuture.runAsync(
+            () -> {
+              try (FileChannel out = FileChannel.open(Path.of(ref.name()), WRITE)) {
+                for (long i = 0; !written.get(); i++) {
+                  out.write(ByteBuffer.allocate(8).putLong(0, i), content.length - 8);
+                }
+              } catch (IOException e) {
+                throw new UncheckedIOException(e);
+              }
+            });
+    try {
+      KernelException refusal = null;
+      while (refusal == null) {
+        try {
+          store.resolve(ref);
+        } catch (KernelException e) {
+          refusal = e;
+        }
+      }
+      assertEquals(KernelException.Reason.CHANGING, refusal.reason(), refusal::toString);
+      assertTrue(refusal.isTransient());
+      assertEquals(ref + " changes while it is read. Try again.", refusal.getMessage());
+    } finally {
+      written.set(true);
+      writer.get();
+    }
+    assertEquals(RELEASE, store.resolve(ref).version());
   }
 
   @Test
