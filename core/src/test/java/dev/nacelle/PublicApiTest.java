@@ -74,6 +74,20 @@ class PublicApiTest {
     assertEquals(List.of(), named);
   }
 
+  @Test
+  void whatTakesSeveralValuesTakesAList() throws Exception {
+    List<String> lines = list().stream().map(line -> line.replace("@Nullable ", "")).toList();
+    List<String> alone =
+        lines.stream()
+            .filter(line -> line.endsWith("[])") && !line.endsWith("byte[])"))
+            .filter(
+                line ->
+                    !lines.contains(
+                        line.replaceFirst("([\\w.]+)\\[\\]\\)$", "java.util.List<$1>)")))
+            .toList();
+    assertEquals(List.of(), alone);
+  }
+
   private static Set<String> minus(List<String> these, List<String> those) {
     Set<String> left = new LinkedHashSet<>(these);
     those.forEach(left::remove);
