@@ -34,6 +34,7 @@ use std::thread;
 
 use rustix::mount::{MountFlags, mount};
 use rustix::system::{RebootCommand, finit_module, reboot};
+use rustix::termios::tcdrain;
 
 const HOST: u32 = 2;
 const CONTROL_PORT: u32 = 1024;
@@ -93,7 +94,7 @@ fn obey() -> io::Result<()> {
             ["poweroff"] => power(RebootCommand::PowerOff),
             ["reboot"] => power(RebootCommand::Restart),
             ["heard", port] => heard(number(port)? as u32),
-            ["print", ..] => outcome(fs::write("/dev/console", format!("{}\n", &line["print ".len()..]))),
+            ["print", ..] => outcome(print(&line["print ".len()..])),
             ["cpus"] => count_cpus()?.to_string(),
             ["memory"] => memory()?,
             ["release"] => fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
@@ -112,6 +113,13 @@ fn obey() -> io::Result<()> {
         answers.write_all(format!("{answer}\n").as_bytes())?;
     }
     Ok(())
+}
+
+/// Returns when the last character has left: a write is done when the driver has them all.
+fn print(text: &str) -> io::Result<()> {
+    let mut console = OpenOptions::new().write(true).open("/dev/console")?;
+    console.write_all(format!("{text}\n").as_bytes())?;
+    Ok(tcdrain(&console)?)
 }
 
 fn number(word: &str) -> io::Result<u64> {
