@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.internal;
 
-import java.io.File;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.InterruptedIOException;
@@ -26,8 +25,8 @@ public record ExternalProcess(int exitCode, String output) {
   private static final int MAX_INPUT = 4 << 10;
 
   /**
-   * Runs a program, without stdin; its output is stdout and stderr together. On any exception it
-   * and what it started are killed; what it left running when it ended is not known.
+   * Runs a program, with an empty stdin; its output is stdout and stderr together. On any exception
+   * it and what it started are killed; what it left running when it ended is not known.
    *
    * @param command the program and its arguments, as they are
    * @param directory its working directory
@@ -40,10 +39,7 @@ public record ExternalProcess(int exitCode, String output) {
       List<String> command, Path directory, int maxOutput, Duration deadline)
       throws IOException, TimeoutException {
     ProcessBuilder builder =
-        new ProcessBuilder(command)
-            .directory(directory.toFile())
-            .redirectErrorStream(true)
-            .redirectInput(ProcessBuilder.Redirect.from(new File("/dev/null")));
+        new ProcessBuilder(command).directory(directory.toFile()).redirectErrorStream(true);
     return run(builder, new byte[0], maxOutput, deadline);
   }
 

@@ -6,7 +6,6 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.nio.file.attribute.FileTime;
@@ -25,8 +24,9 @@ import org.jspecify.annotations.Nullable;
  * <p>A file is made under another name in the same directory, forced to the disk and renamed, so a
  * crash at any point leaves nothing that is later believed. At most one maker runs per key, in this
  * process and in all processes that share the directory; different keys do not wait for each other.
- * What is leased is not removed, by whatever process; {@link DirectoryLocks} says how. Safe for use
- * from several threads.
+ * What is leased is not removed, by whatever process; {@link DirectoryLocks} says how. On Windows
+ * an entry stays as well while anybody has it open in a way that keeps it. Safe for use from
+ * several threads.
  *
  * <p>Whoever waits for another maker can be interrupted: a FileLockInterruptionException, with the
  * thread's interrupt status set.
@@ -264,7 +264,7 @@ public final class FileCache {
     try (FileChannel channel = FileChannel.open(partial, StandardOpenOption.WRITE)) {
       channel.force(true);
     }
-    Files.move(partial, file, StandardCopyOption.ATOMIC_MOVE);
+    FileReplacement.move(partial, file);
   }
 
   /** What is there, in no particular order; others may come and go meanwhile. */
@@ -309,7 +309,7 @@ public final class FileCache {
     try (lock) {
       boolean unchanged =
           Files.exists(file) && lastUsed(entry.key(), file).equals(entry.lastUsed());
-      if (!unchanged || !Files.deleteIfExists(file)) {
+      if (!unchanged || !FileReplacement.tryDelete(file)) {
         return OptionalLong.empty();
       }
       Files.deleteIfExists(mark(entry.key()));
@@ -329,7 +329,9 @@ public final class FileCache {
       return false;
     }
     try (lock) {
-      Files.deleteIfExists(file);
+      if (!FileReplacement.tryDelete(file) && Files.exists(file)) {
+        return false;
+      }
       Files.deleteIfExists(mark(key));
       return true;
     }
@@ -373,7 +375,7 @@ public final class FileCache {
           Files.exists(file)
               && Files.size(file) == entry.bytes()
               && Files.getLastModifiedTime(file).toInstant().equals(entry.lastUsed());
-      return unchanged && Files.deleteIfExists(file)
+      return unchanged && FileReplacement.tryDelete(file)
           ? OptionalLong.of(entry.bytes())
           : OptionalLong.empty();
     }

@@ -12,7 +12,10 @@ public final class PrivateFile {
   private PrivateFile() {}
 
   /**
-   * Creates an empty file that only its owner reads and writes, where the file system knows owners.
+   * Creates an empty file that only its owner reads and writes, where the file system has POSIX
+   * permissions. On Windows it has the rights that its directory hands down: below {@code
+   * %LOCALAPPDATA%} those are of the user, of administrators, and of SYSTEM, as which Hyper-V opens
+   * what its machines get.
    *
    * @throws java.nio.file.FileAlreadyExistsException when there is something of that name
    */

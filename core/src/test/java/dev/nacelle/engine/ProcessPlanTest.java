@@ -17,6 +17,7 @@ import dev.nacelle.TerminalSize;
 import dev.nacelle.agent.ProcessRequest.Outputs;
 import dev.nacelle.image.ImageConfig;
 import dev.nacelle.image.Platform;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
@@ -117,7 +118,7 @@ class ProcessPlanTest {
     ProcessPlan plan = plan(spec(), emptyImage());
     ProcessException e =
         assertThrows(ProcessException.class, () -> plan.request(ENTRYPOINT, false));
-    assertTrue(e.getMessage().contains("oci:/fake"), e::getMessage);
+    assertTrue(e.getMessage().contains("oci:" + Path.of("/fake")), e::getMessage);
   }
 
   @Test

@@ -14,10 +14,16 @@ import java.util.List;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 
 /** A Java runtime that jlink made of the modules that README.md names. */
 @Timeout(300)
+@DisabledOnOs(
+    value = OS.WINDOWS,
+    disabledReason =
+        "the JVM for Windows that the tests have is itself made by jlink, and has none")
 class SmallRuntimeTest {
   @TempDir static Path directory;
   private static String java;

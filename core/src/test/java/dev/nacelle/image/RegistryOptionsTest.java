@@ -25,7 +25,7 @@ class RegistryOptionsTest {
     new SpecContract(RegistryOptions.class, RegistryOptions::builder)
         .with("mirrors", 1, new String[] {"a.example"}, new String[] {"b.example"})
         .with("mirrors", 1, List.of("c.example"), List.of("d.example"))
-        .with("certificates", 1, List.of(Path.of("c")), List.of(Path.of("d")))
+        .with("certificates", 1, List.of(Path.of("c.pem")), List.of(Path.of("d.pem")))
         .with("credentialFiles", 0, List.of(Path.of("c")), List.of(Path.of("d")))
         .with(
             "credentials",

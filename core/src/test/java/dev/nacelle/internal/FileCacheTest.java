@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.nacelle.internal.FileCache.Entry;
 import dev.nacelle.internal.FileCache.Lease;
 import java.io.IOException;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
@@ -22,6 +23,8 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 
 @Timeout(120)
@@ -85,6 +88,33 @@ class FileCacheTest {
 
     assertEquals(file, cache.get("key", never()));
     assertEquals("a", Files.readString(file));
+  }
+
+  @Test
+  void itsDirectoryMayHaveALongName() throws IOException {
+    Path deep = directory;
+    // Longer than the 260 characters that Windows takes of programs that do not ask for more.
+    while (deep.toString().length() < 400) {
+      deep = deep.resolve("d".repeat(40));
+    }
+    FileCache there = new FileCache(deep);
+
+    assertEquals("a", Files.readString(there.get("key", content("a"))));
+    assertEquals("b", Files.readString(there.replace("key", content("b"))));
+    assertEquals(1, there.remove(there.entries().get(0)).orElseThrow());
+  }
+
+  @Test
+  @EnabledOnOs(value = OS.WINDOWS, disabledReason = "Linux keeps no file because it is open")
+  void whatSomebodyHasOpenStaysAndIsNotCountedAsRemoved() throws IOException {
+    Path file = cache.get("key", content("a"));
+    try (FileChannel kept = FileReplacementTest.keepOpen(file)) {
+      assertEquals(OptionalLong.empty(), cache.remove(only()));
+      assertFalse(cache.discard("key"));
+      assertEquals(file, cache.get("key", never()));
+      assertEquals(1, kept.size());
+    }
+    assertEquals(1, cache.remove(only()).orElseThrow());
   }
 
   @Test

@@ -10,6 +10,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -42,9 +43,9 @@ public final class OtherProcess implements AutoCloseable {
    * AssertionError where it fails.
    */
   public static String runWithPrograms(Path directory, Class<?> main, Object... arguments) {
-    List<String> command = command("256m", main, arguments);
-    command.addAll(0, List.of("env", "PATH=" + directory + ":" + System.getenv("PATH")));
-    return Tool.run(directory, command);
+    Map<String, String> path =
+        Map.of("PATH", directory + File.pathSeparator + System.getenv("PATH"));
+    return Tool.run(directory, path, command("256m", main, arguments));
   }
 
   private static List<String> command(String heap, Class<?> main, Object... arguments) {

@@ -12,11 +12,14 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 
 class RegularFileTest {
   @TempDir Path directory;
 
+  @DisabledOnOs(value = OS.WINDOWS, disabledReason = "symbolic links need a privilege on Windows")
   @Test
   void isOpenedAlsoThroughALink() throws Exception {
     Path file = Files.write(directory.resolve("file"), new byte[] {1, 2});
@@ -26,6 +29,9 @@ class RegularFileTest {
     }
   }
 
+  @DisabledOnOs(
+      value = OS.WINDOWS,
+      disabledReason = "there are no FIFOs in the file systems of Windows")
   @Test
   @Timeout(20)
   void isWhatNothingElseIs() throws Exception {

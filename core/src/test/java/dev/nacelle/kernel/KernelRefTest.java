@@ -8,11 +8,14 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.image.Digest;
 import dev.nacelle.image.ImageRef;
+import java.io.File;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Function;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -26,7 +29,7 @@ class KernelRefTest {
       strings = {
         "file:/boot/vmlinuz",
         "file:relative/vmlinux",
-        "file:/with:colon and space@home/vmlinux",
+        "file:/with space@home/vmlinux",
         "deb:/tmp/linux-image.deb",
         "debian:6.1",
         "debian:6.12",
@@ -39,7 +42,9 @@ class KernelRefTest {
         "image:oci-archive:/srv/kernel.tar",
         "image:docker-archive:/srv/kernel.tar",
       })
-  void aReferenceAndItsPinnedFormReadAsTheyAreWritten(String text) {
+  void aReferenceAndItsPinnedFormReadAsTheyAreWritten(String slashes) {
+    String text =
+        slashes.matches("image:(docker.io|localhost).*") ? slashes : withSeparators(slashes);
     assertEquals(text, KernelRef.parse(text).toString());
     assertEquals(Optional.empty(), KernelRef.parse(text).digest());
 
@@ -48,6 +53,37 @@ class KernelRefTest {
     assertEquals(Optional.of(Digest.parse(DIGEST)), pinned.digest());
     assertEquals(KernelRef.parse(text).withDigest(Digest.parse(DIGEST)), pinned);
     assertNotEquals(KernelRef.parse(text), pinned);
+  }
+
+  /** As paths are written on this system. */
+  private static String withSeparators(String reference) {
+    return reference.replace('/', File.separatorChar);
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "file:C:\\boot\\vmlinux, C:\\boot\\vmlinux",
+    "deb:c:/kernels/linux image.deb, c:/kernels/linux image.deb",
+    "file:\\\\server\\share\\vmlinux, \\\\server\\share\\vmlinux",
+    "image:oci:C:\\images\\k, C:\\images\\k"
+  })
+  void aPathOfWindowsIsReadOnEverySystem(String text, String path) {
+    KernelRef ref = KernelRef.parse(text);
+    Path read = ref.imageRef().flatMap(ImageRef::path).orElseGet(() -> Path.of(ref.name()));
+
+    assertEquals(Path.of(path), read);
+    assertEquals(ref, KernelRef.parse(ref.toString()));
+    KernelRef pinned = KernelRef.parse(text + "@" + DIGEST);
+    assertEquals(ref.withDigest(Digest.parse(DIGEST)), pinned);
+  }
+
+  @DisabledOnOs(value = OS.WINDOWS, disabledReason = "no path of Windows has such a colon")
+  @Test
+  void aPathMayHaveColons() {
+    String text = "file:/with:colon and space@home/vmlinux";
+    assertEquals(text, KernelRef.parse(text).toString());
+    assertEquals(
+        text + "@" + DIGEST, KernelRef.parse(text).withDigest(Digest.parse(DIGEST)).toString());
   }
 
   @Test
@@ -128,7 +164,8 @@ class KernelRefTest {
     KernelRef byTag = KernelRef.parse("image:oci:/srv/kernels:6.6");
     // As in references of images: a layout is asked for a tag or a digest.
     assertEquals(
-        "image:oci:/srv/kernels@" + DIGEST, byTag.withDigest(Digest.parse(DIGEST)).toString());
+        withSeparators("image:oci:/srv/kernels@") + DIGEST,
+        byTag.withDigest(Digest.parse(DIGEST)).toString());
     KernelRef untagged = KernelRef.parse("image:ghcr.io/kernel@" + DIGEST);
     assertEquals(Optional.of(Digest.parse(DIGEST)), untagged.digest());
     assertEquals(untagged, KernelRef.parse(untagged.toString()));
@@ -143,6 +180,7 @@ class KernelRefTest {
     assertTrue(e.getMessage().contains("sha256 digests only"), e.getMessage());
   }
 
+  @DisabledOnOs(value = OS.WINDOWS, disabledReason = "no path of Windows has such a colon")
   @ParameterizedTest
   @ValueSource(strings = {"/k@" + DIGEST, "/k@sha256:", "k@sha256:1"})
   void aPathWhoseEndReadsAsAPinIsRefused(Path path) {

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import dev.nacelle.ImageException;
 import dev.nacelle.image.RegistryCredentials;
 import dev.nacelle.internal.ExternalProcess;
+import dev.nacelle.internal.ProgramSearch;
 import java.io.IOException;
 import java.io.InterruptedIOException;
 import java.nio.charset.StandardCharsets;
@@ -55,7 +56,7 @@ final class CredentialHelper {
     try {
       done =
           ExternalProcess.filter(
-              List.of(program, "get"),
+              List.of(ProgramSearch.find(program), "get"),
               registry.getBytes(StandardCharsets.UTF_8),
               MAX_OUTPUT,
               timeout);

@@ -5,6 +5,7 @@ import com.google.common.base.Strings;
 import com.google.common.collect.Iterables;
 import dev.nacelle.image.RegistryCredentials;
 import dev.nacelle.image.RegistryOptions;
+import dev.nacelle.internal.OperatingSystem;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -69,21 +70,28 @@ final class CredentialLookup {
     return paths;
   }
 
-  /** In the order of containers-auth.json(5), and of containers/image where that says nothing. */
+  /**
+   * In the order of containers-auth.json(5), and of containers/image where that says nothing: on
+   * Windows Podman has no directory that ends with the session.
+   */
   List<Path> files() throws IOException {
     String home = System.getProperty("user.home");
+    List<Path> files = new ArrayList<>();
+    Optional<Path> named = variable("REGISTRY_AUTH_FILE").map(Path::of);
     Optional<Path> runtime =
         variable("XDG_RUNTIME_DIR").map(directory -> Path.of(directory, "containers"));
+    if (named.isPresent()) {
+      files.add(named.get());
+    } else if (runtime.isPresent()) {
+      files.add(runtime.get().resolve("auth.json"));
+    } else if (!OperatingSystem.isWindows()) {
+      files.add(Path.of("/run/containers", userId(), "auth.json"));
+    }
     Path config = variable("XDG_CONFIG_HOME").map(Path::of).orElse(Path.of(home, ".config"));
     Path docker = variable("DOCKER_CONFIG").map(Path::of).orElse(Path.of(home, ".docker"));
-    return List.of(
-        variable("REGISTRY_AUTH_FILE")
-            .map(Path::of)
-            .orElse(
-                (runtime.isPresent() ? runtime.get() : Path.of("/run/containers", userId()))
-                    .resolve("auth.json")),
-        config.resolve("containers").resolve("auth.json"),
-        docker.resolve("config.json"));
+    files.add(config.resolve("containers").resolve("auth.json"));
+    files.add(docker.resolve("config.json"));
+    return files;
   }
 
   private static String userId() throws IOException {

@@ -8,6 +8,7 @@ import dev.nacelle.image.Digest;
 import dev.nacelle.image.registry.DownloadProgress;
 import dev.nacelle.image.registry.FileDownload;
 import dev.nacelle.internal.ExternalProcess;
+import dev.nacelle.internal.OperatingSystem;
 import java.io.IOException;
 import java.math.BigInteger;
 import java.net.URI;
@@ -284,12 +285,12 @@ final class AptKernels {
 
   private String run(List<String> command, Path directory, long end) throws IOException {
     String what = String.join(" ", command.subList(0, Math.min(command.size(), 6)));
-    if (!Files.isExecutable(Path.of(command.get(0)))) {
+    boolean windows = OperatingSystem.isWindows();
+    if (windows || !Files.isExecutable(Path.of(command.get(0)))) {
       throw new KernelException(
           KernelException.Reason.HOST_LACKS_TOOL,
-          "A debian: kernel is fetched with Debian's apt, and there is no apt on this machine: "
-              + command.get(0)
-              + " cannot be run",
+          "A debian: kernel is fetched with Debian's apt, and there is no apt on "
+              + (windows ? "Windows" : "this machine: " + command.get(0) + " cannot be run"),
           "Use the default kernel, which needs nothing of the machine (the dependency"
               + " dev.nacelle:nacelle-kernel-6.12), or deb:PATH with a package file from elsewhere.",
           null);

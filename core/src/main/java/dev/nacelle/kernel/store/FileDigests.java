@@ -14,9 +14,10 @@ import java.util.TreeMap;
 
 /**
  * SHA-256 of files that rarely change, without reading them again: remembered by path, size, inode
- * and times. The change time is among them, which no program can set; and, as in git's index, a
- * file that was changed a moment ago is not remembered, because a second change could leave all of
- * that the same. Safe for use from several threads.
+ * and times. The change time is among them, which no program can set, so where Java does not tell
+ * it, as on Windows, nothing is remembered; and, as in git's index, a file that was changed a
+ * moment ago is not remembered, because a second change could leave all of that the same. Safe for
+ * use from several threads.
  */
 final class FileDigests {
   /** Coarsest time stamps of the file systems in use (FAT: 2 s). */
@@ -31,6 +32,9 @@ final class FileDigests {
   /** 64 lower-case hexadecimal digits. */
   String sha256(Path file) throws IOException {
     Path real = file.toRealPath();
+    if (!real.getFileSystem().supportedFileAttributeViews().contains("unix")) {
+      return Sha256.hex(real);
+    }
     Map<String, Object> state = state(real);
     long settled = System.currentTimeMillis() - SETTLED_MILLIS;
     if (state.values().stream()
@@ -58,13 +62,8 @@ final class FileDigests {
   }
 
   private static Map<String, Object> state(Path real) throws IOException {
-    boolean unix = real.getFileSystem().supportedFileAttributeViews().contains("unix");
     return new TreeMap<>(
         Files.readAttributes(
-            real,
-            unix
-                ? "unix:size,lastModifiedTime,ctime,ino,dev"
-                : "size,lastModifiedTime,creationTime",
-            LinkOption.NOFOLLOW_LINKS));
+            real, "unix:size,lastModifiedTime,ctime,ino,dev", LinkOption.NOFOLLOW_LINKS));
   }
 }

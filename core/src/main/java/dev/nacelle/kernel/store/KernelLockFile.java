@@ -14,6 +14,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.nacelle.KernelException;
 import dev.nacelle.image.Digest;
 import dev.nacelle.internal.DirectoryLocks;
+import dev.nacelle.internal.FileReplacement;
 import dev.nacelle.internal.RegularFile;
 import dev.nacelle.kernel.KernelLock;
 import dev.nacelle.kernel.KernelRef;
@@ -24,7 +25,6 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.util.Iterator;
 import java.util.Map;
@@ -146,7 +146,7 @@ final class KernelLockFile {
       try (FileChannel channel = FileChannel.open(partial, StandardOpenOption.WRITE)) {
         channel.force(true);
       }
-      Files.move(partial, real, StandardCopyOption.ATOMIC_MOVE);
+      FileReplacement.move(partial, real);
     } finally {
       Files.deleteIfExists(partial);
     }

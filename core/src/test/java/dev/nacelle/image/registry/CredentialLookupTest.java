@@ -8,14 +8,16 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.nacelle.ImageException;
 import dev.nacelle.image.RegistryCredentials;
 import dev.nacelle.image.RegistryOptions;
+import dev.nacelle.image.testing.Script;
 import dev.nacelle.image.testing.Tool;
+import dev.nacelle.internal.OperatingSystem;
 import dev.nacelle.internal.OtherProcess;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Base64;
 import java.util.HashMap;
 import java.util.List;
@@ -156,14 +158,16 @@ class CredentialLookupTest {
       environment.put(name, "");
     }
     Path home = Path.of(System.getProperty("user.home"));
-    String uid = Tool.run(temp, "id", "-u").strip();
+    List<Path> expected = new ArrayList<>();
+    if (!OperatingSystem.isWindows()) {
+      String uid = Tool.run(temp, "id", "-u").strip();
+      expected.add(Path.of("/run/containers", uid, "auth.json"));
+    }
+    expected.add(home.resolve(".config/containers/auth.json"));
+    expected.add(home.resolve(".docker/config.json"));
 
     assertEquals(
-        List.of(
-            Path.of("/run/containers", uid, "auth.json"),
-            home.resolve(".config/containers/auth.json"),
-            home.resolve(".docker/config.json")),
-        new CredentialLookup(RegistryOptions.defaults(), environment::get, FAR).files());
+        expected, new CredentialLookup(RegistryOptions.defaults(), environment::get, FAR).files());
   }
 
   @ParameterizedTest
@@ -183,10 +187,11 @@ class CredentialLookupTest {
     assertEquals("user:pw:PASSWORD", find("docker.io", "library/python"));
   }
 
+  /** The one that was made last. */
+  private Path helper;
+
   private void helper(String name, String script) throws IOException {
-    Path file = temp.resolve("docker-credential-" + name);
-    Files.writeString(file, "#!/bin/sh\n" + script);
-    Files.setPosixFilePermissions(file, PosixFilePermissions.fromString("rwxr-xr-x"));
+    helper = Script.write(temp, "docker-credential-" + name, script);
   }
 
   @Test
@@ -300,8 +305,7 @@ class CredentialLookupTest {
   }
 
   private String helped(String host, Deadline deadline) throws IOException {
-    return CredentialHelper.ask(
-            temp.resolve("docker-credential-test").toString(), host, temp, deadline)
+    return CredentialHelper.ask(helper.toString(), host, temp, deadline)
         .map(c -> c.username() + ":" + c.secret() + ":" + c.kind())
         .orElse("none");
   }

@@ -117,7 +117,8 @@ class ArchiveTest {
         tar -xf b.tar -C both && mv both/manifest.json two.json
         { tr -d '\\n' < one.json | sed 's/]$/,/'; tr -d '\\n' < two.json | sed 's/^\\[//'; } \\
           > both/manifest.json
-        tar -cf both.tar -C both .""");
+        tar -cf both.tar -C both .
+        rm -r both""");
 
     assertSame("one", "docker-archive:" + temp.resolve("both.tar") + ":one:v1");
     assertSame("two", "docker-archive:" + temp.resolve("both.tar") + ":two:v1");
@@ -178,13 +179,15 @@ class ArchiveTest {
     Files.createDirectories(tree.resolve("1"));
     Files.createDirectories(tree.resolve("2"));
     Files.write(tree.resolve("1/layer.tar"), tar);
-    Files.createSymbolicLink(tree.resolve("2/layer.tar"), Path.of("../1/layer.tar"));
+    Tool.run(tree, "ln", "-s", "../1/layer.tar", "2/layer.tar");
     Files.writeString(
         tree.resolve("c.json"), LayoutMaker.config("linux/amd64", "{}", List.of(layer, layer)));
     Files.writeString(
         tree.resolve("manifest.json"),
         "[{\"Config\":\"c.json\",\"RepoTags\":null,\"Layers\":[\"1/layer.tar\",\"2/layer.tar\"]}]");
     Tool.run(tree, "tar", "-cf", "../a.tar", ".");
+
+    Tool.run(tree, "rm", "2/layer.tar");
 
     assertNotEquals(0, Files.size(resolve("docker-archive:" + temp.resolve("a.tar")).filesystem()));
   }
@@ -274,8 +277,9 @@ class ArchiveTest {
     Files.writeString(temp.resolve("secret"), "[]");
     String target = temp.resolve("secret").toString();
     Path tree = Files.createDirectories(temp.resolve("tree"));
-    Files.createSymbolicLink(tree.resolve("manifest.json"), Path.of(target));
+    Tool.run(tree, "ln", "-s", target, "manifest.json");
     Tool.run(tree, "tar", "-cf", "../a.tar", ".");
+    Tool.run(tree, "rm", "manifest.json");
 
     assertContains(fault("docker-archive:" + temp.resolve("a.tar")), "manifest.json is missing");
   }

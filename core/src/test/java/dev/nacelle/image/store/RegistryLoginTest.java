@@ -14,6 +14,7 @@ import dev.nacelle.image.oci.ImageLimits;
 import dev.nacelle.image.testing.FaultProxy;
 import dev.nacelle.image.testing.LayoutMaker;
 import dev.nacelle.image.testing.RegistryServer;
+import dev.nacelle.image.testing.Script;
 import dev.nacelle.image.testing.TarMaker;
 import dev.nacelle.internal.OtherProcess;
 import java.io.IOException;
@@ -22,7 +23,6 @@ import java.io.StringWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.attribute.PosixFilePermissions;
 import java.security.KeyStore;
 import java.security.cert.CertificateFactory;
 import java.time.Duration;
@@ -42,6 +42,8 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Logs in to a real registry with a password and TLS, and to token services. */
@@ -238,6 +240,9 @@ class RegistryLoginTest {
         "There is no certificate in " + file);
   }
 
+  @DisabledOnOs(
+      value = OS.WINDOWS,
+      disabledReason = "there are no FIFOs in the file systems of Windows")
   @Test
   void aCertificateThatIsNoFileIsNotWaitedFor() throws Exception {
     Path fifo = temp.resolve("fifo.pem");
@@ -340,9 +345,7 @@ class RegistryLoginTest {
   @Test
   void aHelperThatHangsEndsWithThePull() throws IOException {
     proxy.fail("/v2/", FaultProxy.status(401, CHALLENGE, "Basic realm=x"));
-    Path helper = temp.resolve("docker-credential-hangs");
-    Files.writeString(helper, "#!/bin/sh\nexec sleep 1000\n");
-    Files.setPosixFilePermissions(helper, PosixFilePermissions.fromString("rwxr-xr-x"));
+    Script.write(temp, "docker-credential-hangs", "exec sleep 1000");
 
     String said =
         OtherProcess.runWithPrograms(

@@ -43,6 +43,8 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 
 /** What goes from a store, and what stays. */
@@ -255,6 +257,10 @@ class StorePruneTest {
         store.prune(PrunePolicy.unusedFor(Duration.ofSeconds(Long.MAX_VALUE))).removed());
   }
 
+  @DisabledOnOs(
+      value = OS.WINDOWS,
+      disabledReason =
+          "Linux mounts a file system for it, and has its own words for a read-only one")
   @Test
   void aStoreOnAReadOnlyDiskGivesWhatItHasAndSaysWhatItCannot() throws IOException {
     Path disk = Files.createDirectory(temp.resolve("disk"));
@@ -279,6 +285,10 @@ class StorePruneTest {
     }
   }
 
+  @DisabledOnOs(
+      value = OS.WINDOWS,
+      disabledReason =
+          "Linux mounts a small file system for it, and has its own words for a full one")
   @Test
   void aFullDiskLeavesTheStoreIntact() throws IOException {
     Path disk = Files.createDirectory(temp.resolve("disk"));

@@ -52,14 +52,13 @@ public final class RegistryServer implements AutoCloseable {
         directory,
         """
           tls:
-            certificate: %1$s/cert.pem
-            key: %1$s/key.pem
+            certificate: cert.pem
+            key: key.pem
         auth:
           htpasswd:
             realm: test
-            path: %1$s/htpasswd
-        """
-            .formatted(directory),
+            path: htpasswd
+        """,
         true);
   }
 
@@ -78,13 +77,13 @@ public final class RegistryServer implements AutoCloseable {
           level: info
         storage:
           filesystem:
-            rootdirectory: %s/data
+            rootdirectory: data
         http:
           addr: 127.0.0.1:%d
         %s"""
-            .formatted(directory, port, more));
-    ProcessBuilder builder =
-        new ProcessBuilder("docker-registry", "serve", directory.resolve("config.yml").toString());
+            .formatted(port, more));
+    ProcessBuilder builder = new ProcessBuilder("docker-registry", "serve", "config.yml");
+    builder.directory(directory.toFile());
     builder.environment().put("OTEL_TRACES_EXPORTER", "none");
     Process process = builder.redirectErrorStream(true).start();
     process.getOutputStream().close();

@@ -8,6 +8,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 
 /** Runs the system's tools. */
 public final class Tool {
@@ -15,9 +16,15 @@ public final class Tool {
 
   /** Its output, one char per byte; an AssertionError with everything it said where it fails. */
   public static String run(Path directory, List<String> command) {
+    return run(directory, Map.of(), command);
+  }
+
+  /** As {@link #run(Path, List)}, with other variables in its environment as well. */
+  public static String run(Path directory, Map<String, String> variables, List<String> command) {
     try {
       ProcessBuilder builder = new ProcessBuilder(command).directory(directory.toFile());
       builder.environment().put("LC_ALL", "C");
+      builder.environment().putAll(variables);
       Process process = builder.redirectErrorStream(true).start();
       process.getOutputStream().close();
       ByteArrayOutputStream output = new ByteArrayOutputStream();

@@ -71,12 +71,8 @@ public final class TreeListing {
     Map<String, String> xattrs = xattrs(directory);
     List<String> fields =
         nulTerminated(
-            Tool.run(
-                directory,
-                "find",
-                ".",
-                "-printf",
-                "%P\\0%y\\0%m\\0%U\\0%G\\0%s\\0%i\\0%T@\\0%l\\0"));
+            Tool.script(
+                directory, "find . -printf '%P\\0%y\\0%m\\0%U\\0%G\\0%s\\0%i\\0%T@\\0%l\\0'"));
     Map<String, String> firstPath = new HashMap<>();
     for (int i = 0; i < fields.size(); i += 9) {
       firstPath.merge(fields.get(i + 6), fields.get(i), (a, b) -> a.compareTo(b) < 0 ? a : b);

@@ -31,9 +31,12 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 
 /** What happens around apt, with scripts in its place; with the real one, see DebianKernelTest. */
+@DisabledOnOs(value = OS.WINDOWS, disabledReason = "Windows has no apt")
 class AptKernelsTest {
   private static final Duration LONG = Duration.ofMinutes(1);
 

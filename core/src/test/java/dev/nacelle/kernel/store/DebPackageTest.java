@@ -24,6 +24,8 @@ import org.apache.commons.compress.archivers.tar.TarArchiveEntry;
 import org.apache.commons.compress.archivers.tar.TarArchiveOutputStream;
 import org.apache.commons.compress.archivers.tar.TarConstants;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -80,6 +82,7 @@ class DebPackageTest {
     }
   }
 
+  @DisabledOnOs(value = OS.WINDOWS, disabledReason = "only Linux has /dev/full")
   @Test
   void aFullDiskIsNotTakenForADamagedPackage() throws IOException {
     Path deb =

@@ -14,11 +14,14 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** Debian's own packages, as this machine's apt has them, judged by other tools. */
+@DisabledOnOs(value = OS.WINDOWS, disabledReason = "Windows has no apt")
 class DebianKernelTest {
   private static final KernelDemands DRIVERS =
       new KernelDemands(List.of("tun", "wireguard", "nf_tables"), Set.of(), false, 1);

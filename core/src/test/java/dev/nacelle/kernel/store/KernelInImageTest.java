@@ -34,6 +34,8 @@ import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -307,6 +309,7 @@ class KernelInImageTest {
     assertTrue(message.contains("more than the limit of"), message);
   }
 
+  @DisabledOnOs(value = OS.WINDOWS, disabledReason = "Windows has no apt")
   @Test
   void debiansKernelInAnImageFromARegistryIsTheSameAsInItsPackage() throws Exception {
     ResolvedKernel debian = TestKernels.debian61();

@@ -35,6 +35,8 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -70,6 +72,10 @@ class KernelLockTest {
     return e.reason() + ": " + e.getMessage();
   }
 
+  private static String inJson(Path path) {
+    return path.toString().replace("\\", "\\\\");
+  }
+
   private Set<String> besideTheFile() throws IOException {
     try (Stream<Path> files = Files.list(file.getParent())) {
       return files.map(f -> f.getFileName().toString()).collect(Collectors.toSet());
@@ -96,7 +102,7 @@ class KernelLockTest {
               }
             }
             """
-                .formatted(directory.resolve("b"), digest)),
+                .formatted(inJson(directory.resolve("b")), digest)),
         text);
     assertTrue(text.startsWith("{\n  \"version\": 1,\n  \"kernels\": {\n    \"file:"), text);
     assertTrue(text.indexOf("6.1.2") < text.indexOf("6.12.1"), text);
@@ -171,6 +177,9 @@ class KernelLockTest {
     assertTrue(refusal(Mode.FROZEN, vmlinux("b", "6.2")).startsWith("NOT_IN_LOCK: "));
   }
 
+  @DisabledOnOs(
+      value = OS.WINDOWS,
+      disabledReason = "there are no FIFOs in the file systems of Windows")
   @Test
   @Timeout(20)
   void aLockFileThatIsNoFileIsRefusedWithoutWaitingForIt() throws Exception {
@@ -189,6 +198,7 @@ class KernelLockTest {
     assertFalse(Files.exists(file));
   }
 
+  @DisabledOnOs(value = OS.WINDOWS, disabledReason = "symbolic links need a privilege on Windows")
   @Test
   void aLinkToTheFileStaysOne() throws IOException {
     Path real = Files.createDirectories(directory.resolve("elsewhere")).resolve("real.json");
@@ -229,7 +239,7 @@ class KernelLockTest {
         "{\"version\": 1}                        | /kernels is no JSON object",
         "{\"version\": 1, \"kernels\": {}, \"more\": 1} | /more is unknown",
         "{\"version\": 1, \"version\": 1, \"kernels\": {}} | uplicate",
-        "{\"version\": 1, \"kernels\": {\"file:/a\": 1}} | /kernels/file:/a is no JSON object",
+        "{\"version\": 1, \"kernels\": {\"file:a\": 1}} | /kernels/file:a is no JSON object",
       })
   void aDamagedFileIsRefusedByWhatIsWrongWithIt(String text, String expected) throws IOException {
     Files.createDirectories(file.getParent());
@@ -250,7 +260,7 @@ class KernelLockTest {
         "kernel\": \"file:         | kernel\": \"deb:    | is another kernel than file:",
         "\"file:%s\"               | \"vmlinux\"         | it does not start with file:",
         "\"file:%s\"               | \"file:%s@PIN\"     | has a digest of its own",
-        "\"file:%s\"               | \"file:/%s\"        | is not written as file:",
+        "\"file:%s\"               | \"file:%s/\"        | is not written as file:",
         "\"6.1\"                   | 6                   | /release is no string",
         "\"release\"               | \"Release\"         | /Release is unknown",
       })
@@ -258,7 +268,7 @@ class KernelLockTest {
       throws IOException {
     KernelRef ref = vmlinux("a", "6.1");
     String pin = resolve(Mode.ADD, ref).digest().toString();
-    String path = directory.resolve("a").toString();
+    String path = inJson(directory.resolve("a"));
     String text = Files.readString(file);
     String damaged =
         text.replace(

@@ -39,6 +39,9 @@ import java.util.zip.GZIPOutputStream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 
 class KernelStoreTest {
@@ -186,6 +189,9 @@ class KernelStoreTest {
     assertTrue(refusal(kernel.ref()).startsWith("NOT_FOUND: "));
   }
 
+  @DisabledOnOs(
+      value = OS.WINDOWS,
+      disabledReason = "there are no FIFOs in the file systems of Windows")
   @Test
   @Timeout(20)
   void whatIsNoFileIsRefused() throws Exception {
@@ -195,6 +201,17 @@ class KernelStoreTest {
     assertTrue(refusal(KernelRef.deb(fifo)).contains("does not name a file"));
     assertTrue(refusal(KernelRef.file(directory)).contains("does not name a file"));
     assertTrue(refusal(KernelRef.deb(directory.resolve("no.deb"))).contains("does not exist"));
+  }
+
+  @Test
+  @EnabledOnOs(value = OS.WINDOWS, disabledReason = "other systems may have apt")
+  void onWindowsAKernelOfDebiansNeedsAnotherReference() {
+    KernelException e =
+        assertThrows(KernelException.class, () -> store.resolve(KernelRef.debian("6.12")));
+    assertEquals(KernelException.Reason.HOST_LACKS_TOOL, e.reason());
+    assertTrue(e.getMessage().contains("there is no apt on Windows"), e.getMessage());
+    assertTrue(e.remedy().orElse("").contains("Use the default kernel"), e::getMessage);
+    assertTrue(e.remedy().orElse("").contains("deb:PATH"), e::getMessage);
   }
 
   @Test
