@@ -11,18 +11,20 @@ import org.jspecify.annotations.Nullable;
 public final class HostCheck implements Serializable {
   private static final long serialVersionUID = 1L;
 
-  /**
-   * The finding whether the processor runs a guest's kernel code itself. Where it failed, the
-   * hypervisor opens all the same, but runs only code that was written for it, no Linux kernel.
-   */
-  public static final String RUNS_UNMODIFIED_KERNELS = "runs-unmodified-kernels";
+  /** What a hypervisor that can be opened may be able to run, or not. */
+  public enum Ability {
+    /** Linux kernels as they are: {@link Nacelle#start}. */
+    LINUX_KERNELS,
+    /** Programs that run without an operating system: {@link Nacelle#startUnikernel}. */
+    UNIKERNELS
+  }
 
   /** How a question was answered. */
   public enum Status {
     PASSED,
     /** Works, but something will be slower or missing; the finding says what. */
     WARNING,
-    /** Virtual machines cannot run on this host. */
+    /** Virtual machines cannot run on this host, or not with {@link Finding#ability()}. */
     FAILED
   }
 
@@ -56,14 +58,22 @@ public final class HostCheck implements Serializable {
     return findings;
   }
 
-  /** Whether nothing failed, so that this host can be expected to boot Linux kernels. */
+  /** Whether this host can be expected to run sandboxes: {@link Ability#LINUX_KERNELS}. */
   public boolean usable() {
-    return failure().isEmpty();
+    return can(Ability.LINUX_KERNELS);
   }
 
-  /** The first finding that failed. */
-  public Optional<Finding> failure() {
-    return findings.stream().filter(finding -> finding.status() == Status.FAILED).findFirst();
+  /** Whether nothing failed that stands in the way of that ability. */
+  public boolean can(Ability ability) {
+    return failure(ability).isEmpty();
+  }
+
+  /** The first finding that failed and stands in the way of that ability. */
+  public Optional<Finding> failure(Ability ability) {
+    return findings.stream()
+        .filter(finding -> finding.status() == Status.FAILED)
+        .filter(finding -> finding.ability().orElse(ability) == ability)
+        .findFirst();
   }
 
   @Override
@@ -79,12 +89,19 @@ public final class HostCheck implements Serializable {
     private final Status status;
     private final String detail;
     private final @Nullable String remedy;
+    private final @Nullable Ability ability;
 
-    private Finding(String name, Status status, String detail, @Nullable String remedy) {
+    private Finding(
+        String name,
+        Status status,
+        String detail,
+        @Nullable String remedy,
+        @Nullable Ability ability) {
       this.name = Objects.requireNonNull(name);
       this.status = status;
       this.detail = Objects.requireNonNull(detail);
       this.remedy = remedy;
+      this.ability = ability;
     }
 
     /**
@@ -94,23 +111,25 @@ public final class HostCheck implements Serializable {
      * @param detail as {@link #detail()}
      */
     public static Finding passed(String name, String detail) {
-      return new Finding(name, Status.PASSED, detail, null);
+      return new Finding(name, Status.PASSED, detail, null, null);
     }
 
     /** {@link Status#WARNING}, and what to do about it. */
     public static Finding warning(String name, String detail, String remedy) {
-      return new Finding(name, Status.WARNING, detail, Objects.requireNonNull(remedy));
+      return new Finding(name, Status.WARNING, detail, Objects.requireNonNull(remedy), null);
     }
 
     /** {@link Status#FAILED}, and what to do about it. */
     public static Finding failed(String name, String detail, String remedy) {
-      return new Finding(name, Status.FAILED, detail, Objects.requireNonNull(remedy));
+      return new Finding(name, Status.FAILED, detail, Objects.requireNonNull(remedy), null);
     }
 
-    /**
-     * A stable identifier in kebab case, e.g. {@code "device-node"} or {@link
-     * #RUNS_UNMODIFIED_KERNELS}.
-     */
+    /** The same finding, as one of that ability alone: where it failed, others are still there. */
+    public Finding about(Ability ability) {
+      return new Finding(name, status, detail, remedy, Objects.requireNonNull(ability));
+    }
+
+    /** A stable identifier in kebab case, e.g. {@code "device-node"}. */
     public String name() {
       return name;
     }
@@ -128,6 +147,11 @@ public final class HostCheck implements Serializable {
     /** What to do about it, as a full sentence, where something is wrong. */
     public Optional<String> remedy() {
       return Optional.ofNullable(remedy);
+    }
+
+    /** The one ability that it is about; empty where it is about all. */
+    public Optional<Ability> ability() {
+      return Optional.ofNullable(ability);
     }
 
     @Override

@@ -2,6 +2,7 @@
 package dev.nacelle.engine;
 
 import dev.nacelle.HostCheck;
+import dev.nacelle.HostCheck.Ability;
 import dev.nacelle.HypervisorUnavailableException;
 import java.util.List;
 import java.util.stream.Collectors;
@@ -28,13 +29,13 @@ final class HostChecks {
                     check.hypervisor()
                         + ": "
                         + check
-                            .failure()
+                            .failure(Ability.LINUX_KERNELS)
                             .map(failure -> failure.name() + ": " + failure.detail())
                             .orElse("the check found nothing, but opening it failed"))
             .collect(Collectors.joining("; "));
     String remedy =
         checks.stream()
-            .flatMap(check -> check.failure().stream())
+            .flatMap(check -> check.failure(Ability.LINUX_KERNELS).stream())
             .flatMap(failure -> failure.remedy().stream())
             .collect(Collectors.joining(" "));
     return new HypervisorUnavailableException(

@@ -5,6 +5,7 @@ import dev.nacelle.HostCheck;
 import dev.nacelle.HypervisorUnavailableException;
 import dev.nacelle.spi.HypervisorProvider;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * Whether the hypervisor runs kernels that were not written for it, which is found out by trying,
@@ -33,7 +34,7 @@ final class LinuxSupport {
         check.findings().stream()
             .anyMatch(
                 finding ->
-                    finding.name().equals(HostCheck.RUNS_UNMODIFIED_KERNELS)
+                    finding.ability().equals(Optional.of(HostCheck.Ability.LINUX_KERNELS))
                         && finding.status() == HostCheck.Status.FAILED);
     if (refused) {
       throw HostChecks.unavailable(List.of(check), null);

@@ -21,11 +21,11 @@ public interface HypervisorProvider {
   HostCheck check();
 
   /**
-   * Opens the hypervisor, also where {@link HostCheck#RUNS_UNMODIFIED_KERNELS} fails: whoever wants
-   * to boot a kernel asks {@link #check()}.
+   * Opens the hypervisor, also where it lacks an {@linkplain HostCheck.Ability ability}: whoever
+   * wants to boot a kernel asks {@link #check()}.
    *
-   * @throws HypervisorException when this host cannot run virtual machines, with the first other
-   *     failed finding of {@link #check()} and its remedy
+   * @throws HypervisorException when this host cannot run virtual machines, with the first failed
+   *     finding of {@link #check()} that is about all abilities, and its remedy
    */
   Hypervisor open();
 }

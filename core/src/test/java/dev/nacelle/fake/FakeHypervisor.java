@@ -86,7 +86,7 @@ public final class FakeHypervisor implements HypervisorProvider, Hypervisor {
 
   @Override
   public HostCheck check() {
-    String kernels = HostCheck.RUNS_UNMODIFIED_KERNELS;
+    String kernels = "runs-kernels";
     return HostCheck.of(
         "fake",
         List.of(
@@ -95,6 +95,7 @@ public final class FakeHypervisor implements HypervisorProvider, Hypervisor {
                 : Finding.passed("device-node", "/dev/fake"),
             fault == Fault.EMULATES_KERNELS
                 ? Finding.failed(kernels, "what a kernel does", "Use another host.")
+                    .about(HostCheck.Ability.LINUX_KERNELS)
                 : Finding.passed(kernels, "what a kernel does")));
   }
 

@@ -2,6 +2,7 @@
 package dev.nacelle.kvm;
 
 import dev.nacelle.HostCheck;
+import dev.nacelle.HostCheck.Ability;
 import dev.nacelle.HostCheck.Finding;
 import dev.nacelle.HypervisorException;
 import dev.nacelle.VmExit;
@@ -26,6 +27,7 @@ import org.jspecify.annotations.Nullable;
 
 /** Finds out, question by question, whether and why not this host can run virtual machines. */
 final class KvmHostCheck {
+  private static final String RUNS_KERNELS = "runs-unmodified-kernels";
   private static final Path CPUINFO = Path.of("/proc/cpuinfo");
   private static final Path SMT_ACTIVE = Path.of("/sys/devices/system/cpu/smt/active");
   private static final String SEE_MESSAGES = "Look at what the host's messages (dmesg) say of KVM.";
@@ -294,27 +296,30 @@ final class KvmHostCheck {
     switch (exit.reason()) {
       case POWER_OFF -> {
         passed("virtual-machine", "a virtual machine can be made");
-        passed(
-            HostCheck.RUNS_UNMODIFIED_KERNELS, "the processor runs the guest's kernel code itself");
+        findings.add(
+            Finding.passed(RUNS_KERNELS, "the processor runs the guest's kernel code itself")
+                .about(Ability.LINUX_KERNELS));
       }
       case CRASHED -> {
         passed("virtual-machine", "a virtual machine can be made");
-        failed(
-            HostCheck.RUNS_UNMODIFIED_KERNELS,
+        lacksKernels(
             "this KVM emulates the guest's kernel code, and cannot: " + exit.detail(),
             "Use a host with hardware virtualisation (Intel VT-x or AMD-V); in a cloud, a bare-metal"
                 + " instance or one with nested virtualisation.");
       }
       case RESET -> {
         passed("virtual-machine", "a virtual machine can be made");
-        failed(
-            HostCheck.RUNS_UNMODIFIED_KERNELS,
+        lacksKernels(
             "the processor refuses an instruction that every kernel's start runs, such as to switch"
                 + " on all register states that CPUID names",
             "Update the host's kernel: what its KVM says of this processor does not hold.");
       }
       default -> failed("virtual-machine", exit.detail(), SEE_MESSAGES);
     }
+  }
+
+  private void lacksKernels(String detail, String remedy) {
+    findings.add(Finding.failed(RUNS_KERNELS, detail, remedy).about(Ability.LINUX_KERNELS));
   }
 
   private boolean passed(String name, String detail) {

@@ -32,7 +32,7 @@ public final class KvmHypervisorProvider implements HypervisorProvider {
     KvmHostCheck check = KvmHostCheck.ofThisHost();
     Kvm kvm = check.openUsable();
     if (kvm == null) {
-      Finding failure = check.result().failure().orElseThrow();
+      Finding failure = check.result().failure(HostCheck.Ability.LINUX_KERNELS).orElseThrow();
       throw new HypervisorException(
           Stage.HOST, failure.detail(), failure.remedy().orElse(null), null);
     }

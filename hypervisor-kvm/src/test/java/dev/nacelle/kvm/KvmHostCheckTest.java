@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.HostCheck;
+import dev.nacelle.HostCheck.Ability;
 import dev.nacelle.HostCheck.Finding;
 import dev.nacelle.HostCheck.Status;
 import dev.nacelle.VmExit;
@@ -22,6 +23,7 @@ import dev.nacelle.spi.HypervisorProvider;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 import java.util.ServiceLoader;
 import java.util.function.Supplier;
 import org.junit.jupiter.api.Test;
@@ -39,7 +41,7 @@ class KvmHostCheckTest {
 
   private static Finding onlyFailure(HostCheck check) {
     assertFalse(check.usable());
-    Finding failure = check.failure().orElseThrow();
+    Finding failure = check.failure(Ability.LINUX_KERNELS).orElseThrow();
     assertEquals(failure, check.findings().get(check.findings().size() - 1), "the last question");
     assertTrue(failure.remedy().isPresent(), failure::toString);
     return failure;
@@ -170,7 +172,7 @@ class KvmHostCheckTest {
             "capabilities",
             "core-scheduling",
             "virtual-machine",
-            HostCheck.RUNS_UNMODIFIED_KERNELS),
+            "runs-unmodified-kernels"),
         names);
     for (Finding finding : check.findings().subList(0, 7)) {
       // Cores that are shared are only warned of.
@@ -199,7 +201,9 @@ class KvmHostCheckTest {
     KvmHostCheck check = checkOfAnOpenDevice();
     check.judge(VmExit.of(reason, "what happened"));
     Finding last = check.result().findings().get(1);
-    assertEquals(HostCheck.RUNS_UNMODIFIED_KERNELS, last.name());
+    assertEquals(Optional.of(Ability.LINUX_KERNELS), last.ability());
+    assertEquals(reason == Reason.POWER_OFF, check.result().can(Ability.LINUX_KERNELS));
+    assertTrue(check.result().can(Ability.UNIKERNELS));
     return last;
   }
 

@@ -12,12 +12,19 @@ public final class CheckHost {
   public static void main(String... args) {
     List<HostCheck> checks = Nacelle.checkHost();
     for (HostCheck check : checks) {
-      System.out.println(check.hypervisor() + ": " + (check.usable() ? "usable" : "not usable"));
+      System.out.println(check.hypervisor() + ": " + describe(check));
       for (HostCheck.Finding finding : check.findings()) {
         System.out.printf("  %-8s%s: %s%n", finding.status(), finding.name(), finding.detail());
         finding.remedy().ifPresent(remedy -> System.out.println("          " + remedy));
       }
     }
     System.exit(checks.stream().anyMatch(HostCheck::usable) ? 0 : 1);
+  }
+
+  private static String describe(HostCheck check) {
+    if (check.usable()) {
+      return "usable";
+    }
+    return check.can(HostCheck.Ability.UNIKERNELS) ? "usable for unikernels alone" : "not usable";
   }
 }
