@@ -271,7 +271,7 @@ class ImageRefTest {
   @Test
   void longAndHostileTextIsRefusedQuickly() {
     assertRefusedFor("at character 7", () -> ImageRef.parse("oci:d:" + "a-".repeat(100_000)));
-    assertRefusedFor("Nul character not allowed", () -> ImageRef.parse("oci:d\0"));
+    assertRefusedFor("' is no path: ", () -> ImageRef.parse("oci:d\0"));
     for (String name : List.of("a".repeat(256), "a-".repeat(100_000) + "/b")) {
       assertRefusedFor("is longer than 255 characters", () -> ImageRef.parse(name));
     }
