@@ -138,9 +138,9 @@ public interface Nacelle extends AutoCloseable {
     /**
      * Where images and kernels are kept; the directory is created when absent, and may be shared by
      * several processes. The default is {@code nacelle} below {@code $XDG_CACHE_HOME}, or below
-     * {@code ~/.cache}; on Windows below {@code %LOCALAPPDATA%}. What images and guests put there is
-     * for this user alone: Nacelle sees to that on Linux, while on Windows its files have the rights
-     * that this directory hands down.
+     * {@code ~/.cache}; on Windows below {@code %LOCALAPPDATA%}. What images and guests put there
+     * is for this user alone: Nacelle sees to that on Linux, while on Windows its files have the
+     * rights that this directory hands down.
      */
     Builder cacheDirectory(Path directory);
 
