@@ -249,8 +249,9 @@ public final class ProcessSpec {
   }
 
   /**
-   * Makes a {@link ProcessSpec}. Not safe for use from several threads. Null takes a setting back
-   * to its default whose getter is an Optional; what is added is taken back by name.
+   * Makes a {@link ProcessSpec}. Not safe for use from several threads. What is optional, so that
+   * its getter is an Optional, is taken back to its default by null, or by {@code removeX()} where
+   * there is one; what was added, by {@code removeX(name)}.
    */
   public static final class Builder {
     private final boolean entrypoint;
@@ -433,9 +434,15 @@ public final class ProcessSpec {
       return stdin(Stdin.of(Objects.requireNonNull(stream)));
     }
 
-    /** Gives it what another process was given; null for what the default is. */
-    public Builder stdin(@Nullable Stdin source) {
-      this.stdin = source;
+    /** Gives it what another process was given. */
+    public Builder stdin(Stdin source) {
+      this.stdin = Objects.requireNonNull(source);
+      return this;
+    }
+
+    /** Takes back what it was given to read. */
+    public Builder removeStdin() {
+      stdin = null;
       return this;
     }
 
@@ -443,17 +450,16 @@ public final class ProcessSpec {
      * Limits what it may write to stdout, and as much to stderr; what is beyond is read and
      * dropped. {@link ExitStatus#outputTruncated()} and {@link Output#truncated()} tell of it. The
      * default is {@link #DEFAULT_OUTPUT_LIMIT} for {@link Sandbox#exec(ProcessSpec)}, which keeps
-     * outputs in memory and takes no limit above 1 GiB; and none where outputs are streamed.
+     * outputs in memory and takes no limit above 1 GiB; and none where outputs are streamed. What
+     * becomes of the process then is {@link OnLimit#TRUNCATE}, whatever was said before.
      */
     public Builder outputLimit(@Nullable DataSize limit) {
       this.outputLimit = limit;
+      this.onLimit = OnLimit.TRUNCATE;
       return this;
     }
 
-    /**
-     * As {@link #outputLimit(DataSize)}, and says what becomes of the process then; the default is
-     * {@link OnLimit#TRUNCATE}.
-     */
+    /** As {@link #outputLimit(DataSize)}, and says what becomes of the process then. */
     public Builder outputLimit(DataSize limit, OnLimit onLimit) {
       this.outputLimit = Objects.requireNonNull(limit);
       this.onLimit = Objects.requireNonNull(onLimit);

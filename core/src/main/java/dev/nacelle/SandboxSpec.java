@@ -329,8 +329,9 @@ public final class SandboxSpec {
   }
 
   /**
-   * Makes a {@link SandboxSpec}. Not safe for use from several threads. Null takes a setting back
-   * to its default whose getter is an Optional; what is added is taken back by name.
+   * Makes a {@link SandboxSpec}. Not safe for use from several threads. What is optional, so that
+   * its getter is an Optional, is taken back to its default by null, or by {@code removeX()} where
+   * there is one; what was added, by {@code removeX(name)}.
    */
   public static final class Builder {
     private @Nullable ImageRef image;
@@ -571,13 +572,10 @@ public final class SandboxSpec {
       return this;
     }
 
-    /** As {@link #pidsLimit(long)}, or null for the default. */
-    public Builder pidsLimit(@Nullable Long limit) {
-      if (limit == null) {
-        this.pidsLimit = null;
-        return this;
-      }
-      return pidsLimit(limit.longValue());
+    /** Takes {@link #pidsLimit} back. */
+    public Builder removePidsLimit() {
+      pidsLimit = null;
+      return this;
     }
 
     /**
@@ -720,9 +718,15 @@ public final class SandboxSpec {
       return entrypoint(List.of(entrypoint));
     }
 
-    /** As {@link #entrypoint(String...)}, or null for the image's. */
-    public Builder entrypoint(@Nullable List<String> entrypoint) {
-      this.entrypoint = entrypoint == null ? null : Checks.arguments(entrypoint);
+    /** As {@link #entrypoint(String...)}. */
+    public Builder entrypoint(List<String> entrypoint) {
+      this.entrypoint = Checks.arguments(entrypoint);
+      return this;
+    }
+
+    /** Takes {@link #entrypoint(String...)} back: the image's Entrypoint counts. */
+    public Builder removeEntrypoint() {
+      entrypoint = null;
       return this;
     }
 
@@ -735,9 +739,15 @@ public final class SandboxSpec {
       return command(List.of(command));
     }
 
-    /** As {@link #command(String...)}, or null for the image's. */
-    public Builder command(@Nullable List<String> command) {
-      this.command = command == null ? null : Checks.arguments(command);
+    /** As {@link #command(String...)}. */
+    public Builder command(List<String> command) {
+      this.command = Checks.arguments(command);
+      return this;
+    }
+
+    /** Takes {@link #command(String...)} back: the image's Cmd counts. */
+    public Builder removeCommand() {
+      command = null;
       return this;
     }
 

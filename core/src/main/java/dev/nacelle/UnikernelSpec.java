@@ -122,8 +122,8 @@ public final class UnikernelSpec {
   }
 
   /**
-   * Makes a {@link UnikernelSpec}. Not safe for use from several threads. Null takes a setting back
-   * to its default whose getter is an Optional.
+   * Makes a {@link UnikernelSpec}. Not safe for use from several threads. What is optional, so that
+   * its getter is an Optional, is taken back to its default by null.
    */
   public static final class Builder {
     private @Nullable Path image;

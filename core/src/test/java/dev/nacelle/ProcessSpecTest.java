@@ -85,4 +85,36 @@ class ProcessSpecTest {
         "a terminal has 0 to 65535 rows and columns, not 24 x 65536",
         () -> new TerminalSize(24, 65536));
   }
+
+  /** By calls of a program: whether null is ambiguous only a compiler knows. */
+  @Test
+  void whatIsOptionalIsTakenBack() {
+    ProcessSpec plain = ProcessSpec.of("a");
+    ProcessSpec full =
+        plain.toBuilder()
+            .workingDirectory("/a")
+            .user("a")
+            .terminal(new TerminalSize(1, 2))
+            .stopSignal(Signal.QUIT)
+            .timeout(Duration.ofSeconds(1))
+            .linger(Duration.ZERO)
+            .stdin("a")
+            .outputLimit(DataSize.mebibytes(1), OnLimit.KILL)
+            .build();
+    assertNotEquals(plain, full);
+    ProcessSpec takenBack =
+        full.toBuilder()
+            .workingDirectory(null)
+            .user(null)
+            .terminal(null)
+            .stopSignal(null)
+            .timeout(null)
+            .linger(null)
+            .removeStdin()
+            .outputLimit(null)
+            .build();
+    assertEquals(plain, takenBack);
+    ProcessSpec other = full.toBuilder().outputLimit(DataSize.mebibytes(2)).build();
+    assertEquals(OnLimit.TRUNCATE, other.onLimit());
+  }
 }

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 
 import dev.nacelle.image.ImageRef;
+import dev.nacelle.image.PullPolicy;
 import dev.nacelle.kernel.KernelRef;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -179,5 +180,43 @@ class SandboxSpecTest {
             + " more memory, or a disk",
         spec::build);
     assertRefused("the shared memory is zero", () -> spec.sharedMemory(DataSize.bytes(0)));
+  }
+
+  /** By calls of a program: whether null is ambiguous only a compiler knows. */
+  @Test
+  void whatIsOptionalIsTakenBack() {
+    SandboxSpec plain = spec().build();
+    SandboxSpec full =
+        spec()
+            .name("a")
+            .sharedMemory(DataSize.mebibytes(1))
+            .pidsLimit(7)
+            .maxLifetime(Duration.ofHours(1))
+            .idleTimeout(Duration.ofHours(1))
+            .hostname("a")
+            .user("a")
+            .workingDirectory("/a")
+            .pullPolicy(PullPolicy.NEVER)
+            .entrypoint("a")
+            .command("a")
+            .stopSignal(Signal.QUIT)
+            .build();
+    assertNotEquals(plain, full);
+    SandboxSpec takenBack =
+        full.toBuilder()
+            .name(null)
+            .sharedMemory(null)
+            .removePidsLimit()
+            .maxLifetime(null)
+            .idleTimeout(null)
+            .hostname(null)
+            .user(null)
+            .workingDirectory(null)
+            .pullPolicy(null)
+            .removeEntrypoint()
+            .removeCommand()
+            .stopSignal(null)
+            .build();
+    assertEquals(plain, takenBack);
   }
 }

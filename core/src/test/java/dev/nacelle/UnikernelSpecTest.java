@@ -2,6 +2,8 @@
 package dev.nacelle;
 
 import static dev.nacelle.Refusals.assertRefused;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 
 import java.nio.file.Path;
 import java.time.Duration;
@@ -45,5 +47,13 @@ class UnikernelSpecTest {
       assertRefused(
           "the timeout is not between 1 ns and 100 years: " + time, () -> spec().timeout(time));
     }
+  }
+
+  /** By calls of a program: whether null is ambiguous only a compiler knows. */
+  @Test
+  void whatIsOptionalIsTakenBack() {
+    UnikernelSpec full = spec().name("a").console(bytes -> {}).build();
+    assertNotEquals(spec().build(), full);
+    assertEquals(spec().build(), full.toBuilder().name(null).console(null).build());
   }
 }

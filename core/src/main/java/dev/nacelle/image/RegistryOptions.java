@@ -153,9 +153,9 @@ public final class RegistryOptions {
   }
 
   /**
-   * Makes {@link RegistryOptions}. Not safe for use from several threads. Null takes a setting back
-   * to its default whose getter is an Optional; what is said of a registry is taken back by its
-   * name.
+   * Makes {@link RegistryOptions}. Not safe for use from several threads. What is optional, so that
+   * its getter is an Optional, is taken back to its default by {@code removeX()}; what is said of a
+   * registry, by {@code removeX(registry)}.
    */
   public static final class Builder {
     /** More is the same, and nanoseconds stay within a long. */
@@ -221,9 +221,15 @@ public final class RegistryOptions {
       return credentialFiles(List.of(files));
     }
 
-    /** As {@link #credentialFiles(Path...)}, or null for the default. */
-    public Builder credentialFiles(@Nullable List<Path> files) {
-      this.credentialFiles = files == null ? null : List.copyOf(files);
+    /** As {@link #credentialFiles(Path...)}. */
+    public Builder credentialFiles(List<Path> files) {
+      this.credentialFiles = List.copyOf(files);
+      return this;
+    }
+
+    /** Takes {@link #credentialFiles(Path...)} back: Docker's and Podman's files count. */
+    public Builder removeCredentialFiles() {
+      credentialFiles = null;
       return this;
     }
 

@@ -132,4 +132,12 @@ class RegistryOptionsTest {
         assertThrows(IllegalArgumentException.class, () -> Digest.parse(text));
     assertTrue(e.getMessage().startsWith("'" + text + "' is no digest: "), e.getMessage());
   }
+
+  /** By calls of a program: whether null is ambiguous only a compiler knows. */
+  @Test
+  void whatIsOptionalIsTakenBack() {
+    RegistryOptions full = RegistryOptions.builder().credentialFiles(Path.of("a")).build();
+    assertNotEquals(RegistryOptions.defaults(), full);
+    assertEquals(RegistryOptions.defaults(), full.toBuilder().removeCredentialFiles().build());
+  }
 }
