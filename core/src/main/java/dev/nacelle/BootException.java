@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -34,7 +35,7 @@ public class BootException extends NacelleException {
       @Nullable Throwable cause) {
     super(stage, message, remedy, cause);
     this.machine = machine;
-    this.console = console;
+    this.console = Objects.requireNonNull(console);
     this.timedOut = timedOut;
   }
 

@@ -75,6 +75,16 @@ public final class BootTimeline {
         .orElse(Duration.ZERO);
   }
 
+  @Override
+  public boolean equals(@Nullable Object other) {
+    return other instanceof BootTimeline that && entries.equals(that.entries);
+  }
+
+  @Override
+  public int hashCode() {
+    return entries.hashCode();
+  }
+
   /** A table for people, in milliseconds. */
   @Override
   public String toString() {

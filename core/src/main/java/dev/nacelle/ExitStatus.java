@@ -2,7 +2,9 @@
 package dev.nacelle;
 
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -12,7 +14,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class ExitStatus {
   private final int exitCode;
-  private final Optional<Signal> signal;
+  private final @Nullable Signal signal;
   private final boolean timedOut;
   private final boolean oomKilled;
   private final Duration userCpu;
@@ -20,7 +22,7 @@ public final class ExitStatus {
   private final DataSize peakMemory;
   private final boolean outputsAbandoned;
   private final boolean oomKilledElsewhere;
-  private final Optional<DataSize> treePeakMemory;
+  private final @Nullable DataSize treePeakMemory;
   private final boolean outputTruncated;
 
   private ExitStatus(Builder builder) {
@@ -37,9 +39,14 @@ public final class ExitStatus {
     outputTruncated = builder.outputTruncated;
   }
 
-  /** One of which nothing else is known. */
-  public static ExitStatus of(int exitCode, Optional<Signal> signal) {
-    return builder(exitCode).signal(signal).build();
+  /** One that returned that; nothing else is known of it. */
+  public static ExitStatus of(int exitCode) {
+    return builder(exitCode).build();
+  }
+
+  /** One that a signal ended, with the exit code that shells give it; nothing else is known. */
+  public static ExitStatus of(Signal signal) {
+    return builder(128 + signal.number()).signal(signal).build();
   }
 
   /** To make one, as tests of code that reads them do; of what is not set nothing is known. */
@@ -73,7 +80,7 @@ public final class ExitStatus {
 
   /** The signal that ended it. */
   public Optional<Signal> signal() {
-    return signal;
+    return Optional.ofNullable(signal);
   }
 
   /** Whether it was killed because its {@linkplain ProcessSpec#timeout() time} was up. */
@@ -122,7 +129,7 @@ public final class ExitStatus {
    * guest's kernel counts that (Linux 5.19 and newer).
    */
   public Optional<DataSize> treePeakMemory() {
-    return treePeakMemory;
+    return Optional.ofNullable(treePeakMemory);
   }
 
   /**
@@ -138,8 +145,8 @@ public final class ExitStatus {
     return exitCode == 0;
   }
 
-  private List<Object> state() {
-    return List.of(
+  private List<@Nullable Object> state() {
+    return Arrays.asList(
         exitCode,
         signal,
         timedOut,
@@ -166,7 +173,7 @@ public final class ExitStatus {
   /** One line for people. */
   @Override
   public String toString() {
-    String how = signal.map(s -> "ended by " + s).orElse("exit code " + exitCode);
+    String how = signal == null ? "exit code " + exitCode : "ended by " + signal;
     return how
         + (timedOut ? ", timed out" : "")
         + (oomKilled ? ", out of memory" : "")
@@ -174,10 +181,13 @@ public final class ExitStatus {
         + (outputTruncated ? ", more output than its limit" : "");
   }
 
-  /** Makes an {@link ExitStatus}. Not safe for use from several threads. */
+  /**
+   * Makes an {@link ExitStatus}. Not safe for use from several threads. Null is for what is not
+   * known.
+   */
   public static final class Builder {
     private final int exitCode;
-    private Optional<Signal> signal = Optional.empty();
+    private @Nullable Signal signal;
     private boolean timedOut = false;
     private boolean oomKilled = false;
     private Duration userCpu = Duration.ZERO;
@@ -185,7 +195,7 @@ public final class ExitStatus {
     private DataSize peakMemory = DataSize.bytes(0);
     private boolean outputsAbandoned = false;
     private boolean oomKilledElsewhere = false;
-    private Optional<DataSize> treePeakMemory = Optional.empty();
+    private @Nullable DataSize treePeakMemory;
     private boolean outputTruncated = false;
 
     private Builder(int exitCode) {
@@ -193,7 +203,7 @@ public final class ExitStatus {
     }
 
     /** {@link ExitStatus#signal()}. */
-    public Builder signal(Optional<Signal> signal) {
+    public Builder signal(@Nullable Signal signal) {
       this.signal = signal;
       return this;
     }
@@ -212,19 +222,19 @@ public final class ExitStatus {
 
     /** {@link ExitStatus#userCpu()}. */
     public Builder userCpu(Duration userCpu) {
-      this.userCpu = userCpu;
+      this.userCpu = Objects.requireNonNull(userCpu);
       return this;
     }
 
     /** {@link ExitStatus#systemCpu()}. */
     public Builder systemCpu(Duration systemCpu) {
-      this.systemCpu = systemCpu;
+      this.systemCpu = Objects.requireNonNull(systemCpu);
       return this;
     }
 
     /** {@link ExitStatus#peakMemory()}. */
     public Builder peakMemory(DataSize peakMemory) {
-      this.peakMemory = peakMemory;
+      this.peakMemory = Objects.requireNonNull(peakMemory);
       return this;
     }
 
@@ -241,7 +251,7 @@ public final class ExitStatus {
     }
 
     /** {@link ExitStatus#treePeakMemory()}. */
-    public Builder treePeakMemory(Optional<DataSize> treePeakMemory) {
+    public Builder treePeakMemory(@Nullable DataSize treePeakMemory) {
       this.treePeakMemory = treePeakMemory;
       return this;
     }

@@ -3,9 +3,12 @@ package dev.nacelle;
 
 import java.util.Optional;
 
-/** Where something that is fetched stands. */
+/**
+ * Where something that is fetched stands. Later versions may fetch other things: who tells them
+ * apart has a default.
+ */
 public sealed interface FetchProgress permits LayerProgress, PackageProgress {
-  /** What happens to it. */
+  /** What happens to it. More may be added: a {@code switch} has a default. */
   enum State {
     /** It is wanted, and was not looked for yet; of layers only. */
     WAITING,

@@ -18,4 +18,12 @@ public class GuestIOException extends IOException {
   public GuestIOException(String message) {
     super(message);
   }
+
+  /**
+   * @param message what happened, for people
+   * @param cause what was caught
+   */
+  public GuestIOException(String message, Throwable cause) {
+    super(message, cause);
+  }
 }

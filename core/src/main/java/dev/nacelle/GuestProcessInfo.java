@@ -2,8 +2,10 @@
 package dev.nacelle;
 
 import java.time.Instant;
+import java.util.List;
 import java.util.Objects;
 import java.util.OptionalLong;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A process that was started in a sandbox, or what it left behind. The guest's word: bounded, but
@@ -67,6 +69,20 @@ public final class GuestProcessInfo {
   /** How many processes there are of it: itself and what it started. */
   public int treeSize() {
     return treeSize;
+  }
+
+  private List<Object> state() {
+    return List.of(id, pid, running, command, startedAt, treeSize);
+  }
+
+  @Override
+  public boolean equals(@Nullable Object other) {
+    return other instanceof GuestProcessInfo that && state().equals(that.state());
+  }
+
+  @Override
+  public int hashCode() {
+    return state().hashCode();
   }
 
   @Override

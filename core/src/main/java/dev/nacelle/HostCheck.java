@@ -2,6 +2,7 @@
 package dev.nacelle;
 
 import java.io.Serializable;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
@@ -11,7 +12,10 @@ import org.jspecify.annotations.Nullable;
 public final class HostCheck implements Serializable {
   private static final long serialVersionUID = 1L;
 
-  /** What a hypervisor that can be opened may be able to run, or not. */
+  /**
+   * What a hypervisor that can be opened may be able to run, or not. More may be added: a {@code
+   * switch} has a default.
+   */
   public enum Ability {
     /** Linux kernels as they are: {@link Nacelle#start}. */
     LINUX_KERNELS,
@@ -19,7 +23,7 @@ public final class HostCheck implements Serializable {
     UNIKERNELS
   }
 
-  /** How a question was answered. */
+  /** How a question was answered. More may be added: a {@code switch} has a default. */
   public enum Status {
     PASSED,
     /** Works, but something will be slower or missing; the finding says what. */
@@ -74,6 +78,20 @@ public final class HostCheck implements Serializable {
         .filter(finding -> finding.status() == Status.FAILED)
         .filter(finding -> finding.ability().orElse(ability) == ability)
         .findFirst();
+  }
+
+  private List<Object> state() {
+    return List.of(hypervisor, findings);
+  }
+
+  @Override
+  public boolean equals(@Nullable Object other) {
+    return other instanceof HostCheck that && state().equals(that.state());
+  }
+
+  @Override
+  public int hashCode() {
+    return state().hashCode();
   }
 
   @Override
@@ -152,6 +170,20 @@ public final class HostCheck implements Serializable {
     /** The one ability that it is about; empty where it is about all. */
     public Optional<Ability> ability() {
       return Optional.ofNullable(ability);
+    }
+
+    private List<@Nullable Object> state() {
+      return Arrays.asList(name, status, detail, remedy, ability);
+    }
+
+    @Override
+    public boolean equals(@Nullable Object other) {
+      return other instanceof Finding that && state().equals(that.state());
+    }
+
+    @Override
+    public int hashCode() {
+      return state().hashCode();
     }
 
     @Override

@@ -13,7 +13,10 @@ public class ImageException extends NacelleException {
 
   private final Reason reason;
 
-  /** What kind of thing stood in the way, by what a caller can do about it. */
+  /**
+   * What kind of thing stood in the way, by what a caller can do about it. More may be added: a
+   * {@code switch} has a default.
+   */
   public enum Reason {
     /** There is no such image, tag, digest or file: name another. */
     NOT_FOUND,

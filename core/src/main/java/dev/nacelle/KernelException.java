@@ -13,7 +13,10 @@ public class KernelException extends NacelleException {
 
   private final Reason reason;
 
-  /** What kind of thing stood in the way, by what a caller can do about it. */
+  /**
+   * What kind of thing stood in the way, by what a caller can do about it. More may be added: a
+   * {@code switch} has a default.
+   */
   public enum Reason {
     /** There is no such kernel: no file, package, artifact or image. */
     NOT_FOUND,

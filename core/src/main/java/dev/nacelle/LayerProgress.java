@@ -3,8 +3,10 @@ package dev.nacelle;
 
 import dev.nacelle.image.Digest;
 import dev.nacelle.image.ImageRef;
+import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /** Where a layer stands on its way from a registry. Immutable. */
 public final class LayerProgress implements FetchProgress {
@@ -79,6 +81,20 @@ public final class LayerProgress implements FetchProgress {
   @Override
   public Optional<DataSize> total() {
     return Optional.of(total);
+  }
+
+  private List<Object> told() {
+    return List.of(image, layer, number, layers, state, done, total);
+  }
+
+  @Override
+  public boolean equals(@Nullable Object other) {
+    return other instanceof LayerProgress that && told().equals(that.told());
+  }
+
+  @Override
+  public int hashCode() {
+    return told().hashCode();
   }
 
   @Override

@@ -3,7 +3,7 @@ package dev.nacelle;
 
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.image.RegistryOptions;
-import dev.nacelle.kernel.KernelLock;
+import dev.nacelle.kernel.KernelLockMode;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.ServiceLoader;
@@ -165,16 +165,16 @@ public interface Nacelle extends AutoCloseable {
     /**
      * Has a lock file say which kernels names such as {@code debian:6.12} stand for, so that all
      * machines with that file boot the same bytes. Names it does not know are resolved and added;
-     * as {@link #kernelLock(Path, KernelLock.Mode)} with {@link KernelLock.Mode#ADD}.
+     * as {@link #kernelLock(Path, KernelLockMode)} with {@link KernelLockMode#ADD}.
      */
     Builder kernelLock(Path file);
 
     /**
-     * Has a lock file say which kernels names stand for; {@link KernelLock} describes it. The
+     * Has a lock file say which kernels names stand for; {@link KernelLockMode} describes it. The
      * default is none: a name stands for whatever it does at the moment. With {@link #prepare} and
-     * {@link KernelLock.Mode#UPDATE} a name in the file is brought up to date.
+     * {@link KernelLockMode#UPDATE} a name in the file is brought up to date.
      */
-    Builder kernelLock(Path file, KernelLock.Mode mode);
+    Builder kernelLock(Path file, KernelLockMode mode);
 
     /** Tells this listener how images and kernels arrive, also while preparing. */
     Builder fetchListener(FetchListener listener);

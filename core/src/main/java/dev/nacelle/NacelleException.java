@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -24,8 +25,8 @@ public class NacelleException extends RuntimeException {
    */
   public NacelleException(
       Stage stage, String message, @Nullable String remedy, @Nullable Throwable cause) {
-    super(remedy == null ? message : message + ". " + remedy, cause);
-    this.stage = stage;
+    super(Objects.requireNonNull(message) + (remedy == null ? "" : ". " + remedy), cause);
+    this.stage = Objects.requireNonNull(stage);
     this.remedy = remedy;
   }
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
-import java.nio.ByteBuffer;
-
 /**
  * Takes what a process writes, as it comes: see {@link Sandbox#exec(ProcessSpec, OutputConsumer)}.
  *
@@ -15,8 +13,8 @@ public interface OutputConsumer<X extends Exception> {
    * two.
    *
    * @param stream what the process wrote it to
-   * @param bytes at least one, read-only; they never change, so the buffer may be kept
+   * @param bytes at least one; the array is the consumer's own
    * @throws X to have the process killed, and to be thrown to whom ran it
    */
-  void accept(StandardStream stream, ByteBuffer bytes) throws X;
+  void accept(StandardStream stream, byte[] bytes) throws X;
 }

@@ -3,8 +3,11 @@ package dev.nacelle;
 
 import dev.nacelle.image.Digest;
 import dev.nacelle.kernel.KernelRef;
+import java.util.Arrays;
+import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Where the package of a kernel stands on its way from a mirror. A package that is in the cache is
@@ -16,7 +19,7 @@ public final class PackageProgress implements FetchProgress {
   private final Digest digest;
   private final State state;
   private final DataSize done;
-  private final Optional<DataSize> total;
+  private final @Nullable DataSize total;
 
   private PackageProgress(
       KernelRef kernel,
@@ -24,24 +27,25 @@ public final class PackageProgress implements FetchProgress {
       Digest digest,
       State state,
       DataSize done,
-      Optional<DataSize> total) {
+      @Nullable DataSize total) {
     this.kernel = Objects.requireNonNull(kernel);
     this.name = Objects.requireNonNull(name);
     this.digest = Objects.requireNonNull(digest);
     this.state = Objects.requireNonNull(state);
     this.done = Objects.requireNonNull(done);
-    this.total = Objects.requireNonNull(total);
+    this.total = total;
+  }
+
+  /** With what the getters of the same names tell, while its size is not known. */
+  public static PackageProgress of(
+      KernelRef kernel, String name, Digest digest, State state, DataSize done) {
+    return new PackageProgress(kernel, name, digest, state, done, null);
   }
 
   /** With what the getters of the same names tell. */
   public static PackageProgress of(
-      KernelRef kernel,
-      String name,
-      Digest digest,
-      State state,
-      DataSize done,
-      Optional<DataSize> total) {
-    return new PackageProgress(kernel, name, digest, state, done, total);
+      KernelRef kernel, String name, Digest digest, State state, DataSize done, DataSize total) {
+    return new PackageProgress(kernel, name, digest, state, done, Objects.requireNonNull(total));
   }
 
   /** The kernel that is fetched. */
@@ -71,11 +75,25 @@ public final class PackageProgress implements FetchProgress {
 
   @Override
   public Optional<DataSize> total() {
-    return total;
+    return Optional.ofNullable(total);
+  }
+
+  private List<@Nullable Object> told() {
+    return Arrays.asList(kernel, name, digest, state, done, total);
+  }
+
+  @Override
+  public boolean equals(@Nullable Object other) {
+    return other instanceof PackageProgress that && told().equals(that.told());
+  }
+
+  @Override
+  public int hashCode() {
+    return told().hashCode();
   }
 
   @Override
   public String toString() {
-    return name + ": " + state + ", " + done + total.map(size -> " of " + size).orElse("");
+    return name + ": " + state + ", " + done + (total == null ? "" : " of " + total);
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -8,7 +9,7 @@ import org.jspecify.annotations.Nullable;
 public class ProcessException extends NacelleException {
   private static final long serialVersionUID = 1L;
 
-  /** What was wrong. */
+  /** What was wrong. More may be added: a {@code switch} has a default. */
   public enum Reason {
     /** There is no such executable (a shell's 127). */
     COMMAND_NOT_FOUND,
@@ -42,7 +43,7 @@ public class ProcessException extends NacelleException {
   public ProcessException(
       Reason reason, String message, @Nullable String remedy, @Nullable Throwable cause) {
     super(Stage.RUN, message, remedy, cause);
-    this.reason = reason;
+    this.reason = Objects.requireNonNull(reason);
     status = null;
   }
 
@@ -54,7 +55,7 @@ public class ProcessException extends NacelleException {
   public ProcessException(String message, ExitStatus status) {
     super(Stage.RUN, message, null, null);
     this.reason = Reason.FAILED;
-    this.status = status;
+    this.status = Objects.requireNonNull(status);
   }
 
   /** How the process ended, when it {@linkplain Reason#FAILED failed}; not after serialization. */

@@ -64,6 +64,20 @@ public final class PruneResult {
     return storeBusy;
   }
 
+  private List<Object> state() {
+    return List.of(removed, freed, left, storeBusy);
+  }
+
+  @Override
+  public boolean equals(@Nullable Object other) {
+    return other instanceof PruneResult that && state().equals(that.state());
+  }
+
+  @Override
+  public int hashCode() {
+    return state().hashCode();
+  }
+
   @Override
   public String toString() {
     return removed.size() + " files removed, " + freed + " freed, " + left + " left";

@@ -65,6 +65,16 @@ public interface Sandbox extends AutoCloseable {
    */
   <X extends Exception> ExitStatus exec(ProcessSpec process, OutputConsumer<X> consumer) throws X;
 
+  /** As {@link #execAsync(ProcessSpec)}, of a command. */
+  default CompletableFuture<ExecResult> execAsync(String... command) {
+    return execAsync(ProcessSpec.of(command));
+  }
+
+  /** As {@link #execAsync(ProcessSpec)}, of a command. */
+  default CompletableFuture<ExecResult> execAsync(List<String> command) {
+    return execAsync(ProcessSpec.of(command));
+  }
+
   /**
    * As {@link #exec(ProcessSpec)}, without waiting. Cancelling the future kills the process, and so
    * does completing it in any other way, as {@link CompletableFuture#orTimeout} does.
@@ -73,6 +83,16 @@ public interface Sandbox extends AutoCloseable {
    *     with what {@link #exec(ProcessSpec)} throws
    */
   CompletableFuture<ExecResult> execAsync(ProcessSpec process);
+
+  /** As {@link #start(ProcessSpec)}, of a command. */
+  default GuestProcess start(String... command) {
+    return start(ProcessSpec.of(command));
+  }
+
+  /** As {@link #start(ProcessSpec)}, of a command. */
+  default GuestProcess start(List<String> command) {
+    return start(ProcessSpec.of(command));
+  }
 
   /**
    * Starts a process and returns when it runs. When {@link ProcessSpec#stdin()} says nothing, it
@@ -85,6 +105,16 @@ public interface Sandbox extends AutoCloseable {
    * @throws InterruptedOperationException when the thread is interrupted; the process is killed
    */
   GuestProcess start(ProcessSpec process);
+
+  /** As {@link #startAsync(ProcessSpec)}, of a command. */
+  default CompletableFuture<GuestProcess> startAsync(String... command) {
+    return startAsync(ProcessSpec.of(command));
+  }
+
+  /** As {@link #startAsync(ProcessSpec)}, of a command. */
+  default CompletableFuture<GuestProcess> startAsync(List<String> command) {
+    return startAsync(ProcessSpec.of(command));
+  }
 
   /**
    * As {@link #start(ProcessSpec)}, without waiting. Cancelling the future kills the process, and

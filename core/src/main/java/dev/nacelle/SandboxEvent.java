@@ -8,8 +8,9 @@ import java.time.Instant;
  * What happens to a sandbox. First come the stages of its start, each as a pair, of which some
  * overlap; then {@link Started} and, at its end, {@link Ended}; or {@link StartFailed} alone.
  *
- * <p>Later versions may have events of more kinds, which is why a {@code switch} needs a default;
- * those that there are stay as they are. Immutable.
+ * <p>Later versions may have events of more kinds, which is why a {@code switch} needs a default.
+ * Those that there are get no more components, so that they can be made and taken apart as records:
+ * what else is known of a sandbox comes by its {@linkplain #sandboxId() identifier}. Immutable.
  */
 public sealed interface SandboxEvent {
   /** {@link Sandbox#id()}, which no other sandbox has. */

@@ -6,8 +6,10 @@ import dev.nacelle.image.ImageConfig;
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.image.Platform;
 import dev.nacelle.kernel.KernelRef;
+import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What a sandbox is made of. What the guest says of itself is bounded and cleaned, but not
@@ -138,6 +140,34 @@ public final class SandboxInfo {
    */
   public boolean runsBootedKernel() {
     return kernelRelease.equals(bootedRelease) && kernelVersion.equals(bootedVersion);
+  }
+
+  private List<Object> state() {
+    return List.of(
+        name,
+        labels,
+        image,
+        imageDigest,
+        imageConfig,
+        kernel,
+        bootedRelease,
+        bootedVersion,
+        kernelRelease,
+        kernelVersion,
+        machine,
+        agentVersion,
+        memory,
+        cpus);
+  }
+
+  @Override
+  public boolean equals(@Nullable Object other) {
+    return other instanceof SandboxInfo that && state().equals(that.state());
+  }
+
+  @Override
+  public int hashCode() {
+    return state().hashCode();
   }
 
   @Override

@@ -3,7 +3,7 @@ package dev.nacelle;
 
 /**
  * The stages of a sandbox's life, in order: keys of a boot timeline, and the "where" of every
- * error.
+ * error. More may be added: a {@code switch} has a default.
  */
 public enum Stage {
   /** Finding out what this host can do. */

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import java.util.List;
 import java.util.Objects;
 import java.util.OptionalInt;
+import org.jspecify.annotations.Nullable;
 
 /** How a unikernel ended. Immutable. */
 public final class UnikernelExit {
@@ -44,6 +46,20 @@ public final class UnikernelExit {
    */
   public String console() {
     return console;
+  }
+
+  private List<Object> state() {
+    return List.of(machine, timedOut, console);
+  }
+
+  @Override
+  public boolean equals(@Nullable Object other) {
+    return other instanceof UnikernelExit that && state().equals(that.state());
+  }
+
+  @Override
+  public int hashCode() {
+    return state().hashCode();
   }
 
   @Override

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import java.util.List;
 import java.util.Map;
 import java.util.OptionalLong;
+import org.jspecify.annotations.Nullable;
 
 /** Counters of a virtual machine at one moment. Immutable. */
 public final class VmStatistics {
@@ -17,10 +19,15 @@ public final class VmStatistics {
     this.ignored = Map.copyOf(ignored);
   }
 
+  /** Before the first vCPU runs, with what the getters of the same names tell; copies the maps. */
+  public static VmStatistics of(Map<String, Long> exits, Map<String, Long> ignored) {
+    return new VmStatistics(OptionalLong.empty(), exits, ignored);
+  }
+
   /** With what the getters of the same names tell; copies the maps. */
   public static VmStatistics of(
-      OptionalLong firstRunNanoTime, Map<String, Long> exits, Map<String, Long> ignored) {
-    return new VmStatistics(firstRunNanoTime, exits, ignored);
+      long firstRunNanoTime, Map<String, Long> exits, Map<String, Long> ignored) {
+    return new VmStatistics(OptionalLong.of(firstRunNanoTime), exits, ignored);
   }
 
   /**
@@ -45,6 +52,20 @@ public final class VmStatistics {
    */
   public Map<String, Long> ignored() {
     return ignored;
+  }
+
+  private List<Object> state() {
+    return List.of(firstRunNanoTime, exits, ignored);
+  }
+
+  @Override
+  public boolean equals(@Nullable Object other) {
+    return other instanceof VmStatistics that && state().equals(that.state());
+  }
+
+  @Override
+  public int hashCode() {
+    return state().hashCode();
   }
 
   @Override

@@ -224,7 +224,7 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
     }
     assertEquals(expected.toString(), sandbox.exec(spec).orThrow().stdout().text());
     StringBuilder streamed = new StringBuilder();
-    sandbox.exec(spec, (stream, bytes) -> streamed.append(stream).append(UTF_8.decode(bytes)));
+    sandbox.exec(spec, (stream, bytes) -> streamed.append(stream).append(new String(bytes, UTF_8)));
     assertEquals(expected.toString(), streamed.toString().replace("STDOUT", ""));
   }
 

@@ -23,6 +23,9 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.function.Predicate;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -34,6 +37,15 @@ import org.junit.jupiter.api.Test;
  */
 class PublicApiTest {
   private static final String NAME = "src/test/resources/dev/nacelle/api.txt";
+
+  private static final Predicate<String> TAKES_OPTIONAL =
+      Pattern.compile("\\(.*java\\.util\\.Optional").asPredicate();
+
+  /** A factory of a value, or of a builder of one; the type, as it is indented. */
+  private static final Pattern VALUE =
+      Pattern.compile(
+          "(  (dev\\.nacelle\\.(?!Nacelle:)[\\w.$]+)): public static \\2(\\$Builder)? (of|builder)\\(.*");
+
   private static final Path LIST = Path.of(System.getProperty("basedir", ""), NAME);
 
   @Test
@@ -86,6 +98,27 @@ class PublicApiTest {
                         line.replaceFirst("([\\w.]+)\\[\\]\\)$", "java.util.List<$1>)")))
             .toList();
     assertEquals(List.of(), alone);
+  }
+
+  @Test
+  void nothingTakesAnOptional() throws Exception {
+    assertEquals(List.of(), list().stream().filter(line -> TAKES_OPTIONAL.test(line)).toList());
+  }
+
+  /** Programs' tests compare what they made with what they got. */
+  @Test
+  void valuesAreEqualByWhatTheySay() throws Exception {
+    List<String> lines = list();
+    List<String> without =
+        lines.stream()
+            .map(VALUE::matcher)
+            .filter(Matcher::matches)
+            .map(value -> value.group(1))
+            .distinct()
+            .filter(type -> !lines.contains(type + ": public boolean equals(@Nullable Object)"))
+            .filter(type -> !lines.contains(type + ": public boolean equals(Object)"))
+            .toList();
+    assertEquals(List.of(), without);
   }
 
   private static Set<String> minus(List<String> these, List<String> those) {

@@ -17,7 +17,6 @@ import io.grpc.Status;
 import io.netty.channel.EventLoop;
 import java.nio.ByteBuffer;
 import java.time.Duration;
-import java.util.Optional;
 import java.util.concurrent.Future;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.TimeUnit;
@@ -288,13 +287,13 @@ public final class AgentProcess {
 
   private static ExitStatus status(Exited exited) throws AgentException {
     int code;
-    Optional<Signal> signal = Optional.empty();
+    Signal signal = null;
     if (exited.getStatusCase() == Exited.StatusCase.SIGNAL) {
       int number = exited.getSignal();
       if (number < 1 || number > 64) {
         throw misbehaved("told of a process ended by signal " + Integer.toUnsignedLong(number));
       }
-      signal = Optional.of(new Signal(number));
+      signal = new Signal(number);
       code = 128 + number;
     } else {
       // Proto3 does not tell a zero that was sent in a oneof of an unknown future field from none.
@@ -314,9 +313,8 @@ public final class AgentProcess {
         .oomKilledElsewhere(exited.getOomKilledElsewhere())
         .treePeakMemory(
             exited.getTreePeakMemoryBytes() == 0
-                ? Optional.empty()
-                : Optional.of(
-                    DataSize.bytes(AgentInfo.notNegative(exited.getTreePeakMemoryBytes()))))
+                ? null
+                : DataSize.bytes(AgentInfo.notNegative(exited.getTreePeakMemoryBytes())))
         .build();
   }
 

@@ -14,7 +14,8 @@ import dev.nacelle.SandboxSpec;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.image.RegistryOptions;
 import dev.nacelle.internal.CacheDirectory;
-import dev.nacelle.kernel.KernelLock;
+import dev.nacelle.kernel.KernelLockMode;
+import dev.nacelle.kernel.store.KernelLock;
 import dev.nacelle.spi.HypervisorProvider;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -78,11 +79,11 @@ public final class EngineBuilder implements Nacelle.Builder {
 
   @Override
   public EngineBuilder kernelLock(Path file) {
-    return kernelLock(file, KernelLock.Mode.ADD);
+    return kernelLock(file, KernelLockMode.ADD);
   }
 
   @Override
-  public EngineBuilder kernelLock(Path file, KernelLock.Mode mode) {
+  public EngineBuilder kernelLock(Path file, KernelLockMode mode) {
     this.kernelLock = new KernelLock(file, mode);
     return this;
   }

@@ -13,7 +13,6 @@ import dev.nacelle.agent.ProcessRequest;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
-import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import org.jspecify.annotations.Nullable;
 
@@ -124,14 +123,14 @@ abstract class ExecCall implements ProcessListener {
 
   private void completeAsShell(int code, String message) {
     onOutput(true, StandardCharsets.UTF_8.encode(message + "\n"));
-    onExit(ExitStatus.of(code, Optional.empty()));
+    onExit(ExitStatus.of(code));
   }
 
   @Override
   public final void onFailure(AgentException failure) {
     if (killed && failure.kind() == AgentException.Kind.CANCELLED) {
       // Killed for what it wrote, by a guest that does not say so.
-      onExit(ExitStatus.of(128 + Signal.KILL.number(), Optional.of(Signal.KILL)));
+      onExit(ExitStatus.of(Signal.KILL));
     } else {
       end();
       ended.completeExceptionally(failure);

@@ -79,7 +79,9 @@ final class ExecStream extends ExecCall {
       if (room) {
         resume();
       }
-      consumer.accept(stream, chunk);
+      byte[] bytes = new byte[chunk.remaining()];
+      chunk.get(bytes);
+      consumer.accept(stream, bytes);
     }
   }
 

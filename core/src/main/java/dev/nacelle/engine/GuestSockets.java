@@ -100,7 +100,7 @@ final class GuestSockets {
    */
   private GuestIOException refused(int port, Throwable cause) {
     if (cause instanceof ConnectException) {
-      return new GuestIOException("nobody listens on port " + name(port) + " of the guest");
+      return new GuestIOException("nobody listens on port " + name(port) + " of the guest", cause);
     }
     if (!(cause instanceof IOException)) {
       throw new IllegalStateException("unexpected failure of a connect to the guest", cause);
@@ -108,7 +108,7 @@ final class GuestSockets {
     if (calls.isEnding()) {
       calls.requireOpen();
     }
-    return new GuestIOException(String.valueOf(cause.getMessage()));
+    return new GuestIOException(String.valueOf(cause.getMessage()), cause);
   }
 
   private static String name(int port) {

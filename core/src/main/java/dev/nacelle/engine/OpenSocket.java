@@ -49,10 +49,8 @@ final class OpenSocket implements GuestSocket {
   }
 
   private GuestIOException broken(IOException cause) {
-    GuestIOException failure =
-        new GuestIOException("the connection to " + this + " broke: " + cause.getMessage());
-    failure.initCause(cause);
-    return failure;
+    return new GuestIOException(
+        "the connection to " + this + " broke: " + cause.getMessage(), cause);
   }
 
   private InterruptedIOException interrupted(String doing, int transferred) {

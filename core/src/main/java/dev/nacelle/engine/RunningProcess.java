@@ -159,7 +159,7 @@ final class RunningProcess implements GuestProcess, ProcessListener {
     if (killed && failure.kind() == AgentException.Kind.CANCELLED) {
       // The guest killed it, or will when it hears of it; that is all that is known.
       endPipes("the process was killed");
-      ended.complete(limited(ExitStatus.of(128 + Signal.KILL.number(), Optional.of(Signal.KILL))));
+      ended.complete(limited(ExitStatus.of(Signal.KILL)));
       started.completeExceptionally(failure);
     } else {
       fail(failure, "the sandbox has ended, or lost the process: " + failure.getMessage());

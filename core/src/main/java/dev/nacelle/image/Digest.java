@@ -19,7 +19,9 @@ public record Digest(Algorithm algorithm, String hex) {
   private static final Pattern HEX = Pattern.compile("[0-9a-f]+");
   private static final int MAX_SHOWN = 200;
 
-  /** The specification's registered algorithms. */
+  /**
+   * The specification's registered algorithms. More may be added: a {@code switch} has a default.
+   */
   public enum Algorithm {
     SHA256("SHA-256", 64),
     SHA512("SHA-512", 128);

@@ -24,7 +24,7 @@ import org.jspecify.annotations.Nullable;
  * <p>The last three take {@code @sha256:HEX}, the digest of a manifest or index, instead of a tag.
  */
 public final class ImageRef {
-  /** Where images can be. */
+  /** Where images can be. More may be added: a {@code switch} has a default. */
   public enum Transport {
     /** In a registry. */
     REGISTRY(""),

@@ -10,7 +10,7 @@ import org.jspecify.annotations.Nullable;
  * @see RegistryOptions.Builder#credentials
  */
 public final class RegistryCredentials {
-  /** What the secret is. */
+  /** What the secret is. More may be added: a {@code switch} has a default. */
   public enum Kind {
     /** A password, or an access token in place of one, together with a user name. */
     PASSWORD,

@@ -34,7 +34,7 @@ public final class RegistryOptions {
   private final int maxAttempts;
   private final Duration connectTimeout;
   private final Duration stallTimeout;
-  private final Duration timeout;
+  private final Duration pullTimeout;
 
   private RegistryOptions(Builder builder) {
     credentials = Map.copyOf(builder.credentials);
@@ -47,7 +47,7 @@ public final class RegistryOptions {
     maxAttempts = builder.maxAttempts;
     connectTimeout = builder.connectTimeout;
     stallTimeout = builder.stallTimeout;
-    timeout = builder.timeout;
+    pullTimeout = builder.pullTimeout;
   }
 
   /** The default of everything. */
@@ -116,8 +116,8 @@ public final class RegistryOptions {
   }
 
   /** How long one pull may take, with all its attempts. */
-  public Duration timeout() {
-    return timeout;
+  public Duration pullTimeout() {
+    return pullTimeout;
   }
 
   private List<@Nullable Object> state() {
@@ -132,7 +132,7 @@ public final class RegistryOptions {
         maxAttempts,
         connectTimeout,
         stallTimeout,
-        timeout);
+        pullTimeout);
   }
 
   /** Whether both say the same, with the same objects for SSL contexts. */
@@ -171,7 +171,7 @@ public final class RegistryOptions {
     private int maxAttempts = 5;
     private Duration connectTimeout = Duration.ofSeconds(10);
     private Duration stallTimeout = Duration.ofSeconds(30);
-    private Duration timeout = Duration.ofHours(1);
+    private Duration pullTimeout = Duration.ofHours(1);
 
     private Builder() {}
 
@@ -186,7 +186,7 @@ public final class RegistryOptions {
       maxAttempts = options.maxAttempts;
       connectTimeout = options.connectTimeout;
       stallTimeout = options.stallTimeout;
-      timeout = options.timeout;
+      pullTimeout = options.pullTimeout;
     }
 
     /**
@@ -378,8 +378,8 @@ public final class RegistryOptions {
      *
      * @throws IllegalArgumentException when it is not positive
      */
-    public Builder timeout(Duration timeout) {
-      this.timeout = positive(timeout);
+    public Builder pullTimeout(Duration timeout) {
+      pullTimeout = positive(timeout);
       return this;
     }
 

@@ -52,7 +52,10 @@ public final class KernelRef {
 
   private static final KernelRef DEFAULT = new KernelRef(Scheme.DEFAULT, "", null);
 
-  /** Where kernels can be; {@link KernelRef} describes each. */
+  /**
+   * Where kernels can be; {@link KernelRef} describes each. More may be added: a {@code switch} has
+   * a default.
+   */
   public enum Scheme {
     /** {@code file:PATH}. */
     FILE,

@@ -6,7 +6,7 @@
  * KernelRef.defaultKernel();         // the one that comes with this version of the library
  * KernelRef.parse("debian:6.12");    // the newest of a series; with @sha256:... pinned
  *
- * Nacelle.builder().kernelLock(Path.of("kernels.lock.json"), KernelLock.Mode.FROZEN);
+ * Nacelle.builder().kernelLock(Path.of("kernels.lock.json"), KernelLockMode.FROZEN);
  * }</pre>
  *
  * <p>A reference that cannot be parsed is an {@link java.lang.IllegalArgumentException}; a kernel

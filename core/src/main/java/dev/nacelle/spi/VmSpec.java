@@ -8,6 +8,7 @@ import dev.nacelle.SandboxSpec;
 import dev.nacelle.VmExit;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Objects;
@@ -54,6 +55,16 @@ public final class VmSpec {
     return new Builder(name, guest, memory);
   }
 
+  /** To make another that differs. */
+  public Builder toBuilder() {
+    return new Builder(name, guest, memory)
+        .cpus(cpus)
+        .disks(disks)
+        .consoleSize(consoleSize)
+        .rateLimits(rateLimits)
+        .coreScheduling(coreScheduling);
+  }
+
   /** For messages and thread names; at most 64 characters of {@code [A-Za-z0-9._-]}. */
   public String name() {
     return name;
@@ -95,6 +106,20 @@ public final class VmSpec {
    */
   public boolean coreScheduling() {
     return coreScheduling;
+  }
+
+  private List<Object> state() {
+    return List.of(name, guest, memory, cpus, disks, consoleSize, rateLimits, coreScheduling);
+  }
+
+  @Override
+  public boolean equals(@Nullable Object other) {
+    return other instanceof VmSpec that && state().equals(that.state());
+  }
+
+  @Override
+  public int hashCode() {
+    return state().hashCode();
   }
 
   @Override
@@ -188,7 +213,7 @@ public final class VmSpec {
     }
   }
 
-  /** What a virtual machine boots. */
+  /** What a virtual machine boots. More kinds may be added: who tells them apart has a default. */
   public sealed interface Guest permits Linux, Bare {}
 
   /** A Linux kernel. Immutable. */
@@ -220,6 +245,15 @@ public final class VmSpec {
      */
     public static Builder builder(Path kernel) {
       return new Builder(kernel);
+    }
+
+    /** To make another that differs. */
+    public Builder toBuilder() {
+      return new Builder(kernel)
+          .initramfs(initramfs)
+          .parameters(parameters)
+          .memoryPolicy(memoryPolicy)
+          .paravirtualClock(paravirtualClock);
     }
 
     /**
@@ -255,6 +289,20 @@ public final class VmSpec {
      */
     public boolean paravirtualClock() {
       return paravirtualClock;
+    }
+
+    private List<@Nullable Object> state() {
+      return Arrays.asList(kernel, initramfs, parameters, memoryPolicy, paravirtualClock);
+    }
+
+    @Override
+    public boolean equals(@Nullable Object other) {
+      return other instanceof Linux that && state().equals(that.state());
+    }
+
+    @Override
+    public int hashCode() {
+      return state().hashCode();
     }
 
     @Override
@@ -352,6 +400,20 @@ public final class VmSpec {
       return commandLine;
     }
 
+    private List<Object> state() {
+      return List.of(image, commandLine);
+    }
+
+    @Override
+    public boolean equals(@Nullable Object other) {
+      return other instanceof Bare that && state().equals(that.state());
+    }
+
+    @Override
+    public int hashCode() {
+      return state().hashCode();
+    }
+
     @Override
     public String toString() {
       return image.toString();
@@ -410,6 +472,20 @@ public final class VmSpec {
     /** Whether writes are refused; enforced on the host. */
     public boolean readOnly() {
       return readOnly;
+    }
+
+    private List<Object> state() {
+      return List.of(serial, image, readOnly);
+    }
+
+    @Override
+    public boolean equals(@Nullable Object other) {
+      return other instanceof Disk that && state().equals(that.state());
+    }
+
+    @Override
+    public int hashCode() {
+      return state().hashCode();
     }
 
     @Override

@@ -35,7 +35,7 @@ import dev.nacelle.fake.FakeHypervisor.Fault;
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.image.store.ResolvedImage;
-import dev.nacelle.kernel.KernelLock;
+import dev.nacelle.kernel.KernelLockMode;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -537,7 +537,7 @@ class NacelleTest {
     Nacelle.Builder nacelle =
         Nacelle.builder()
             .cacheDirectory(directory.resolve("cache"))
-            .kernelLock(lock, KernelLock.Mode.FROZEN);
+            .kernelLock(lock, KernelLockMode.FROZEN);
     KernelException absent = assertThrows(KernelException.class, () -> nacelle.prepare(spec));
     assertTrue(absent.getMessage().contains(lock + " does not exist"), absent::getMessage);
     Files.writeString(lock, "{\"version\": 1, \"kernels\": {}}");

@@ -64,7 +64,7 @@ class StreamedExecTest {
             ProcessSpec.of("both"),
             (stream, bytes) -> {
               assertSame(caller, Thread.currentThread());
-              pieces.add(stream + " " + StandardCharsets.UTF_8.decode(bytes));
+              pieces.add(stream + " " + new String(bytes, StandardCharsets.UTF_8));
             });
     assertEquals(7, status.exitCode());
     assertEquals(List.of("STDOUT out", "STDERR err"), pieces);
@@ -105,7 +105,7 @@ class StreamedExecTest {
                   // 256 KiB and a piece here, a window of HTTP/2, and what the fake guest holds.
                   assertTrue(process.written() <= 1 << 20, () -> process.written() + " bytes");
                 }
-                taken[0] += bytes.remaining();
+                taken[0] += bytes.length;
               });
       assertTrue(status.succeeded());
       assertEquals(16 << 20, taken[0]);
@@ -132,7 +132,7 @@ class StreamedExecTest {
                       machine.panic();
                       own.onExit().join();
                     }
-                    pieces.add(bytes.remaining());
+                    pieces.add(bytes.length);
                   }));
       int waited = pieces.stream().skip(1).mapToInt(piece -> piece).sum();
       assertTrue(waited > 192 << 10 && waited <= 320 << 10, () -> waited + " bytes");
@@ -149,7 +149,7 @@ class StreamedExecTest {
             new Thread(
                 () -> {
                   try {
-                    own.exec(ProcessSpec.of(command, "1000"), (stream, bytes) -> bytes.position(0));
+                    own.exec(ProcessSpec.of(command, "1000"), (stream, bytes) -> {});
                   } catch (Throwable e) {
                     outcome.complete(e);
                   }
@@ -182,7 +182,7 @@ class StreamedExecTest {
     ProcessSpec spec = ProcessSpec.builder("flood", "1").outputLimit(DataSize.bytes(100)).build();
     long[] counts = new long[2];
     ExitStatus cut =
-        sandbox.exec(spec, (stream, bytes) -> counts[stream.ordinal()] += bytes.remaining());
+        sandbox.exec(spec, (stream, bytes) -> counts[stream.ordinal()] += bytes.length);
     assertEquals(100, counts[0]);
     assertEquals(100, counts[1]);
     assertEquals(0, cut.exitCode());
@@ -261,6 +261,29 @@ class StreamedExecTest {
   void startWithoutWaiting() {
     try (GuestProcess process = sandbox.startAsync(ProcessSpec.of("true")).join()) {
       assertEquals(0, process.waitFor().exitCode());
+    }
+  }
+
+  @Test
+  void commandsAreTakenByAllThatRunThem() throws IOException {
+    List<String> echo = List.of("echo", "on");
+    for (ExecResult result :
+        List.of(
+            sandbox.exec("echo", "on"),
+            sandbox.exec(echo),
+            sandbox.execAsync("echo", "on").join(),
+            sandbox.execAsync(echo).join())) {
+      assertEquals("on\n", result.stdout().text());
+    }
+    for (GuestProcess started :
+        List.of(
+            sandbox.start("echo", "on"),
+            sandbox.start(echo),
+            sandbox.startAsync("echo", "on").join(),
+            sandbox.startAsync(echo).join())) {
+      try (GuestProcess process = started) {
+        assertEquals("on\n", new String(process.stdout().readAllBytes(), StandardCharsets.UTF_8));
+      }
     }
   }
 }

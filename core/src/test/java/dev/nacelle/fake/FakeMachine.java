@@ -273,7 +273,9 @@ public final class FakeMachine implements VirtualMachine {
 
   @Override
   public VmStatistics statistics() {
-    return VmStatistics.of(firstRun, Map.of(), Map.of());
+    return firstRun.isPresent()
+        ? VmStatistics.of(firstRun.getAsLong(), Map.of(), Map.of())
+        : VmStatistics.of(Map.of(), Map.of());
   }
 
   @Override

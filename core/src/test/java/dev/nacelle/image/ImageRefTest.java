@@ -284,8 +284,8 @@ class ImageRefTest {
 
   @Test
   void basicVariantsOfPlatformsHaveOneName() {
-    assertEquals(Platform.LINUX_AMD64, new Platform("linux", "amd64", "v1"));
-    assertEquals("linux/arm64", new Platform("linux", "arm64", "v8").toString());
-    assertEquals("linux/arm/v7", new Platform("linux", "arm", "v7").toString());
+    assertEquals(Platform.LINUX_AMD64, Platform.of("linux", "amd64", "v1"));
+    assertEquals("linux/arm64", Platform.of("linux", "arm64", "v8").toString());
+    assertEquals("linux/arm/v7", Platform.of("linux", "arm", "v7").toString());
   }
 }

@@ -3,8 +3,12 @@ package dev.nacelle.spi;
 
 import static dev.nacelle.Refusals.assertRefused;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 
 import dev.nacelle.DataSize;
+import dev.nacelle.RateLimit;
+import dev.nacelle.RateLimits;
+import dev.nacelle.SpecContract;
 import java.nio.file.Path;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -17,6 +21,27 @@ class VmSpecTest {
 
   private static VmSpec.Linux.Builder linux() {
     return VmSpec.Linux.builder(FILE);
+  }
+
+  @Test
+  void everySettingCountsIsCopiedAndCanBeTakenBack() throws Exception {
+    VmSpec.Disk disk = VmSpec.Disk.of("a", FILE, true);
+    new SpecContract(VmSpec.class, () -> VmSpec.builder("a", linux().build(), MEMORY))
+        .with("disks", 0, List.of(disk), List.of(disk, VmSpec.Disk.of("b", FILE, true)))
+        .with("consoleSize", 0, DataSize.kibibytes(1), DataSize.kibibytes(2))
+        .with("rateLimits", 0, limited(1), limited(2))
+        .check();
+    new SpecContract(VmSpec.Linux.class, VmSpecTest::linux).check();
+    VmSpec spec = VmSpec.builder("a", linux().build(), MEMORY).build();
+    assertNotEquals(spec, VmSpec.builder("b", linux().build(), MEMORY).build());
+    assertNotEquals(spec, VmSpec.builder("a", VmSpec.Bare.of(FILE, ""), MEMORY).build());
+    DataSize other = DataSize.mebibytes(65);
+    assertNotEquals(spec, VmSpec.builder("a", linux().build(), other).build());
+    assertNotEquals(linux().build(), VmSpec.Linux.builder(Path.of("/other")).build());
+  }
+
+  private static RateLimits limited(long operations) {
+    return RateLimits.NONE.withSocket(RateLimit.operations(operations));
   }
 
   @ParameterizedTest

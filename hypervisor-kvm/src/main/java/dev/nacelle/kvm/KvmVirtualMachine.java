@@ -14,6 +14,7 @@ import dev.nacelle.spi.VirtualMachine;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalLong;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Consumer;
 
@@ -81,7 +82,10 @@ final class KvmVirtualMachine implements VirtualMachine {
     vcpus.forEach(vcpu -> vcpu.addExits(exits));
     Map<String, Long> ignored = new HashMap<>();
     devices.forEach(device -> device.addIgnored(ignored));
-    return VmStatistics.of(vcpus.get(0).firstRunNanoTime(), exits, ignored);
+    OptionalLong firstRun = vcpus.get(0).firstRunNanoTime();
+    return firstRun.isPresent()
+        ? VmStatistics.of(firstRun.getAsLong(), exits, ignored)
+        : VmStatistics.of(exits, ignored);
   }
 
   @Override

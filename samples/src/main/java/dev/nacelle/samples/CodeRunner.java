@@ -19,8 +19,6 @@ import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
-import java.nio.ByteBuffer;
-import java.nio.channels.Channels;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.concurrent.ExecutorService;
@@ -139,21 +137,21 @@ public final class CodeRunner implements HttpHandler {
     }
 
     @Override
-    public void accept(StandardStream stream, ByteBuffer bytes) throws IOException {
+    public void accept(StandardStream stream, byte[] bytes) throws IOException {
       if (!begun) {
         begun = true;
         exchange.getResponseHeaders().set("Content-Type", "text/plain; charset=utf-8");
         exchange.sendResponseHeaders(200, 0);
       }
-      inLine = bytes.get(bytes.limit() - 1) != '\n';
+      inLine = bytes[bytes.length - 1] != '\n';
       OutputStream body = exchange.getResponseBody();
-      Channels.newChannel(body).write(bytes);
+      body.write(bytes);
       body.flush();
     }
 
     private void end(ExitStatus status) throws IOException {
       String last = (inLine ? "\n" : "") + status + "\n";
-      accept(StandardStream.STDOUT, StandardCharsets.UTF_8.encode(last));
+      accept(StandardStream.STDOUT, last.getBytes(StandardCharsets.UTF_8));
       exchange.close();
     }
   }

@@ -105,11 +105,11 @@ class CodeRunnerTest {
   }
 
   private static void write(OutputConsumer<IOException> output, String text) throws IOException {
-    output.accept(StandardStream.STDOUT, StandardCharsets.UTF_8.encode(text));
+    output.accept(StandardStream.STDOUT, text.getBytes(StandardCharsets.UTF_8));
   }
 
   private static ExitStatus exit(int code) {
-    return ExitStatus.of(code, Optional.empty());
+    return ExitStatus.of(code);
   }
 
   @Test

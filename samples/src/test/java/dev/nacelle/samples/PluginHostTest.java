@@ -42,10 +42,7 @@ class PluginHostTest {
     when(sandbox.exec(any(ProcessSpec.class)))
         .thenReturn(
             ExecResult.of(
-                ExitStatus.of(exitCode, Optional.empty()),
-                Output.of(answer),
-                Output.of(""),
-                Duration.ZERO));
+                ExitStatus.of(exitCode), Output.of(answer), Output.of(""), Duration.ZERO));
     return sandbox;
   }
 

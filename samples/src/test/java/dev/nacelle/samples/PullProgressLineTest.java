@@ -16,7 +16,6 @@ import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
-import java.util.Optional;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 
@@ -148,6 +147,6 @@ class PullProgressLineTest {
         Digest.parse("sha256:" + "0".repeat(64)),
         state,
         DataSize.bytes(done),
-        Optional.of(DataSize.bytes(100)));
+        DataSize.bytes(100));
   }
 }

@@ -49,7 +49,7 @@ public record Descriptor(
    */
   static Platform parsePlatform(OciJson json) {
     List<String> features = json.strings("os.features");
-    return new Platform(
+    return Platform.of(
         json.optionalString("os")
             + (features.isEmpty() ? "" : "(+" + String.join("+", features) + ")"),
         json.optionalString("architecture"),

@@ -15,7 +15,7 @@ final class Platforms {
   /** A platform, with what it does not say as another has it. */
   static Platform complete(Platform said, Platform other) {
     boolean ofProcessor = !said.architecture().isEmpty();
-    return new Platform(
+    return Platform.of(
         said.os().isEmpty() ? other.os() : said.os(),
         ofProcessor ? said.architecture() : other.architecture(),
         ofProcessor || !said.variant().isEmpty() ? said.variant() : other.variant());

@@ -47,7 +47,7 @@ final class ProcessorVariant {
       }
       level++;
     }
-    return new Platform(platform.os(), platform.architecture(), "v" + level);
+    return Platform.of(platform.os(), platform.architecture(), "v" + level);
   }
 
   private static Set<String> features(Path cpuinfo) throws IOException {

@@ -50,7 +50,7 @@ public final class RegistryOrigin implements ImageOrigin {
   private @Nullable RegistryClient client;
   private @Nullable LayerDownloads downloads;
 
-  /** An origin whose pull's {@linkplain RegistryOptions#timeout() time} starts to run. */
+  /** An origin whose pull's {@linkplain RegistryOptions#pullTimeout() time} starts to run. */
   public RegistryOrigin(
       ImageRef ref,
       ImageLimits limits,
@@ -66,7 +66,7 @@ public final class RegistryOrigin implements ImageOrigin {
     this.blobs = blobs;
     this.options = options;
     this.pause = pause;
-    this.deadline = new Deadline(options.timeout());
+    this.deadline = new Deadline(options.pullTimeout());
   }
 
   /** Made when it is needed; by the threads of the downloads, too. */

@@ -48,7 +48,7 @@ public final class Deadline {
         ImageException.Reason.NETWORK,
         "The pull did not end within its timeout of " + timeout,
         "Pull again, which goes on from where this ended, or give it more time"
-            + " (RegistryOptions timeout).",
+            + " (RegistryOptions.Builder.pullTimeout).",
         null);
   }
 }

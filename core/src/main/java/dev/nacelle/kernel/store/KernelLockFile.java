@@ -16,7 +16,6 @@ import dev.nacelle.image.Digest;
 import dev.nacelle.internal.DirectoryLocks;
 import dev.nacelle.internal.FileReplacement;
 import dev.nacelle.internal.RegularFile;
-import dev.nacelle.kernel.KernelLock;
 import dev.nacelle.kernel.KernelRef;
 import java.io.IOException;
 import java.io.InputStream;

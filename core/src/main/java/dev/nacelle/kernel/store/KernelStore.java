@@ -329,17 +329,15 @@ public final class KernelStore {
         candidate,
         file,
         deadline,
-        (state, done, total) ->
-            listening.run(
-                () ->
-                    listener.onProgress(
-                        PackageProgress.of(
-                            ref,
-                            candidate.name(),
-                            digest,
-                            state,
-                            DataSize.bytes(done),
-                            total == 0 ? Optional.empty() : Optional.of(DataSize.bytes(total))))));
+        (state, done, total) -> {
+          String name = candidate.name();
+          DataSize there = DataSize.bytes(done);
+          PackageProgress progress =
+              total == 0
+                  ? PackageProgress.of(ref, name, digest, state, there)
+                  : PackageProgress.of(ref, name, digest, state, there, DataSize.bytes(total));
+          listening.run(() -> listener.onProgress(progress));
+        });
   }
 
   private Source fetchNewest(KernelRef ref, Duration deadline) throws IOException {

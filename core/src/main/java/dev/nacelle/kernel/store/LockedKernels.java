@@ -3,7 +3,7 @@ package dev.nacelle.kernel.store;
 
 import dev.nacelle.KernelException;
 import dev.nacelle.image.PullPolicy;
-import dev.nacelle.kernel.KernelLock;
+import dev.nacelle.kernel.KernelLockMode;
 import dev.nacelle.kernel.KernelRef;
 import java.time.Duration;
 import java.util.Optional;
@@ -11,7 +11,7 @@ import java.util.Optional;
 /** Kernels as a {@link KernelLock} has them. Safe for use from several threads and processes. */
 public final class LockedKernels {
   private final KernelLockFile file;
-  private final KernelLock.Mode mode;
+  private final KernelLockMode mode;
   private final KernelStore store;
 
   /**
@@ -36,15 +36,15 @@ public final class LockedKernels {
     if (ref.digest().isPresent()) {
       return store.resolve(ref, fetchDeadline, policy);
     }
-    Optional<LockedKernel> known = file.read(mode == KernelLock.Mode.FROZEN).get(ref);
-    if (mode == KernelLock.Mode.UPDATE) {
+    Optional<LockedKernel> known = file.read(mode == KernelLockMode.FROZEN).get(ref);
+    if (mode == KernelLockMode.UPDATE) {
       PullPolicy asking = policy == PullPolicy.NEVER ? policy : PullPolicy.ALWAYS;
       ResolvedKernel kernel = store.resolve(ref, fetchDeadline, asking);
       file.put(ref, LockedKernel.of(kernel), true);
       return kernel;
     }
     if (known.isEmpty()) {
-      if (mode == KernelLock.Mode.FROZEN) {
+      if (mode == KernelLockMode.FROZEN) {
         throw new KernelException(
             KernelException.Reason.NOT_IN_LOCK,
             ref + " is not in the lock file " + file + ", which is frozen",

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.image.oci;
 
+import static dev.nacelle.Refusals.assertRefused;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import dev.nacelle.image.ImageRef;
@@ -18,14 +19,10 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class PlatformTest {
   @TempDir Path temp;
-
-  private static Platform parse(String text) {
-    String[] parts = text.split("/", -1);
-    return new Platform(parts[0], parts[1], parts.length > 2 ? parts[2] : "");
-  }
 
   @ParameterizedTest
   @CsvSource({
@@ -54,7 +51,7 @@ class PlatformTest {
     "linux/riscv64, linux/riscv64/rva22, false"
   })
   void olderVariantsRunToo(String own, String image, boolean runs) {
-    assertEquals(runs, Platforms.fitness(parse(image), parse(own)) >= 0);
+    assertEquals(runs, Platforms.fitness(Platform.parse(image), Platform.parse(own)) >= 0);
   }
 
   @Test
@@ -69,9 +66,12 @@ class PlatformTest {
     ImageRef ref = ImageRef.ociLayout(layout.directory());
 
     assertEquals(Optional.empty(), store.resolve(ref).config().user());
-    assertEquals(Optional.of("v2"), store.resolve(ref, parse("linux/amd64/v2")).config().user());
-    assertEquals(Optional.of("v3"), store.resolve(ref, parse("linux/amd64/v3")).config().user());
-    assertEquals(Optional.of("v4"), store.resolve(ref, parse("linux/amd64/v9")).config().user());
+    assertEquals(
+        Optional.of("v2"), store.resolve(ref, Platform.parse("linux/amd64/v2")).config().user());
+    assertEquals(
+        Optional.of("v3"), store.resolve(ref, Platform.parse("linux/amd64/v3")).config().user());
+    assertEquals(
+        Optional.of("v4"), store.resolve(ref, Platform.parse("linux/amd64/v9")).config().user());
   }
 
   /** An image whose user is named after the variant; its configuration says no variant. */
@@ -89,6 +89,19 @@ class PlatformTest {
               + "\"}");
     } catch (IOException e) {
       throw new UncheckedIOException(e);
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"", "linux", "linux/", "/amd64", "linux/amd64/", "linux/arm/v7/more"})
+  void anythingElseIsRefused(String text) {
+    assertRefused("no OS/ARCHITECTURE[/VARIANT]: " + text, () -> Platform.parse(text));
+  }
+
+  @Test
+  void isReadAsItIsWritten() {
+    for (Platform platform : List.of(Platform.LINUX_AMD64, Platform.of("linux", "arm", "v7"))) {
+      assertEquals(platform, Platform.parse(platform.toString()));
     }
   }
 }

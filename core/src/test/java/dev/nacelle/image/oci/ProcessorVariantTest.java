@@ -44,8 +44,8 @@ class ProcessorVariantTest {
 
   @Test
   void whatIsNotTheBasicAmd64StaysAsItIs() throws IOException {
-    Platform v2 = new Platform("linux", "amd64", "v2");
-    Platform arm = new Platform("linux", "arm64", "");
+    Platform v2 = Platform.of("linux", "amd64", "v2");
+    Platform arm = Platform.of("linux", "arm64");
     Path none = temp.resolve("none");
 
     assertEquals(v2, ProcessorVariant.highest(v2, cpuinfo(V4)));

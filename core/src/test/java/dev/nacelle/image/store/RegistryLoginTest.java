@@ -369,7 +369,7 @@ class RegistryLoginTest {
           RegistryOptions.builder()
               .plainHttp(ref.registry().orElseThrow())
               .credentialFiles(Path.of(args[2]))
-              .timeout(Duration.ofSeconds(5))
+              .pullTimeout(Duration.ofSeconds(5))
               .build();
       try {
         new ImageStore(Path.of(args[0]), ImageLimits.DEFAULT, options).resolve(ref);

@@ -327,7 +327,7 @@ class RegistryPullTest {
 
   @Test
   void anotherPlatformIsSelectedFromAnIndex() throws IOException {
-    Platform arm = new Platform("linux", "arm64", "v8");
+    Platform arm = Platform.of("linux", "arm64", "v8");
 
     assertEquals(arm, store().resolve(ref("multi"), arm).config().platform());
   }
@@ -633,7 +633,7 @@ class RegistryPullTest {
     proxy.fail(bigDigest, FaultProxy.stallAfter(400_000));
 
     assertContains(
-        fault(store(options().timeout(Duration.ofSeconds(1))), ref("app")),
+        fault(store(options().pullTimeout(Duration.ofSeconds(1))), ref("app")),
         "NETWORK: ",
         "timeout of PT1S");
   }
@@ -643,7 +643,7 @@ class RegistryPullTest {
     proxy.fail("/manifests/app", FaultProxy.status(429, "retry-after", "100"));
 
     assertContains(
-        fault(store(options().timeout(Duration.ofSeconds(60))), ref("app")), "timeout of PT1M");
+        fault(store(options().pullTimeout(Duration.ofSeconds(60))), ref("app")), "timeout of PT1M");
     assertEquals(List.of(), pauses);
   }
 
@@ -1250,7 +1250,7 @@ class RegistryPullTest {
       stalled.await();
 
       assertContains(
-          fault(store(options().timeout(Duration.ofSeconds(2))), ref(tag)), "timeout of PT2S");
+          fault(store(options().pullTimeout(Duration.ofSeconds(2))), ref(tag)), "timeout of PT2S");
     }
     assertEquals(1, proxy.requests(bigDigest).size());
   }

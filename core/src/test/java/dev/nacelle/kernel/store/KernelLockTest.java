@@ -15,8 +15,7 @@ import dev.nacelle.image.store.ImageStore;
 import dev.nacelle.image.testing.LayoutMaker;
 import dev.nacelle.image.testing.TarMaker;
 import dev.nacelle.internal.OtherProcess;
-import dev.nacelle.kernel.KernelLock;
-import dev.nacelle.kernel.KernelLock.Mode;
+import dev.nacelle.kernel.KernelLockMode;
 import dev.nacelle.kernel.KernelRef;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -59,12 +58,12 @@ class KernelLockTest {
     return KernelRef.file(Files.write(path, TestElf.kernel(release).build()));
   }
 
-  private ResolvedKernel resolve(Mode mode, KernelRef ref) {
+  private ResolvedKernel resolve(KernelLockMode mode, KernelRef ref) {
     return new LockedKernels(new KernelLock(file, mode), store)
         .resolve(ref, SOON, PullPolicy.MISSING);
   }
 
-  private String refusal(Mode mode, KernelRef ref) {
+  private String refusal(KernelLockMode mode, KernelRef ref) {
     KernelException e = assertThrows(KernelException.class, () -> resolve(mode, ref));
     assertEquals(Stage.KERNEL, e.stage());
     assertTrue(e.getMessage().contains(file.toString()), e.getMessage());
@@ -86,9 +85,9 @@ class KernelLockTest {
   void whatNamesStoodForIsRecordedReadablyAndSorted() throws IOException {
     KernelRef second = vmlinux("b", "6.12.1");
     KernelRef first = vmlinux("a", "6.1.2");
-    Digest digest = resolve(Mode.ADD, second).digest();
-    resolve(Mode.ADD, first);
-    resolve(Mode.ADD, first);
+    Digest digest = resolve(KernelLockMode.ADD, second).digest();
+    resolve(KernelLockMode.ADD, first);
+    resolve(KernelLockMode.ADD, first);
     String text = Files.readString(file);
     assertTrue(
         text.endsWith(
@@ -114,18 +113,18 @@ class KernelLockTest {
     LayoutMaker layout = new LayoutMaker(directory.resolve("layout"));
     layout.tag(image(layout, "6.6.1"), "stable");
     KernelRef ref = KernelRef.parse("image:oci:" + layout.directory() + ":stable");
-    ResolvedKernel first = resolve(Mode.ADD, ref);
+    ResolvedKernel first = resolve(KernelLockMode.ADD, ref);
 
     // The tag moves on, and the old image stays there.
     LayoutMaker moved = new LayoutMaker(layout.directory());
     moved.add(image(moved, "6.6.1")).tag(image(moved, "6.6.2"), "stable");
     assertEquals("6.6.2", store.resolve(ref).version());
-    assertEquals("6.6.1", resolve(Mode.ADD, ref).version());
-    assertEquals("6.6.1", resolve(Mode.FROZEN, ref).version());
-    assertEquals(first.digest(), resolve(Mode.FROZEN, ref).digest());
+    assertEquals("6.6.1", resolve(KernelLockMode.ADD, ref).version());
+    assertEquals("6.6.1", resolve(KernelLockMode.FROZEN, ref).version());
+    assertEquals(first.digest(), resolve(KernelLockMode.FROZEN, ref).digest());
 
-    assertEquals("6.6.2", resolve(Mode.UPDATE, ref).version());
-    assertEquals("6.6.2", resolve(Mode.FROZEN, ref).version());
+    assertEquals("6.6.2", resolve(KernelLockMode.UPDATE, ref).version());
+    assertEquals("6.6.2", resolve(KernelLockMode.FROZEN, ref).version());
   }
 
   private static String image(LayoutMaker layout, String release) throws IOException {
@@ -147,34 +146,34 @@ class KernelLockTest {
             new BundledKernels(ClassLoader.getPlatformClassLoader()),
             new BuiltKernels(directory.resolve("built")));
     KernelRef ref = KernelRef.defaultKernel();
-    Digest digest = resolve(Mode.ADD, ref).digest();
+    Digest digest = resolve(KernelLockMode.ADD, ref).digest();
     String text = Files.readString(file);
     assertTrue(text.contains("\"default\": {\n      \"kernel\": \"nacelle:6.12@" + digest), text);
-    assertEquals("6.12.5-nacelle", resolve(Mode.FROZEN, ref).version());
+    assertEquals("6.12.5-nacelle", resolve(KernelLockMode.FROZEN, ref).version());
   }
 
   @Test
   void whatIsNotWhatItWasIsRefused() throws IOException {
     KernelRef ref = vmlinux("vmlinux", "6.1.1");
-    resolve(Mode.ADD, ref);
+    resolve(KernelLockMode.ADD, ref);
     vmlinux("vmlinux", "6.1.2");
-    String message = refusal(Mode.ADD, ref);
+    String message = refusal(KernelLockMode.ADD, ref);
     assertTrue(message.startsWith("PIN_DIFFERS: "), message);
     assertTrue(message.contains("has for " + ref + " (6.1.1, file "), message);
     assertTrue(message.contains("is not what it is pinned to"), message);
     assertTrue(message.contains("mode UPDATE"), message);
     assertFalse(message.contains("Change the pin"), message);
-    assertEquals("6.1.2", resolve(Mode.UPDATE, ref).version());
-    assertEquals("6.1.2", resolve(Mode.ADD, ref).version());
+    assertEquals("6.1.2", resolve(KernelLockMode.UPDATE, ref).version());
+    assertEquals("6.1.2", resolve(KernelLockMode.ADD, ref).version());
   }
 
   @Test
   void aFrozenFileTakesNoUnknownNameAndIsNotMade() throws IOException {
     KernelRef ref = vmlinux("a", "6.1");
-    assertTrue(refusal(Mode.FROZEN, ref).startsWith("NOT_IN_LOCK: "));
+    assertTrue(refusal(KernelLockMode.FROZEN, ref).startsWith("NOT_IN_LOCK: "));
     assertFalse(Files.exists(file.getParent()));
-    resolve(Mode.ADD, ref);
-    assertTrue(refusal(Mode.FROZEN, vmlinux("b", "6.2")).startsWith("NOT_IN_LOCK: "));
+    resolve(KernelLockMode.ADD, ref);
+    assertTrue(refusal(KernelLockMode.FROZEN, vmlinux("b", "6.2")).startsWith("NOT_IN_LOCK: "));
   }
 
   @DisabledOnOs(
@@ -186,15 +185,16 @@ class KernelLockTest {
     Files.createDirectories(file.getParent());
     assertEquals(0, new ProcessBuilder("mkfifo", file.toString()).start().waitFor());
     KernelException e =
-        assertThrows(KernelException.class, () -> resolve(Mode.FROZEN, vmlinux("a", "6.1.2")));
+        assertThrows(
+            KernelException.class, () -> resolve(KernelLockMode.FROZEN, vmlinux("a", "6.1.2")));
     assertTrue(e.getMessage().contains("is a FIFO, a socket or a device"), e.getMessage());
   }
 
   @Test
   void aPinnedReferenceNeedsNoLock() throws IOException {
     KernelRef pinned = store.resolve(vmlinux("a", "6.1")).pinnedRef();
-    assertEquals("6.1", resolve(Mode.FROZEN, pinned).version());
-    assertEquals("6.1", resolve(Mode.ADD, pinned).version());
+    assertEquals("6.1", resolve(KernelLockMode.FROZEN, pinned).version());
+    assertEquals("6.1", resolve(KernelLockMode.ADD, pinned).version());
     assertFalse(Files.exists(file));
   }
 
@@ -202,10 +202,10 @@ class KernelLockTest {
   @Test
   void aLinkToTheFileStaysOne() throws IOException {
     Path real = Files.createDirectories(directory.resolve("elsewhere")).resolve("real.json");
-    resolve(Mode.ADD, vmlinux("a", "6.1"));
+    resolve(KernelLockMode.ADD, vmlinux("a", "6.1"));
     Files.move(file, real);
     Files.createSymbolicLink(file, real);
-    resolve(Mode.ADD, vmlinux("b", "6.2"));
+    resolve(KernelLockMode.ADD, vmlinux("b", "6.2"));
     assertTrue(Files.isSymbolicLink(file));
     assertTrue(Files.readString(real).contains("6.2"));
   }
@@ -213,14 +213,14 @@ class KernelLockTest {
   @Test
   void aFileThatDisagreesWithItselfIsRefused() throws IOException {
     KernelRef ref = vmlinux("a", "6.1.1");
-    resolve(Mode.ADD, ref);
+    resolve(KernelLockMode.ADD, ref);
     String text = Files.readString(file);
     Files.writeString(file, text.replace("\"6.1.1\"", "\"6.1.2\""));
-    String message = refusal(Mode.ADD, ref);
+    String message = refusal(KernelLockMode.ADD, ref);
     assertTrue(message.contains("disagrees with itself"), message);
     assertTrue(message.contains("is 6.1.1 for x86_64, and it says 6.1.2 for x86_64"), message);
     Files.writeString(file, text.replace("x86_64", "aarch64"));
-    assertTrue(refusal(Mode.FROZEN, ref).contains("and it says 6.1.1 for aarch64"));
+    assertTrue(refusal(KernelLockMode.FROZEN, ref).contains("and it says 6.1.1 for aarch64"));
   }
 
   @ParameterizedTest
@@ -244,7 +244,7 @@ class KernelLockTest {
   void aDamagedFileIsRefusedByWhatIsWrongWithIt(String text, String expected) throws IOException {
     Files.createDirectories(file.getParent());
     Files.writeString(file, text);
-    for (Mode mode : Mode.values()) {
+    for (KernelLockMode mode : KernelLockMode.values()) {
       String message = refusal(mode, vmlinux("a", "6.1"));
       assertTrue(message.contains("is damaged: ") && message.contains(expected), message);
     }
@@ -267,7 +267,7 @@ class KernelLockTest {
   void aDamagedEntryIsRefusedByWhatIsWrongWithIt(String from, String to, String expected)
       throws IOException {
     KernelRef ref = vmlinux("a", "6.1");
-    String pin = resolve(Mode.ADD, ref).digest().toString();
+    String pin = resolve(KernelLockMode.ADD, ref).digest().toString();
     String path = inJson(directory.resolve("a"));
     String text = Files.readString(file);
     String damaged =
@@ -275,7 +275,7 @@ class KernelLockTest {
             from.replace("%s", path).replace("PIN", pin),
             to.replace("%s", path).replace("PIN", pin));
     Files.writeString(file, damaged);
-    String message = refusal(Mode.ADD, ref);
+    String message = refusal(KernelLockMode.ADD, ref);
     assertTrue(message.contains("is damaged: /kernels/"), message);
     assertTrue(message.contains(expected), message);
   }
@@ -283,11 +283,11 @@ class KernelLockTest {
   @Test
   void aNameThatIsThereTwiceIsRefused() throws IOException {
     KernelRef ref = vmlinux("a", "6.1");
-    resolve(Mode.ADD, ref);
+    resolve(KernelLockMode.ADD, ref);
     String text = Files.readString(file);
     String entry = text.substring(text.indexOf("    \"file:"), text.lastIndexOf("  }\n}")).strip();
     Files.writeString(file, text.replace(entry, entry + ",\n" + entry));
-    String message = refusal(Mode.FROZEN, ref);
+    String message = refusal(KernelLockMode.FROZEN, ref);
     assertTrue(message.startsWith("LOCK_UNUSABLE: "), message);
     assertTrue(message.contains("uplicate") && message.contains(ref.toString()), message);
   }
@@ -296,7 +296,7 @@ class KernelLockTest {
   void aFileOfANewerVersionIsRefused() throws IOException {
     Files.createDirectories(file.getParent());
     Files.writeString(file, "{\"version\": 2, \"kernels\": [\"in another way\"]}");
-    String message = refusal(Mode.ADD, vmlinux("a", "6.1"));
+    String message = refusal(KernelLockMode.ADD, vmlinux("a", "6.1"));
     assertTrue(message.contains("has the version 2, and this Nacelle reads 1"), message);
     assertFalse(message.contains("damaged"), message);
   }
@@ -305,12 +305,13 @@ class KernelLockTest {
   void aFileThatIsTooLargeOrNoneIsRefused() throws IOException {
     Files.createDirectories(file);
     assertTrue(
-        assertThrows(KernelException.class, () -> resolve(Mode.ADD, KernelRef.file(directory)))
+        assertThrows(
+                KernelException.class, () -> resolve(KernelLockMode.ADD, KernelRef.file(directory)))
             .getMessage()
             .contains("cannot be read"));
     Files.delete(file);
     Files.writeString(file, " ".repeat((1 << 20) + 1));
-    assertTrue(refusal(Mode.ADD, vmlinux("a", "6.1")).contains("it has more than"));
+    assertTrue(refusal(KernelLockMode.ADD, vmlinux("a", "6.1")).contains("it has more than"));
   }
 
   @Test
@@ -320,7 +321,7 @@ class KernelLockTest {
       List<Future<String>> versions = new ArrayList<>();
       for (int i = 0; i < 16; i++) {
         KernelRef ref = vmlinux("vmlinux-" + i, "6.1." + i);
-        versions.add(threads.submit(() -> resolve(Mode.ADD, ref).version()));
+        versions.add(threads.submit(() -> resolve(KernelLockMode.ADD, ref).version()));
       }
       for (int i = 0; i < 16; i++) {
         assertEquals("6.1." + i, versions.get(i).get());
@@ -338,7 +339,7 @@ class KernelLockTest {
     public static void main(String[] arguments) {
       LockedKernels kernels =
           new LockedKernels(
-              new KernelLock(Path.of(arguments[0]), Mode.ADD),
+              new KernelLock(Path.of(arguments[0]), KernelLockMode.ADD),
               new KernelStore(Path.of(arguments[1])));
       for (String kernel : List.of(arguments).subList(2, arguments.length)) {
         kernels.resolve(KernelRef.parse(kernel), SOON, PullPolicy.MISSING);
