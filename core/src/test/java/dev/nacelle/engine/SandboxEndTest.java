@@ -155,8 +155,9 @@ class SandboxEndTest {
 
   @Test
   void withoutAGraceTheGuestIsNotEvenAsked() {
+    SandboxSpec spec = FakeNacelle.spec().stopGrace(Duration.ZERO).build();
     try (FakeNacelle fake = new FakeNacelle(Fault.IGNORES_SHUTDOWN)) {
-      fake.start().close();
+      fake.nacelle.start(spec).close();
       assertFalse(fake.machine().askedToShutDown().isDone());
     }
   }
@@ -164,11 +165,16 @@ class SandboxEndTest {
   @ParameterizedTest
   @ValueSource(strings = {"IGNORES_SHUTDOWN", "NEVER_POWERS_OFF"})
   void guestThatDoesNotShutDownIsEndedAfterTheGrace(Fault fault) throws Exception {
+    Duration grace = Duration.ofMillis(300);
     try (FakeNacelle fake = new FakeNacelle(fault)) {
-      Sandbox sandbox =
-          fake.nacelle.start(FakeNacelle.spec().stopGrace(Duration.ofMillis(1)).build());
+      Sandbox sandbox = fake.nacelle.start(FakeNacelle.spec().stopGrace(grace).build());
+      long start = System.nanoTime();
       sandbox.close();
-      assertTrue(fake.machine().askedToShutDown().isDone());
+      Duration taken = Duration.ofNanos(System.nanoTime() - start);
+      assertEquals(grace, fake.machine().askedToShutDown().getNow(null));
+      assertTrue(taken.compareTo(grace) >= 0, () -> "closed after " + taken);
+      // The second that the guest has beyond its grace, and several for a machine that is busy.
+      assertTrue(taken.compareTo(Duration.ofSeconds(10)) < 0, () -> "closed after " + taken);
       SandboxExit exit = sandbox.onExit().get();
       assertEquals(Reason.CLOSED, exit.reason());
       assertEquals(VmExit.Reason.CLOSED, exit.machine().orElseThrow().reason());
@@ -176,13 +182,18 @@ class SandboxEndTest {
   }
 
   @Test
-  void processThatTheGuestNeverStartsHoldsNobody() {
+  void processThatTheGuestNeverStartsHoldsNobody() throws Exception {
     ProcessSpec spec = ProcessSpec.builder("true").startTimeout(Duration.ofMillis(1)).build();
     try (FakeNacelle fake = new FakeNacelle(Fault.NEVER_STARTS_PROCESSES);
         Sandbox sandbox = fake.start()) {
+      long start = System.nanoTime();
       ProcessException e = assertThrows(ProcessException.class, () -> sandbox.start(spec));
+      Duration taken = Duration.ofNanos(System.nanoTime() - start);
+      // Five seconds for the guest to say so itself, and several for a machine that is busy.
+      assertTrue(taken.compareTo(Duration.ofSeconds(20)) < 0, () -> "given up after " + taken);
       assertEquals(ProcessException.Reason.TIMED_OUT, e.reason());
       assertTrue(e.getMessage().contains("did not start in time"), e::getMessage);
+      fake.machine().startGivenUp().get();
     }
   }
 

@@ -21,6 +21,7 @@ import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxEndedException;
 import dev.nacelle.StandardStream;
 import dev.nacelle.agent.FakeProcess;
+import dev.nacelle.fake.FakeHypervisor.Fault;
 import dev.nacelle.fake.FakeMachine;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
@@ -28,9 +29,11 @@ import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -71,19 +74,23 @@ class StreamedExecTest {
   }
 
   @Test
-  void whatTheConsumerThrowsComesBackAsItself() {
-    IOException mine = new IOException("the reader has gone");
-    IOException thrown =
-        assertThrows(
-            IOException.class,
-            () ->
-                sandbox.exec(
-                    ProcessSpec.of("flood", "100"),
-                    (stream, bytes) -> {
-                      throw mine;
-                    }));
-    assertSame(mine, thrown);
-    assertEquals("on\n", sandbox.exec("echo", "on").stdout().text());
+  void whatTheConsumerThrowsComesBackAsItselfAndKillsTheProcess() throws Exception {
+    try (Sandbox own = fake.start()) {
+      FakeMachine machine = fake.machine();
+      IOException mine = new IOException("the reader has gone");
+      IOException thrown =
+          assertThrows(
+              IOException.class,
+              () ->
+                  own.exec(
+                      ProcessSpec.of("flood", "100"),
+                      (stream, bytes) -> {
+                        throw mine;
+                      }));
+      assertSame(mine, thrown);
+      machine.agent().awaitProcesses(0);
+      assertEquals("on\n", own.exec("echo", "on").stdout().text());
+    }
   }
 
   @Test
@@ -129,7 +136,8 @@ class StreamedExecTest {
                         own.exec("true");
                       }
                       // From now on nothing more arrives: what still comes has waited here.
-                      machine.panic();
+                      // Of a machine that ended by itself gRPC hands out what it has, too.
+                      own.kill();
                       own.onExit().join();
                     }
                     pieces.add(bytes.length);
@@ -284,6 +292,35 @@ class StreamedExecTest {
       try (GuestProcess process = started) {
         assertEquals("on\n", new String(process.stdout().readAllBytes(), StandardCharsets.UTF_8));
       }
+    }
+  }
+
+  @Test
+  void startWithoutWaitingFailsAsStartingDoes() {
+    ProcessSpec unknown = ProcessSpec.builder("true").user("nobody-knows").build();
+    ProcessException e = startFailure(sandbox, unknown, ProcessException.class);
+    assertEquals(ProcessException.Reason.UNKNOWN_USER, e.reason());
+    Sandbox ended = fake.start();
+    ended.close();
+    startFailure(ended, ProcessSpec.of("true"), SandboxEndedException.class);
+  }
+
+  private static <X extends Throwable> X startFailure(
+      Sandbox sandbox, ProcessSpec process, Class<X> type) {
+    CompletableFuture<GuestProcess> starting = sandbox.startAsync(process);
+    ExecutionException e = assertThrows(ExecutionException.class, starting::get);
+    return assertInstanceOf(type, e.getCause());
+  }
+
+  @Test
+  void cancellingAStartKillsTheProcess() throws Exception {
+    ProcessSpec spec = ProcessSpec.builder("true").startTimeout(Duration.ofMinutes(10)).build();
+    try (FakeNacelle silent = new FakeNacelle(Fault.NEVER_STARTS_PROCESSES);
+        Sandbox own = silent.start()) {
+      CompletableFuture<GuestProcess> starting = own.startAsync(spec);
+      assertTrue(starting.cancel(true));
+      silent.machine().startGivenUp().get();
+      assertTrue(own.isAlive());
     }
   }
 }

@@ -32,6 +32,7 @@ import java.io.IOException;
 import java.net.ConnectException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -66,7 +67,8 @@ public final class FakeMachine implements VirtualMachine {
             return vcpu;
           });
   private final CompletableFuture<VmExit> exit = new CompletableFuture<>();
-  private final CompletableFuture<Void> askedToShutDown = new CompletableFuture<>();
+  private final CompletableFuture<Duration> askedToShutDown = new CompletableFuture<>();
+  private final CompletableFuture<Void> startGivenUp = new CompletableFuture<>();
   private final CompletableFuture<Void> dialled = new CompletableFuture<>();
   private final List<InMemoryGuestConnection> connections = new CopyOnWriteArrayList<>();
   private final Map<Integer, Consumer<GuestConnection>> guestPrograms = new ConcurrentHashMap<>();
@@ -114,9 +116,17 @@ public final class FakeMachine implements VirtualMachine {
     return listening;
   }
 
-  /** Completes when the guest has been asked to shut down. */
-  public CompletableFuture<Void> askedToShutDown() {
+  /** Completes when the guest has been asked to shut down, with the grace of its processes. */
+  public CompletableFuture<Duration> askedToShutDown() {
     return askedToShutDown;
+  }
+
+  /**
+   * Completes when the host has cancelled a process of which it was not said that it started; with
+   * {@link Fault#NEVER_STARTS_PROCESSES}.
+   */
+  public CompletableFuture<Void> startGivenUp() {
+    return startGivenUp;
   }
 
   /** The machine ends by itself. */
@@ -354,7 +364,7 @@ public final class FakeMachine implements VirtualMachine {
 
     @Override
     public void shutdown(ShutdownRequest request, StreamObserver<ShutdownResponse> responses) {
-      askedToShutDown.complete(null);
+      askedToShutDown.complete(Duration.ofNanos(request.getGraceNanos()));
       if (fault != Fault.IGNORES_SHUTDOWN) {
         agent.shutdown(request, responses);
       }
@@ -362,12 +372,14 @@ public final class FakeMachine implements VirtualMachine {
   }
 
   /** Takes what it is told, and says nothing. */
-  private static final class SilentCall implements StreamObserver<RunProcessRequest> {
+  private final class SilentCall implements StreamObserver<RunProcessRequest> {
     @Override
     public void onNext(RunProcessRequest request) {}
 
     @Override
-    public void onError(Throwable failure) {}
+    public void onError(Throwable failure) {
+      startGivenUp.complete(null);
+    }
 
     @Override
     public void onCompleted() {}
