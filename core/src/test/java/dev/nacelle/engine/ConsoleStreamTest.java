@@ -5,13 +5,12 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxExit.Reason;
-import dev.nacelle.internal.ListenerGuard;
+import dev.nacelle.internal.ListenerFailures;
 import java.nio.charset.StandardCharsets;
+import java.util.List;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.LinkedBlockingQueue;
-import java.util.concurrent.atomic.AtomicInteger;
-import java.util.logging.Logger;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
@@ -63,14 +62,8 @@ class ConsoleStreamTest {
 
   @Test
   void listenerThatThrowsIsLoggedOnceAndCalledAgain() throws Exception {
-    AtomicInteger logged = new AtomicInteger();
-    Logger logger = Logger.getLogger(ListenerGuard.class.getName());
-    logger.setFilter(
-        entry -> {
-          logged.incrementAndGet();
-          return false;
-        });
-    try (FakeNacelle fake = new FakeNacelle();
+    try (ListenerFailures failures = new ListenerFailures();
+        FakeNacelle fake = new FakeNacelle();
         Sandbox sandbox = fake.start()) {
       var unused =
           sandbox.streamConsole(
@@ -82,9 +75,7 @@ class ConsoleStreamTest {
       fake.machine().print("again");
       assertEquals("again", pieces.take());
       assertEquals("on\n", sandbox.exec("echo", "on").stdout().text());
-      assertEquals(1, logged.get());
-    } finally {
-      logger.setFilter(null);
+      assertEquals(List.of("expected"), failures.messages());
     }
   }
 

@@ -17,13 +17,12 @@ import dev.nacelle.SandboxListener;
 import dev.nacelle.Stage;
 import dev.nacelle.fake.FakeHypervisor;
 import dev.nacelle.fake.FakeHypervisor.Fault;
-import dev.nacelle.internal.ListenerGuard;
+import dev.nacelle.internal.ListenerFailures;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
-import java.util.logging.Logger;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
@@ -88,28 +87,21 @@ class SandboxEventsTest {
         event -> {
           throw new AssertionError("thrown by a listener");
         };
-    List<String> logged = new CopyOnWriteArrayList<>();
-    Logger logger = Logger.getLogger(ListenerGuard.class.getName());
-    logger.setFilter(
-        entry -> {
-          logged.add(entry.getThrown().getMessage());
-          return false;
-        });
-    try (Nacelle nacelle =
-        new EngineBuilder()
-            .hypervisor(new FakeHypervisor(Map.of(), Fault.NONE))
-            .sources(new FakeSources())
-            .listener(failing)
-            .listener(heard::add)
-            .listener(failing)
-            .build()) {
-      nacelle.start(FakeNacelle.spec().build()).close();
-      nacelle.start(FakeNacelle.spec().build()).close();
-    } finally {
-      logger.setFilter(null);
+    try (ListenerFailures failures = new ListenerFailures()) {
+      try (Nacelle nacelle =
+          new EngineBuilder()
+              .hypervisor(new FakeHypervisor(Map.of(), Fault.NONE))
+              .sources(new FakeSources())
+              .listener(failing)
+              .listener(heard::add)
+              .listener(failing)
+              .build()) {
+        nacelle.start(FakeNacelle.spec().build()).close();
+        nacelle.start(FakeNacelle.spec().build()).close();
+      }
+      assertEquals(28, heard.size(), heard::toString);
+      assertEquals(List.of("thrown by a listener", "thrown by a listener"), failures.messages());
     }
-    assertEquals(28, heard.size(), heard::toString);
-    assertEquals(List.of("thrown by a listener", "thrown by a listener"), logged);
   }
 
   @Test

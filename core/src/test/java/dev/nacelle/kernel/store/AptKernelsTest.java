@@ -9,12 +9,14 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.sun.net.httpserver.HttpHandler;
 import com.sun.net.httpserver.HttpServer;
 import dev.nacelle.DataSize;
+import dev.nacelle.FetchListener;
 import dev.nacelle.FetchProgress;
 import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.KernelException;
 import dev.nacelle.PackageProgress;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.image.store.ImageStore;
+import dev.nacelle.internal.ListenerFailures;
 import dev.nacelle.kernel.KernelRef;
 import java.io.IOException;
 import java.net.InetSocketAddress;
@@ -28,6 +30,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -100,10 +103,14 @@ class AptKernelsTest {
   }
 
   private KernelStore store() {
+    return store(progress::add);
+  }
+
+  private KernelStore store(FetchListener listener) {
     return new KernelStore(
         directory.resolve("store"),
         new ImageStore(directory.resolve("images")),
-        progress::add,
+        listener,
         new AptKernels(aptCache, aptGet, List.of(lists)),
         new BundledKernels(ClassLoader.getPlatformClassLoader()),
         new BuiltKernels(directory.resolve("built")));
@@ -347,6 +354,21 @@ class AptKernelsTest {
       assertEquals(DataSize.bytes(half), progress.get(0).done());
     } finally {
       server.stop(0);
+    }
+  }
+
+  @Test
+  void whatAListenerThrowsIsLoggedOnceAndTheDownloadGoesOn() {
+    AtomicInteger calls = new AtomicInteger();
+    FetchListener failing =
+        told -> {
+          throw new IllegalStateException("call " + calls.incrementAndGet());
+        };
+    try (ListenerFailures failures = new ListenerFailures()) {
+      assertEquals(
+          "6.1.0-56-cloud-amd64", store(failing).resolve(KernelRef.parse("debian:6.1")).version());
+      assertEquals(2, calls.get(), "when it begins and when it is there");
+      assertEquals(List.of("call 1"), failures.messages());
     }
   }
 
