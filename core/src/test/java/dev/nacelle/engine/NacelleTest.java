@@ -35,6 +35,7 @@ import dev.nacelle.fake.FakeHypervisor.Fault;
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.image.store.ResolvedImage;
+import dev.nacelle.internal.ThreadBaseline;
 import dev.nacelle.kernel.KernelLockMode;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -60,19 +61,11 @@ import org.junit.jupiter.params.provider.EnumSource;
 class NacelleTest {
   private static final Duration SOON = Duration.ofMillis(300);
 
+  private final ThreadBaseline before = ThreadBaseline.now();
+
   @AfterEach
   void noThreadIsLeft() throws InterruptedException {
-    for (Thread thread : Thread.getAllStackTraces().keySet()) {
-      String name = thread.getName();
-      if (name.startsWith("nacelle-")
-          || name.startsWith("globalEventExecutor")
-          || name.startsWith("CompletableFutureDelayScheduler")
-          || name.startsWith("grpc-default")) {
-        // An executor counts its threads as ended a moment before they are.
-        thread.join(10_000);
-        assertTrue(!thread.isAlive(), name);
-      }
-    }
+    before.assertEnded();
   }
 
   private static BootException bootFailure(Fault fault, Duration timeout) {

@@ -9,9 +9,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
 import java.util.TreeMap;
-import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 
 /**
@@ -19,19 +17,9 @@ import java.util.stream.Stream;
  * of those that come after.
  */
 public final class Baseline {
-  /**
-   * What is closed or killed may still be on its way out; and threads of the JDK's own, for child
-   * processes and the common pool, end when they have had nothing to do for a minute.
-   */
-  private static final long PATIENCE_NANOS = TimeUnit.MINUTES.toNanos(2);
-
-  /** JNA's and JUnit's: one each, from their first use to the end of the process. */
-  private static final Set<String> THREADS_OF_THE_PROCESS =
-      Set.of("JNA Cleaner", "junit-jupiter-timeout-watcher");
-
   private final List<String> directories;
   private final Map<String, Integer> held;
-  private final Set<Thread> threads = Thread.getAllStackTraces().keySet();
+  private final ThreadBaseline threads = ThreadBaseline.now();
 
   private Baseline(List<String> directories) throws IOException {
     this.directories = directories;
@@ -49,7 +37,8 @@ public final class Baseline {
 
   /** Fails unless as many files are open and mapped as then, once what ends had time to. */
   public void assertFilesAsBefore() throws IOException, InterruptedException {
-    for (long end = System.nanoTime() + PATIENCE_NANOS; System.nanoTime() - end < 0; ) {
+    for (long end = System.nanoTime() + ThreadBaseline.PATIENCE_NANOS;
+        System.nanoTime() - end < 0; ) {
       if (held().equals(held)) {
         return;
       }
@@ -58,19 +47,9 @@ public final class Baseline {
     assertEquals(held, held());
   }
 
-  /** Fails unless every thread that was started since has ended, whatever its name. */
+  /** As {@link ThreadBaseline#assertEnded()}. */
   public void assertThreadsEnded() throws InterruptedException {
-    long end = System.nanoTime() + PATIENCE_NANOS;
-    List<String> left = new ArrayList<>();
-    for (Thread thread : Thread.getAllStackTraces().keySet()) {
-      if (!threads.contains(thread) && !THREADS_OF_THE_PROCESS.contains(thread.getName())) {
-        TimeUnit.NANOSECONDS.timedJoin(thread, end - System.nanoTime());
-        if (thread.isAlive()) {
-          left.add(thread + " of " + thread.getClass().getName());
-        }
-      }
-    }
-    assertEquals(List.of(), left);
+    threads.assertEnded();
   }
 
   /**

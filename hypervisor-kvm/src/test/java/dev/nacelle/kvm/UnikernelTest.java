@@ -15,6 +15,7 @@ import dev.nacelle.UnikernelExit;
 import dev.nacelle.UnikernelSpec;
 import dev.nacelle.VmExit.Reason;
 import dev.nacelle.engine.EngineBuilder;
+import dev.nacelle.internal.Baseline;
 import dev.nacelle.kvm.boot.BareElf;
 import dev.nacelle.kvm.sys.Kvm;
 import dev.nacelle.spi.Hypervisor;
@@ -50,13 +51,17 @@ class UnikernelTest {
           + " f4 eb fd"; // 3: hlt; jmp 3b
 
   @TempDir Path directory;
+  private Baseline before;
   private Nacelle nacelle;
 
   @SuppressWarnings("NullAway.Init") // before each test
   UnikernelTest() {}
 
   @BeforeEach
-  void open() {
+  void open() throws IOException {
+    // What JNA loads stays.
+    Kvm.open().close();
+    before = Baseline.now(directory);
     nacelle =
         new EngineBuilder()
             .cacheDirectory(directory.resolve("cache"))
@@ -65,16 +70,10 @@ class UnikernelTest {
   }
 
   @AfterEach
-  void close() throws InterruptedException {
+  void close() throws Exception {
     nacelle.close();
-    // Threads have done all they do a moment before they are gone.
-    for (Thread thread : Thread.getAllStackTraces().keySet()) {
-      if (thread.getName().startsWith("nacelle-")) {
-        thread.join(10_000);
-      }
-    }
-    assertEquals(0, Resources.now().descriptors());
-    assertEquals(0, Resources.now().threads());
+    before.assertThreadsEnded();
+    before.assertFilesAsBefore();
   }
 
   /** KVM, without the check whether it could boot Linux. */

@@ -32,8 +32,9 @@ import dev.nacelle.image.testing.PrivateCa;
 import dev.nacelle.image.testing.RegistryServer;
 import dev.nacelle.image.testing.TarMaker;
 import dev.nacelle.image.testing.Tool;
-import dev.nacelle.internal.ListenerGuard;
+import dev.nacelle.internal.ListenerFailures;
 import dev.nacelle.internal.OtherProcess;
+import dev.nacelle.internal.ThreadBaseline;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -57,7 +58,6 @@ import java.util.concurrent.CyclicBarrier;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReference;
-import java.util.logging.Logger;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterAll;
@@ -65,7 +65,6 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.condition.DisabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
@@ -88,6 +87,7 @@ class RegistryPullTest {
   private static String attestationDigest;
 
   @TempDir Path temp;
+  private final ThreadBaseline threads = ThreadBaseline.now();
   private FaultProxy proxy;
   private final List<Duration> pauses = Collections.synchronizedList(new ArrayList<>());
 
@@ -195,12 +195,9 @@ class RegistryPullTest {
   }
 
   @AfterEach
-  void stopProxy() throws IOException {
+  void stopProxy() throws IOException, InterruptedException {
     proxy.close();
-    assertFalse(
-        Thread.getAllStackTraces().keySet().stream()
-            .anyMatch(thread -> thread.getName().startsWith("nacelle-pull")),
-        "a download goes on");
+    threads.assertEnded();
   }
 
   private RegistryOptions.Builder options() {
@@ -450,18 +447,6 @@ class RegistryPullTest {
               .build();
       new ImageStore(Path.of(args[0]), ImageLimits.DEFAULT, options, System.out::println)
           .resolve(ref);
-    }
-  }
-
-  @Test
-  @Timeout(120)
-  void noThreadOutlivesAPull() throws InterruptedException {
-    store().resolve(ref("app"));
-
-    for (Thread thread : Thread.getAllStackTraces().keySet()) {
-      if (thread.getName().matches("(nacelle-|HttpClient-).*")) {
-        thread.join();
-      }
     }
   }
 
@@ -1135,23 +1120,14 @@ class RegistryPullTest {
 
   @Test
   void whatAListenerThrowsIsLoggedOnceAndThePullGoesOn() {
-    List<String> logged = new CopyOnWriteArrayList<>();
-    Logger logger = Logger.getLogger(ListenerGuard.class.getName());
-    logger.setFilter(
-        entry -> {
-          logged.add(entry.getThrown().getMessage());
-          return false;
-        });
     FetchListener failing =
         p -> {
           throw new IllegalStateException("enough");
         };
-    try {
+    try (ListenerFailures failures = new ListenerFailures()) {
       assertEquals(ref("app"), store(options(), failing).resolve(ref("app")).ref());
-    } finally {
-      logger.setFilter(null);
+      assertEquals(List.of("enough"), failures.messages());
     }
-    assertEquals(List.of("enough"), logged);
   }
 
   @ParameterizedTest
