@@ -17,6 +17,8 @@ use crate::error::{Step, StepError};
 pub struct Machine {
     /// The block devices of sysfs: `<name>/serial`.
     pub block: PathBuf,
+    /// The devices of Hyper-V's VMBus in sysfs: `<controller>/host*/target*:0:0/*:0:0:<lun>/block/<name>`.
+    pub vmbus: PathBuf,
     /// The device nodes.
     pub devices: PathBuf,
     /// The cgroup v2 hierarchy below which the workload's cgroup is made.
@@ -31,6 +33,7 @@ impl Default for Machine {
     fn default() -> Self {
         Self {
             block: "/sys/block".into(),
+            vmbus: "/sys/bus/vmbus/devices".into(),
             devices: "/dev".into(),
             cgroup: "/sys/fs/cgroup".into(),
             staging: "/run".into(),

@@ -10,11 +10,12 @@ use tonic::Status;
 
 use crate::agent::{Agent, World};
 use crate::cgroup::{Limits, Workload};
+use crate::disk::{self, Location};
 use crate::error::StepError;
 use crate::machine::{self, Machine};
-use crate::proto::{PrepareRequest, PrepareResponse, RootFilesystem, prepare_response};
+use crate::proto::{PrepareRequest, PrepareResponse, RootFilesystem, prepare_response, root_filesystem};
 use crate::spawn::Spawner;
-use crate::{bounds, clock, disk, entropy, root, sysctl};
+use crate::{bounds, clock, entropy, root, sysctl};
 
 /// More than the name of any filesystem.
 const MAX_FILESYSTEM_BYTES: usize = 32;
@@ -23,29 +24,47 @@ const MAX_HOSTNAME_BYTES: usize = 64;
 
 /// Serves the call.
 pub(crate) async fn prepare(agent: Arc<Agent>, request: PrepareRequest) -> Result<PrepareResponse, Status> {
-    check(&request)?;
+    let disks = check(&request)?;
     agent.begin_preparing()?;
     let mut steps = Vec::new();
-    let built = build(&agent, request, &mut steps).await;
+    let built = build(&agent, request, disks, &mut steps).await;
     agent.end_preparing(built)?;
     let steps = steps.into_iter().map(|(name, nanos)| prepare_response::Step { name: name.into(), nanos }).collect();
     Ok(PrepareResponse { steps })
 }
 
-/// What the host asked for, checked.
-fn check(request: &PrepareRequest) -> Result<(), Status> {
+/// The disks of the workload's root.
+struct Disks {
+    image: Location,
+    scratch: Option<Location>,
+}
+
+impl Disks {
+    fn of(root: &RootFilesystem) -> Result<Self, String> {
+        let image = match &root.disk {
+            None => return Err("no disk".into()),
+            Some(root_filesystem::Disk::DiskSerial(serial)) => Location::serial(serial)?,
+            Some(root_filesystem::Disk::DiskScsi(scsi)) => Location::scsi(scsi)?,
+        };
+        let scratch = match &root.scratch {
+            None => None,
+            Some(root_filesystem::Scratch::ScratchSerial(serial)) if serial.is_empty() => None,
+            Some(root_filesystem::Scratch::ScratchSerial(serial)) => Some(Location::serial(serial)?),
+            Some(root_filesystem::Scratch::ScratchScsi(scsi)) => Some(Location::scsi(scsi)?),
+        };
+        if scratch.as_ref() == Some(&image) {
+            return Err("the scratch disk is the image's".into());
+        }
+        Ok(Self { image, scratch })
+    }
+}
+
+/// Checks what the host asked for, and tells its disks.
+fn check(request: &PrepareRequest) -> Result<Disks, Status> {
     let invalid = |message: &str| Err(Status::invalid_argument(message));
     let Some(root) = &request.root else { return invalid("no root") };
-    if root.disk_serial.is_empty() || root.disk_serial.len() > disk::MAX_SERIAL_BYTES {
-        return invalid("disk_serial must have 1 to 20 bytes");
-    }
-    if root.scratch_serial.len() > disk::MAX_SERIAL_BYTES {
-        return invalid("scratch_serial must have at most 20 bytes");
-    }
-    if root.scratch_serial == root.disk_serial {
-        return invalid("the scratch disk is the image's");
-    }
-    if !root.scratch_serial.is_empty() && root.writable_bytes != 0 {
+    let disks = Disks::of(root).map_err(Status::invalid_argument)?;
+    if disks.scratch.is_some() && root.writable_bytes != 0 {
         return invalid("writable_bytes is the size of a tmpfs, and there is a scratch disk");
     }
     let named = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
@@ -62,11 +81,12 @@ fn check(request: &PrepareRequest) -> Result<(), Status> {
     if request.entropy.len() > entropy::MAX_BYTES {
         return invalid("entropy must have at most 512 bytes");
     }
-    sysctl::check(&request.sysctls).map_err(|message| Status::invalid_argument(bounds::message(message)))
+    sysctl::check(&request.sysctls).map_err(|message| Status::invalid_argument(bounds::message(message)))?;
+    Ok(disks)
 }
 
 /// Builds the workload's world, and says what took how long.
-async fn build(agent: &Agent, request: PrepareRequest, steps: &mut root::Steps) -> Result<World, String> {
+async fn build(agent: &Agent, request: PrepareRequest, disks: Disks, steps: &mut root::Steps) -> Result<World, String> {
     if let Some(broken) = &agent.boot.broken {
         return Err(broken.clone());
     }
@@ -81,10 +101,12 @@ async fn build(agent: &Agent, request: PrepareRequest, steps: &mut root::Steps) 
     steps.push(("clock and entropy", start.elapsed().as_nanos() as u64));
 
     let start = Instant::now();
-    let RootFilesystem { disk_serial, filesystem, writable_bytes, scratch_serial } = request.root.unwrap_or_default();
-    let disk = find_disk(&agent.machine, &disk_serial).await?;
-    let scratch =
-        if scratch_serial.is_empty() { None } else { Some(find_disk(&agent.machine, &scratch_serial).await?) };
+    let RootFilesystem { filesystem, writable_bytes, .. } = request.root.unwrap_or_default();
+    let disk = find_disk(&agent.machine, &disks.image).await?;
+    let scratch = match &disks.scratch {
+        None => None,
+        Some(scratch) => Some(find_disk(&agent.machine, scratch).await?),
+    };
     steps.push(("disk", start.elapsed().as_nanos() as u64));
 
     let start = Instant::now();
@@ -117,10 +139,11 @@ async fn build(agent: &Agent, request: PrepareRequest, steps: &mut root::Steps) 
     Ok(World { spawner, workload, init: Arc::new(init) })
 }
 
-async fn find_disk(machine: &Machine, serial: &str) -> Result<PathBuf, String> {
-    disk::find(machine, serial)
-        .await
-        .map_err(|present| format!("no disk with the serial number '{serial}'; there are: {}", present.join(", ")))
+async fn find_disk(machine: &Machine, disk: &Location) -> Result<PathBuf, String> {
+    disk::find(machine, disk).await.map_err(|present| {
+        let present: Vec<_> = present.iter().map(Location::to_string).collect();
+        format!("the disk with {disk} is not there; there are: {}", present.join(", "))
+    })
 }
 
 #[cfg(test)]
@@ -132,7 +155,8 @@ mod tests {
     async fn what_was_promised_and_is_not_there_fails_prepare() {
         let broken = Some("loading the module tun: No such device (os error 19)".into());
         let agent = Agent::new(Machine::default(), Boot { broken: broken.clone(), ..Boot::default() });
-        let root = RootFilesystem { disk_serial: "root".into(), ..RootFilesystem::default() };
+        let disk = Some(root_filesystem::Disk::DiskSerial("root".into()));
+        let root = RootFilesystem { disk, ..RootFilesystem::default() };
         let request = PrepareRequest { root: Some(root), hostname: "box".into(), ..PrepareRequest::default() };
         let status = prepare(agent, request).await.unwrap_err();
         assert_eq!((status.code(), Some(status.message().into())), (tonic::Code::FailedPrecondition, broken));

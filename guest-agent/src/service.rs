@@ -30,7 +30,7 @@ use crate::{prepare, process};
 /// Messages that wait for the connection: one for each output of a process, and room for the next.
 const QUEUED_RESPONSES: usize = 4;
 /// What a host may use beyond the contract's first release; the contract says what each is.
-const FEATURES: [&str; 10] = [
+const FEATURES: [&str; 11] = [
     "process-list",
     "signal-scope",
     "linger",
@@ -41,6 +41,7 @@ const FEATURES: [&str; 10] = [
     "workload-ended",
     "merge-stderr",
     "discard-output",
+    "scsi-disk",
 ];
 
 /// The calls, served; clones serve the same agent.

@@ -5,11 +5,12 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use nacelle_agent::proto::{GetInfoRequest, PrepareRequest, RootFilesystem, ShutdownRequest, Sysctl};
+use nacelle_agent::proto::root_filesystem::{Disk, Scratch};
+use nacelle_agent::proto::{GetInfoRequest, PrepareRequest, RootFilesystem, ScsiDisk, ShutdownRequest, Sysctl};
 use tonic::Code;
 
 use crate::image::Image;
-use crate::support::{Guest, SERIAL, command, prepare_request};
+use crate::support::{Guest, SERIAL, command, prepare_request, serial};
 
 #[tokio::test]
 async fn the_agent_tells_what_it_and_its_kernel_are() {
@@ -62,7 +63,7 @@ async fn prepare_comes_once() {
 #[tokio::test]
 async fn a_root_that_cannot_be_built_is_followed_by_nothing_but_shutdown() {
     let mut guest = Guest::fresh(Image::busybox()).await;
-    let root = RootFilesystem { disk_serial: "nonesuch".into(), ..RootFilesystem::default() };
+    let root = RootFilesystem { disk: serial("nonesuch"), ..RootFilesystem::default() };
     let status = guest.client.prepare(PrepareRequest { root: Some(root), ..prepare_request() }).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
     let again = guest.client.prepare(prepare_request()).await.unwrap_err();
@@ -114,15 +115,22 @@ async fn the_agent_keeps_no_devices_and_no_switches() {
 #[tokio::test]
 async fn a_request_that_breaks_the_contract_is_not_counted() {
     let mut guest = Guest::fresh(Image::busybox()).await;
-    let root = |serial: &str, filesystem: &str| {
-        Some(RootFilesystem { disk_serial: serial.into(), filesystem: filesystem.into(), ..RootFilesystem::default() })
+    let root = |disk: &str, filesystem: &str| {
+        Some(RootFilesystem { disk: serial(disk), filesystem: filesystem.into(), ..RootFilesystem::default() })
     };
     let scratch = |serial: &str, writable_bytes| {
-        let scratch_serial = serial.into();
-        Some(RootFilesystem { scratch_serial, writable_bytes, ..prepare_request().root.unwrap() })
+        let scratch = Some(Scratch::ScratchSerial(serial.into()));
+        Some(RootFilesystem { scratch, writable_bytes, ..prepare_request().root.unwrap() })
+    };
+    let scsi = |controller: &str, lun| {
+        let disk = Some(Disk::DiskScsi(ScsiDisk { controller: controller.into(), lun }));
+        Some(RootFilesystem { disk, ..RootFilesystem::default() })
     };
     for request in [
         PrepareRequest { root: None, ..prepare_request() },
+        PrepareRequest { root: Some(RootFilesystem::default()), ..prepare_request() },
+        PrepareRequest { root: scsi("../../..", 0), ..prepare_request() },
+        PrepareRequest { root: scsi("df6d0690-79e5-55b6-a5ec-c1e2f77f580a", 256), ..prepare_request() },
         PrepareRequest { root: root("", ""), ..prepare_request() },
         PrepareRequest { root: root("x".repeat(21).as_str(), ""), ..prepare_request() },
         PrepareRequest { root: root(SERIAL, "ext4,rw"), ..prepare_request() },
@@ -145,8 +153,7 @@ async fn a_request_that_breaks_the_contract_is_not_counted() {
 #[tokio::test]
 async fn an_image_that_cannot_be_mounted_fails_with_the_step_and_the_reason() {
     let mut guest = Guest::fresh(Image::busybox()).await;
-    let root =
-        RootFilesystem { disk_serial: SERIAL.into(), filesystem: "nonesuchfs".into(), ..RootFilesystem::default() };
+    let root = RootFilesystem { disk: serial(SERIAL), filesystem: "nonesuchfs".into(), ..RootFilesystem::default() };
     let status = guest.client.prepare(PrepareRequest { root: Some(root), ..prepare_request() }).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
     let expected =

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use nacelle_agent::proto::agent_client::AgentClient;
+use nacelle_agent::proto::root_filesystem::Disk;
 use nacelle_agent::proto::run_process_request::Request;
 use nacelle_agent::proto::run_process_response::Response;
 use nacelle_agent::proto::signal_process_request::Scope;
@@ -273,9 +274,14 @@ fn cgroup_hierarchy() -> PathBuf {
     found.expect("these tests need a cgroup v2 hierarchy")
 }
 
+/// The disk with that serial number, as Prepare names it.
+pub fn serial(serial: &str) -> Option<Disk> {
+    Some(Disk::DiskSerial(serial.into()))
+}
+
 pub fn prepare_request() -> PrepareRequest {
     PrepareRequest {
-        root: Some(RootFilesystem { disk_serial: SERIAL.into(), ..RootFilesystem::default() }),
+        root: Some(RootFilesystem { disk: serial(SERIAL), ..RootFilesystem::default() }),
         hostname: "nacelle-test".into(),
         ..PrepareRequest::default()
     }

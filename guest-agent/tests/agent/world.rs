@@ -6,10 +6,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use nacelle_agent::proto::root_filesystem::Scratch;
 use nacelle_agent::proto::{PrepareRequest, ProcessSpec, RootFilesystem, Sysctl};
 
 use crate::image::{Image, ScratchDisk};
-use crate::support::{Guest, SERIAL, prepare_request, shell};
+use crate::support::{Guest, SERIAL, prepare_request, serial, shell};
 
 #[tokio::test]
 async fn the_root_is_the_image_and_can_be_written() {
@@ -207,7 +208,7 @@ async fn each_process_has_a_cgroup_and_sees_no_further() {
 #[tokio::test]
 async fn the_writable_layer_has_its_limit() {
     let mut guest = Guest::fresh(Image::busybox()).await;
-    let root = RootFilesystem { disk_serial: SERIAL.into(), writable_bytes: 1 << 20, ..RootFilesystem::default() };
+    let root = RootFilesystem { disk: serial(SERIAL), writable_bytes: 1 << 20, ..RootFilesystem::default() };
     guest.client.prepare(PrepareRequest { root: Some(root), ..prepare_request() }).await.unwrap();
     let outcome = guest.sh("head -c 900000 /dev/zero > /fits && cat /fits > /not").await;
     assert_eq!(outcome.code(), Some(1));
@@ -244,7 +245,7 @@ async fn system_v_shared_memory_is_limited_to_an_eighth_unless_the_caller_says_o
 #[tokio::test]
 async fn empty_files_in_memory_have_a_limit() {
     let mut guest = Guest::fresh(Image::busybox()).await;
-    let root = RootFilesystem { disk_serial: SERIAL.into(), writable_bytes: 4 << 20, ..RootFilesystem::default() };
+    let root = RootFilesystem { disk: serial(SERIAL), writable_bytes: 4 << 20, ..RootFilesystem::default() };
     let request = PrepareRequest { root: Some(root), shared_memory_bytes: 1 << 20, ..prepare_request() };
     guest.client.prepare(request).await.unwrap();
     for (directory, most) in [("/dev/shm", 128), ("/dev", 128), ("/", 512)] {
@@ -264,7 +265,8 @@ async fn the_writable_layer_may_be_on_a_disk() {
     let disk = ScratchDisk::new(32 << 20);
     let mut guest = Guest::fresh(Image::busybox()).await;
     guest.attach(&disk.device, "scratch");
-    let root = RootFilesystem { scratch_serial: "scratch".into(), ..prepare_request().root.unwrap() };
+    let root =
+        RootFilesystem { scratch: Some(Scratch::ScratchSerial("scratch".into())), ..prepare_request().root.unwrap() };
     let answer = guest.client.prepare(PrepareRequest { root: Some(root), ..prepare_request() }).await;
     assert!(answer.unwrap().into_inner().steps.iter().any(|step| step.name == "scratch"));
     assert_eq!(guest.sh("echo new > /etc/group && cat /etc/group && ls /").await.text().lines().next(), Some("new"));

@@ -10,6 +10,7 @@ import dev.nacelle.SandboxSpec;
 import dev.nacelle.benchmarks.Samples;
 import dev.nacelle.engine.EngineBuilder;
 import dev.nacelle.kvm.sys.Kvm;
+import dev.nacelle.spi.GuestDisk;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.HypervisorProvider;
 import dev.nacelle.spi.VirtualMachine;
@@ -80,6 +81,11 @@ final class SandboxSetUp implements HypervisorProvider {
         VirtualMachine machine = hypervisor.create(spec);
         machines.add(machine);
         return machine;
+      }
+
+      @Override
+      public List<GuestDisk> guestDisks(VmSpec spec) {
+        return hypervisor.guestDisks(spec);
       }
 
       @Override

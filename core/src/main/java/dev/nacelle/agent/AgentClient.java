@@ -192,8 +192,8 @@ public final class AgentClient implements AutoCloseable {
   }
 
   /**
-   * Builds the workload's root. Fails with {@link Kind#REFUSED} where shared memory is to have a
-   * limit that the agent is too old to know of.
+   * Builds the workload's root. Fails with {@link Kind#REFUSED} where the agent is too old
+   * for what the workload is to have.
    *
    * @param realtimeNanos the wall clock, in nanoseconds since the Unix epoch
    * @param entropy for the guest's random numbers; at most 512 bytes
@@ -203,6 +203,9 @@ public final class AgentClient implements AutoCloseable {
       Workload workload, long realtimeNanos, byte[] entropy) {
     if (workload.sharedMemoryBytes() != 0 && !features.contains(AgentInfo.SHARED_MEMORY)) {
       return lacks(AgentInfo.SHARED_MEMORY);
+    }
+    if (workload.hasScsiDisks() && !features.contains(AgentInfo.SCSI_DISK)) {
+      return lacks(AgentInfo.SCSI_DISK);
     }
     return unary(
             AgentGrpc.getPrepareMethod(),

@@ -49,6 +49,9 @@ public record AgentInfo(
   /** Limits /dev/shm to what the host says. */
   static final String SHARED_MEMORY = "shared-memory";
 
+  /** Finds disks of SCSI controllers. */
+  static final String SCSI_DISK = "scsi-disk";
+
   /** More than there will be for long; what is beyond is ignored. */
   private static final int MAX_FEATURES = 256;
 

@@ -2,6 +2,9 @@
 package dev.nacelle.agent;
 
 import com.google.protobuf.ByteString;
+import dev.nacelle.proto.agent.v1.ScsiDisk;
+import dev.nacelle.spi.GuestDisk;
+import org.jspecify.annotations.Nullable;
 import dev.nacelle.proto.agent.v1.PrepareRequest;
 import dev.nacelle.proto.agent.v1.RootFilesystem;
 import dev.nacelle.proto.agent.v1.Sysctl;
@@ -11,9 +14,8 @@ import java.util.Map;
 /**
  * What the agent prepares once, before the first process.
  *
- * @param diskSerial serial number of the disk that holds the root image
- * @param scratchSerial serial number of the disk that holds the writable layer; empty for one in
- *     memory
+ * @param imageDisk the disk that holds the root image
+ * @param scratchDisk the disk that holds the writable layer; null for one in memory
  * @param writableBytes limit of a writable layer in memory, in bytes; 0 for the agent's default
  * @param sharedMemoryBytes limit of /dev/shm, in bytes; 0 for the agent's default
  * @param hostname 1 to 64 bytes
@@ -21,21 +23,22 @@ import java.util.Map;
  * @param sysctls values by name, with dots between the name's parts; set in this order
  */
 public record Workload(
-    String diskSerial,
-    String scratchSerial,
+    GuestDisk imageDisk,
+    @Nullable GuestDisk scratchDisk,
     long writableBytes,
     long sharedMemoryBytes,
     String hostname,
     long pids,
     Map<String, String> sysctls) {
 
+  /** Whether the agent has to know how SCSI disks are found. */
+  boolean hasScsiDisks() {
+    return imageDisk instanceof GuestDisk.Scsi || scratchDisk instanceof GuestDisk.Scsi;
+  }
+
   PrepareRequest toRequest(long realtimeNanos, byte[] entropy) {
     return PrepareRequest.newBuilder()
-        .setRoot(
-            RootFilesystem.newBuilder()
-                .setDiskSerial(diskSerial)
-                .setScratchSerial(scratchSerial)
-                .setWritableBytes(writableBytes))
+        .setRoot(root())
         .setSharedMemoryBytes(sharedMemoryBytes)
         .setHostname(hostname)
         .setRealtimeNanos(realtimeNanos)
@@ -45,6 +48,30 @@ public record Workload(
             sysctls.entrySet().stream()
                 .map(e -> Sysctl.newBuilder().setName(e.getKey()).setValue(e.getValue()).build())
                 .toList())
+        .build();
+  }
+
+  private RootFilesystem root() {
+    RootFilesystem.Builder root = RootFilesystem.newBuilder().setWritableBytes(writableBytes);
+    // A switch over the types of a sealed interface comes with Java 21.
+    if (imageDisk instanceof GuestDisk.Scsi scsi) {
+      root.setDiskScsi(message(scsi));
+    } else if (imageDisk instanceof GuestDisk.VirtioSerial virtio) {
+      root.setDiskSerial(virtio.serial());
+    }
+    if (scratchDisk instanceof GuestDisk.Scsi scsi) {
+      root.setScratchScsi(message(scsi));
+    } else if (scratchDisk instanceof GuestDisk.VirtioSerial virtio) {
+      root.setScratchSerial(virtio.serial());
+    }
+    return root.build();
+  }
+
+  /** A UUID is written as the kernel writes a GUID: in lower case. */
+  private static ScsiDisk message(GuestDisk.Scsi disk) {
+    return ScsiDisk.newBuilder()
+        .setController(disk.controller().toString())
+        .setLun(disk.lun())
         .build();
   }
 }

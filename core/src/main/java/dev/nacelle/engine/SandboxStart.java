@@ -21,6 +21,7 @@ import dev.nacelle.engine.Sources.BootKernel;
 import dev.nacelle.engine.Sources.RootImage;
 import dev.nacelle.image.store.ResolvedImage;
 import dev.nacelle.spi.GuestConnection;
+import dev.nacelle.spi.GuestDisk;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
@@ -79,6 +80,9 @@ final class SandboxStart {
 
   /** A client, and the call whose answer says that the guest is ready. */
   private record FirstCall(AgentClient client, CompletableFuture<AgentInfo> answer) {}
+
+  /** A machine, and how its guest finds its disks: the image's, and the writable one. */
+  private record Created(VirtualMachine machine, List<GuestDisk> disks) {}
 
   SandboxStart(
       Hypervisor hypervisor,
@@ -190,7 +194,8 @@ final class SandboxStart {
     ResolvedImage root = leased.image();
     ProcessPlan plan = new ProcessPlan(spec, root.config());
     plan.checkImage();
-    VirtualMachine machine = clock.time(Stage.CREATE, () -> create(kernel, initramfs, root));
+    Created created = clock.time(Stage.CREATE, () -> create(kernel, initramfs, root));
+    VirtualMachine machine = created.machine();
     vm = machine;
     AgentInfo agent =
         clock.time(
@@ -205,7 +210,7 @@ final class SandboxStart {
             });
     AgentClient client = firstCall.join().client();
     List<AgentClient.Step> steps =
-        clock.time(Stage.PREPARE, () -> await(client.prepare(workload(), realtime(), entropy())));
+        clock.time(Stage.PREPARE, () -> await(client.prepare(workload(created), realtime(), entropy())));
     noteParts(machine, agent, steps);
     RunningSandbox sandbox =
         new RunningSandbox(
@@ -225,7 +230,7 @@ final class SandboxStart {
     return sandbox;
   }
 
-  private VirtualMachine create(BootKernel kernel, Path initramfs, ResolvedImage root) {
+  private Created create(BootKernel kernel, Path initramfs, ResolvedImage root) {
     Disk rootDisk = Disk.of(ROOT_DISK, root.filesystem(), true);
     if (!writesToDisk()) {
       return create(kernel, initramfs, List.of(rootDisk));
@@ -237,9 +242,9 @@ final class SandboxStart {
     }
   }
 
-  private VirtualMachine create(BootKernel kernel, Path initramfs, List<Disk> disks) {
+  private Created create(BootKernel kernel, Path initramfs, List<Disk> disks) {
     try {
-      return hypervisor.create(
+      VmSpec machine =
           VmSpec.builder(
                   name,
                   VmSpec.Linux.builder(kernel.vmlinux())
@@ -253,7 +258,9 @@ final class SandboxStart {
               .disks(disks)
               .rateLimits(spec.rateLimits())
               .coreScheduling(spec.coreScheduling())
-              .build());
+              .build();
+      List<GuestDisk> found = hypervisor.guestDisks(machine);
+      return new Created(hypervisor.create(machine), found);
     } catch (IllegalArgumentException e) {
       throw new HypervisorException(Stage.CREATE, String.valueOf(e.getMessage()), null, e);
     }
@@ -274,10 +281,10 @@ final class SandboxStart {
     return spec.writableLayer().kind() == WritableLayer.Kind.DISK;
   }
 
-  private Workload workload() {
+  private Workload workload(Created created) {
     return new Workload(
-        ROOT_DISK,
-        writesToDisk() ? SCRATCH_DISK : "",
+        created.disks().get(0),
+        writesToDisk() ? created.disks().get(1) : null,
         writesToDisk() ? 0 : spec.writableLayer().size().map(DataSize::bytes).orElse(0L),
         spec.sharedMemory().map(DataSize::bytes).orElse(0L),
         spec.hostname().orElse(name),

@@ -2,6 +2,7 @@
 package dev.nacelle.spi;
 
 import dev.nacelle.HypervisorException;
+import java.util.List;
 
 /** An opened hypervisor: creates virtual machines. Safe for use from several threads. */
 public interface Hypervisor extends AutoCloseable {
@@ -12,6 +13,12 @@ public interface Hypervisor extends AutoCloseable {
    *     is left behind
    */
   VirtualMachine create(VmSpec spec);
+
+  /**
+   * How the guest of such a machine finds its disks, in the order of {@link VmSpec#disks()}: each
+   * in a way of its own. Of no other effect.
+   */
+  List<GuestDisk> guestDisks(VmSpec spec);
 
   /**
    * Closes all virtual machines that are still open, at the same time, then releases the

@@ -457,8 +457,8 @@ public final class VmSpec {
     }
 
     /**
-     * What the guest finds it by (VIRTIO_BLK_T_GET_ID, virtio 1.2 section 5.2.6.1): 1 to 20
-     * printable ASCII characters without space.
+     * Its name among the disks of its machine, and its serial number where the hypervisor's devices
+     * have one ({@link Hypervisor#guestDisks}): 1 to 20 printable ASCII characters without space.
      */
     public String serial() {
       return serial;

@@ -30,6 +30,7 @@ import dev.nacelle.proto.agent.v1.RunProcessRequest;
 import dev.nacelle.proto.agent.v1.RunProcessResponse;
 import dev.nacelle.proto.agent.v1.Started;
 import dev.nacelle.spi.GuestConnection;
+import dev.nacelle.spi.GuestDisk;
 import io.grpc.Context;
 import io.grpc.Status;
 import io.grpc.stub.ServerCallStreamObserver;
@@ -45,6 +46,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
+import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.atomic.AtomicLong;
@@ -692,8 +694,15 @@ class AgentClientTest {
       assertLacks(pair, "merge-stderr", false, new Outputs(true, false, false));
       assertLacks(pair, "discard-output", false, new Outputs(false, true, false));
       assertLacks(pair, "discard-output", false, new Outputs(false, false, true));
-      Workload workload = new Workload("root", "", 0, 1 << 20, "box", 0, Map.of());
-      assertEquals(Kind.REFUSED, failureOf(pair.client.prepare(workload, 0, new byte[0])));
+      GuestDisk virtio = new GuestDisk.VirtioSerial("root");
+      GuestDisk scsi = new GuestDisk.Scsi(new UUID(1, 2), 0);
+      for (Workload workload :
+          List.of(
+              new Workload(virtio, null, 0, 1 << 20, "box", 0, Map.of()),
+              new Workload(scsi, null, 0, 0, "box", 0, Map.of()),
+              new Workload(virtio, scsi, 0, 0, "box", 0, Map.of()))) {
+        assertEquals(Kind.REFUSED, failureOf(pair.client.prepare(workload, 0, new byte[0])));
+      }
       assertEquals(List.of(), old.prepared());
     }
   }

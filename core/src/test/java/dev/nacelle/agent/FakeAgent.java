@@ -60,6 +60,7 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
             "shared-memory",
             "merge-stderr",
             "discard-output",
+            "scsi-disk",
             "of-the-future"));
   }
 

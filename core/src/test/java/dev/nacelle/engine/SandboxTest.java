@@ -31,6 +31,7 @@ import dev.nacelle.TerminalSize;
 import dev.nacelle.VmExit;
 import dev.nacelle.WritableLayer;
 import dev.nacelle.agent.NettyLeaks;
+import dev.nacelle.fake.FakeHypervisor;
 import dev.nacelle.fake.FakeHypervisor.Fault;
 import dev.nacelle.spi.VmSpec;
 import java.io.IOException;
@@ -686,7 +687,10 @@ class SandboxTest {
       assertTrue(((VmSpec.Linux) machine.guest()).parameters().contains("mitigations=off"));
       assertTrue(machine.disks().get(0).readOnly());
       var prepared = fake.machine().agent().prepared().get(0);
-      assertEquals(machine.disks().get(0).serial(), prepared.getRoot().getDiskSerial());
+      assertEquals(
+          FakeHypervisor.CONTROLLER.toString(), prepared.getRoot().getDiskScsi().getController());
+      assertEquals(0, prepared.getRoot().getDiskScsi().getLun());
+      assertFalse(prepared.getRoot().hasScratchScsi() || prepared.getRoot().hasScratchSerial());
       assertEquals(10 << 20, prepared.getRoot().getWritableBytes());
       assertEquals(11 << 20, prepared.getSharedMemoryBytes());
       assertEquals("mine", prepared.getHostname());

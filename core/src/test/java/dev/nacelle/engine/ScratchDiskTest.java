@@ -113,7 +113,8 @@ class ScratchDiskTest {
       assertEquals(directory, disks.get(1).image().getParent());
       assertEquals(List.of(), disks(directory));
       var root = fake.machine().agent().prepared().get(0).getRoot();
-      assertEquals(disks.get(1).serial(), root.getScratchSerial());
+      assertEquals(0, root.getDiskScsi().getLun());
+      assertEquals(1, root.getScratchScsi().getLun());
       assertEquals(0, root.getWritableBytes());
       assertEquals(WritableLayer.onDisk(SIZE), sandbox.spec().writableLayer());
     }

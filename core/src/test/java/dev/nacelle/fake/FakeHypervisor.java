@@ -6,13 +6,16 @@ import dev.nacelle.HostCheck.Finding;
 import dev.nacelle.HypervisorException;
 import dev.nacelle.Stage;
 import dev.nacelle.agent.FakeProgram;
+import dev.nacelle.spi.GuestDisk;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.HypervisorProvider;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.UUID;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 
@@ -53,6 +56,9 @@ public final class FakeHypervisor implements HypervisorProvider, Hypervisor {
     /** Closing a machine throws, when it has been closed. */
     CLOSE_FAILS
   }
+
+  /** Where the disks of its machines are. */
+  public static final UUID CONTROLLER = UUID.fromString("df6d0690-79e5-55b6-a5ec-c1e2f77f580a");
 
   private final Map<String, FakeProgram> programs;
   private final Fault fault;
@@ -105,6 +111,16 @@ public final class FakeHypervisor implements HypervisorProvider, Hypervisor {
       throw new HypervisorException(Stage.HOST, "/dev/fake does not exist", null, null);
     }
     return this;
+  }
+
+  /** As Hyper-V's are found; the agent here finds any. */
+  @Override
+  public List<GuestDisk> guestDisks(VmSpec spec) {
+    List<GuestDisk> found = new ArrayList<>();
+    for (int lun = 0; lun < spec.disks().size(); lun++) {
+      found.add(new GuestDisk.Scsi(CONTROLLER, lun));
+    }
+    return found;
   }
 
   @Override

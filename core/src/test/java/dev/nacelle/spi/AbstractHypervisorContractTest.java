@@ -147,6 +147,17 @@ public abstract class AbstractHypervisorContractTest {
   }
 
   @Test
+  void eachDiskIsFoundInAWayOfItsOwn() throws Exception {
+    VmSpec.Disk[] disks = {
+      VmSpec.Disk.of("first", readOnly, true), VmSpec.Disk.of("second", writable, false)
+    };
+    VmSpec spec = ContractGuest.spec("disks", "", MEBIBYTES, 1, disks);
+    assertEquals(2, Set.copyOf(hypervisor.guestDisks(spec)).size());
+    assertEquals(
+        List.of(), hypervisor.guestDisks(ContractGuest.spec("diskless", "", MEBIBYTES, 1)));
+  }
+
+  @Test
   void guestReadsWhatIsInTheDisksFile() throws Exception {
     assertEquals(hash(readOnlyContent), guest.ask("hash first-serial"));
   }

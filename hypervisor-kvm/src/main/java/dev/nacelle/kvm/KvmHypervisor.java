@@ -15,6 +15,7 @@ import dev.nacelle.kvm.sys.Errno;
 import dev.nacelle.kvm.sys.ErrnoException;
 import dev.nacelle.kvm.sys.Kvm;
 import dev.nacelle.kvm.vcpu.CoreGroup;
+import dev.nacelle.spi.GuestDisk;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
@@ -111,6 +112,13 @@ final class KvmHypervisor implements Hypervisor {
             devices,
             spec.rateLimits(),
             spec.coreScheduling()));
+  }
+
+  @Override
+  public List<GuestDisk> guestDisks(VmSpec spec) {
+    return spec.disks().stream()
+        .<GuestDisk>map(disk -> new GuestDisk.VirtioSerial(disk.serial()))
+        .toList();
   }
 
   private static Payload payload(VmSpec.Guest guest) {
