@@ -36,7 +36,8 @@ async fn the_agent_tells_what_it_and_its_kernel_are() {
             "shared-memory",
             "workload-ended",
             "merge-stderr",
-            "discard-output"
+            "discard-output",
+            "scsi-disk"
         ]
     );
     // At any time, and before everything else.

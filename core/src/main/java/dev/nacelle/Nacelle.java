@@ -200,13 +200,15 @@ public interface Nacelle extends AutoCloseable {
 
     /**
      * Fills the cache directory with all that starting such a sandbox takes: the image, the kernel
-     * and its initramfs. Needs no hypervisor, so it can be done where services are built or
-     * installed; the first start is then as quick as any other. Of what is there already, nothing
-     * is done again.
+     * and its initramfs. That has the drivers of the hypervisor that was chosen, or else of the
+     * first that is made for this platform; the hypervisor need not be usable, so it can be done
+     * where services are built or installed. The first start is then as quick as any other. Of what
+     * is there already, nothing is done again.
      *
      * @return what was found, pinned
      * @throws ImageException when the image cannot be had
      * @throws KernelException when the kernel cannot be had, or cannot be used
+     * @throws HypervisorUnavailableException when no hypervisor is made for this platform
      */
     PreparedSandbox prepare(SandboxSpec spec);
 

@@ -7,6 +7,7 @@ import dev.nacelle.kernel.KernelRef;
 import dev.nacelle.kernel.store.GuestAgentBinary;
 import dev.nacelle.kernel.store.KernelStore;
 import dev.nacelle.kernel.store.ResolvedKernel;
+import dev.nacelle.kvm.KvmHypervisorProvider;
 import java.nio.file.Path;
 
 /**
@@ -24,7 +25,8 @@ public final class Prepare {
     KernelStore kernels = new KernelStore(cache.resolve("kernels"));
     ResolvedKernel kernel = kernels.resolve(KernelRef.parse(arguments[1]));
     System.out.println(kernel.vmlinux());
-    System.out.println(kernels.initramfs(kernel, GuestAgentBinary.load()));
+    System.out.println(
+        kernels.initramfs(kernel, GuestAgentBinary.load(), new KvmHypervisorProvider().drivers()));
     if (arguments.length > 2) {
       new ImageStore(cache.resolve("images")).resolve(ImageRef.parse(arguments[2]));
     }

@@ -11,6 +11,7 @@ import dev.nacelle.benchmarks.Samples;
 import dev.nacelle.engine.EngineBuilder;
 import dev.nacelle.kvm.sys.Kvm;
 import dev.nacelle.spi.GuestDisk;
+import dev.nacelle.spi.GuestDriver;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.HypervisorProvider;
 import dev.nacelle.spi.VirtualMachine;
@@ -26,6 +27,7 @@ import java.util.concurrent.LinkedBlockingQueue;
  * on a KVM that need not be able to go on from there: the start is then cancelled.
  */
 final class SandboxSetUp implements HypervisorProvider {
+  private final HypervisorProvider kvm = new KvmHypervisorProvider();
   private final BlockingQueue<VirtualMachine> machines = new LinkedBlockingQueue<>();
 
   private SandboxSetUp() {}
@@ -65,6 +67,16 @@ final class SandboxSetUp implements HypervisorProvider {
   @Override
   public String name() {
     return "kvm";
+  }
+
+  @Override
+  public boolean supportsPlatform() {
+    return kvm.supportsPlatform();
+  }
+
+  @Override
+  public List<GuestDriver> drivers() {
+    return kvm.drivers();
   }
 
   @Override

@@ -192,8 +192,8 @@ public final class AgentClient implements AutoCloseable {
   }
 
   /**
-   * Builds the workload's root. Fails with {@link Kind#REFUSED} where the agent is too old
-   * for what the workload is to have.
+   * Builds the workload's root. Fails with {@link Kind#REFUSED} where the agent is too old for what
+   * the workload is to have.
    *
    * @param realtimeNanos the wall clock, in nanoseconds since the Unix epoch
    * @param entropy for the guest's random numbers; at most 512 bytes

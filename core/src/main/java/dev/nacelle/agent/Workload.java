@@ -2,14 +2,14 @@
 package dev.nacelle.agent;
 
 import com.google.protobuf.ByteString;
-import dev.nacelle.proto.agent.v1.ScsiDisk;
-import dev.nacelle.spi.GuestDisk;
-import org.jspecify.annotations.Nullable;
 import dev.nacelle.proto.agent.v1.PrepareRequest;
 import dev.nacelle.proto.agent.v1.RootFilesystem;
+import dev.nacelle.proto.agent.v1.ScsiDisk;
 import dev.nacelle.proto.agent.v1.Sysctl;
 import dev.nacelle.proto.agent.v1.WorkloadLimits;
+import dev.nacelle.spi.GuestDisk;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What the agent prepares once, before the first process.

@@ -15,6 +15,7 @@ import dev.nacelle.Stage;
 import dev.nacelle.Unikernel;
 import dev.nacelle.UnikernelSpec;
 import dev.nacelle.agent.AgentLoops;
+import dev.nacelle.spi.GuestDriver;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
@@ -233,13 +234,13 @@ final class Engine implements Nacelle {
     synchronized (this) {
       requireOpen();
     }
-    return prepare(sources, spec);
+    return prepare(sources, spec, linux.drivers());
   }
 
   /** Has those sources fetch and make what the sandbox takes, on the calling thread. */
-  static PreparedSandbox prepare(Sources sources, SandboxSpec spec) {
+  static PreparedSandbox prepare(Sources sources, SandboxSpec spec, List<GuestDriver> drivers) {
     try {
-      return sources.prepare(spec);
+      return sources.prepare(spec, drivers);
     } catch (RuntimeException e) {
       throw e;
     } catch (Exception e) {

@@ -139,7 +139,7 @@ public final class EngineBuilder implements Nacelle.Builder {
 
   @Override
   public PreparedSandbox prepare(SandboxSpec spec) {
-    return Engine.prepare(sources(), spec);
+    return Engine.prepare(sources(), spec, toPrepareFor().drivers());
   }
 
   @Override
@@ -177,6 +177,19 @@ public final class EngineBuilder implements Nacelle.Builder {
         .stream()
         .map(ServiceLoader.Provider::get)
         .toList();
+  }
+
+  /** The one that is chosen, or else the first for this platform, whether it can be used or not. */
+  private HypervisorProvider toPrepareFor() {
+    List<HypervisorProvider> candidates = candidates();
+    boolean chosen = provider != null || hypervisorName != null;
+    return candidates.stream()
+        .filter(candidate -> chosen || candidate.supportsPlatform())
+        .findFirst()
+        .orElseThrow(
+            () ->
+                HostChecks.unavailable(
+                    candidates.stream().map(HypervisorProvider::check).toList(), null));
   }
 
   private List<HypervisorProvider> candidates() {

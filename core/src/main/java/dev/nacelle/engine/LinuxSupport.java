@@ -3,14 +3,15 @@ package dev.nacelle.engine;
 
 import dev.nacelle.HostCheck;
 import dev.nacelle.HypervisorUnavailableException;
+import dev.nacelle.spi.GuestDriver;
 import dev.nacelle.spi.HypervisorProvider;
 import java.util.List;
 import java.util.Optional;
 
 /**
- * Whether the hypervisor runs kernels that were not written for it, which is found out by trying,
- * before the first one boots: otherwise it would run for a minute and then die for no visible
- * reason.
+ * What the hypervisor needs of Linux kernels, and whether it runs those that were not written for
+ * it. That is found out by trying, before the first one boots: otherwise it would run for a minute
+ * and then die for no visible reason.
  */
 final class LinuxSupport {
   private final HypervisorProvider provider;
@@ -18,6 +19,11 @@ final class LinuxSupport {
 
   LinuxSupport(HypervisorProvider provider) {
     this.provider = provider;
+  }
+
+  /** The drivers that a kernel needs for its machines. */
+  List<GuestDriver> drivers() {
+    return provider.drivers();
   }
 
   /**

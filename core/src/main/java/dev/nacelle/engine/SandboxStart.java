@@ -184,7 +184,7 @@ final class SandboxStart {
         background(() -> clock.time(Stage.IMAGE, () -> sources.image(spec)));
     rootImage = image;
     CompletableFuture<BootKernel> found =
-        background(() -> clock.time(Stage.KERNEL, () -> sources.kernel(spec)));
+        background(() -> clock.time(Stage.KERNEL, () -> sources.kernel(spec, linux.drivers())));
     bootKernel = found;
     await(background(Executors.callable(linux::require)));
     BootKernel kernel = await(found);
@@ -210,7 +210,8 @@ final class SandboxStart {
             });
     AgentClient client = firstCall.join().client();
     List<AgentClient.Step> steps =
-        clock.time(Stage.PREPARE, () -> await(client.prepare(workload(created), realtime(), entropy())));
+        clock.time(
+            Stage.PREPARE, () -> await(client.prepare(workload(created), realtime(), entropy())));
     noteParts(machine, agent, steps);
     RunningSandbox sandbox =
         new RunningSandbox(

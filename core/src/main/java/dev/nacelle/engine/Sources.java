@@ -8,9 +8,11 @@ import dev.nacelle.PruneResult;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.image.store.ResolvedImage;
 import dev.nacelle.kernel.KernelRef;
+import dev.nacelle.spi.GuestDriver;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.concurrent.Callable;
 
 /** Where images and kernels come from. May block, and is interrupted when it takes too long. */
@@ -27,13 +29,15 @@ interface Sources {
   /**
    * The kernel of a sandbox, which stays where it is until it is closed. Fetching it may take as
    * long as starting the sandbox.
+   *
+   * @param drivers those that it needs for the machine's devices
    */
-  BootKernel kernel(SandboxSpec spec) throws Exception;
+  BootKernel kernel(SandboxSpec spec, List<GuestDriver> drivers) throws Exception;
 
   /** Has everything at hand that starting this takes, so that it is not waited for later. */
-  default PreparedSandbox prepare(SandboxSpec spec) throws Exception {
+  default PreparedSandbox prepare(SandboxSpec spec, List<GuestDriver> drivers) throws Exception {
     try (RootImage image = image(spec);
-        BootKernel kernel = kernel(spec)) {
+        BootKernel kernel = kernel(spec, drivers)) {
       return new Prepared(
           image.image().pinnedRef(),
           image.image().digest(),

@@ -19,7 +19,9 @@ import dev.nacelle.kernel.store.KernelLock;
 import dev.nacelle.kernel.store.KernelStore;
 import dev.nacelle.kernel.store.LockedKernels;
 import dev.nacelle.kernel.store.ResolvedKernel;
+import dev.nacelle.spi.GuestDriver;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Optional;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
@@ -69,7 +71,7 @@ final class StoredSources implements Sources {
   }
 
   @Override
-  public BootKernel kernel(SandboxSpec spec) {
+  public BootKernel kernel(SandboxSpec spec, List<GuestDriver> drivers) {
     PullPolicy policy = pullPolicy(spec);
     KernelLease lease =
         kernels.lease(
@@ -90,7 +92,7 @@ final class StoredSources implements Sources {
         kernel.version(),
         kernel.build(),
         kernel.config().flatMap(config -> config.value("KVM_GUEST")).equals(Optional.of("y")),
-        () -> lease.initramfs(agent.get(), demands),
+        () -> lease.initramfs(agent.get(), drivers, demands),
         lease::close);
   }
 }

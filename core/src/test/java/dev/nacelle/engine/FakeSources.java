@@ -10,6 +10,7 @@ import dev.nacelle.image.ImageConfig;
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.image.Platform;
 import dev.nacelle.image.store.ResolvedImage;
+import dev.nacelle.spi.GuestDriver;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -64,7 +65,7 @@ class FakeSources implements Sources {
   }
 
   @Override
-  public BootKernel kernel(SandboxSpec spec) throws Exception {
+  public BootKernel kernel(SandboxSpec spec, List<GuestDriver> drivers) throws Exception {
     kernelsInUse.incrementAndGet();
     return new BootKernel(
         Path.of("/fake/vmlinux"),

@@ -31,17 +31,20 @@ import dev.nacelle.TestImages;
 import dev.nacelle.UnikernelSpec;
 import dev.nacelle.VmExit;
 import dev.nacelle.agent.NettyLeaks;
+import dev.nacelle.fake.FakeHypervisor;
 import dev.nacelle.fake.FakeHypervisor.Fault;
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.image.store.ResolvedImage;
 import dev.nacelle.internal.ThreadBaseline;
 import dev.nacelle.kernel.KernelLockMode;
+import dev.nacelle.spi.GuestDriver;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
@@ -159,8 +162,9 @@ class NacelleTest {
           }
 
           @Override
-          public BootKernel kernel(SandboxSpec spec) {
+          public BootKernel kernel(SandboxSpec spec, List<GuestDriver> drivers) {
             taken.add(spec.kernel().toString());
+            assertEquals(FakeHypervisor.DRIVERS, drivers);
             return new BootKernel(
                 Path.of("/fake/vmlinux"),
                 spec.kernel(),
@@ -175,8 +179,20 @@ class NacelleTest {
           }
         };
     SandboxSpec spec = FakeNacelle.spec().build();
-    new EngineBuilder().hypervisor("none-of-this-name").sources(sources).prepare(spec);
+    FakeHypervisor unusable = new FakeHypervisor(Map.of(), Fault.UNUSABLE_HOST);
+    new EngineBuilder().hypervisor(unusable).sources(sources).prepare(spec);
     assertEquals(List.of(spec.image().toString(), spec.kernel().toString(), "initramfs"), taken);
+  }
+
+  @Test
+  void preparingForAHypervisorThatIsNotThereNamesIt() {
+    EngineBuilder builder = new EngineBuilder().hypervisor("none-of-this-name");
+    SandboxSpec spec = FakeNacelle.spec().build();
+    HypervisorUnavailableException e =
+        assertThrows(
+            HypervisorUnavailableException.class,
+            () -> builder.sources(new FakeSources()).prepare(spec));
+    assertTrue(e.getMessage().contains("'none-of-this-name'"), e::getMessage);
   }
 
   @Test
@@ -232,7 +248,7 @@ class NacelleTest {
           }
 
           @Override
-          public BootKernel kernel(SandboxSpec spec) throws Exception {
+          public BootKernel kernel(SandboxSpec spec, List<GuestDriver> drivers) throws Exception {
             imageAskedFor.await();
             throw failure;
           }
@@ -339,7 +355,7 @@ class NacelleTest {
     FakeSources sources =
         new FakeSources() {
           @Override
-          public BootKernel kernel(SandboxSpec spec) {
+          public BootKernel kernel(SandboxSpec spec, List<GuestDriver> drivers) {
             throw new IllegalArgumentException("a bad path");
           }
 
@@ -502,10 +518,14 @@ class NacelleTest {
     }
   }
 
+  private static Nacelle.Builder builder() {
+    return new EngineBuilder().hypervisor(new FakeHypervisor(Map.of(), Fault.NONE));
+  }
+
   @Test
   void imagesThatAreNotToBePulledAreAnErrorWhoeverSaysSo(@TempDir Path cache) {
     SandboxSpec.Builder spec = FakeNacelle.spec().image("registry.invalid/app");
-    Nacelle.Builder nacelle = Nacelle.builder().cacheDirectory(cache);
+    Nacelle.Builder nacelle = builder().cacheDirectory(cache);
     for (var attempt :
         List.<Runnable>of(
             () -> nacelle.prepare(spec.pullPolicy(PullPolicy.NEVER).build()),
@@ -528,7 +548,7 @@ class NacelleTest {
             .kernel("debian:6.12")
             .build();
     Nacelle.Builder nacelle =
-        Nacelle.builder()
+        builder()
             .cacheDirectory(directory.resolve("cache"))
             .kernelLock(lock, KernelLockMode.FROZEN);
     KernelException absent = assertThrows(KernelException.class, () -> nacelle.prepare(spec));

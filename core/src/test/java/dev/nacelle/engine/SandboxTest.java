@@ -33,6 +33,7 @@ import dev.nacelle.WritableLayer;
 import dev.nacelle.agent.NettyLeaks;
 import dev.nacelle.fake.FakeHypervisor;
 import dev.nacelle.fake.FakeHypervisor.Fault;
+import dev.nacelle.spi.GuestDriver;
 import dev.nacelle.spi.VmSpec;
 import java.io.IOException;
 import java.io.InputStream;
@@ -536,8 +537,8 @@ class SandboxTest {
       Sources sources =
           new FakeSources() {
             @Override
-            public BootKernel kernel(SandboxSpec spec) throws Exception {
-              BootKernel kernel = super.kernel(spec);
+            public BootKernel kernel(SandboxSpec spec, List<GuestDriver> drivers) throws Exception {
+              BootKernel kernel = super.kernel(spec, drivers);
               return new BootKernel(
                   kernel.vmlinux(),
                   kernel.ref(),

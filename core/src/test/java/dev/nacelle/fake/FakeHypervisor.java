@@ -7,6 +7,8 @@ import dev.nacelle.HypervisorException;
 import dev.nacelle.Stage;
 import dev.nacelle.agent.FakeProgram;
 import dev.nacelle.spi.GuestDisk;
+import dev.nacelle.spi.GuestDriver;
+import dev.nacelle.spi.GuestDriver.Use;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.HypervisorProvider;
 import dev.nacelle.spi.VirtualMachine;
@@ -60,6 +62,14 @@ public final class FakeHypervisor implements HypervisorProvider, Hypervisor {
   /** Where the disks of its machines are. */
   public static final UUID CONTROLLER = UUID.fromString("df6d0690-79e5-55b6-a5ec-c1e2f77f580a");
 
+  /** What a kernel needs for its machines: as for virtio over MMIO. */
+  public static final List<GuestDriver> DRIVERS =
+      List.of(
+          new GuestDriver("VIRTIO_MMIO", "virtio_mmio", Use.BUS),
+          new GuestDriver("VIRTIO_VSOCKETS", "vmw_vsock_virtio_transport", Use.CONNECTION),
+          new GuestDriver("VIRTIO_BLK", "virtio_blk", Use.DISK),
+          new GuestDriver("HW_RANDOM_VIRTIO", "virtio_rng", Use.ENTROPY));
+
   private final Map<String, FakeProgram> programs;
   private final Fault fault;
   private final List<FakeMachine> created = new CopyOnWriteArrayList<>();
@@ -88,6 +98,16 @@ public final class FakeHypervisor implements HypervisorProvider, Hypervisor {
   @Override
   public String name() {
     return "fake";
+  }
+
+  @Override
+  public boolean supportsPlatform() {
+    return true;
+  }
+
+  @Override
+  public List<GuestDriver> drivers() {
+    return DRIVERS;
   }
 
   @Override

@@ -10,6 +10,7 @@ import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.ServiceLoader;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 
@@ -41,7 +42,12 @@ public final class ContractGuest implements AutoCloseable {
 
   /** That guest's initramfs for a kernel. */
   public static Path initramfs(ResolvedKernel kernel) throws IOException {
-    return TestKernels.store().initramfs(kernel, GuestAgentBinary.of(program()));
+    return TestKernels.store().initramfs(kernel, GuestAgentBinary.of(program()), drivers());
+  }
+
+  /** What a kernel needs for the machines of the hypervisor whose module's tests run. */
+  public static List<GuestDriver> drivers() {
+    return ServiceLoader.load(HypervisorProvider.class).findFirst().orElseThrow().drivers();
   }
 
   /** A machine with that guest. */

@@ -98,9 +98,14 @@ final class KvmHostCheck {
     return HostCheck.of(KvmHypervisorProvider.NAME, findings);
   }
 
+  /** Whether KVM is driven on the operating system and the processor. */
+  boolean isForPlatform() {
+    return operatingSystem.equals("Linux") && architecture.equals("amd64");
+  }
+
   private boolean isSupportedPlatform() {
     String detail = operatingSystem + " on " + architecture;
-    if (operatingSystem.equals("Linux") && architecture.equals("amd64")) {
+    if (isForPlatform()) {
       return passed("platform", detail);
     }
     return failed("platform", detail, "KVM is driven on Linux on x86-64 only; use such a host.");

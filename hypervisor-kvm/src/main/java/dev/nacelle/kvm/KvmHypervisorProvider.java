@@ -7,12 +7,22 @@ import dev.nacelle.HypervisorException;
 import dev.nacelle.Stage;
 import dev.nacelle.kvm.sys.ErrnoException;
 import dev.nacelle.kvm.sys.Kvm;
+import dev.nacelle.spi.GuestDriver;
+import dev.nacelle.spi.GuestDriver.Use;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.HypervisorProvider;
+import java.util.List;
 
 /** Virtual machines on Linux KVM, on x86-64. */
 public final class KvmHypervisorProvider implements HypervisorProvider {
   static final String NAME = "kvm";
+
+  private static final List<GuestDriver> DRIVERS =
+      List.of(
+          new GuestDriver("VIRTIO_MMIO", "virtio_mmio", Use.BUS),
+          new GuestDriver("VIRTIO_VSOCKETS", "vmw_vsock_virtio_transport", Use.CONNECTION),
+          new GuestDriver("VIRTIO_BLK", "virtio_blk", Use.DISK),
+          new GuestDriver("HW_RANDOM_VIRTIO", "virtio_rng", Use.ENTROPY));
 
   /** For {@link java.util.ServiceLoader}. */
   public KvmHypervisorProvider() {}
@@ -20,6 +30,16 @@ public final class KvmHypervisorProvider implements HypervisorProvider {
   @Override
   public String name() {
     return NAME;
+  }
+
+  @Override
+  public boolean supportsPlatform() {
+    return KvmHostCheck.ofThisHost().isForPlatform();
+  }
+
+  @Override
+  public List<GuestDriver> drivers() {
+    return DRIVERS;
   }
 
   @Override

@@ -13,6 +13,7 @@ import dev.nacelle.kernel.store.KernelStore;
 import dev.nacelle.kernel.store.ResolvedKernel;
 import dev.nacelle.kernel.store.TestKernels;
 import dev.nacelle.kvm.sys.Kvm;
+import dev.nacelle.spi.ContractGuest;
 import dev.nacelle.spi.GuestConnection;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
@@ -32,7 +33,8 @@ class AgentBootTest {
         VmSpec.builder(
                 "agent",
                 VmSpec.Linux.builder(kernel.vmlinux())
-                    .initramfs(kernels.initramfs(kernel, GuestAgentBinary.load()))
+                    .initramfs(
+                        kernels.initramfs(kernel, GuestAgentBinary.load(), ContractGuest.drivers()))
                     .build(),
                 DataSize.mebibytes(128))
             .build());

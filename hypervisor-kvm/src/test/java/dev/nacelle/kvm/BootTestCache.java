@@ -34,7 +34,8 @@ final class BootTestCache {
     TestKernels.store().resolve(KernelRef.parse("image:oci:" + TestKernelImages.layout(debian61)));
     ContractGuest.initramfs(debian61);
     for (ResolvedKernel kernel : List.of(debian61, TestKernels.debian612())) {
-      TestKernels.store().initramfs(kernel, GuestAgentBinary.of(LinuxDriversTest.peer()));
+      TestKernels.store()
+          .initramfs(kernel, GuestAgentBinary.of(LinuxDriversTest.peer()), ContractGuest.drivers());
     }
     Path directory = Files.createTempDirectory("boot-test-cache");
     try {

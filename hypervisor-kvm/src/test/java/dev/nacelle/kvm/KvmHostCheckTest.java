@@ -58,6 +58,7 @@ class KvmHostCheckTest {
       HostCheck check = new KvmHostCheck(platform[0], platform[1], Kvm.PATH, NEVER).run();
       Finding failure = onlyFailure(check);
       assertEquals("platform", failure.name());
+      assertFalse(new KvmHostCheck(platform[0], platform[1], Kvm.PATH, NEVER).isForPlatform());
       assertEquals(platform[0] + " on " + platform[1], failure.detail());
     }
   }
@@ -156,6 +157,11 @@ class KvmHostCheckTest {
     Finding failure = onlyFailure(check);
     assertEquals("virtual-machine", failure.name());
     assertEquals("the check was interrupted", failure.detail());
+  }
+
+  @Test
+  void isMadeForThisPlatform() {
+    assertTrue(new KvmHypervisorProvider().supportsPlatform());
   }
 
   @Test

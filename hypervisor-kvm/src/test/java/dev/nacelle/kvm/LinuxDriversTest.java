@@ -15,6 +15,7 @@ import dev.nacelle.kernel.store.GuestAgentBinary;
 import dev.nacelle.kernel.store.ResolvedKernel;
 import dev.nacelle.kernel.store.TestKernels;
 import dev.nacelle.kvm.sys.Kvm;
+import dev.nacelle.spi.ContractGuest;
 import dev.nacelle.spi.GuestConnection;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
@@ -82,7 +83,8 @@ class LinuxDriversTest {
     Files.write(directory.resolve("doomed"), new byte[4 * MEBIBYTE]);
 
     kernel = TestKernels.store().resolve(KernelRef.debian(series));
-    Path initramfs = TestKernels.store().initramfs(kernel, GuestAgentBinary.of(peer()));
+    Path initramfs =
+        TestKernels.store().initramfs(kernel, GuestAgentBinary.of(peer()), ContractGuest.drivers());
     hypervisor = new KvmHypervisor(Kvm.open());
     machine =
         hypervisor.create(

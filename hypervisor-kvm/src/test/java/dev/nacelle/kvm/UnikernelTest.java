@@ -18,6 +18,7 @@ import dev.nacelle.engine.EngineBuilder;
 import dev.nacelle.internal.Baseline;
 import dev.nacelle.kvm.boot.BareElf;
 import dev.nacelle.kvm.sys.Kvm;
+import dev.nacelle.spi.GuestDriver;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.HypervisorProvider;
 import java.io.ByteArrayOutputStream;
@@ -27,6 +28,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.List;
 import java.util.OptionalInt;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -81,6 +83,16 @@ class UnikernelTest {
     @Override
     public String name() {
       return "kvm";
+    }
+
+    @Override
+    public boolean supportsPlatform() {
+      return true;
+    }
+
+    @Override
+    public List<GuestDriver> drivers() {
+      return List.of();
     }
 
     @Override

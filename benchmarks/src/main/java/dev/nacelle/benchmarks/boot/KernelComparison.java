@@ -14,6 +14,7 @@ import dev.nacelle.kernel.KernelRef;
 import dev.nacelle.kernel.store.GuestAgentBinary;
 import dev.nacelle.kernel.store.KernelStore;
 import dev.nacelle.kernel.store.ResolvedKernel;
+import dev.nacelle.kvm.KvmHypervisorProvider;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.HypervisorProvider;
 import java.io.IOException;
@@ -64,7 +65,7 @@ public final class KernelComparison {
     GuestAgentBinary agent = GuestAgentBinary.load();
     for (String name : kernels) {
       ResolvedKernel kernel = store.resolve(KernelRef.parse(name));
-      Path initramfs = store.initramfs(kernel, agent);
+      Path initramfs = store.initramfs(kernel, agent, new KvmHypervisorProvider().drivers());
       for (MemoryPolicy policy : MemoryPolicy.values()) {
         String label = policy == MemoryPolicy.SPEED ? name : name + " (dense)";
         guests.put(label, new Boot.Guest(kernel.vmlinux(), initramfs, "", MEMORY_MIB, policy));

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kernel.store;
 
+import dev.nacelle.spi.GuestDriver;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 
 /**
@@ -17,20 +19,11 @@ import java.util.List;
 record GuestRequirement(
     String option, String module, boolean required, boolean forDial, String purpose) {
 
-  /**
-   * For machines whose devices are virtio over MMIO, announced by ACPI. In the order of loading:
-   * what the agent's dial needs comes first.
-   */
-  static final List<GuestRequirement> VIRTIO_MMIO =
+  /** What every machine's guest needs but for the drivers of its devices, in that order. */
+  private static final List<GuestRequirement> EVERY =
       List.of(
-          forDial("VIRTIO_MMIO", "virtio_mmio", "to find the machine's devices"),
-          forDial("VSOCKETS", "vsock", "to talk to the host"),
-          forDial("VIRTIO_VSOCKETS", "vmw_vsock_virtio_transport", "to talk to the host"),
-          module("VIRTIO_BLK", "virtio_blk", "for the image's disk"),
           module("EXT4_FS", "ext4", "for the image's filesystem"),
           module("OVERLAY_FS", "overlay", "for the writable layer"),
-          // The agent gets entropy from the host as well, so a kernel can do without.
-          new GuestRequirement("HW_RANDOM_VIRTIO", "virtio_rng", false, false, "for entropy"),
           builtIn("ACPI", "to find the machine's devices"),
           builtIn("BLK_DEV_INITRD", "to start the agent"),
           builtIn("BINFMT_ELF", "to start the agent"),
@@ -50,9 +43,19 @@ record GuestRequirement(
           builtIn("FUTEX", "by the guest agent"),
           module("UNIX", "unix", "by the guest agent"));
 
-  /** What such a machine and a workload need, in the order of loading. */
-  static List<GuestRequirement> of(KernelDemands demands) {
-    List<GuestRequirement> all = new ArrayList<>(VIRTIO_MMIO);
+  /**
+   * What a machine with those drivers and a workload need, in the order of loading: what the
+   * agent's dial needs comes first.
+   */
+  static List<GuestRequirement> of(List<GuestDriver> drivers, KernelDemands demands) {
+    List<GuestRequirement> all = new ArrayList<>();
+    all.add(new GuestRequirement("VSOCKETS", "vsock", true, true, "to talk to the host"));
+    drivers.stream()
+        .map(GuestRequirement::of)
+        // The order of equals is kept.
+        .sorted(Comparator.comparing(requirement -> !requirement.forDial()))
+        .forEach(all::add);
+    all.addAll(EVERY);
     if (demands.processLimit()) {
       all.add(builtIn("CGROUP_PIDS", "to limit its processes, which is asked for"));
     }
@@ -60,8 +63,22 @@ record GuestRequirement(
     return all;
   }
 
-  private static GuestRequirement forDial(String option, String module, String purpose) {
-    return new GuestRequirement(option, module, true, true, purpose);
+  private static GuestRequirement of(GuestDriver driver) {
+    boolean forDial =
+        switch (driver.use()) {
+          case BUS, CONNECTION -> true;
+          case DISK, ENTROPY -> false;
+        };
+    String purpose =
+        switch (driver.use()) {
+          case BUS -> "to find the machine's devices";
+          case CONNECTION -> "to talk to the host";
+          case DISK -> "for the image's disk";
+          case ENTROPY -> "for entropy";
+        };
+    // The agent gets entropy from the host as well, so a kernel can do without.
+    boolean required = driver.use() != GuestDriver.Use.ENTROPY;
+    return new GuestRequirement(driver.option(), driver.module(), required, forDial, purpose);
   }
 
   private static GuestRequirement module(String option, String module, String purpose) {

@@ -2,6 +2,7 @@
 package dev.nacelle.kernel.store;
 
 import dev.nacelle.internal.FileCache;
+import dev.nacelle.spi.GuestDriver;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -27,8 +28,8 @@ public final class KernelLease implements AutoCloseable {
   }
 
   /** As {@link KernelStore#initramfs}, and keeps it as long as the kernel. */
-  public Path initramfs(GuestAgentBinary agent, KernelDemands demands) {
-    FileCache.Lease lease = store.leaseInitramfs(kernel, agent, demands);
+  public Path initramfs(GuestAgentBinary agent, List<GuestDriver> drivers, KernelDemands demands) {
+    FileCache.Lease lease = store.leaseInitramfs(kernel, agent, drivers, demands);
     add(lease);
     return lease.file();
   }

@@ -20,6 +20,7 @@ import dev.nacelle.internal.FileCache;
 import dev.nacelle.internal.ListenerGuard;
 import dev.nacelle.internal.RegularFile;
 import dev.nacelle.kernel.KernelRef;
+import dev.nacelle.spi.GuestDriver;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -657,29 +658,39 @@ public final class KernelStore {
     return bytes;
   }
 
-  /** As {@link #initramfs(ResolvedKernel, GuestAgentBinary, KernelDemands)}, without demands. */
-  public Path initramfs(ResolvedKernel kernel, GuestAgentBinary agent) {
-    return initramfs(kernel, agent, KernelDemands.NONE);
+  /**
+   * As {@link #initramfs(ResolvedKernel, GuestAgentBinary, List, KernelDemands)}, without demands.
+   */
+  public Path initramfs(ResolvedKernel kernel, GuestAgentBinary agent, List<GuestDriver> drivers) {
+    return initramfs(kernel, agent, drivers, KernelDemands.NONE);
   }
 
   /**
    * The initial filesystem for that kernel: the agent, and of what the utility virtual machine
    * needs and the workload asks for, the modules that the kernel does not have built in.
    *
+   * @param drivers those of the machine's devices, in the order of loading
    * @return a cpio archive in the cache; not to be changed
    * @throws KernelException when the kernel lacks something that is needed, naming the option
    */
-  public Path initramfs(ResolvedKernel kernel, GuestAgentBinary agent, KernelDemands demands) {
-    try (FileCache.Lease lease = leaseInitramfs(kernel, agent, demands)) {
+  public Path initramfs(
+      ResolvedKernel kernel,
+      GuestAgentBinary agent,
+      List<GuestDriver> drivers,
+      KernelDemands demands) {
+    try (FileCache.Lease lease = leaseInitramfs(kernel, agent, drivers, demands)) {
       return lease.file();
     }
   }
 
   FileCache.Lease leaseInitramfs(
-      ResolvedKernel kernel, GuestAgentBinary agent, KernelDemands demands) {
+      ResolvedKernel kernel,
+      GuestAgentBinary agent,
+      List<GuestDriver> drivers,
+      KernelDemands demands) {
     // Not in the initramfs, so one serves every number of processors.
     kernel.requireProcessors(demands.cpus());
-    List<GuestRequirement> requirements = GuestRequirement.of(demands);
+    List<GuestRequirement> requirements = GuestRequirement.of(drivers, demands);
     String inputs =
         Stream.of(
                 Stream.of(INITRAMFS_FORMAT, kernel.sha256(), agent.sha256()),

@@ -4,6 +4,7 @@ package dev.nacelle.kernel.store;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.fake.FakeHypervisor;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -23,8 +24,11 @@ import org.junit.jupiter.params.provider.MethodSource;
 /** Debian's own packages, as this machine's apt has them, judged by other tools. */
 @DisabledOnOs(value = OS.WINDOWS, disabledReason = "Windows has no apt")
 class DebianKernelTest {
-  private static final KernelDemands DRIVERS =
+  private static final KernelDemands DEMANDS =
       new KernelDemands(List.of("tun", "wireguard", "nf_tables"), Set.of(), false, 1);
+
+  private static final List<GuestRequirement> REQUIREMENTS =
+      GuestRequirement.of(FakeHypervisor.DRIVERS, KernelDemands.NONE);
 
   @TempDir Path directory;
 
@@ -71,7 +75,7 @@ class DebianKernelTest {
   void modulesAreLoadedInTheOrderOfModprobe(ResolvedKernel kernel) throws IOException {
     Path tree = TestKernels.modulesTree(kernel);
     List<String> wanted =
-        GuestRequirement.VIRTIO_MMIO.stream()
+        REQUIREMENTS.stream()
             .map(GuestRequirement::module)
             // Some can be built in only, depending on the version: modprobe does not know them.
             .filter(kernel.modules()::contains)
@@ -95,8 +99,8 @@ class DebianKernelTest {
   @MethodSource("kernels")
   void modulesThatAreAskedForComeAfterAllThatDepmodSaysTheyNeed(ResolvedKernel kernel)
       throws IOException {
-    List<String> loaded = names(kernel, DRIVERS);
-    assertTrue(loaded.containsAll(DRIVERS.modules()), loaded::toString);
+    List<String> loaded = names(kernel, DEMANDS);
+    assertTrue(loaded.containsAll(DEMANDS.modules()), loaded::toString);
     Path tree = TestKernels.modulesTree(kernel);
     Path dep = tree.resolve("lib/modules").resolve(kernel.version()).resolve("modules.dep");
     for (String line : Files.readAllLines(dep)) {
@@ -113,7 +117,7 @@ class DebianKernelTest {
 
   private static List<String> names(ResolvedKernel kernel, KernelDemands demands)
       throws IOException {
-    return ModuleSelection.select(kernel, GuestRequirement.VIRTIO_MMIO, demands).stream()
+    return ModuleSelection.select(kernel, REQUIREMENTS, demands).stream()
         .map(GuestModule::name)
         .toList();
   }
@@ -203,8 +207,7 @@ class DebianKernelTest {
   void itBootsWithItsInitramfsAndLoadsItsModules(ResolvedKernel kernel) throws IOException {
     byte[] busybox = Files.readAllBytes(Path.of("/bin/busybox"));
     Path initramfs = directory.resolve("initramfs");
-    List<GuestModule> modules =
-        ModuleSelection.select(kernel, GuestRequirement.VIRTIO_MMIO, DRIVERS);
+    List<GuestModule> modules = ModuleSelection.select(kernel, REQUIREMENTS, DEMANDS);
     Initramfs.write(initramfs, busybox, modules);
     Path more = directory.resolve("more");
     try (CpioWriter cpio = new CpioWriter(Files.newOutputStream(more))) {

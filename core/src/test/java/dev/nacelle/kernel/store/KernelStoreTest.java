@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kernel.store;
 
+import static dev.nacelle.fake.FakeHypervisor.DRIVERS;
 import static java.nio.file.StandardOpenOption.WRITE;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -11,6 +12,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.nacelle.KernelException;
 import dev.nacelle.Stage;
 import dev.nacelle.kernel.KernelRef;
+import dev.nacelle.spi.GuestDriver;
+import dev.nacelle.spi.GuestDriver.Use;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.RandomAccessFile;
@@ -287,7 +290,7 @@ class KernelStoreTest {
     ResolvedKernel kernel = store.resolve(KernelRef.file(file));
     assertEquals(Optional.of("y"), kernel.config().orElseThrow().value("CONFIG_VIRTIO_MMIO"));
     KernelException e =
-        assertThrows(KernelException.class, () -> store.initramfs(kernel, agent("1")));
+        assertThrows(KernelException.class, () -> store.initramfs(kernel, agent("1"), DRIVERS));
     assertTrue(e.getMessage().contains("lacks CONFIG_VSOCKETS"), e.getMessage());
   }
 
@@ -295,10 +298,10 @@ class KernelStoreTest {
   void theInitramfsIsOneForEachKernelAndAgent() throws IOException {
     ResolvedKernel one = store.resolve(KernelRef.file(file("a", TestElf.kernel("6.1").build())));
     ResolvedKernel two = store.resolve(KernelRef.file(file("b", TestElf.kernel("6.2").build())));
-    Path first = store.initramfs(one, agent("1"));
-    assertEquals(first, store.initramfs(one, agent("1")));
-    assertNotEquals(first, store.initramfs(two, agent("1")));
-    assertNotEquals(first, store.initramfs(one, agent("2")));
+    Path first = store.initramfs(one, agent("1"), DRIVERS);
+    assertEquals(first, store.initramfs(one, agent("1"), DRIVERS));
+    assertNotEquals(first, store.initramfs(two, agent("1"), DRIVERS));
+    assertNotEquals(first, store.initramfs(one, agent("2"), DRIVERS));
     assertEquals(
         "init", TestTools.run("sh", "-c", "cpio -it --quiet <'" + first + "' | tail -n 1").strip());
   }
@@ -306,10 +309,29 @@ class KernelStoreTest {
   /** A kernel with what every guest needs built in, and more. */
   private ResolvedKernel usable(String more) throws IOException {
     StringBuilder config = new StringBuilder(more);
-    GuestRequirement.VIRTIO_MMIO.forEach(
-        requirement -> config.append("CONFIG_" + requirement.option() + "=y\n"));
+    GuestRequirement.of(DRIVERS, KernelDemands.NONE)
+        .forEach(requirement -> config.append("CONFIG_" + requirement.option() + "=y\n"));
     byte[] vmlinux = TestElf.kernel(RELEASE).section(".c", embedded(config.toString())).build();
     return store.resolve(KernelRef.file(file("vmlinux", vmlinux)));
+  }
+
+  @Test
+  void theInitramfsIsOneForTheDriversOfEachHypervisor() throws IOException {
+    List<GuestDriver> others =
+        List.of(
+            new GuestDriver("HYPERV", "hv_vmbus", Use.BUS),
+            new GuestDriver("HYPERV_VSOCKETS", "hv_sock", Use.CONNECTION),
+            new GuestDriver("HYPERV_STORAGE", "hv_storvsc", Use.DISK));
+    ResolvedKernel virtio = usable("");
+    KernelException e =
+        assertThrows(KernelException.class, () -> store.initramfs(virtio, agent("1"), others));
+    assertTrue(
+        e.getMessage().contains("lacks CONFIG_HYPERV, needed to find the machine's devices"),
+        e::getMessage);
+    ResolvedKernel both =
+        usable("CONFIG_HYPERV=y\nCONFIG_HYPERV_VSOCKETS=y\nCONFIG_HYPERV_STORAGE=y\n");
+    assertNotEquals(
+        store.initramfs(both, agent("1"), DRIVERS), store.initramfs(both, agent("1"), others));
   }
 
   @Test
@@ -319,26 +341,30 @@ class KernelStoreTest {
     for (List<String> modules :
         List.of(List.<String>of(), List.of("tun"), List.of("veth"), List.of("tun", "veth"))) {
       Path path =
-          store.initramfs(kernel, agent("1"), new KernelDemands(modules, Set.of(), false, 1));
+          store.initramfs(
+              kernel, agent("1"), DRIVERS, new KernelDemands(modules, Set.of(), false, 1));
       assertEquals(
           path,
-          store.initramfs(kernel, agent("1"), new KernelDemands(modules, Set.of(), false, 1)));
+          store.initramfs(
+              kernel, agent("1"), DRIVERS, new KernelDemands(modules, Set.of(), false, 1)));
       different.add(path);
     }
     assertEquals(4, different.size());
-    assertTrue(different.contains(store.initramfs(kernel, agent("1"))));
+    assertTrue(different.contains(store.initramfs(kernel, agent("1"), DRIVERS)));
   }
 
   @Test
   void theInitramfsServesEveryNumberOfProcessorsThatTheKernelRuns() throws IOException {
     ResolvedKernel kernel = usable("CONFIG_SMP=y\nCONFIG_NR_CPUS=2\n");
-    Path path = store.initramfs(kernel, agent("1"));
+    Path path = store.initramfs(kernel, agent("1"), DRIVERS);
     assertEquals(
         path,
-        store.initramfs(kernel, agent("1"), new KernelDemands(List.of(), Set.of(), false, 2)));
+        store.initramfs(
+            kernel, agent("1"), DRIVERS, new KernelDemands(List.of(), Set.of(), false, 2)));
     KernelDemands three = new KernelDemands(List.of(), Set.of(), false, 3);
     KernelException e =
-        assertThrows(KernelException.class, () -> store.initramfs(kernel, agent("1"), three));
+        assertThrows(
+            KernelException.class, () -> store.initramfs(kernel, agent("1"), DRIVERS, three));
     assertTrue(e.getMessage().contains("CONFIG_NR_CPUS=2"), e.getMessage());
   }
 

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kernel.store;
 
+import static dev.nacelle.fake.FakeHypervisor.DRIVERS;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.KernelException;
 import dev.nacelle.kernel.KernelRef;
+import dev.nacelle.spi.GuestDriver;
+import dev.nacelle.spi.GuestDriver.Use;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -423,6 +426,33 @@ class ModuleSelectionTest {
     assertTrue(message.contains("it lacks CONFIG_" + option + ", needed "), message);
   }
 
+  @Test
+  void whatTheDialNeedsComesFirstInTheOrderOfTheDrivers() {
+    List<GuestRequirement> all =
+        GuestRequirement.of(
+            List.of(
+                new GuestDriver("BLK_DEV_SD", "sd_mod", Use.DISK),
+                new GuestDriver("HYPERV", "hv_vmbus", Use.BUS),
+                new GuestDriver("HYPERV_VSOCKETS", "hv_sock", Use.CONNECTION)),
+            KernelDemands.NONE);
+    assertEquals(
+        List.of("vsock", "hv_vmbus", "hv_sock", "sd_mod", "ext4"),
+        all.stream().limit(5).map(GuestRequirement::module).toList());
+    assertEquals(3, all.stream().filter(GuestRequirement::forDial).count());
+  }
+
+  @Test
+  void entropyIsTheOneDriverThatIsNotMissed() {
+    for (Use use : Use.values()) {
+      GuestRequirement only =
+          GuestRequirement.of(List.of(new GuestDriver("A", "a", use)), KernelDemands.NONE).stream()
+              .filter(requirement -> requirement.option().equals("A"))
+              .findFirst()
+              .orElseThrow();
+      assertEquals(use != Use.ENTROPY, only.required());
+    }
+  }
+
   @ParameterizedTest
   @CsvSource({
     "net.core.somaxconn, NET",
@@ -457,7 +487,7 @@ class ModuleSelectionTest {
     assertEquals(
         List.of(),
         ModuleSelection.select(
-            bare(), GuestRequirement.of(KernelDemands.NONE), KernelDemands.NONE));
+            bare(), GuestRequirement.of(DRIVERS, KernelDemands.NONE), KernelDemands.NONE));
   }
 
   @ParameterizedTest
@@ -498,12 +528,12 @@ class ModuleSelectionTest {
   /** What a kernel is told that has all that is needed but one option. */
   private String refusalWithout(String option, KernelDemands demands) {
     StringBuilder all = new StringBuilder();
-    for (GuestRequirement requirement : GuestRequirement.of(demands)) {
+    for (GuestRequirement requirement : GuestRequirement.of(DRIVERS, demands)) {
       if (!requirement.option().equals(option)) {
         all.append("CONFIG_").append(requirement.option()).append("=y\n");
       }
     }
     config = Optional.of(all.toString());
-    return refusal(bare(), GuestRequirement.of(demands).toArray(GuestRequirement[]::new));
+    return refusal(bare(), GuestRequirement.of(DRIVERS, demands).toArray(GuestRequirement[]::new));
   }
 }
