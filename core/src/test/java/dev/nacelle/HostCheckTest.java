@@ -3,6 +3,7 @@ package dev.nacelle;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.HostCheck.Ability;
@@ -49,6 +50,9 @@ class HostCheckTest {
     Finding about = FAILED.about(Ability.LINUX_KERNELS);
     assertEquals(Optional.of(Ability.LINUX_KERNELS), about.ability());
     assertEquals(FAILED.toString(), about.toString());
+    assertNotEquals(FAILED, about);
+    assertNotEquals(FAILED.about(Ability.UNIKERNELS), about);
+    assertEquals(FAILED.about(Ability.LINUX_KERNELS), about);
     assertEquals(FAILED.remedy(), about.remedy());
   }
 }
