@@ -35,7 +35,11 @@ class ComputeSystemTest {
   private static final String ID = "m1";
   private static final Duration LONG = Duration.ofSeconds(30);
   private static final HcsLimits LIMITS = new HcsLimits(LONG, LONG);
-  private static final HcsLimits IMPATIENT = new HcsLimits(Duration.ofMillis(50), LONG);
+
+  /** Long enough for what is not held, on a machine with much else to do. */
+  private static final Duration SHORT = Duration.ofSeconds(1);
+
+  private static final HcsLimits IMPATIENT = new HcsLimits(SHORT, LONG);
 
   private final ExecutorService threads = Executors.newCachedThreadPool();
   private final BlockingQueue<HcsEvent> events = new LinkedBlockingQueue<>();
@@ -200,7 +204,9 @@ class ComputeSystemTest {
         "HcsTerminateComputeSystem"
       })
   void failureOfAnyCallIsToldAndLeavesNothing(String function) {
-    HcsLimits limits = new HcsLimits(LONG, Duration.ofMillis(50));
+    // A machine that could not be terminated never tells its end.
+    HcsLimits limits =
+        new HcsLimits(LONG, function.equals("HcsTerminateComputeSystem") ? SHORT : LONG);
     for (int i = 0; i < 2; i++) {
       try (ComputeSystem system = create(limits)) {
         if (i == 0) {
@@ -289,7 +295,7 @@ class ComputeSystemTest {
   @Test
   void handleStaysOpenUnderACallThatDoesNotEnd() {
     StandIn.hold("HcsStartComputeSystem");
-    ComputeSystem system = create(new HcsLimits(Duration.ofMillis(20), Duration.ofMillis(20)));
+    ComputeSystem system = create(new HcsLimits(SHORT, SHORT));
     assertThrows(HcsException.class, system::start);
     system.close();
     assertEquals(1, StandIn.standin_open_handles());
@@ -395,7 +401,7 @@ class ComputeSystemTest {
   @Test
   void endThatIsNeverToldIsNotWaitedForForever() {
     StandIn.failCall("event", HResult.HCS_E_SERVICE_DISCONNECT);
-    create(new HcsLimits(LONG, Duration.ofMillis(100))).close();
+    create(new HcsLimits(LONG, SHORT)).close();
   }
 
   @ParameterizedTest
