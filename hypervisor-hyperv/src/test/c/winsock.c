@@ -72,7 +72,7 @@ struct socket {
   struct address local;
 };
 
-#define MOST 1024
+#define MOST 4096
 // Numbers that do not fit in 32 bits, as handles may not.
 #define FIRST_SOCKET 0x1000000000
 #define FIRST_EVENT 0x2000000000

@@ -2,6 +2,7 @@
 package dev.nacelle.hyperv.sys;
 
 import java.nio.ByteBuffer;
+import java.util.OptionalInt;
 import java.util.UUID;
 
 /**
@@ -28,17 +29,12 @@ public record HvSocketAddress(UUID vm, UUID service) {
     return new HvSocketAddress(vm, new UUID(high, VSOCK_TEMPLATE.getLeastSignificantBits()));
   }
 
-  /**
-   * The port of AF_VSOCK that the service is.
-   *
-   * @throws IllegalStateException when it is none
-   */
-  public int port() {
-    if ((service.getMostSignificantBits() & ~PORT) != VSOCK_TEMPLATE.getMostSignificantBits()
-        || service.getLeastSignificantBits() != VSOCK_TEMPLATE.getLeastSignificantBits()) {
-      throw new IllegalStateException("not a port of AF_VSOCK: " + service);
-    }
-    return (int) (service.getMostSignificantBits() >>> 32);
+  /** The port of AF_VSOCK that the service is; empty when it is none. */
+  public OptionalInt port() {
+    return (service.getMostSignificantBits() & ~PORT) == VSOCK_TEMPLATE.getMostSignificantBits()
+            && service.getLeastSignificantBits() == VSOCK_TEMPLATE.getLeastSignificantBits()
+        ? OptionalInt.of((int) (service.getMostSignificantBits() >>> 32))
+        : OptionalInt.empty();
   }
 
   /** Fills a zeroed SOCKADDR_HV. */

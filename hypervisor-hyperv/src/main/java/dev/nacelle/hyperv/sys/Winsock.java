@@ -47,6 +47,7 @@ final class Winsock {
   static final int WSAEWOULDBLOCK = 10035;
   static final int WSAEAFNOSUPPORT = 10047;
   static final int WSAEADDRINUSE = 10048;
+  static final int WSAENETUNREACH = 10051;
   static final int WSAECONNABORTED = 10053;
   static final int WSAECONNRESET = 10054;
   static final int WSAETIMEDOUT = 10060;

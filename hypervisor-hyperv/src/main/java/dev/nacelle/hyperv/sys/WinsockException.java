@@ -23,6 +23,21 @@ public final class WinsockException extends IOException {
     return code;
   }
 
+  /** Whether the machine said no to a connect. */
+  public boolean isRefusal() {
+    return code == Winsock.WSAECONNREFUSED;
+  }
+
+  /** Whether the machine said nothing to a connect, as one does that is not there yet. */
+  public boolean isSilence() {
+    return code == Winsock.WSAETIMEDOUT || code == Winsock.WSAENETUNREACH;
+  }
+
+  /** Whether somebody listens there. */
+  public boolean isTaken() {
+    return code == Winsock.WSAEADDRINUSE;
+  }
+
   private static String describe(int code) {
     return switch (code) {
       case Winsock.WSAEACCES ->
@@ -30,6 +45,7 @@ public final class WinsockException extends IOException {
       case Winsock.WSAEAFNOSUPPORT ->
           "Windows has no sockets of Hyper-V: the hypervisor is not there (WSAEAFNOSUPPORT)";
       case Winsock.WSAEADDRINUSE -> "somebody listens there already (WSAEADDRINUSE)";
+      case Winsock.WSAENETUNREACH -> "the machine is not there (WSAENETUNREACH)";
       case Winsock.WSAECONNABORTED -> "the connection was aborted (WSAECONNABORTED)";
       case Winsock.WSAECONNRESET -> "the connection was reset (WSAECONNRESET)";
       case Winsock.WSAETIMEDOUT -> "the machine does not answer (WSAETIMEDOUT)";

@@ -73,7 +73,7 @@ class HvSocketTest {
       await(listener, HvSocket.Events::isAcceptable);
       HvSocket.Accepted accepted = listener.accept();
       assertEquals(new HvSocketAddress(vm, accepted.peer().service()), accepted.peer());
-      assertEquals(0x12345678, accepted.peer().port());
+      assertEquals(0x12345678, accepted.peer().port().getAsInt());
       assertNull(listener.accept());
       return new Pair(accepted.socket(), guest);
     }
