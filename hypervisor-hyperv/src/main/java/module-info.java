@@ -7,8 +7,12 @@ module dev.nacelle.hyperv {
   requires com.fasterxml.jackson.databind;
   requires com.sun.jna;
   requires dev.nacelle;
+  requires jdk.security.auth; // whose user this process is
   requires static org.jspecify;
 
   opens dev.nacelle.hyperv.schema to
       com.fasterxml.jackson.databind;
+
+  provides dev.nacelle.spi.HypervisorProvider with
+      dev.nacelle.hyperv.HypervProvider;
 }

@@ -150,11 +150,6 @@ void *LocalFree(void *memory) {
   return NULL;
 }
 
-int SetHandleInformation(void *handle, uint32_t mask, uint32_t flags) {
-  if (!handle || mask != 1 || flags != 0) violation("SetHandleInformation");
-  return 1;
-}
-
 // The fault that is due for a function; NULL when there is none. It stays valid until the reset.
 static struct fault *due(const char *name) {
   for (struct fault *f = faults; f; f = f->next) {
@@ -447,7 +442,12 @@ static HRESULT do_terminate(struct handle *handle, char16_t **document) {
 }
 
 static HRESULT do_properties(struct handle *handle, char16_t **document) {
-  *document = wide("{\"SystemType\":\"VirtualMachine\",\"RuntimeId\":\"5F8C1C5D-59A3-4F4C-8B6E-0F5D2B9C7A11\"}");
+  char text[256] = "{\"SystemType\":\"VirtualMachine\",\"RuntimeId\":\"5F8C1C5D-59A3-4F4C-8B6E-0F5D2B9C7A11\"}";
+  if (length(handle->machine->id) == 36) { // a GUID is the runtime ID as well
+    char *id = strstr(text, "5F8C");
+    for (int i = 0; i < 36; i++) id[i] = (char)handle->machine->id[i];
+  }
+  *document = wide(text);
   return S_OK;
 }
 

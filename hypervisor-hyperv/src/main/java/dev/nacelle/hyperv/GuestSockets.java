@@ -64,7 +64,7 @@ final class GuestSockets implements AutoCloseable {
 
   private final UUID vm;
   private final SocketEvents events;
-  private final Thread thread;
+  private final MachineThread thread;
 
   private final Map<Integer, Acceptor> acceptors = new ConcurrentHashMap<>();
   private final Set<Attempt> attempts = ConcurrentHashMap.newKeySet();
@@ -226,29 +226,15 @@ final class GuestSockets implements AutoCloseable {
   }
 
   /**
-   * Closes all sockets and ends the thread. Waits for it, but not on a machine's thread: the rest
-   * follows then. Idempotent.
+   * Closes all sockets and ends the thread, which is waited for as {@link MachineThread#awaitEnd}
+   * says. Idempotent.
    */
   @Override
   public void close() {
     end("the virtual machine was closed");
     closing = true;
     events.wake();
-    if (MachineThread.isCurrent()) {
-      return;
-    }
-    boolean interrupted = false;
-    while (true) {
-      try {
-        thread.join();
-        break;
-      } catch (InterruptedException e) {
-        interrupted = true;
-      }
-    }
-    if (interrupted) {
-      Thread.currentThread().interrupt();
-    }
+    thread.awaitEnd();
   }
 
   // ---- for connections

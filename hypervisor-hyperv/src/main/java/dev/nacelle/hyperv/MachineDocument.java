@@ -55,6 +55,8 @@ final class MachineDocument {
   /** The service wants an even number of MiB. */
   private static final long MEMORY_STEP = 2L << 20;
 
+  private static final int TRIAL_MEBIBYTES = 32;
+
   /** MAX_PATH, with the zero at its end: longer ones are not everywhere understood. */
   static final int MAX_PATH = 260;
 
@@ -137,6 +139,19 @@ final class MachineDocument {
                 Map.of("0", new ComPort(consolePipe)),
                 disks(disks, version),
                 sockets(host.userSid))));
+  }
+
+  /** A machine that is made to see whether one can be, and never started. */
+  static ComputeSystemDocument trial(Host host) {
+    return new ComputeSystemDocument(
+        host.owner,
+        version(host.schema),
+        true,
+        new VirtualMachine(
+            true,
+            new Chipset(true, null),
+            new Topology(new Memory(TRIAL_MEBIBYTES, true, null, null), new Processor(1)),
+            new Devices(Map.of(), Map.of(), sockets(host.userSid))));
   }
 
   /** That of the document: a part of what the service takes. */

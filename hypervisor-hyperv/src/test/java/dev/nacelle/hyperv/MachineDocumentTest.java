@@ -101,6 +101,8 @@ class MachineDocumentTest {
       assertTrue(sent.compareTo(new Version(major, minor)) <= 0);
       assertTrue(sent.compareTo(MachineDocument.NEWEST) <= 0);
     }
+    String trial = MachineDocument.trial(host(new Version(major, minor))).toJson();
+    assertEquals(List.of(), schema.check(MAPPER.readTree(trial), "ComputeSystem"));
   }
 
   @Test

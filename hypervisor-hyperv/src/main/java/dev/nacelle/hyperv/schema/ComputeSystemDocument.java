@@ -9,7 +9,7 @@ import org.jspecify.annotations.Nullable;
  * What a machine is made from: type ComputeSystem of the schema. The records inside are the types
  * of the same names; those that the schema distinguishes by a prefix have none here.
  *
- * @param owner whose it is, for {@link SystemQuery}
+ * @param owner whose it is, as {@link SystemProperties} tells
  * @param schemaVersion which version of the schema this is
  * @param shouldTerminateOnLastHandleClosed whether it ends with the process that made it
  * @param virtualMachine its hardware, and what it boots
@@ -39,7 +39,7 @@ public record ComputeSystemDocument(
    *
    * @param useUtc whether its clock chip has UTC, as Linux takes it for
    */
-  public record Chipset(boolean useUtc, LinuxKernelDirect linuxKernelDirect) {}
+  public record Chipset(boolean useUtc, @Nullable LinuxKernelDirect linuxKernelDirect) {}
 
   /**
    * A Linux kernel without firmware, on x64 alone.

@@ -7,19 +7,16 @@ import java.util.List;
 /**
  * Which machines are asked for.
  *
- * @param owners whose
  * @param types of which kind
  */
-public record SystemQuery(List<String> owners, List<SystemType> types) {
+public record SystemQuery(List<SystemType> types) {
+  /** All machines: whose they are, {@link SystemProperties} tells. */
+  public static final SystemQuery MACHINES = new SystemQuery(List.of(SystemType.VIRTUAL_MACHINE));
+
   /** What a compute system is. */
   public enum SystemType {
     @JsonProperty("VirtualMachine")
     VIRTUAL_MACHINE
-  }
-
-  /** The machines of an owner. */
-  public static SystemQuery ofOwner(String owner) {
-    return new SystemQuery(List.of(owner), List.of(SystemType.VIRTUAL_MACHINE));
   }
 
   /** As text. */

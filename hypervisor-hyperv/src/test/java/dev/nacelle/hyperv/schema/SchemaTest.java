@@ -38,8 +38,8 @@ class SchemaTest {
     String query = PropertyQuery.BASIC.toJson();
     assertEquals("{\"PropertyTypes\":[\"Basic\"]}", query);
     assertEquals(List.of(), schema.check(mapper.readTree(query), "Service_PropertyQuery"));
-    query = SystemQuery.ofOwner("me").toJson();
-    assertEquals("{\"Owners\":[\"me\"],\"Types\":[\"VirtualMachine\"]}", query);
+    query = SystemQuery.MACHINES.toJson();
+    assertEquals("{\"Types\":[\"VirtualMachine\"]}", query);
     assertEquals(List.of(), schema.check(mapper.readTree(query), "SystemQuery"));
   }
 

@@ -29,6 +29,7 @@ final class MetadataTables {
   static final int MODULE_REF = 0x1a;
   static final int TYPE_SPEC = 0x1b;
   static final int IMPL_MAP = 0x1c;
+  static final int NESTED_CLASS = 0x29;
 
   // II.24.2.6: coded indexes, by how many bits say which of the tables is meant
   private static final String TYPE_DEF_OR_REF = "2:02,01,1b";
@@ -77,7 +78,7 @@ final class MetadataTables {
     columns(0x20, "4", "2", "2", "2", "2", "4", "B", "S", "S");
     columns(0x23, "2", "2", "2", "2", "4", "B", "S", "S", "B");
     columns(0x27, "4", "4", "S", "S", IMPLEMENTATION);
-    columns(0x29, "t02", "t02");
+    columns(NESTED_CLASS, "t02", "t02");
   }
 
   private static void columns(int table, String... columns) {

@@ -44,7 +44,9 @@ class SignaturesTest {
           "NETWORK_EVENTS",
           "NETWORK_ERRORS",
           "NETWORK_EVENTS_SIZE",
-          "WSADATA_SIZE");
+          "WSADATA_SIZE",
+          "OVERLAPPED_EVENT",
+          "OVERLAPPED_SIZE");
 
   /** Numbers that Windows has no name for: MAKEWORD(2, 2), and NULL as an event. */
   private static final Set<String> UNNAMED = Set.of("VERSION_2_2", "WSA_INVALID_EVENT");
@@ -183,6 +185,10 @@ class SignaturesTest {
     assertEquals(Winsock.NETWORK_EVENTS_SIZE, networkEvents.size());
 
     assertEquals(Winsock.WSADATA_SIZE, windows.layout("WSADATA").size());
+
+    Layout overlapped = windows.layout("OVERLAPPED");
+    assertEquals(Kernel32.OVERLAPPED_EVENT, overlapped.offsets().get("hEvent"));
+    assertEquals(Kernel32.OVERLAPPED_SIZE, overlapped.size());
   }
 
   private static Map<String, Integer> without(Layout layout, String field) {

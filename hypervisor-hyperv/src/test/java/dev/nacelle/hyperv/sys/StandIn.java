@@ -73,6 +73,7 @@ public final class StandIn {
         () -> assertEquals(0, standin_open_handles(), "handles"),
         () -> assertEquals(0, standin_open_sockets(), "sockets"),
         () -> assertEquals(0, standin_open_events(), "events"),
+        () -> assertEquals(0, standin_open_objects(), "pipes and their events"),
         () -> assertEquals(0, SystemEvents.receivers(), "receivers of events"));
   }
 
@@ -82,30 +83,40 @@ public final class StandIn {
   }
 
   /** What the function starts fails. */
-  static void failResult(String function, HResult result, @Nullable String document) {
+  public static void failResult(String function, HResult result, @Nullable String document) {
     standin_fault(ascii(function), 0, result.code(), WideString.ofNullable(document), 0, ALWAYS);
   }
 
   /** What the function starts does not end before {@link #standin_release}. */
-  static void hold(String function) {
+  public static void hold(String function) {
     standin_fault(ascii(function), 0, 0, null, 1, ALWAYS);
   }
 
   /** Returns when the function has been called. */
-  static void awaitCall(String function) {
+  public static void awaitCall(String function) {
     while (calls(function) == 0) {
       Thread.onSpinWait();
     }
   }
 
   /** What the function starts, or the function, has a document for its result. */
-  static void answer(String function, String document) {
+  public static void answer(String function, String document) {
     standin_fault(ascii(function), 0, 0, WideString.of(document), 0, ALWAYS);
   }
 
   /** Something happens to a machine. */
-  static void event(String id, HcsEvent.Type type, @Nullable String document) {
+  public static void event(String id, HcsEvent.Type type, @Nullable String document) {
     standin_event(WideString.of(id), type.code(), WideString.ofNullable(document));
+  }
+
+  /** A client of a pipe connects, unless it has, and writes. */
+  public static void writeToPipe(String name, byte[] bytes) {
+    assertEquals(1, standin_pipe_write(WideString.of(name), bytes, bytes.length), name);
+  }
+
+  /** And goes. */
+  public static void endPipe(String name) {
+    standin_pipe_end(WideString.of(name));
   }
 
   /** The string that the function was last given; null where that was none. */
@@ -124,9 +135,9 @@ public final class StandIn {
 
   static native void standin_reset();
 
-  static native void standin_quiesce();
+  public static native void standin_quiesce();
 
-  static native void standin_release();
+  public static native void standin_release();
 
   static native @Nullable Pointer standin_violation();
 
@@ -138,9 +149,15 @@ public final class StandIn {
 
   static native int standin_open_handles();
 
-  static native int standin_open_sockets();
+  public static native int standin_open_sockets();
 
   static native int standin_open_events();
+
+  static native int standin_open_objects();
+
+  private static native int standin_pipe_write(Pointer name, byte[] bytes, int length);
+
+  private static native void standin_pipe_end(Pointer name);
 
   private static native void standin_fault(
       byte[] name, int call, int result, @Nullable Pointer document, int held, int times);

@@ -41,6 +41,9 @@ final class WindowsMetadata {
   private static final int ARRAY = 0x14;
   private static final int STATIC = 0x10;
 
+  /** II.23.1.15: a union, all of whose fields are at its beginning. */
+  private static final int EXPLICIT_LAYOUT = 0x10;
+
   /** The bit of SupportedArchitectureAttribute. */
   private static final int X64 = 2;
 
@@ -136,6 +139,7 @@ final class WindowsMetadata {
   private Layout layout(int type) {
     Map<String, Integer> offsets = new LinkedHashMap<>();
     int packing = packing(type);
+    boolean union = (tables.get(MetadataTables.TYPE_DEF, type, 0) & EXPLICIT_LAYOUT) != 0;
     int size = 0;
     int alignment = 1;
     int end = firstOf(type + 1, 4, MetadataTables.FIELD);
@@ -145,9 +149,9 @@ final class WindowsMetadata {
       }
       Shape shape = fieldShape(field);
       int aligned = packing == 0 ? shape.alignment() : Math.min(packing, shape.alignment());
-      size = (size + aligned - 1) / aligned * aligned;
-      offsets.put(tables.string(MetadataTables.FIELD, field, 1), size);
-      size += shape.size();
+      int offset = union ? 0 : (size + aligned - 1) / aligned * aligned;
+      offsets.put(tables.string(MetadataTables.FIELD, field, 1), offset);
+      size = Math.max(size, offset + shape.size());
       alignment = Math.max(alignment, aligned);
     }
     return new Layout(offsets, (size + alignment - 1) / alignment * alignment, alignment);
@@ -280,10 +284,7 @@ final class WindowsMetadata {
     if (name.equals("Guid")) {
       return new Shape(Kind.STRUCTURE, 16, 4);
     }
-    int definition =
-        type.table() == MetadataTables.TYPE_DEF
-            ? type.row()
-            : only(name, types, MetadataTables.TYPE_DEF);
+    int definition = definition(type);
     Coded base = tables.coded(MetadataTables.TYPE_DEF, definition, 3);
     String kind = tables.string(base.table(), base.row(), 1);
     int first = firstOf(definition, 4, MetadataTables.FIELD);
@@ -297,6 +298,26 @@ final class WindowsMetadata {
     }
     Layout layout = layout(definition);
     return new Shape(Kind.STRUCTURE, layout.size(), layout.alignment());
+  }
+
+  private int definition(Coded type) {
+    if (type.table() == MetadataTables.TYPE_DEF) {
+      return type.row();
+    }
+    String name = tables.string(type.table(), type.row(), 1);
+    Coded scope = tables.coded(MetadataTables.TYPE_REF, type.row(), 0);
+    if (scope.table() != MetadataTables.TYPE_REF) {
+      return only(name, types, MetadataTables.TYPE_DEF);
+    }
+    int enclosing = definition(scope);
+    for (int row = 1; row <= tables.rows(MetadataTables.NESTED_CLASS); row++) {
+      int nested = tables.get(MetadataTables.NESTED_CLASS, row, 0);
+      if (tables.get(MetadataTables.NESTED_CLASS, row, 1) == enclosing
+          && tables.string(MetadataTables.TYPE_DEF, nested, 1).equals(name)) {
+        return nested;
+      }
+    }
+    throw new IllegalArgumentException("no type inside of another: " + name);
   }
 
   private static Shape value(int size) {

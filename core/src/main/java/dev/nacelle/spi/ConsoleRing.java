@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-package dev.nacelle.kvm.device;
+package dev.nacelle.spi;
 
-import dev.nacelle.spi.Console;
-import dev.nacelle.spi.VirtualMachine;
 import java.lang.System.Logger.Level;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
@@ -12,7 +10,8 @@ import java.util.concurrent.Executor;
 import java.util.function.Consumer;
 
 /**
- * The end of what the guest wrote to its serial port, in a fixed amount of memory.
+ * The end of what the guest wrote to its serial port, in a fixed amount of memory, for hypervisors
+ * to give as their machines' consoles. One thread writes; all else is safe from any.
  *
  * <p>While somebody listens, output is gathered and handed over on {@code executor}; when more
  * comes than the gathering buffer holds, the guest waits for the listener, which is called on the

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.hyperv;
+
+import dev.nacelle.HostCheck;
+import dev.nacelle.HostCheck.Finding;
+import dev.nacelle.HypervisorException;
+import dev.nacelle.Stage;
+import dev.nacelle.spi.Hypervisor;
+import dev.nacelle.spi.HypervisorProvider;
+
+/** Virtual machines of the Host Compute Service, on Windows on x86-64. */
+public final class HypervProvider implements HypervisorProvider {
+  static final String NAME = "hyperv";
+
+  /** For {@link java.util.ServiceLoader}. */
+  public HypervProvider() {}
+
+  @Override
+  public String name() {
+    return NAME;
+  }
+
+  @Override
+  public HostCheck check() {
+    return HypervHostCheck.ofThisHost().run();
+  }
+
+  @Override
+  public Hypervisor open() {
+    HypervHostCheck check = HypervHostCheck.ofThisHost();
+    Finding failure = check.run().failure(HostCheck.Ability.LINUX_KERNELS).orElse(null);
+    if (failure != null) {
+      throw new HypervisorException(
+          Stage.HOST, failure.detail(), failure.remedy().orElse(null), null);
+    }
+    return new HypervHypervisor(check.host());
+  }
+}

@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.hyperv;
+
+import static java.nio.charset.StandardCharsets.US_ASCII;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.nacelle.DataSize;
+import dev.nacelle.HypervisorException;
+import dev.nacelle.VmExit;
+import dev.nacelle.VmExit.Reason;
+import dev.nacelle.hyperv.schema.Version;
+import dev.nacelle.hyperv.sys.HResult;
+import dev.nacelle.hyperv.sys.HcsEvent;
+import dev.nacelle.hyperv.sys.HcsLimits;
+import dev.nacelle.hyperv.sys.NamedPipe;
+import dev.nacelle.hyperv.sys.StandIn;
+import dev.nacelle.spi.BlockingConnection;
+import dev.nacelle.spi.GuestConnection;
+import dev.nacelle.spi.VirtualMachine;
+import dev.nacelle.spi.VmSpec;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+import java.util.UUID;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Machines over the stand-in for Windows: see src/test/c. */
+@Timeout(120)
+class HypervVirtualMachineTest {
+  private static final HcsLimits LIMITS =
+      new HcsLimits(Duration.ofSeconds(30), Duration.ofSeconds(20));
+
+  @TempDir Path temp;
+
+  private Path kernel;
+  private VmSpec.Disk disk;
+  private Set<String> files;
+  private HypervHypervisor hypervisor;
+
+  @BeforeEach
+  void open() throws Exception {
+    StandIn.reset();
+    kernel = Files.write(temp.resolve("vmlinux"), new byte[] {0x7f, 'E', 'L', 'F', 2, 1});
+    disk = VmSpec.Disk.of("rootfs", Files.write(temp.resolve("a.ext4"), new byte[4096]), true);
+    files = files();
+    hypervisor = new HypervHypervisor(host("nacelle-1-1"), LIMITS);
+  }
+
+  @AfterEach
+  void nothingIsLeft() throws Exception {
+    hypervisor.close();
+    StandIn.requireNothingLeft();
+    assertEquals(files, files());
+    assertEquals(
+        StandIn.calls("HcsGrantVmAccess"), StandIn.calls("HcsRevokeVmAccess"), "access granted");
+    assertEquals(List.of(), machineThreads());
+  }
+
+  private static MachineDocument.Host host(String owner) {
+    return new MachineDocument.Host(new Version(2, 6), owner, HypervHostCheckTest.USER, 2);
+  }
+
+  private Set<String> files() throws IOException {
+    try (Stream<Path> all = Files.list(temp)) {
+      return all.map(Path::toString).collect(Collectors.toSet());
+    }
+  }
+
+  private static List<String> machineThreads() {
+    return Thread.getAllStackTraces().keySet().stream()
+        .filter(MachineThread.class::isInstance)
+        .map(Thread::getName)
+        .sorted()
+        .toList();
+  }
+
+  private VmSpec.Builder spec() {
+    return VmSpec.builder("m", VmSpec.Linux.builder(kernel).build(), DataSize.mebibytes(64))
+        .disks(List.of(disk));
+  }
+
+  private static String id() {
+    return StandIn.received("id");
+  }
+
+  private static String pipe(String id) {
+    return NamedPipe.PREFIX + "nacelle-" + id;
+  }
+
+  private VirtualMachine started() {
+    VirtualMachine machine = hypervisor.create(spec().build());
+    machine.start();
+    return machine;
+  }
+
+  private static void exited(String id, String exitType) {
+    StandIn.event(
+        id,
+        HcsEvent.Type.SYSTEM_EXITED,
+        "{\"Status\":-1070137082,\"ExitType\":\"" + exitType + "\"}");
+  }
+
+  private static Reason reason(VirtualMachine machine) throws Exception {
+    return machine.exit().get().reason();
+  }
+
+  @Test
+  void machineLivesAndIsClosed() throws Exception {
+    VirtualMachine machine = hypervisor.create(spec().build());
+    String id = id();
+    assertTrue(
+        StandIn.received("HcsCreateComputeSystem").contains("nacelle-" + id),
+        "its console's pipe is in the document");
+    assertTrue(machine.statistics().firstRunNanoTime().isEmpty());
+    assertEquals(List.of("nacelle-m-console", "nacelle-m-io"), machineThreads());
+    machine.start();
+    assertThrows(IllegalStateException.class, machine::start);
+    assertTrue(machine.statistics().firstRunNanoTime().isPresent());
+    StandIn.writeToPipe(pipe(id), "Linux version\r\n\u001b[1mwords".getBytes(US_ASCII));
+    StandIn.endPipe(pipe(id));
+    assertFalse(machine.exit().isDone());
+    machine.close();
+    machine.close();
+    assertEquals(Reason.CLOSED, reason(machine));
+    assertEquals("Linux version\n[1mwords", machine.console().tail());
+    assertThrows(IllegalStateException.class, machine::start);
+    assertEquals(1, StandIn.calls("HcsTerminateComputeSystem"));
+  }
+
+  @Test
+  void consoleIsStreamed() throws Exception {
+    VirtualMachine machine = started();
+    StringBuffer all = new StringBuffer();
+    CountDownLatch seen = new CountDownLatch(1);
+    machine.console().stream(
+        bytes -> {
+          all.append(new String(bytes, US_ASCII));
+          if (all.toString().endsWith("last")) {
+            seen.countDown();
+          }
+        });
+    String much = "line\n".repeat(4000);
+    StandIn.writeToPipe(pipe(id()), much.getBytes(US_ASCII));
+    StandIn.writeToPipe(pipe(id()), "last".getBytes(US_ASCII));
+    seen.await();
+    assertEquals(much + "last", all.toString());
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "GracefulExit, POWER_OFF",
+    "UnexpectedExit, CRASHED",
+    "ForcedExit, HOST_ERROR",
+    "Unknown, HOST_ERROR",
+    "OfTheFuture, HOST_ERROR"
+  })
+  void endIsToldByTheService(String exitType, Reason reason) throws Exception {
+    VirtualMachine machine = started();
+    exited(id(), exitType);
+    VmExit exit = machine.exit().get();
+    assertEquals(reason, exit.reason());
+    machine.close();
+    assertEquals(exit, machine.exit().get());
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"", "[", "{}"})
+  void endWithoutADocumentIsOne(String document) throws Exception {
+    VirtualMachine machine = started();
+    StandIn.event(id(), HcsEvent.Type.SYSTEM_EXITED, document.isEmpty() ? null : document);
+    assertEquals(Reason.HOST_ERROR, reason(machine));
+  }
+
+  @Test
+  void panicIsAReset() throws Exception {
+    VirtualMachine machine = started();
+    StandIn.event(id(), HcsEvent.Type.CRASH_REPORT, "{\"CrashLog\":\"Kernel panic\"}");
+    StandIn.standin_quiesce(); // whose events come at once
+    exited(id(), "UnexpectedExit");
+    assertEquals(Reason.RESET, reason(machine));
+  }
+
+  @Test
+  void serviceThatEndsEndsItsMachines() throws Exception {
+    VirtualMachine machine = started();
+    StandIn.event(id(), HcsEvent.Type.SERVICE_DISCONNECT, null);
+    assertEquals(Reason.HOST_ERROR, reason(machine));
+  }
+
+  @Test
+  void guestConnectsAndItsEndIsTold() throws Exception {
+    BlockingQueue<GuestConnection> accepted = new LinkedBlockingQueue<>();
+    VirtualMachine machine = hypervisor.create(spec().build());
+    machine.listen(1024, accepted::add);
+    CompletableFuture<GuestConnection> connecting = machine.connect(1025);
+    try (GuestSockets guest = new GuestSockets("guest", UUID.fromString(id()))) {
+      guest.started();
+      guest.listen(1025, connection -> {});
+      assertFalse(connecting.isDone());
+      machine.start();
+      connecting.get().close();
+      BlockingConnection its = new BlockingConnection(guest.connect(1024).get());
+      BlockingConnection host = new BlockingConnection(accepted.take());
+      its.write("hello\n".getBytes(US_ASCII));
+      assertEquals("hello", host.readLine());
+      exited(id(), "GracefulExit");
+      assertEquals(Reason.POWER_OFF, reason(machine));
+      IOException e =
+          assertThrows(IOException.class, () -> host.connection().read(ByteBuffer.allocate(1)));
+      assertTrue(e.getMessage().contains("POWER_OFF"), e::getMessage);
+      assertThrows(ExecutionException.class, () -> machine.connect(1025).get());
+      assertThrows(IllegalStateException.class, () -> machine.listen(1024, accepted::add));
+    }
+  }
+
+  @Test
+  void machineThatWasNeverStartedIsClosed() throws Exception {
+    VirtualMachine machine = hypervisor.create(spec().build());
+    CompletableFuture<GuestConnection> pending = machine.connect(2000);
+    machine.close();
+    assertEquals(Reason.CLOSED, reason(machine));
+    assertInstanceOf(
+        IOException.class, assertThrows(ExecutionException.class, pending::get).getCause());
+    assertEquals("", machine.console().tail());
+  }
+
+  @Test
+  void machineIsClosedByManyThreadsAndByItsOwn() throws Exception {
+    VirtualMachine machine = started();
+    List<CompletableFuture<Void>> closers = new ArrayList<>();
+    CompletableFuture<Void> own = machine.exit().thenRun(machine::close);
+    for (int i = 0; i < 8; i++) {
+      closers.add(CompletableFuture.runAsync(machine::close));
+    }
+    for (CompletableFuture<Void> closer : closers) {
+      closer.get();
+    }
+    own.get();
+    assertEquals(Reason.CLOSED, reason(machine));
+  }
+
+  @Test
+  void machineIsClosedWhileItStarts() throws Exception {
+    VirtualMachine machine = hypervisor.create(spec().build());
+    StandIn.hold("HcsStartComputeSystem");
+    CompletableFuture<Void> starting = CompletableFuture.runAsync(machine::start);
+    StandIn.awaitCall("HcsStartComputeSystem");
+    CompletableFuture<Void> closing = CompletableFuture.runAsync(machine::close);
+    StandIn.awaitCall("HcsTerminateComputeSystem");
+    StandIn.standin_release();
+    closing.get();
+    // Either it had ended before it could start, or it was told so.
+    assertNotNull(starting.handle((done, failure) -> "ended").get());
+    assertEquals(Reason.CLOSED, reason(machine));
+  }
+
+  @Test
+  void endBeforeStartReturnsIsTheEnd() throws Exception {
+    VirtualMachine machine = hypervisor.create(spec().build());
+    StandIn.hold("HcsStartComputeSystem");
+    CompletableFuture<Void> starting = CompletableFuture.runAsync(machine::start);
+    StandIn.awaitCall("HcsStartComputeSystem");
+    exited(id(), "UnexpectedExit");
+    assertEquals(Reason.CRASHED, reason(machine));
+    StandIn.standin_release();
+    starting.get();
+  }
+
+  @Test
+  void startThatFailsTellsWhyAndLeavesAMachineToClose() throws Exception {
+    VirtualMachine machine = hypervisor.create(spec().build());
+    StandIn.failResult(
+        "HcsStartComputeSystem", HResult.E_ACCESSDENIED, "{\"ErrorMessage\":\"C:\\\\a.vhd\"}");
+    HypervisorException e = assertThrows(HypervisorException.class, machine::start);
+    assertTrue(e.getMessage().startsWith("cannot start the virtual machine m: "), e::getMessage);
+    assertTrue(e.getMessage().contains(": C:\\a.vhd"), e::getMessage);
+    assertTrue(e.remedy().isPresent());
+    machine.close();
+    assertEquals(Reason.CLOSED, reason(machine));
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "HcsCreateOperation",
+        "HcsCreateComputeSystem",
+        "HcsSetComputeSystemCallback",
+        "HcsGetComputeSystemProperties"
+      })
+  void callThatFailsRefusesTheMachineAndLeavesNothing(String function) {
+    StandIn.failCall(function, HResult.E_OUTOFMEMORY);
+    HypervisorException e =
+        assertThrows(HypervisorException.class, () -> hypervisor.create(spec().build()));
+    assertTrue(e.getMessage().startsWith("cannot create the virtual machine m: "), e::getMessage);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"HcsCreateComputeSystem", "HcsGetComputeSystemProperties"})
+  void resultThatFailsRefusesTheMachineAndLeavesNothing(String function) {
+    StandIn.failResult(function, HResult.HCS_E_SYSTEM_ALREADY_EXISTS, null);
+    HypervisorException e =
+        assertThrows(HypervisorException.class, () -> hypervisor.create(spec().build()));
+    assertTrue(e.getMessage().contains("HCS_E_SYSTEM_ALREADY_EXISTS"), e::getMessage);
+    assertTrue(e.remedy().isPresent());
+  }
+
+  @Test
+  void propertiesThatAreNoneRefuseTheMachine() {
+    for (String answer : new String[] {"{}", "[", "{\"RuntimeId\":\"x\"}"}) {
+      StandIn.answer("HcsGetComputeSystemProperties", answer);
+      assertThrows(HypervisorException.class, () -> hypervisor.create(spec().build()));
+    }
+  }
+
+  private void assertRefused(String reason, VmSpec spec) {
+    HypervisorException e =
+        assertThrows(HypervisorException.class, () -> hypervisor.create(spec).close());
+    assertTrue(e.getMessage().contains(reason), e::getMessage);
+    assertEquals(0, StandIn.calls("HcsCreateComputeSystem"));
+  }
+
+  private static VmSpec of(VmSpec.Guest guest) {
+    return VmSpec.builder("m", guest, DataSize.mebibytes(64)).build();
+  }
+
+  @Test
+  void whatCannotBeIsRefusedByItsReason() throws Exception {
+    Path noKernel = Files.writeString(temp.resolve("no-kernel"), "not a kernel\n");
+    files = files();
+    VmSpec.Linux good = VmSpec.Linux.builder(kernel).build();
+    assertRefused("no-kernel is neither", of(VmSpec.Linux.builder(noKernel).build()));
+    assertRefused("gone is not there", of(VmSpec.Linux.builder(temp.resolve("gone")).build()));
+    assertRefused(
+        "gone is not there",
+        of(VmSpec.Linux.builder(kernel).initramfs(temp.resolve("gone")).build()));
+    assertRefused("Linux kernels only", of(VmSpec.Bare.of(kernel, "")));
+    assertRefused(
+        "not-there is not there",
+        spec().disks(List.of(disk, VmSpec.Disk.of("d", temp.resolve("not-there"), true))).build());
+    assertRefused("3 vCPUs are more than the 2 processors", spec().cpus(3).build());
+    assertRefused("steps of 2 MiB", VmSpec.builder("m", good, DataSize.mebibytes(3)).build());
+    Path deep = temp.resolve("d".repeat(200)).resolve("e".repeat(60));
+    Files.createDirectories(deep);
+    Path far = Files.copy(kernel, deep.resolve("vmlinux"));
+    assertRefused("characters, more than Windows takes", of(VmSpec.Linux.builder(far).build()));
+    Files.delete(far);
+    Files.delete(deep);
+    Files.delete(deep.getParent());
+  }
+
+  @Test
+  void bzImageIsAKernel() throws Exception {
+    byte[] bytes = new byte[1024];
+    System.arraycopy("HdrS".getBytes(US_ASCII), 0, bytes, 0x202, 4);
+    Path image = Files.write(temp.resolve("bzImage"), bytes);
+    files = files();
+    hypervisor.create(of(VmSpec.Linux.builder(image).build())).close();
+  }
+
+  @Test
+  void closedHypervisorHasClosedItsMachines() throws Exception {
+    List<VirtualMachine> machines = new ArrayList<>();
+    for (int i = 0; i < 4; i++) {
+      machines.add(i % 2 == 0 ? started() : hypervisor.create(spec().build()));
+    }
+    hypervisor.close();
+    hypervisor.close();
+    for (VirtualMachine machine : machines) {
+      assertEquals(Reason.CLOSED, reason(machine));
+    }
+    assertThrows(IllegalStateException.class, () -> hypervisor.create(spec().build()));
+  }
+
+  @Test
+  void machinesOfProcessesThatAreNoMoreAreEnded() throws Exception {
+    Process dead = new ProcessBuilder("true").start();
+    dead.waitFor();
+    HypervHypervisor own = new HypervHypervisor(host("nacelle-1-1"), LIMITS);
+    VirtualMachine left = own.create(spec().build());
+    final String leftId = id();
+    VirtualMachine other = own.create(spec().build());
+    StandIn.answer(
+        "HcsEnumerateComputeSystems",
+        "[{\"Id\":\""
+            + leftId
+            + "\",\"Owner\":\"nacelle-"
+            + dead.pid()
+            + "-1\"},{\"Id\":\""
+            + id()
+            + "\",\"Owner\":\""
+            + Owner.ofThisProcess()
+            + "\"},{\"Id\":\"w\",\"Owner\":\"WSL\"},{\"Id\":\"gone\",\"Owner\":\"nacelle-"
+            + dead.pid()
+            + "-1\"},{}]");
+    new HypervHypervisor(host("nacelle-1-1"), LIMITS).close();
+    left.exit().get();
+    assertFalse(other.exit().isDone());
+    assertEquals(1, StandIn.calls("HcsTerminateComputeSystem"));
+    own.close();
+  }
+
+  @Test
+  void leftoversThatAreNotToldAreNoFailure() {
+    StandIn.failCall("HcsEnumerateComputeSystems", HResult.HCS_E_ACCESS_DENIED);
+    new HypervHypervisor(host("nacelle-1-1"), LIMITS).close();
+    StandIn.reset();
+    StandIn.answer("HcsEnumerateComputeSystems", "[");
+    new HypervHypervisor(host("nacelle-1-1"), LIMITS).close();
+  }
+}
