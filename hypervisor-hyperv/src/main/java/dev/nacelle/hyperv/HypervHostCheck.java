@@ -69,7 +69,8 @@ final class HypervHostCheck {
         Runtime.getRuntime().availableProcessors());
   }
 
-  private boolean isSupportedPlatform() {
+  /** Whether this is Windows on x86-64. */
+  boolean isSupportedPlatform() {
     String detail = operatingSystem + " on " + architecture;
     if (!operatingSystem.startsWith("Windows")) {
       return failed("platform", detail, "Hyper-V is there on Windows only; use such a host.");

@@ -8,6 +8,7 @@ import dev.nacelle.hyperv.sys.ComputeSystem;
 import dev.nacelle.hyperv.sys.HcsException;
 import dev.nacelle.hyperv.sys.HcsLimits;
 import dev.nacelle.hyperv.sys.HostComputeService;
+import dev.nacelle.spi.GuestDisk;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
@@ -77,6 +78,11 @@ final class HypervHypervisor implements Hypervisor {
     // Whoever closed this has not seen it.
     machine.close();
     throw new IllegalStateException("the hypervisor was closed meanwhile");
+  }
+
+  @Override
+  public List<GuestDisk> guestDisks(VmSpec spec) {
+    return MachineDocument.guestDisks(spec.disks().size());
   }
 
   private void requireOpen() {

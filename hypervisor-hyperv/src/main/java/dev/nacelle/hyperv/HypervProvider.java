@@ -5,12 +5,20 @@ import dev.nacelle.HostCheck;
 import dev.nacelle.HostCheck.Finding;
 import dev.nacelle.HypervisorException;
 import dev.nacelle.Stage;
+import dev.nacelle.spi.GuestDriver;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.HypervisorProvider;
+import java.util.List;
 
 /** Virtual machines of the Host Compute Service, on Windows on x86-64. */
 public final class HypervProvider implements HypervisorProvider {
   static final String NAME = "hyperv";
+
+  private static final List<GuestDriver> DRIVERS =
+      List.of(
+          new GuestDriver("HYPERV", "hv_vmbus", GuestDriver.Use.BUS),
+          new GuestDriver("HYPERV_VSOCKETS", "hv_sock", GuestDriver.Use.CONNECTION),
+          new GuestDriver("HYPERV_STORAGE", "hv_storvsc", GuestDriver.Use.DISK));
 
   /** For {@link java.util.ServiceLoader}. */
   public HypervProvider() {}
@@ -18,6 +26,16 @@ public final class HypervProvider implements HypervisorProvider {
   @Override
   public String name() {
     return NAME;
+  }
+
+  @Override
+  public boolean supportsPlatform() {
+    return HypervHostCheck.ofThisHost().isSupportedPlatform();
+  }
+
+  @Override
+  public List<GuestDriver> drivers() {
+    return DRIVERS;
   }
 
   @Override

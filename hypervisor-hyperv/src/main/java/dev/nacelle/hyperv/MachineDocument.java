@@ -20,11 +20,14 @@ import dev.nacelle.hyperv.schema.ComputeSystemDocument.Scsi;
 import dev.nacelle.hyperv.schema.ComputeSystemDocument.Topology;
 import dev.nacelle.hyperv.schema.ComputeSystemDocument.VirtualMachine;
 import dev.nacelle.hyperv.schema.Version;
+import dev.nacelle.spi.GuestDisk;
 import dev.nacelle.spi.VmSpec;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.UUID;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /** Says in the service's words what a machine is to be. */
@@ -211,6 +214,14 @@ final class MachineDocument {
                   AttachmentType.VIRTUAL_DISK, path, disk.readOnly(), since2004, since11, since11));
     }
     return controllers;
+  }
+
+  /** Where a guest finds that many disks: as {@link #disks} places them. */
+  static List<GuestDisk> guestDisks(int count) {
+    return IntStream.range(0, count)
+        .<GuestDisk>mapToObj(
+            i -> new GuestDisk.Scsi(UUID.fromString(SCSI_CONTROLLERS.get(i / LUNS)), i % LUNS))
+        .toList();
   }
 
   private static HvSocket sockets(String userSid) {

@@ -21,6 +21,7 @@ import dev.nacelle.hyperv.sys.NamedPipe;
 import dev.nacelle.hyperv.sys.StandIn;
 import dev.nacelle.spi.BlockingConnection;
 import dev.nacelle.spi.GuestConnection;
+import dev.nacelle.spi.GuestDisk;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
 import java.io.IOException;
@@ -149,6 +150,19 @@ class HypervVirtualMachineTest {
     assertEquals("Linux version\n[1mwords", machine.console().tail());
     assertThrows(IllegalStateException.class, machine::start);
     assertEquals(1, StandIn.calls("HcsTerminateComputeSystem"));
+  }
+
+  @Test
+  void guestFindsDisksWhereTheDocumentHasThem() {
+    List<VmSpec.Disk> disks = new ArrayList<>();
+    for (int i = 0; i < 66; i++) {
+      disks.add(VmSpec.Disk.of("d" + i, disk.image(), true));
+    }
+    List<GuestDisk> found = hypervisor.guestDisks(spec().disks(disks).build());
+    assertEquals(66, found.size());
+    assertEquals(
+        new GuestDisk.Scsi(UUID.fromString(MachineDocument.SCSI_CONTROLLERS.get(1)), 1),
+        found.get(65));
   }
 
   @Test
