@@ -24,6 +24,7 @@ import com.tngtech.archunit.lang.ArchRule;
 import com.tngtech.archunit.lang.ConditionEvents;
 import com.tngtech.archunit.lang.SimpleConditionEvent;
 import dev.nacelle.internal.LibraryThread;
+import dev.nacelle.spi.MachineThread;
 import io.netty.util.concurrent.DefaultThreadFactory;
 import java.io.InputStream;
 import java.lang.module.ModuleDescriptor;
@@ -56,13 +57,13 @@ class ArchitectureTest {
   static final ArchRule threadsTakeNothingOver =
       noClasses()
           .that()
-          .doNotBelongToAnyOf(LibraryThread.class)
+          .doNotBelongToAnyOf(LibraryThread.class, MachineThread.class)
           .should()
           .callConstructorWhere(target(owner(type(Thread.class))))
           .orShould()
           .dependOnClassesThat()
           .belongToAnyOf(DefaultThreadFactory.class, Timer.class)
-          .because("LibraryThread inherits nothing from who makes it");
+          .because("LibraryThread and MachineThread inherit nothing from who makes them");
 
   @ArchTest
   static final ArchRule coreKnowsNoHypervisor =

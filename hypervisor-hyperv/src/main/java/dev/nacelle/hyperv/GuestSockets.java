@@ -8,6 +8,7 @@ import dev.nacelle.hyperv.sys.HvSocketAddress;
 import dev.nacelle.hyperv.sys.SocketEvents;
 import dev.nacelle.hyperv.sys.WinsockException;
 import dev.nacelle.spi.GuestConnection;
+import dev.nacelle.spi.MachineThread;
 import dev.nacelle.spi.VirtualMachine;
 import java.io.IOException;
 import java.lang.System.Logger.Level;
@@ -226,15 +227,15 @@ final class GuestSockets implements AutoCloseable {
   }
 
   /**
-   * Closes all sockets and ends the thread, which is waited for as {@link MachineThread#awaitEnd}
-   * says. Idempotent.
+   * Closes all sockets and ends the thread, which is waited for as {@link ThreadEnd#await} says.
+   * Idempotent.
    */
   @Override
   public void close() {
     end("the virtual machine was closed");
     closing = true;
     events.wake();
-    thread.awaitEnd();
+    ThreadEnd.await(thread);
   }
 
   // ---- for connections

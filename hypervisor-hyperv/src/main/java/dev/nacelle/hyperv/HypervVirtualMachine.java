@@ -14,6 +14,7 @@ import dev.nacelle.hyperv.sys.NamedPipe;
 import dev.nacelle.spi.Console;
 import dev.nacelle.spi.ConsoleRing;
 import dev.nacelle.spi.GuestConnection;
+import dev.nacelle.spi.MachineThread;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
 import java.io.IOException;
@@ -293,7 +294,7 @@ final class HypervVirtualMachine implements VirtualMachine {
       released = true;
       system.close();
       end.close();
-      thread.awaitEnd();
+      ThreadEnd.await(thread);
       sockets.close();
       disks.close();
     }

@@ -12,6 +12,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.nacelle.hyperv.sys.StandIn;
 import dev.nacelle.spi.BlockingConnection;
 import dev.nacelle.spi.GuestConnection;
+import dev.nacelle.spi.MachineThread;
 import dev.nacelle.spi.VirtualMachine.Listener;
 import java.io.IOException;
 import java.net.ConnectException;

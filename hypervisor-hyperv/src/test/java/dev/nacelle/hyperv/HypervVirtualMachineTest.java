@@ -22,6 +22,7 @@ import dev.nacelle.hyperv.sys.StandIn;
 import dev.nacelle.spi.BlockingConnection;
 import dev.nacelle.spi.GuestConnection;
 import dev.nacelle.spi.GuestDisk;
+import dev.nacelle.spi.MachineThread;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
 import java.io.IOException;

@@ -2,7 +2,7 @@
 package dev.nacelle.kvm;
 
 import dev.nacelle.internal.OpenFiles;
-import dev.nacelle.kvm.device.MachineThread;
+import dev.nacelle.spi.MachineThread;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Path;

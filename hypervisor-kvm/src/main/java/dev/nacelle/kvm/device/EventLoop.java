@@ -4,6 +4,7 @@ package dev.nacelle.kvm.device;
 import dev.nacelle.kvm.sys.Epoll;
 import dev.nacelle.kvm.sys.EventFd;
 import dev.nacelle.kvm.sys.Pollable;
+import dev.nacelle.spi.MachineThread;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-package dev.nacelle.kvm.device;
+package dev.nacelle.spi;
 
 /**
- * A thread of a virtual machine, a daemon. It takes nothing over from whoever makes it: no
- * inheritable thread-locals, thread group or class loader, which would stay reachable for as long
- * as the machine lives. All of the hypervisor's threads are such.
+ * A thread of a virtual machine, a daemon, for hypervisors. It takes nothing over from whoever
+ * makes it: no inheritable thread-locals, thread group or class loader, which would stay reachable
+ * for as long as the machine lives. All of a hypervisor's threads are such.
  */
 public final class MachineThread extends Thread {
   /**
