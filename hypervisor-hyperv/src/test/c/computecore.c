@@ -2,10 +2,12 @@
 //
 // computecore.dll: machines that have a state and a name, operations that end on threads of their own, events from
 // threads of their own, strings whose every allocation must be freed once.
+#include "machines.h"
 #include "stand_in.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -276,12 +278,59 @@ HRESULT HcsWaitForOperationResult(struct operation *operation, uint32_t millisec
 
 struct work {
   struct operation *operation;
+  const char *name;
   const char16_t *given;
   char16_t *copy;
   struct handle *handle;
   HRESULT (*effect)(struct handle *handle, char16_t **document);
   struct fault *fault;
 };
+
+// ---- Machines that really boot
+
+static HRESULT name_taken(struct handle *handle, char16_t **document);
+
+static HRESULT do_terminate(struct handle *handle, char16_t **document);
+
+static char16_t *widen(const char *text) { return text ? (char16_t *)machines_widen(text) : NULL; }
+
+// Asks for something about a machine, with a body where that is not NULL. With the lock held, which it releases
+// meanwhile.
+static HRESULT ask(const char *what, const char16_t *id, const char16_t *body, char16_t **document) {
+  char request[128], *told = NULL;
+  char *name = machines_narrow(id), *text = body ? machines_narrow(body) : NULL;
+  snprintf(request, sizeof request, "%s %s", what, name);
+  pthread_mutex_unlock(&lock);
+  HRESULT result = machines_request(request, text, &told);
+  if (!result && !strcmp(what, "start")) machines_stream_console(name);
+  pthread_mutex_lock(&lock);
+  if (document) *document = widen(told);
+  free(told);
+  free(name);
+  free(text);
+  return result;
+}
+
+// What a function asks for; NULL for one that is only played.
+static const char *request_of(const char *function) {
+  static const char *const asked[][2] = {{"HcsCreateComputeSystem", "create"}, {"HcsStartComputeSystem", "start"},
+                                         {"HcsTerminateComputeSystem", "terminate"}, {"HcsPauseComputeSystem", "pause"},
+                                         {"HcsResumeComputeSystem", "resume"}};
+  for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+    if (!strcmp(asked[i][0], function)) return machines_boot() ? asked[i][1] : NULL;
+  }
+  return NULL;
+}
+
+static HRESULT perform(struct work *w, char16_t **document) {
+  const char *request = request_of(w->name);
+  if (!request || w->effect == name_taken) return w->effect(w->handle, document);
+  struct machine *m = w->handle->machine;
+  HRESULT result = ask(request, m->id, strcmp(request, "create") ? NULL : w->given, document);
+  // Its end is told by an event, which may have come.
+  if (!result && w->effect != do_terminate && m->state != STOPPED) w->effect(w->handle, document);
+  return result;
+}
 
 static void *work(void *argument) {
   struct work *w = argument;
@@ -295,7 +344,7 @@ static void *work(void *argument) {
     w->operation->result = w->fault->result;
     w->operation->document = copy(w->fault->document);
   } else {
-    w->operation->result = w->effect(w->handle, &w->operation->document);
+    w->operation->result = perform(w, &w->operation->document);
     if (w->fault && w->fault->document) w->operation->document = copy(w->fault->document);
   }
   w->operation->done = 1;
@@ -330,7 +379,7 @@ static HRESULT begin(const char *name, struct operation *operation, struct handl
   operation->started = 1;
   if (handle) handle->calls++;
   struct work *w = malloc(sizeof *w);
-  *w = (struct work){operation, document, copy(document), handle, effect, f};
+  *w = (struct work){operation, name, document, copy(document), handle, effect, f};
   start_thread(work, w);
   return S_OK;
 }
@@ -411,7 +460,10 @@ void HcsCloseComputeSystem(struct handle *handle) {
   handle->open = 0;
   int others = 0;
   for (struct handle *h = handles; h; h = h->next) others += h->open && h->machine == handle->machine;
-  if (!others) handle->machine->state = STOPPED;
+  if (!others) {
+    handle->machine->state = STOPPED;
+    if (machines_boot()) ask("close", handle->machine->id, NULL, NULL);
+  }
   pthread_mutex_unlock(&lock);
 }
 
@@ -501,25 +553,34 @@ HRESULT HcsEnumerateComputeSystems(const char16_t *query, struct operation *oper
   return begin_locked("HcsEnumerateComputeSystems", operation, NULL, query, do_nothing);
 }
 
-static HRESULT access_of(const char *name, const char16_t *id, const char16_t *path) {
+static HRESULT access_of(const char *name, const char *request, const char16_t *id, const char16_t *path) {
   pthread_mutex_lock(&lock);
   receive(name, path);
   receive("id", id);
   struct fault *f = due(name);
+  HRESULT result = f ? f->call : machines_boot() ? ask(request, id, path, NULL) : S_OK;
   pthread_mutex_unlock(&lock);
-  return f ? f->call : S_OK;
+  return result;
 }
 
-HRESULT HcsGrantVmAccess(const char16_t *id, const char16_t *path) { return access_of("HcsGrantVmAccess", id, path); }
+HRESULT HcsGrantVmAccess(const char16_t *id, const char16_t *path) {
+  return access_of("HcsGrantVmAccess", "grant", id, path);
+}
 
-HRESULT HcsRevokeVmAccess(const char16_t *id, const char16_t *path) { return access_of("HcsRevokeVmAccess", id, path); }
+HRESULT HcsRevokeVmAccess(const char16_t *id, const char16_t *path) {
+  return access_of("HcsRevokeVmAccess", "revoke", id, path);
+}
 
 HRESULT HcsGetServiceProperties(const char16_t *query, char16_t **result) {
   pthread_mutex_lock(&lock);
   if (*result) violation("HcsGetServiceProperties");
   receive("HcsGetServiceProperties", query);
   struct fault *f = due("HcsGetServiceProperties");
-  *result = f ? hand_out(f->document) : NULL;
+  char16_t *document = f                 ? copy(f->document)
+                       : machines_boot() ? wide("{\"Properties\":[{\"SupportedSchemaVersions\":[{\"Major\":2,\"Minor\":6}]}]}")
+                                         : NULL;
+  *result = hand_out(document);
+  free(document);
   pthread_mutex_unlock(&lock);
   return f ? f->call : S_OK;
 }
@@ -558,6 +619,22 @@ void standin_event(const char16_t *id, int type, const char16_t *document) {
     if (type == SYSTEM_EXITED) m->state = STOPPED;
   }
   pthread_mutex_unlock(&lock);
+}
+
+void machines_event(const char *id, int type, const char *document) {
+  char16_t *text = widen(document);
+  char16_t *name = widen(id);
+  if (*id) {
+    standin_event(name, type, text);
+  } else {
+    pthread_mutex_lock(&lock);
+    for (struct machine *m = machines; m; m = m->next) {
+      if (m->state != STOPPED) tell(m, type, text);
+    }
+    pthread_mutex_unlock(&lock);
+  }
+  free(name);
+  free(text);
 }
 
 // The string that a function was last given.

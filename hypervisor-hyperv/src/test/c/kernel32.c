@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // kernel32.dll: named pipes with overlapped calls, whose other end the tests are.
+#include "machines.h"
 #include "stand_in.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define ERROR_ACCESS_DENIED 5
@@ -224,6 +226,7 @@ int CloseHandle(uint64_t handle) {
   } else {
     if (objects[index].pending) violation("CloseHandle under a call");
     objects[index].kind = NOTHING;
+    pthread_cond_broadcast(&changed);
   }
   pthread_mutex_unlock(&lock);
   return 1;
@@ -238,7 +241,10 @@ int standin_pipe_write(const uint16_t *name, const char *bytes, uint32_t length)
   if (pipe) {
     pipe->connected = 1;
     advance(pipe);
-    while (pipe->kind == PIPE && pipe->filled + length > sizeof pipe->bytes) pthread_cond_wait(&changed, &lock);
+    while (pipe == pipe_of(name) && pipe->filled + length > sizeof pipe->bytes) pthread_cond_wait(&changed, &lock);
+  }
+  pipe = pipe_of(name);
+  if (pipe) {
     memcpy(pipe->bytes + pipe->filled, bytes, length);
     pipe->filled += length;
     advance(pipe);
@@ -256,6 +262,19 @@ void standin_pipe_end(const uint16_t *name) {
     advance(pipe);
   }
   pthread_mutex_unlock(&lock);
+}
+
+int machines_console_write(const char *pipe, const char *bytes, uint32_t length) {
+  uint16_t *name = machines_widen(pipe);
+  int written = standin_pipe_write(name, bytes, length);
+  free(name);
+  return written;
+}
+
+void machines_console_end(const char *pipe) {
+  uint16_t *name = machines_widen(pipe);
+  standin_pipe_end(name);
+  free(name);
 }
 
 int standin_open_objects(void) {

@@ -3,11 +3,13 @@
 // ws2_32.dll: sockets of Hyper-V as abstract Unix sockets, by the bytes of their addresses. Events are recorded as
 // Windows does: once, and again only after the call that re-enables them (WSAEventSelect's documentation). The calls'
 // own names are those of libc's, so the system calls are made directly.
+#include "machines.h"
 #include "stand_in.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -24,6 +26,7 @@ typedef uint64_t WSAEVENT;
 #define WSAENOTSOCK 10038
 #define WSAEADDRINUSE 10048
 #define WSAECONNRESET 10054
+#define WSAETIMEDOUT 10060
 #define WSAECONNREFUSED 10061
 
 #define FD_READ 1
@@ -63,13 +66,25 @@ struct event {
 struct socket {
   int open;
   int fd;
+  uint64_t serial; // of all that were ever opened
   int listening;
   int connected;
   struct event *event;
   int armed;
   int recorded;
   int connect_error;
+  uint32_t connect_limit;
   struct address local;
+  // Of a machine that really boots
+  machines_socket listens; // where MachineHost tells of connections
+  struct incoming *incoming;
+};
+
+// A connection of a guest that is not accepted yet.
+struct incoming {
+  struct incoming *next;
+  int fd;
+  uint32_t port;
 };
 
 #define MOST 4096
@@ -118,6 +133,10 @@ static void record(struct socket *s, int flags) {
 static void arm(struct socket *s, int flags) {
   s->armed |= flags;
   if (!s->event || !(s->connected || s->listening)) return;
+  if (s->listens != MACHINES_NO_SOCKET) {
+    if (s->incoming) record(s, FD_ACCEPT);
+    return;
+  }
   struct epoll_event wanted = {EPOLLONESHOT, {.u64 = s - sockets}};
   if (s->armed & (FD_READ | FD_ACCEPT)) wanted.events |= EPOLLIN | EPOLLRDHUP;
   if (s->armed & FD_WRITE) wanted.events |= EPOLLOUT;
@@ -160,9 +179,10 @@ int WSAStartup(uint16_t version, void *data) {
 }
 
 static SOCKET add(int fd) {
+  static uint64_t ever;
   for (int i = 0; i < MOST; i++) {
     if (!sockets[i].open) {
-      sockets[i] = (struct socket){.open = 1, .fd = fd, .armed = FD_READ | FD_WRITE | FD_ACCEPT};
+      sockets[i] = (struct socket){.open = 1, .fd = fd, .serial = ++ever, .armed = FD_READ | FD_WRITE | FD_ACCEPT, .listens = MACHINES_NO_SOCKET};
       return FIRST_SOCKET + i * 4;
     }
   }
@@ -200,9 +220,116 @@ int bind(SOCKET number, const struct address *address, int size) {
   return result ? fail(WSAEADDRINUSE) : 0;
 }
 
+// ---- Sockets of machines that really boot
+
+// The line that asks for a machine's port.
+static void ask_for(char *line, const char *what, const struct address *address) {
+  const uint8_t *id = address->vm; // the first three numbers are little endian
+  uint32_t port;
+  memcpy(&port, address->service, sizeof port);
+  sprintf(line, "%s %02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x %u", what, id[3], id[2], id[1],
+          id[0], id[5], id[4], id[7], id[6], id[8], id[9], id[10], id[11], id[12], id[13], id[14], id[15], port);
+}
+
+static void start_thread(void *(*run)(void *), void *argument) {
+  pthread_t thread;
+  if (pthread_create(&thread, NULL, run, argument)) abort();
+  pthread_detach(thread);
+}
+
+// What threads have of a socket, which may be closed under them, and its place be another's.
+struct task {
+  struct socket *socket;
+  uint64_t serial;
+  machines_socket host;
+  uint32_t limit;
+  char line[128];
+};
+
+// With the lock held.
+static int is_there(const struct task *t) { return t->socket->open && t->socket->serial == t->serial; }
+
+static void *connect_to_machine(void *argument) {
+  struct task *t = argument;
+  char answer[32];
+  machines_socket host = machines_open(t->line);
+  int error = WSAECONNREFUSED;
+  if (host != MACHINES_NO_SOCKET) {
+    machines_limit_reading(host, t->limit);
+    error = machines_read_line(host, answer, sizeof answer) < 0 ? WSAETIMEDOUT : atoi(answer);
+  }
+  pthread_mutex_lock(&lock);
+  if (is_there(t)) {
+    struct socket *s = t->socket;
+    if (!error) {
+      syscall(SYS_dup3, host, s->fd, 02000000 /* O_CLOEXEC */);
+      fcntl(s->fd, F_SETFL, O_NONBLOCK);
+    }
+    s->connect_error = error;
+    s->connected = !error;
+    record(s, FD_CONNECT);
+    arm(s, 0);
+  }
+  pthread_mutex_unlock(&lock);
+  if (host != MACHINES_NO_SOCKET) machines_close(host);
+  free(t);
+  return NULL;
+}
+
+static void *hear_of_connections(void *argument) {
+  struct task *t = argument;
+  char line[128], token[64];
+  unsigned int port;
+  while (machines_read_line(t->host, line, sizeof line) >= 0 && sscanf(line, "incoming %63s %u", token, &port) == 2) {
+    struct incoming *incoming = malloc(sizeof *incoming);
+    sprintf(line, "accept %s", token);
+    *incoming = (struct incoming){NULL, machines_open(line), port};
+    pthread_mutex_lock(&lock);
+    if (incoming->fd >= 0 && is_there(t)) {
+      struct incoming **last = &t->socket->incoming;
+      while (*last) last = &(*last)->next;
+      *last = incoming;
+      arm(t->socket, 0);
+    } else {
+      close(incoming->fd);
+      free(incoming);
+    }
+    pthread_mutex_unlock(&lock);
+  }
+  machines_close(t->host);
+  free(t);
+  return NULL;
+}
+
+static int listen_to_machine(struct socket *s) {
+  struct task *t = malloc(sizeof *t);
+  ask_for(t->line, "listen", &s->local);
+  machines_socket host = machines_open(t->line);
+  char answer[32];
+  int error = host == MACHINES_NO_SOCKET || machines_read_line(host, answer, sizeof answer) < 0 ? WSAEINVAL : atoi(answer);
+  if (error) {
+    if (host != MACHINES_NO_SOCKET) machines_close(host);
+    free(t);
+    return error;
+  }
+  s->listens = host;
+  t->socket = s;
+  t->serial = s->serial;
+  // Whoever closes the socket reads from it as well.
+  t->host = fcntl(host, F_DUPFD_CLOEXEC, 0);
+  start_thread(hear_of_connections, t);
+  return 0;
+}
+
 int listen(SOCKET number, int backlog) {
   pthread_mutex_lock(&lock);
   struct socket *s = socket_of(number);
+  if (s && machines_boot()) {
+    int error = listen_to_machine(s);
+    s->listening = !error;
+    pthread_mutex_unlock(&lock);
+    return error ? fail(error) : 0;
+  }
   int result = s ? syscall(SYS_listen, s->fd, backlog) : SOCKET_ERROR;
   if (!result) {
     s->listening = 1;
@@ -215,14 +342,25 @@ int listen(SOCKET number, int backlog) {
 SOCKET accept(SOCKET number, struct address *address, int *size) {
   pthread_mutex_lock(&lock);
   struct socket *s = socket_of(number);
-  int fd = s ? syscall(SYS_accept4, s->fd, NULL, NULL, SOCK_CLOEXEC) : SOCKET_ERROR;
+  // A port that no number of a file descriptor is.
+  uint32_t port = 0x12345678;
+  int fd = SOCKET_ERROR;
+  if (s && s->incoming) {
+    struct incoming *first = s->incoming;
+    s->incoming = first->next;
+    fd = first->fd;
+    port = first->port;
+    free(first);
+  } else if (s && s->listens == MACHINES_NO_SOCKET) {
+    fd = syscall(SYS_accept4, s->fd, NULL, NULL, SOCK_CLOEXEC);
+  }
   SOCKET accepted = -1;
   if (fd >= 0) {
     if (*size < 36) violation("accept without room for the address");
     *size = 36;
-    // The other end: the same machine, a port that no number of a file descriptor is.
+    // The other end: the same machine.
     *address = s->local;
-    memcpy(address->service, "\x78\x56\x34\x12", 4);
+    memcpy(address->service, &port, sizeof port);
     accepted = add(fd);
     sockets[(accepted - FIRST_SOCKET) / 4].connected = 1;
   }
@@ -237,7 +375,12 @@ int connect(SOCKET number, const struct address *address, int size) {
   int length = name_of(address, size, &name);
   pthread_mutex_lock(&lock);
   struct socket *s = socket_of(number);
-  if (s) {
+  if (s && machines_boot()) {
+    struct task *t = malloc(sizeof *t);
+    *t = (struct task){.socket = s, .serial = s->serial, .limit = s->connect_limit};
+    ask_for(t->line, "connect", address);
+    start_thread(connect_to_machine, t);
+  } else if (s) {
     int result = length ? syscall(SYS_connect, s->fd, &name, length) : SOCKET_ERROR;
     s->connect_error = result ? WSAECONNREFUSED : 0;
     s->connected = !result;
@@ -286,11 +429,24 @@ int shutdown(SOCKET number, int how) {
 int closesocket(SOCKET number) {
   pthread_mutex_lock(&lock);
   struct socket *s = socket_of(number);
+  machines_socket listened = MACHINES_NO_SOCKET;
   if (s) {
     s->open = 0;
     close(s->fd);
+    listened = s->listens;
+    while (s->incoming) {
+      struct incoming *first = s->incoming;
+      s->incoming = first->next;
+      close(first->fd);
+      free(first);
+    }
   }
   pthread_mutex_unlock(&lock);
+  // On return nobody listens any more.
+  if (listened != MACHINES_NO_SOCKET) {
+    machines_end(listened);
+    machines_close(listened);
+  }
   return s ? 0 : fail(WSAENOTSOCK);
 }
 
@@ -301,6 +457,7 @@ int setsockopt(SOCKET number, int level, int option, const void *value, int size
   memcpy(&n, value, sizeof n);
   int valid = level == 1 && size == 4 && ((option == 1 && n && n <= 300000 && !s->connected) || (option == 4 && n == 1));
   if (!valid) violation("setsockopt");
+  if (valid && option == 1) s->connect_limit = n;
   pthread_mutex_unlock(&lock);
   return valid ? 0 : fail(WSAEINVAL);
 }
