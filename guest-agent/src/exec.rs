@@ -70,6 +70,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) terminal: bool,
     /// Whether it is PID 1 of its namespace, in a mount namespace whose /proc is not that namespace's yet.
     pub(crate) pid_one: bool,
+    pub(crate) mounts: &'a root::Members,
     /// Path of the terminal that is to be its /dev/console.
     pub(crate) console: Option<&'a CStr>,
     pub(crate) working_directory: &'a CStr,
@@ -229,7 +230,7 @@ fn leave_agent(plan: &Plan<'_>) -> Result<(), (Step, Errno)> {
     move_into_link_name_space(plan.cgroup_namespace.as_fd(), Some(LinkNameSpaceType::ControlGroup))
         .map_err(at(Step::Namespace))?;
     if plan.pid_one {
-        root::renew_proc().map_err(at(Step::Proc))?;
+        plan.mounts.renew_proc().map_err(at(Step::Proc))?;
     }
     streams(plan).map_err(at(Step::Streams))?;
     let report = plan.report.as_raw_fd();

@@ -38,8 +38,8 @@ const READY: u8 = STEPS.len() as u8;
 ///
 /// `namespace` is the workload's cgroup namespace, `cgroup` the init's cgroup.procs when the process is not in that cgroup
 /// yet.
-pub(crate) fn run(report: &OwnedFd, namespace: &OwnedFd, cgroup: Option<BorrowedFd<'_>>) -> ! {
-    let (step, errno) = match set_up(namespace, cgroup) {
+pub(crate) fn run(report: &OwnedFd, namespace: &OwnedFd, cgroup: Option<BorrowedFd<'_>>, mounts: &root::Members) -> ! {
+    let (step, errno) = match set_up(namespace, cgroup, mounts) {
         Ok(()) => (READY, 0),
         Err((step, errno)) => (step, errno.raw_os_error() as u8),
     };
@@ -57,7 +57,7 @@ pub(crate) fn run(report: &OwnedFd, namespace: &OwnedFd, cgroup: Option<Borrowed
     }
 }
 
-fn set_up(namespace: &OwnedFd, cgroup: Option<BorrowedFd<'_>>) -> Result<(), (u8, Errno)> {
+fn set_up(namespace: &OwnedFd, cgroup: Option<BorrowedFd<'_>>, mounts: &root::Members) -> Result<(), (u8, Errno)> {
     // SAFETY: from here on the kernel reaps every child of this process.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
     let _ = setsid();
@@ -69,8 +69,8 @@ fn set_up(namespace: &OwnedFd, cgroup: Option<BorrowedFd<'_>>) -> Result<(), (u8
         rustix::io::write(procs, b"0").map_err(|errno| (0, errno))?;
     }
     move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::ControlGroup)).map_err(|errno| (1, errno))?;
-    root::mount_proc().map_err(|errno| (2, errno))?;
-    root::mount_cgroup().map_err(|errno| (3, errno))
+    mounts.mount_proc().map_err(|errno| (2, errno))?;
+    mounts.mount_cgroup().map_err(|errno| (3, errno))
 }
 
 /// How many bytes the new process reports.

@@ -12,6 +12,7 @@ use crate::agent::{Agent, World};
 use crate::cgroup::{Limits, Workload};
 use crate::disk::{self, Location};
 use crate::error::StepError;
+use crate::furnishing::Furnishing;
 use crate::machine::{self, Machine};
 use crate::proto::{PrepareRequest, PrepareResponse, RootFilesystem, prepare_response, root_filesystem};
 use crate::spawn::Spawner;
@@ -25,9 +26,11 @@ const MAX_HOSTNAME_BYTES: usize = 64;
 /// Serves the call.
 pub(crate) async fn prepare(agent: Arc<Agent>, request: PrepareRequest) -> Result<PrepareResponse, Status> {
     let disks = check(&request)?;
+    let furnishing = Furnishing::check(request.furnishing.clone().unwrap_or_default())
+        .map_err(|message| Status::invalid_argument(bounds::message(message)))?;
     agent.begin_preparing()?;
     let mut steps = Vec::new();
-    let built = build(&agent, request, disks, &mut steps).await;
+    let built = build(&agent, request, disks, furnishing, &mut steps).await;
     agent.end_preparing(built)?;
     let steps = steps.into_iter().map(|(name, nanos)| prepare_response::Step { name: name.into(), nanos }).collect();
     Ok(PrepareResponse { steps })
@@ -86,7 +89,13 @@ fn check(request: &PrepareRequest) -> Result<Disks, Status> {
 }
 
 /// Builds the workload's world, and says what took how long.
-async fn build(agent: &Agent, request: PrepareRequest, disks: Disks, steps: &mut root::Steps) -> Result<World, String> {
+async fn build(
+    agent: &Agent,
+    request: PrepareRequest,
+    disks: Disks,
+    furnishing: Furnishing,
+    steps: &mut root::Steps,
+) -> Result<World, String> {
     if let Some(broken) = &agent.boot.broken {
         return Err(broken.clone());
     }
@@ -131,6 +140,7 @@ async fn build(agent: &Agent, request: PrepareRequest, disks: Disks, steps: &mut
         staging,
         drivers,
         sysctls: request.sysctls,
+        furnishing,
     };
     let prepared = Spawner::prepare(plan, workload.clone(), agent.children.clone()).await;
     let (spawner, init, more) = prepared.map_err(text)?;

@@ -6,24 +6,26 @@
 //! The image is hostile. Nothing below is resolved through it before the thread's root *is* the image's, so no link in
 //! it can lead out; and where a mount point must be, a link is an error.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use std::{fs, io};
 
-use rustix::fs::{CWD, FileType, Mode, chmod, chown, lstat, makedev, mknodat};
+use rustix::fs::{CWD, FileType, Mode, StatVfsMountFlags, chmod, chown, lstat, makedev, mknodat, statvfs};
 use rustix::io::Errno;
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, mount_move, mount_remount,
-    unmount,
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change, mount_move,
+    mount_remount, unmount,
 };
 use rustix::process::{Gid, Uid, chdir, chroot, pivot_root};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::error::{Step, StepError};
-use crate::proto::Sysctl;
+use crate::furnishing::{Furnishing, Options, Usual};
+use crate::mounts;
+use crate::proto::{MountPropagation, Sysctl};
 
 /// What the root is made of.
 #[derive(Debug)]
@@ -46,6 +48,7 @@ pub(crate) struct Plan {
     /// Which of [`DRIVERS`] the kernel has.
     pub(crate) drivers: Vec<Driver>,
     pub(crate) sysctls: Vec<Sysctl>,
+    pub(crate) furnishing: Furnishing,
 }
 
 /// How much of the workload's memory may go to what outlives its processes.
@@ -138,29 +141,15 @@ const NO_PRIVILEGES: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).un
 /// overlay's options.
 const LAYERS: &str = "lowerdir=image,upperdir=writable/upper,workdir=writable/work";
 
-/// Paths of /proc and /sys that tell about, or act on, the whole machine: Docker's defaults.
-const MASKED: &[&str] = &[
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-];
-const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
-
 /// Gives the calling thread mount, UTS and IPC namespaces of its own, and its future children a PID namespace.
-pub(crate) fn enter_namespaces(hostname: &str) -> Result<(), StepError> {
+pub(crate) fn enter_namespaces(hostname: &str, domainname: &str) -> Result<(), StepError> {
     let flags = UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC | UnshareFlags::NEWPID;
     // SAFETY: no flag of these separates the thread's file descriptors from its process's.
     unsafe { unshare_unsafe(flags) }.step(|| "creating the workload's namespaces".into())?;
     rustix::system::sethostname(hostname.as_bytes()).step(|| "setting the host name".into())?;
+    if !domainname.is_empty() {
+        rustix::system::setdomainname(domainname.as_bytes()).step(|| "setting the domain name".into())?;
+    }
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .step(|| "making the mounts private".into())
 }
@@ -198,7 +187,8 @@ pub(crate) fn assemble(plan: &Plan, timeline: &mut Timeline) -> Result<(), StepE
     // A device file works where `furnish` made it and nowhere else, as Docker has it with a filter on the cgroup: neither the
     // image nor root with mknod(2) opens the disks below this.
     // Without `volatile`: on a disk it would keep from fsync(2) that the host's own disk is full, in memory it changes nothing.
-    mount_new("overlay", Path::new("root"), MountFlags::NODEV, LAYERS)?;
+    let flags = if plan.furnishing.all_devices { MountFlags::empty() } else { MountFlags::NODEV };
+    mount_new("overlay", Path::new("root"), flags, LAYERS)?;
     timeline.mark("overlay");
     Ok(())
 }
@@ -231,18 +221,25 @@ pub(crate) fn pivot(staging: &Path) -> Result<(), StepError> {
 }
 
 /// Mounts /dev and /sys. /proc belongs to a process of the PID namespace, the workload's init.
-pub(crate) fn furnish(drivers: &[Driver], shared_memory_bytes: u64) -> Result<(), StepError> {
+pub(crate) fn furnish(plan: &Plan) -> Result<(), StepError> {
     for directory in ["/dev", "/proc", "/sys"] {
         make_directory(Path::new(directory))?;
     }
-    mount_new("tmpfs", Path::new("/dev"), MountFlags::NOSUID | MountFlags::NOEXEC, &bounded("0755", 1 << 20))?;
+    let usual = |which, filesystem, flags, data: &str| {
+        let default = || Options::new(filesystem, flags, data);
+        plan.furnishing.usual(which).cloned().unwrap_or_else(default)
+    };
+    let dev = usual(Usual::Devices, "tmpfs", MountFlags::NOSUID | MountFlags::NOEXEC, &bounded("0755", 1 << 20));
+    // It is closed to other devices once all are made.
+    let closed = if plan.furnishing.all_devices { dev.flags } else { dev.flags | MountFlags::NODEV };
+    mount_usual(&Options { flags: dev.flags - MountFlags::NODEV - MountFlags::RDONLY, ..dev }, "/dev")?;
     for (name, major, minor) in DEVICES {
         make_device(name, makedev(major, minor))?;
     }
-    for &(name, minor) in drivers {
+    for &(name, minor) in &plan.drivers {
         make_device(name, makedev(10, minor))?;
     }
-    mount_remount("/dev", MountFlags::BIND | NO_PRIVILEGES, "").step(|| "closing /dev to other devices".into())?;
+    mounts::make_devices(&plan.furnishing.devices)?;
     for (name, target) in [
         ("core", "/proc/kcore"),
         ("fd", "/proc/self/fd"),
@@ -251,47 +248,132 @@ pub(crate) fn furnish(drivers: &[Driver], shared_memory_bytes: u64) -> Result<()
         ("stdin", "/proc/self/fd/0"),
         ("stdout", "/proc/self/fd/1"),
     ] {
-        rustix::fs::symlink(target, format!("/dev/{name}")).step(|| format!("creating /dev/{name}"))?;
+        match rustix::fs::symlink(target, format!("/dev/{name}")) {
+            // The kernel's own devtmpfs has some of them.
+            Err(Errno::EXIST) => {}
+            linked => linked.step(|| format!("creating /dev/{name}"))?,
+        }
     }
     for directory in ["/dev/pts", "/dev/shm", "/dev/mqueue"] {
         make_directory(Path::new(directory))?;
     }
+    mount_remount("/dev", MountFlags::BIND | closed, "").step(|| "closing /dev to other devices".into())?;
     let terminals = MountFlags::NOSUID | MountFlags::NOEXEC;
-    mount_new("devpts", Path::new("/dev/pts"), terminals, "newinstance,ptmxmode=0666,mode=0620,gid=5")?;
-    mount_new("tmpfs", Path::new("/dev/shm"), NO_PRIVILEGES, &bounded("1777", shared_memory_bytes))?;
-    match mount_new("mqueue", Path::new("/dev/mqueue"), NO_PRIVILEGES, "") {
+    let devpts = "newinstance,ptmxmode=0666,mode=0620,gid=5";
+    mount_usual(&usual(Usual::Terminals, "devpts", terminals, devpts), "/dev/pts")?;
+    let shared = bounded("1777", plan.shared_memory_bytes);
+    mount_usual(&usual(Usual::SharedMemory, "tmpfs", NO_PRIVILEGES, &shared), "/dev/shm")?;
+    match mount_usual(&usual(Usual::Queues, "mqueue", NO_PRIVILEGES, ""), "/dev/mqueue") {
         // A kernel without POSIX message queues.
-        Err(StepError { errno: Errno::NODEV, .. }) => {}
+        Err(StepError { errno: Errno::NODEV, .. }) if plan.furnishing.usual(Usual::Queues).is_none() => {}
         other => other?,
     }
-    mount_new("sysfs", Path::new("/sys"), NO_PRIVILEGES | MountFlags::RDONLY, "")
+    mount_usual(&usual(Usual::Sys, "sysfs", NO_PRIVILEGES | MountFlags::RDONLY, ""), "/sys")
 }
 
 /// A character device that everybody may use, mounted on itself: so it works although /dev is to be mounted with nodev.
 fn make_device(name: &str, device: u64) -> Result<(), StepError> {
     let path = Path::new("/dev").join(name);
     path.parent().map_or(Ok(()), make_directory)?;
-    mknodat(CWD, &path, FileType::CharacterDevice, Mode::from_raw_mode(0o666), device)
-        .and_then(|()| mount_bind(&path, &path))
-        .step(|| format!("creating {}", path.display()))
+    match mknodat(CWD, &path, FileType::CharacterDevice, Mode::from_raw_mode(0o666), device) {
+        // The kernel's own devtmpfs has them.
+        Err(Errno::EXIST) => Ok(()),
+        made => made.and_then(|()| mount_bind(&path, &path)),
+    }
+    .step(|| format!("creating {}", path.display()))
 }
 
-/// Mounts the /proc of the calling process's PID namespace. This and what follows also run in new processes, and allocate
+/// What only a member of the workload's namespaces can mount, prepared. What it does runs in new processes, and allocates
 /// nothing.
-pub(crate) fn mount_proc() -> rustix::io::Result<()> {
-    mount(c"proc", c"/proc", c"proc", NO_PRIVILEGES, c"")
+#[derive(Debug)]
+pub(crate) struct Members {
+    proc: Options,
+    cgroup: Options,
+    masked: Vec<CString>,
+    read_only: Vec<CString>,
 }
 
-/// Mounts the calling process's cgroup namespace.
-pub(crate) fn mount_cgroup() -> rustix::io::Result<()> {
-    mount(c"cgroup2", c"/sys/fs/cgroup", c"cgroup2", NO_PRIVILEGES | MountFlags::RDONLY, c"")
+impl Members {
+    pub(crate) fn of(furnishing: &Furnishing) -> Self {
+        let usual = |which, filesystem, flags| {
+            furnishing.usual(which).cloned().unwrap_or_else(|| Options::new(filesystem, flags, ""))
+        };
+        Self {
+            proc: usual(Usual::Proc, "proc", NO_PRIVILEGES),
+            cgroup: usual(Usual::Cgroup, "cgroup2", NO_PRIVILEGES | MountFlags::RDONLY),
+            masked: furnishing.masked.clone(),
+            read_only: furnishing.read_only.clone(),
+        }
+    }
+
+    /// Mounts the /proc of the calling process's PID namespace.
+    pub(crate) fn mount_proc(&self) -> rustix::io::Result<()> {
+        mount(c"proc", c"/proc", &*self.proc.filesystem, self.proc.flags, &*self.proc.data)
+    }
+
+    /// Mounts the calling process's cgroup namespace.
+    pub(crate) fn mount_cgroup(&self) -> rustix::io::Result<()> {
+        mount(c"cgroup2", c"/sys/fs/cgroup", &*self.cgroup.filesystem, self.cgroup.flags, &*self.cgroup.data)
+    }
+
+    /// Puts the /proc of the calling process's PID namespace in the place of another's, for a mount namespace of its own.
+    pub(crate) fn renew_proc(&self) -> rustix::io::Result<()> {
+        unmount(c"/proc", UnmountFlags::DETACH)?;
+        self.mount_proc()?;
+        self.mask(b"/proc/").map_err(|(_, errno)| errno)
+    }
+
+    /// Hides and write-protects what there is of the paths that begin so; says which of them it could not.
+    pub(crate) fn mask(&self, prefix: &[u8]) -> Result<(), (&CStr, Errno)> {
+        let begins = |path: &&CString| path.to_bytes().starts_with(prefix);
+        for path in self.masked.iter().filter(begins) {
+            let masked = match lstat(&**path) {
+                Err(_) => continue, // This kernel, or this image, has no such thing.
+                Ok(found) if FileType::from_raw_mode(found.st_mode).is_dir() => {
+                    mount(c"tmpfs", &**path, c"tmpfs", NO_PRIVILEGES | MountFlags::RDONLY, c"size=0")
+                }
+                Ok(_) => mount_bind(c"/dev/null", &**path),
+            };
+            masked.map_err(|errno| (&**path, errno))?;
+        }
+        for path in self.read_only.iter().filter(begins) {
+            match mount_bind_recursive(&**path, &**path) {
+                Err(Errno::NOENT) => continue,
+                bound => bound.map_err(|errno| (&**path, errno))?,
+            }
+            write_protect(path).map_err(|errno| (&**path, errno))?;
+        }
+        Ok(())
+    }
 }
 
-/// Puts the /proc of the calling process's PID namespace in the place of another's, for a mount namespace of its own.
-pub(crate) fn renew_proc() -> rustix::io::Result<()> {
-    unmount(c"/proc", UnmountFlags::DETACH)?;
-    mount_proc()?;
-    mask("/proc/").map_err(|(_, errno)| errno)
+/// Makes the mount at a path read-only, and leaves what else it is without: in a user namespace that is not to be had back.
+fn write_protect(path: &CStr) -> rustix::io::Result<()> {
+    let flags = statvfs(path)?.f_flag;
+    let kept = [
+        (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
+        (StatVfsMountFlags::NODEV, MountFlags::NODEV),
+        (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
+    ];
+    let kept = kept.iter().filter(|(has, _)| flags.contains(*has)).fold(MountFlags::RDONLY, |all, (_, one)| all | *one);
+    mount_remount(path, MountFlags::BIND | kept, c"")
+}
+
+/// What is to come after all else is there.
+pub(crate) fn close(furnishing: &Furnishing) -> Result<(), StepError> {
+    if furnishing.root_propagation != MountPropagation::Unspecified {
+        let flags = match furnishing.root_propagation {
+            MountPropagation::Shared => MountPropagationFlags::SHARED,
+            MountPropagation::Slave => MountPropagationFlags::DOWNSTREAM,
+            MountPropagation::Unbindable => MountPropagationFlags::UNBINDABLE,
+            MountPropagation::Private | MountPropagation::Unspecified => MountPropagationFlags::PRIVATE,
+        };
+        mount_change("/", flags).step(|| "setting the root's mount propagation".into())?;
+    }
+    if furnishing.read_only_root {
+        write_protect(c"/").step(|| "making the root read-only".into())?;
+    }
+    Ok(())
 }
 
 /// Makes a terminal /dev/console, as Docker does for a container's first process. Elsewhere the file that this leaves
@@ -301,29 +383,6 @@ pub(crate) fn bind_console(terminal: &CStr) -> rustix::io::Result<()> {
         Ok(()) | Err(Errno::EXIST) => mount_bind(terminal, c"/dev/console"),
         Err(errno) => Err(errno),
     }
-}
-
-/// Hides and write-protects what acts on the whole machine, of the paths that begin so; says which of them it could not.
-pub(crate) fn mask(prefix: &str) -> Result<(), (&'static str, Errno)> {
-    for &path in MASKED.iter().filter(|path| path.starts_with(prefix)) {
-        let masked = match lstat(path) {
-            Err(_) => continue, // This kernel has no such thing.
-            Ok(found) if FileType::from_raw_mode(found.st_mode).is_dir() => {
-                mount(c"tmpfs", path, c"tmpfs", NO_PRIVILEGES | MountFlags::RDONLY, c"size=0")
-            }
-            Ok(_) => mount_bind(c"/dev/null", path),
-        };
-        masked.map_err(|errno| (path, errno))?;
-    }
-    for &path in READ_ONLY.iter().filter(|path| path.starts_with(prefix)) {
-        match mount_bind(path, path) {
-            Err(Errno::NOENT) => continue,
-            bound => bound.map_err(|errno| (path, errno))?,
-        }
-        mount_remount(path, MountFlags::BIND | MountFlags::RDONLY | NO_PRIVILEGES, c"")
-            .map_err(|errno| (path, errno))?;
-    }
-    Ok(())
 }
 
 /// Writes the files below /etc that images leave to whoever runs them, as every container runtime does. An image where
@@ -356,6 +415,11 @@ fn make_directory(path: &Path) -> Result<(), StepError> {
         Ok(_) => Err(Errno::NOTDIR).step(|| format!("mounting on {}", path.display())),
         Err(_) => fs::DirBuilder::new().mode(0o755).create(path).step(|| format!("creating {}", path.display())),
     }
+}
+
+fn mount_usual(Options { filesystem, flags, data }: &Options, target: &str) -> Result<(), StepError> {
+    mount(&**filesystem, target, &**filesystem, *flags, &**data)
+        .step(|| format!("mounting {} on {target}", filesystem.to_string_lossy()))
 }
 
 fn mount_new(filesystem: &str, target: &Path, flags: MountFlags, options: &str) -> Result<(), StepError> {

@@ -30,7 +30,7 @@ use crate::{prepare, process};
 /// Messages that wait for the connection: one for each output of a process, and room for the next.
 const QUEUED_RESPONSES: usize = 4;
 /// What a host may use beyond the contract's first release; the contract says what each is.
-const FEATURES: [&str; 11] = [
+const FEATURES: [&str; 12] = [
     "process-list",
     "signal-scope",
     "linger",
@@ -42,6 +42,7 @@ const FEATURES: [&str; 11] = [
     "merge-stderr",
     "discard-output",
     "scsi-disk",
+    "furnishing",
 ];
 
 /// The calls, served; clones serve the same agent.

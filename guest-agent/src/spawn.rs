@@ -36,7 +36,7 @@ use crate::fork::{fork_into, pipe};
 use crate::init::{self, Init};
 use crate::reaper::{Children, Exiting};
 use crate::user::{self, Identity};
-use crate::{exec, root, sysctl};
+use crate::{exec, mounts, root, sysctl};
 
 /// Where commands are looked up when the environment has no PATH: Docker's default.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -164,6 +164,7 @@ struct World {
     null: OwnedFd,
     /// The workload's devpts.
     terminals: OwnedFd,
+    members: root::Members,
     hostname: String,
     /// The agent's own PID namespace.
     agents_pids: OwnedFd,
@@ -186,15 +187,16 @@ impl World {
         block_signals();
         let mut timeline = root::Timeline::start();
         let agents_pids = open_read("/proc/thread-self/ns/pid")?;
-        root::enter_namespaces(&plan.hostname)?;
+        root::enter_namespaces(&plan.hostname, &plan.furnishing.domainname)?;
         timeline.mark("namespaces");
         umask(Mode::empty());
         root::assemble(&plan, &mut timeline)?;
         root::pivot(&plan.staging)?;
         timeline.mark("pivot_root");
-        root::furnish(&plan.drivers, plan.shared_memory_bytes)?;
+        root::furnish(&plan)?;
         timeline.mark("devices");
-        let (lifeline, exit) = start_init(&workload, &children)?;
+        let members = root::Members::of(&plan.furnishing);
+        let (lifeline, exit) = start_init(&workload, &children, &members)?;
         // Members of the namespace see its first process as 1; this thread sees it through their /proc.
         let mounts = open_read("/proc/1/ns/mnt")?;
         let pids = open_read("/proc/1/ns/pid")?;
@@ -204,8 +206,16 @@ impl World {
             sysctl::set(&plan.sysctls)?;
             timeline.mark("sysctls");
         }
-        root::mask("/").map_err(|(path, errno)| StepError { step: format!("masking {path}"), errno })?;
-        root::write_names(&plan.hostname);
+        if !plan.furnishing.mounts.is_empty() {
+            mounts::mount_all(&plan.furnishing.mounts)?;
+            timeline.mark("mounts");
+        }
+        let masked = members.mask(b"/");
+        masked.map_err(|(path, errno)| StepError { step: format!("masking {}", path.to_string_lossy()), errno })?;
+        if !plan.furnishing.image_names {
+            root::write_names(&plan.hostname);
+        }
+        root::close(&plan.furnishing)?;
         timeline.mark("masks");
         umask(Mode::from_raw_mode(0o022));
         let null =
@@ -218,6 +228,7 @@ impl World {
             children,
             null,
             terminals,
+            members,
             hostname: plan.hostname,
             agents_pids,
             mounts,
@@ -263,6 +274,7 @@ impl World {
             owns: [own.stdin.is_some(), own.stdout.is_some(), own.stderr.is_some()],
             terminal: launch.terminal.is_some(),
             pid_one: false,
+            mounts: &self.members,
             console: None,
             working_directory: &launch.working_directory,
             uid: Uid::from_raw(identity.uid),
@@ -415,10 +427,14 @@ struct OwnStreams {
 
 /// Starts the init of the PID namespace that this thread's children are born in, and waits until it is set up. What is
 /// returned closes on the other side when the init ends.
-fn start_init(workload: &Workload, children: &Children) -> Result<(OwnedFd, Exiting), StepError> {
+fn start_init(
+    workload: &Workload,
+    children: &Children,
+    mounts: &root::Members,
+) -> Result<(OwnedFd, Exiting), StepError> {
     let (report, writer) = pipe()?;
     let (_, exit) = children
-        .adopt(|| fork_into(workload.init(), |procs| init::run(&writer, workload.namespace(), procs)))
+        .adopt(|| fork_into(workload.init(), |procs| init::run(&writer, workload.namespace(), procs, mounts)))
         .step(|| "forking the workload's init".into())?;
     drop(writer);
     let mut bytes = Vec::new();

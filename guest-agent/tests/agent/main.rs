@@ -4,6 +4,7 @@
 
 mod ending;
 mod entrypoint;
+mod furnished;
 mod image;
 mod limits;
 mod prepare;

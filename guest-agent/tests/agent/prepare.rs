@@ -37,7 +37,8 @@ async fn the_agent_tells_what_it_and_its_kernel_are() {
             "workload-ended",
             "merge-stderr",
             "discard-output",
-            "scsi-disk"
+            "scsi-disk",
+            "furnishing",
         ]
     );
     // At any time, and before everything else.

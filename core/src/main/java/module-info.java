@@ -25,6 +25,7 @@ module dev.nacelle {
   requires static transitive org.jspecify;
 
   exports dev.nacelle;
+  exports dev.nacelle.container;
   exports dev.nacelle.image;
   exports dev.nacelle.kernel;
   exports dev.nacelle.spi;

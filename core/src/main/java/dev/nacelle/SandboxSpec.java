@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import dev.nacelle.container.ContainerSpec;
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.internal.check.Bounds;
@@ -77,6 +78,7 @@ public final class SandboxSpec {
   private final String kernelParameters;
   private final List<String> kernelModules;
   private final Map<String, String> sysctls;
+  private final ContainerSpec container;
 
   private SandboxSpec(Builder builder, ImageRef image) {
     this.image = image;
@@ -108,6 +110,7 @@ public final class SandboxSpec {
     kernelParameters = builder.kernelParameters;
     kernelModules = List.copyOf(builder.kernelModules);
     sysctls = Collections.unmodifiableMap(new LinkedHashMap<>(builder.sysctls));
+    container = builder.container;
   }
 
   /** A specification with every default; an image must be given. */
@@ -268,6 +271,11 @@ public final class SandboxSpec {
     return sysctls;
   }
 
+  /** How its container differs from what Docker would make of its image. */
+  public ContainerSpec container() {
+    return container;
+  }
+
   /** In the order of setting for sysctls, of which one may change what another may be. */
   private List<@Nullable Object> state() {
     return Arrays.asList(
@@ -299,7 +307,8 @@ public final class SandboxSpec {
         init,
         kernelParameters,
         kernelModules,
-        List.copyOf(sysctls.entrySet()));
+        List.copyOf(sysctls.entrySet()),
+        container);
   }
 
   @Override
@@ -363,6 +372,7 @@ public final class SandboxSpec {
     private String kernelParameters = "";
     private final Set<String> kernelModules = new LinkedHashSet<>();
     private final Map<String, String> sysctls = new LinkedHashMap<>();
+    private ContainerSpec container = ContainerSpec.DEFAULT;
 
     private Builder() {}
 
@@ -396,6 +406,7 @@ public final class SandboxSpec {
       kernelParameters = spec.kernelParameters;
       kernelModules.addAll(spec.kernelModules);
       sysctls.putAll(spec.sysctls);
+      container = spec.container;
     }
 
     /**
@@ -872,6 +883,15 @@ public final class SandboxSpec {
      */
     public Builder removeSysctl(String name) {
       sysctls.remove(Sysctls.name(name));
+      return this;
+    }
+
+    /**
+     * Mounts, devices and what else the OCI runtime specification has for a container; the default
+     * is {@link ContainerSpec#DEFAULT}.
+     */
+    public Builder container(ContainerSpec specification) {
+      this.container = Objects.requireNonNull(specification);
       return this;
     }
 

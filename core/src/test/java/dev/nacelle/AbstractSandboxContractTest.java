@@ -9,6 +9,9 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.container.ContainerSpec;
+import dev.nacelle.container.Device;
+import dev.nacelle.container.Mount;
 import dev.nacelle.image.ImageConfig;
 import dev.nacelle.image.testing.Tool;
 import dev.nacelle.kernel.store.TestKernels;
@@ -103,6 +106,32 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
       assertEquals(9, process.stop(Duration.ofMinutes(10)).exitCode());
       assertEquals(
           "stopped\n", new String(process.stdout().readAllBytes(), StandardCharsets.UTF_8));
+    }
+  }
+
+  @Test
+  void containerHasTheMountsAndDevicesThatWereAskedFor() {
+    ContainerSpec container =
+        ContainerSpec.builder()
+            .readOnlyRoot(true)
+            .mount(Mount.tmpfs("/data/a", 1 << 20))
+            .mount(Mount.bind("/etc", "/data/etc", "ro"))
+            .mount(Mount.filesystem("proc", "/proc", "nosuid", "hidepid=2"))
+            .device(Device.character("/dev/other", 1, 5).withMode(0640))
+            .maskedPaths(List.of("/srv"))
+            .domainname("example.com")
+            .build();
+    try (Sandbox own = nacelle.start(spec().container(container).build())) {
+      String script =
+          "touch /x 2> /dev/null || echo read-only; touch /data/a/x && ls /data/a;"
+              + " cmp /etc/passwd /data/etc/passwd && echo same; ls /srv;"
+              + " grep -o hidepid.* /proc/mounts; head -c 2 /dev/other | wc -c;"
+              + " cat /proc/sys/kernel/domainname";
+      ProcessSpec process =
+          ProcessSpec.builder("sh", "-c", script).user("0").workingDirectory("/").build();
+      String output =
+          own.exec(process).orThrow().stdout().text().replace("hidepid=2", "hidepid=invisible");
+      assertEquals("read-only\nx\nsame\nhidepid=invisible 0 0\n2\nexample.com\n", output);
     }
   }
 

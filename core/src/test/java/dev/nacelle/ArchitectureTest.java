@@ -41,7 +41,12 @@ import org.junit.jupiter.api.Test;
 @AnalyzeClasses(packages = "dev.nacelle", importOptions = DoNotIncludeTests.class)
 class ArchitectureTest {
   private static final Set<String> EXPORTED =
-      Set.of("dev.nacelle", "dev.nacelle.image", "dev.nacelle.kernel", "dev.nacelle.spi");
+      Set.of(
+          "dev.nacelle",
+          "dev.nacelle.container",
+          "dev.nacelle.image",
+          "dev.nacelle.kernel",
+          "dev.nacelle.spi");
 
   /** What anybody may see in a signature: the JDK, ourselves, and annotations of nullness. */
   private static final DescribedPredicate<JavaClass> OURS =
@@ -118,7 +123,8 @@ class ArchitectureTest {
   static final ArchRule vocabulariesKnowNoEngine =
       noClasses()
           .that()
-          .resideInAnyPackage("dev.nacelle", "dev.nacelle.image", "dev.nacelle.kernel")
+          .resideInAnyPackage(
+              "dev.nacelle", "dev.nacelle.container", "dev.nacelle.image", "dev.nacelle.kernel")
           .should()
           .dependOnClassesThat(
               describe(
@@ -127,6 +133,7 @@ class ArchitectureTest {
                       type.getPackageName().startsWith("dev.nacelle")
                           && !Set.of(
                                   "dev.nacelle",
+                                  "dev.nacelle.container",
                                   "dev.nacelle.image",
                                   "dev.nacelle.kernel",
                                   "dev.nacelle.internal.check")

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 
+import dev.nacelle.container.ContainerSpec;
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.kernel.KernelRef;
@@ -30,6 +31,11 @@ class SandboxSpecTest {
         .with("kernel", 0, "debian:6.1", "debian:6.12")
         .with("kernel", 0, KernelRef.nacelle("6.1"), KernelRef.nacelle("6.12"))
         .with("memory", 0, DataSize.mebibytes(300), DataSize.mebibytes(301))
+        .with(
+            "container",
+            0,
+            ContainerSpec.builder().readOnlyRoot(true).build(),
+            ContainerSpec.builder().imageNames(true).build())
         .with("rateLimits", 0, limited(1), limited(2))
         .with("sysctl", 0, "net.core.somaxconn", "vm.swappiness")
         .with("sysctls", 0, Map.of("net.core.somaxconn", "c"), Map.of("vm.swappiness", "d"))

@@ -207,6 +207,9 @@ public final class AgentClient implements AutoCloseable {
     if (workload.hasScsiDisks() && !features.contains(AgentInfo.SCSI_DISK)) {
       return lacks(AgentInfo.SCSI_DISK);
     }
+    if (workload.isFurnished() && !features.contains(AgentInfo.FURNISHING)) {
+      return lacks(AgentInfo.FURNISHING);
+    }
     return unary(
             AgentGrpc.getPrepareMethod(),
             workload.toRequest(realtimeNanos, entropy),

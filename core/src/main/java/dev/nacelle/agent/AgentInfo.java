@@ -52,6 +52,9 @@ public record AgentInfo(
   /** Finds disks of SCSI controllers. */
   static final String SCSI_DISK = "scsi-disk";
 
+  /** Furnishes the root as the host says. */
+  static final String FURNISHING = "furnishing";
+
   /** More than there will be for long; what is beyond is ignored. */
   private static final int MAX_FEATURES = 256;
 

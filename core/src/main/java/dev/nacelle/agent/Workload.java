@@ -2,6 +2,7 @@
 package dev.nacelle.agent;
 
 import com.google.protobuf.ByteString;
+import dev.nacelle.container.ContainerSpec;
 import dev.nacelle.proto.agent.v1.PrepareRequest;
 import dev.nacelle.proto.agent.v1.RootFilesystem;
 import dev.nacelle.proto.agent.v1.ScsiDisk;
@@ -21,6 +22,7 @@ import org.jspecify.annotations.Nullable;
  * @param hostname 1 to 64 bytes
  * @param pids largest number of processes and threads; 0 for the agent's default
  * @param sysctls values by name, with dots between the name's parts; set in this order
+ * @param container how the root is furnished
  */
 public record Workload(
     GuestDisk imageDisk,
@@ -29,26 +31,37 @@ public record Workload(
     long sharedMemoryBytes,
     String hostname,
     long pids,
-    Map<String, String> sysctls) {
+    Map<String, String> sysctls,
+    ContainerSpec container) {
 
   /** Whether the agent has to know how SCSI disks are found. */
   boolean hasScsiDisks() {
     return imageDisk instanceof GuestDisk.Scsi || scratchDisk instanceof GuestDisk.Scsi;
   }
 
+  /** Whether the agent has to know of furnishing. */
+  boolean isFurnished() {
+    return !container.equals(ContainerSpec.DEFAULT);
+  }
+
   PrepareRequest toRequest(long realtimeNanos, byte[] entropy) {
-    return PrepareRequest.newBuilder()
-        .setRoot(root())
-        .setSharedMemoryBytes(sharedMemoryBytes)
-        .setHostname(hostname)
-        .setRealtimeNanos(realtimeNanos)
-        .setEntropy(ByteString.copyFrom(entropy))
-        .setLimits(WorkloadLimits.newBuilder().setPids(pids))
-        .addAllSysctls(
-            sysctls.entrySet().stream()
-                .map(e -> Sysctl.newBuilder().setName(e.getKey()).setValue(e.getValue()).build())
-                .toList())
-        .build();
+    PrepareRequest.Builder request =
+        PrepareRequest.newBuilder()
+            .setRoot(root())
+            .setSharedMemoryBytes(sharedMemoryBytes)
+            .setHostname(hostname)
+            .setRealtimeNanos(realtimeNanos)
+            .setEntropy(ByteString.copyFrom(entropy))
+            .setLimits(WorkloadLimits.newBuilder().setPids(pids))
+            .addAllSysctls(
+                sysctls.entrySet().stream()
+                    .map(
+                        e -> Sysctl.newBuilder().setName(e.getKey()).setValue(e.getValue()).build())
+                    .toList());
+    if (isFurnished()) {
+      request.setFurnishing(Furnishings.message(container));
+    }
+    return request.build();
   }
 
   private RootFilesystem root() {

@@ -290,7 +290,8 @@ final class SandboxStart {
         spec.sharedMemory().map(DataSize::bytes).orElse(0L),
         spec.hostname().orElse(name),
         spec.pidsLimit().orElse(0L),
-        spec.sysctls());
+        spec.sysctls(),
+        spec.container());
   }
 
   private static long realtime() {

@@ -18,6 +18,7 @@ import dev.nacelle.TerminalSize;
 import dev.nacelle.agent.AgentException.Kind;
 import dev.nacelle.agent.ProcessListener.StartFailure;
 import dev.nacelle.agent.ProcessRequest.Outputs;
+import dev.nacelle.container.ContainerSpec;
 import dev.nacelle.fake.InMemoryGuestConnection;
 import dev.nacelle.proto.agent.v1.AgentGrpc;
 import dev.nacelle.proto.agent.v1.Exited;
@@ -696,11 +697,13 @@ class AgentClientTest {
       assertLacks(pair, "discard-output", false, new Outputs(false, false, true));
       GuestDisk virtio = new GuestDisk.VirtioSerial("root");
       GuestDisk scsi = new GuestDisk.Scsi(new UUID(1, 2), 0);
+      ContainerSpec readOnly = ContainerSpec.builder().readOnlyRoot(true).build();
       for (Workload workload :
           List.of(
-              new Workload(virtio, null, 0, 1 << 20, "box", 0, Map.of()),
-              new Workload(scsi, null, 0, 0, "box", 0, Map.of()),
-              new Workload(virtio, scsi, 0, 0, "box", 0, Map.of()))) {
+              new Workload(virtio, null, 0, 1 << 20, "box", 0, Map.of(), ContainerSpec.DEFAULT),
+              new Workload(scsi, null, 0, 0, "box", 0, Map.of(), ContainerSpec.DEFAULT),
+              new Workload(virtio, scsi, 0, 0, "box", 0, Map.of(), ContainerSpec.DEFAULT),
+              new Workload(virtio, null, 0, 0, "box", 0, Map.of(), readOnly))) {
         assertEquals(Kind.REFUSED, failureOf(pair.client.prepare(workload, 0, new byte[0])));
       }
       assertEquals(List.of(), old.prepared());

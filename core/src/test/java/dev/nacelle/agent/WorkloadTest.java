@@ -4,6 +4,7 @@ package dev.nacelle.agent;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
+import dev.nacelle.container.ContainerSpec;
 import dev.nacelle.proto.agent.v1.RootFilesystem;
 import dev.nacelle.proto.agent.v1.RootFilesystem.DiskCase;
 import dev.nacelle.proto.agent.v1.RootFilesystem.ScratchCase;
@@ -19,7 +20,8 @@ class WorkloadTest {
   private static final String CONTROLLER = "df6d0690-79e5-55b6-a5ec-c1e2f77f580a";
 
   private static RootFilesystem root(GuestDisk image, @Nullable GuestDisk scratch) {
-    Workload workload = new Workload(image, scratch, 0, 0, "box", 0, Map.of());
+    Workload workload =
+        new Workload(image, scratch, 0, 0, "box", 0, Map.of(), ContainerSpec.DEFAULT);
     return workload.toRequest(0, new byte[0]).getRoot();
   }
 

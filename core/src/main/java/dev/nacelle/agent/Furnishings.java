@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.agent;
+
+import dev.nacelle.container.ContainerSpec;
+import dev.nacelle.container.Device;
+import dev.nacelle.container.Mount;
+import dev.nacelle.internal.check.MountOptions;
+import dev.nacelle.proto.agent.v1.BindMount;
+import dev.nacelle.proto.agent.v1.Filesystem;
+import dev.nacelle.proto.agent.v1.Furnishing;
+import dev.nacelle.proto.agent.v1.MountAttributes;
+import dev.nacelle.proto.agent.v1.MountPropagation;
+import dev.nacelle.proto.agent.v1.Paths;
+import dev.nacelle.proto.agent.v1.Remount;
+import java.util.List;
+
+/** What a container is furnished with, as the agent is told. */
+final class Furnishings {
+  private Furnishings() {}
+
+  static Furnishing message(ContainerSpec container) {
+    Furnishing.Builder message =
+        Furnishing.newBuilder()
+            .addAllMounts(container.mounts().stream().map(Furnishings::message).toList())
+            .addAllDevices(container.devices().stream().map(Furnishings::message).toList())
+            .setAllDevices(container.allDevices())
+            .setReadOnlyRoot(container.readOnlyRoot())
+            .setDomainname(container.domainname().orElse(""))
+            .setImageNames(container.imageNames());
+    container
+        .rootPropagation()
+        .map(propagation -> MountPropagation.valueOf(propagation.name()))
+        .ifPresent(message::setRootPropagation);
+    container.maskedPaths().map(Furnishings::paths).ifPresent(message::setMaskedPaths);
+    container.readOnlyPaths().map(Furnishings::paths).ifPresent(message::setReadOnlyPaths);
+    return message.build();
+  }
+
+  private static Paths paths(List<String> paths) {
+    return Paths.newBuilder().addAllPaths(paths).build();
+  }
+
+  private static dev.nacelle.proto.agent.v1.Mount message(Mount mount) {
+    MountOptions options = MountOptions.parse(mount.options());
+    dev.nacelle.proto.agent.v1.Mount.Builder message =
+        dev.nacelle.proto.agent.v1.Mount.newBuilder()
+            .setDestination(mount.destination())
+            .setPropagation(propagation(options.propagation()))
+            .setRecursivePropagation(propagation(options.recursivePropagation()));
+    if (!options.attributes().equals(MountOptions.Attributes.NONE)) {
+      message.setAttributes(attributes(options.attributes()));
+    }
+    if (!options.recursive().equals(MountOptions.Attributes.NONE)) {
+      message.setRecursiveAttributes(attributes(options.recursive()));
+    }
+    if (options.remount()) {
+      message.setRemount(Remount.getDefaultInstance());
+    } else if (options.bind()) {
+      message.setBind(
+          BindMount.newBuilder().setSource(mount.source()).setRecursive(options.recursiveBind()));
+    } else {
+      message.setFilesystem(
+          Filesystem.newBuilder()
+              .setType(mount.type())
+              .setSource(mount.source())
+              .addAllParameters(options.parameters()));
+    }
+    return message.build();
+  }
+
+  private static MountAttributes attributes(MountOptions.Attributes attributes) {
+    return MountAttributes.newBuilder()
+        .setSet(attributes.set())
+        .setClear(attributes.clear())
+        .build();
+  }
+
+  private static MountPropagation propagation(String option) {
+    return switch (option) {
+      case "shared" -> MountPropagation.SHARED;
+      case "slave" -> MountPropagation.SLAVE;
+      case "private" -> MountPropagation.PRIVATE;
+      case "unbindable" -> MountPropagation.UNBINDABLE;
+      default -> MountPropagation.MOUNT_PROPAGATION_UNSPECIFIED;
+    };
+  }
+
+  private static dev.nacelle.proto.agent.v1.Device message(Device device) {
+    return dev.nacelle.proto.agent.v1.Device.newBuilder()
+        .setPath(device.path())
+        .setType(dev.nacelle.proto.agent.v1.Device.Type.valueOf(device.type().name()))
+        .setMajor(device.major())
+        .setMinor(device.minor())
+        .setMode(device.mode())
+        .setUid((int) device.uid())
+        .setGid((int) device.gid())
+        .build();
+  }
+}

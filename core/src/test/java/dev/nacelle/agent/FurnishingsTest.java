@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.agent;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.nacelle.container.ContainerSpec;
+import dev.nacelle.container.Device;
+import dev.nacelle.container.Mount;
+import dev.nacelle.container.MountPropagation;
+import dev.nacelle.proto.agent.v1.Furnishing;
+import dev.nacelle.proto.agent.v1.MountAttributes;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class FurnishingsTest {
+  private static dev.nacelle.proto.agent.v1.Mount message(Mount mount) {
+    return Furnishings.message(ContainerSpec.builder().mount(mount).build()).getMounts(0);
+  }
+
+  private static MountAttributes attributes(long set, long clear) {
+    return MountAttributes.newBuilder().setSet(set).setClear(clear).build();
+  }
+
+  /** "Linux mount options" of config.md, with MOUNT_ATTR_* of linux/mount.h. */
+  @ParameterizedTest
+  @CsvSource({
+    "ro, 1, 0",
+    "rw, 0, 1",
+    "nosuid, 2, 0",
+    "suid, 0, 2",
+    "nodev, 4, 0",
+    "noexec, 8, 0",
+    "exec, 0, 8",
+    "noatime, 16, 112",
+    "atime, 0, 112",
+    "relatime, 0, 112",
+    "norelatime, 0, 112",
+    "strictatime, 32, 112",
+    "nostrictatime, 0, 112",
+    "nodiratime, 128, 0",
+    "diratime, 0, 128",
+    "nosymfollow, 2097152, 0",
+    "symfollow, 0, 2097152"
+  })
+  void attributesAreOfTheMountOrOfAllBelowIt(String option, long set, long clear) {
+    assertEquals(attributes(set, clear), message(Mount.bind("/a", "/b", option)).getAttributes());
+    var recursive = message(Mount.bind("/a", "/b", "rbind", "r" + option));
+    assertEquals(attributes(set, clear), recursive.getRecursiveAttributes());
+    assertFalse(recursive.hasAttributes());
+    assertTrue(recursive.getBind().getRecursive());
+  }
+
+  @Test
+  void theLaterOptionCounts() {
+    var mount = message(Mount.bind("/a", "/b", "noatime", "ro", "strictatime", "rw"));
+    assertEquals(attributes(32, 113), mount.getAttributes());
+  }
+
+  @ParameterizedTest
+  @CsvSource({"shared", "slave", "private", "unbindable"})
+  void propagationIsOfTheMountOrOfAllBelowIt(String option) {
+    String name = option.toUpperCase(java.util.Locale.ROOT);
+    assertEquals(name, message(Mount.bind("/a", "/b", option)).getPropagation().name());
+    assertEquals(
+        name, message(Mount.bind("/a", "/b", "r" + option)).getRecursivePropagation().name());
+  }
+
+  @Test
+  void whatIsNoOptionOfMountIsTheFilesystems() {
+    var mount =
+        message(
+            Mount.filesystem(
+                "tmpfs", "/a", "defaults", "silent", "loud", "noiversion", "size=1k", "sync"));
+    assertEquals(List.of("size=1k", "sync"), mount.getFilesystem().getParametersList());
+    assertEquals("tmpfs", mount.getFilesystem().getType());
+    assertFalse(mount.hasAttributes());
+  }
+
+  @Test
+  void theRestIsTold() {
+    Furnishing message =
+        Furnishings.message(
+            ContainerSpec.builder()
+                .readOnlyRoot(true)
+                .rootPropagation(MountPropagation.SHARED)
+                .mount(Mount.remount("/a", "ro"))
+                .device(Device.block("/dev/x", 8, 1).withMode(0640).withOwner(1, 4294967294L))
+                .allDevices(true)
+                .maskedPaths(List.of())
+                .domainname("example.com")
+                .imageNames(true)
+                .build());
+    assertTrue(message.getReadOnlyRoot() && message.getAllDevices() && message.getImageNames());
+    assertEquals("SHARED", message.getRootPropagation().name());
+    assertTrue(message.getMounts(0).hasRemount());
+    assertTrue(message.hasMaskedPaths() && !message.hasReadOnlyPaths());
+    assertEquals("example.com", message.getDomainname());
+    var device = message.getDevices(0);
+    assertEquals("BLOCK", device.getType().name());
+    assertEquals(
+        List.of(8, 1, 0640, 1, -2),
+        List.of(
+            device.getMajor(),
+            device.getMinor(),
+            device.getMode(),
+            device.getUid(),
+            device.getGid()));
+  }
+}
