@@ -6,6 +6,7 @@
 //! | Command | Answer |
 //! |---|---|
 //! | `cpus`, `memory`, `release` | online processors; MemTotal in bytes; uname -r |
+//! | `clock` | CLOCK_MONOTONIC in nanoseconds |
 //! | `disks` | `SERIAL:BYTES:ro` or `SERIAL:BYTES:rw` of each disk, sorted |
 //! | `hash SERIAL` | FNV-1a of the whole disk |
 //! | `write SERIAL OFFSET BYTE LENGTH` | `ok` once it is on the disk, or `errno N` |
@@ -35,6 +36,7 @@ use std::thread;
 use rustix::mount::{MountFlags, mount};
 use rustix::system::{RebootCommand, finit_module, reboot};
 use rustix::termios::tcdrain;
+use rustix::time::{ClockId, clock_gettime};
 
 const HOST: u32 = 2;
 const CONTROL_PORT: u32 = 1024;
@@ -98,6 +100,10 @@ fn obey() -> io::Result<()> {
             ["cpus"] => count_cpus()?.to_string(),
             ["memory"] => memory()?,
             ["release"] => fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
+            ["clock"] => {
+                let now = clock_gettime(ClockId::Monotonic);
+                (now.tv_sec * 1_000_000_000 + now.tv_nsec).to_string()
+            }
             ["disks"] => disks()?,
             ["hash", serial] => hash_disk(serial)?,
             ["write", serial, offset, byte, length] => {

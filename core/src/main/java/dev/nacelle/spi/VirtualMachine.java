@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.spi;
 
+import dev.nacelle.HypervisorException;
 import dev.nacelle.VmExit;
 import dev.nacelle.VmStatistics;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Consumer;
 
@@ -16,6 +18,18 @@ import java.util.function.Consumer;
 public interface VirtualMachine extends AutoCloseable {
   /** Lowest context identifier that a guest may have; 2 is the host (virtio 1.2 section 5.10.4). */
   int FIRST_GUEST_CID = 3;
+
+  /**
+   * What not every machine can do; what it cannot is an UnsupportedOperationException. More may be
+   * added: a {@code switch} has a default.
+   */
+  enum Ability {
+    /** {@link #pause()} and {@link #resume()}. */
+    PAUSE
+  }
+
+  /** What it can do beyond what all machines can; does not change. */
+  Set<Ability> abilities();
 
   /**
    * Runs the first instruction. Returns at once. A second call, or one after the end, is an
@@ -52,6 +66,30 @@ public interface VirtualMachine extends AutoCloseable {
    *     asked: cancel it.
    */
   CompletableFuture<GuestConnection> connect(int port);
+
+  /**
+   * Has it stand still. When this returns no vCPU runs, no device reads or writes the guest's
+   * memory, and the guest's clocks stand: it will not find that time has passed, except by what
+   * somebody else tells it. Connections stay; what is written to them, and what arrived before, can
+   * be read and written as before, and waits. Listeners are called again after {@link #resume()},
+   * and nothing that the guest is given time for, an answer to a {@link #connect} among it, counts
+   * the time until then. {@link #exit()} and {@link #close()} are as ever. Of no effect on a
+   * machine that is paused already, or has ended.
+   *
+   * @throws IllegalStateException before {@link #start()}, and on a thread of a virtual machine
+   * @throws HypervisorException when it does not stand still within some seconds, as when the
+   *     host's disk does not answer; the machine then ends
+   * @throws UnsupportedOperationException without {@link Ability#PAUSE}
+   */
+  void pause();
+
+  /**
+   * Has it go on where it was. Of no effect on a machine that is not paused, or has ended.
+   *
+   * @throws HypervisorException when the host refuses; the machine then ends
+   * @throws UnsupportedOperationException without {@link Ability#PAUSE}
+   */
+  void resume();
 
   /** The console's output so far. */
   Console console();

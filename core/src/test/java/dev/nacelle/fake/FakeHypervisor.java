@@ -53,6 +53,10 @@ public final class FakeHypervisor implements HypervisorProvider, Hypervisor {
     IGNORES_SHUTDOWN,
     /** Shutdown is answered, and nothing happens. */
     NEVER_POWERS_OFF,
+    /** Machines cannot be paused. */
+    CANNOT_BE_PAUSED,
+    /** A machine ends when it is to be paused, and that throws. */
+    PAUSE_FAILS,
     /** Starting a machine throws. */
     START_FAILS,
     /** Closing a machine throws, when it has been closed. */

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.fake;
 
+import dev.nacelle.HypervisorException;
+import dev.nacelle.Stage;
 import dev.nacelle.VmExit;
 import dev.nacelle.VmStatistics;
 import dev.nacelle.agent.FakeAgent;
@@ -37,12 +39,15 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalLong;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
@@ -74,6 +79,8 @@ public final class FakeMachine implements VirtualMachine {
   private final Map<Integer, Consumer<GuestConnection>> guestPrograms = new ConcurrentHashMap<>();
   private final List<CompletableFuture<GuestConnection>> connecting = new CopyOnWriteArrayList<>();
   private final CompletableFuture<Void> asked = new CompletableFuture<>();
+  private final AtomicReference<@Nullable CompletableFuture<Void>> pause = new AtomicReference<>();
+  private final AtomicInteger pauses = new AtomicInteger();
   private volatile @Nullable Consumer<GuestConnection> onConnect;
   private volatile boolean listening;
   private final Object consoleLock = new Object();
@@ -159,6 +166,7 @@ public final class FakeMachine implements VirtualMachine {
 
   private void end(VmExit.Reason reason, String detail) {
     exit.complete(VmExit.of(reason, detail));
+    resume();
     breakConnections();
     IOException why = new IOException("the virtual machine has ended");
     connecting.forEach(future -> future.completeExceptionally(why));
@@ -252,6 +260,49 @@ public final class FakeMachine implements VirtualMachine {
   /** Completes when somebody has connected to {@link #SILENT_PORT}. */
   public CompletableFuture<Void> asked() {
     return asked;
+  }
+
+  @Override
+  public Set<Ability> abilities() {
+    return fault == Fault.CANNOT_BE_PAUSED ? Set.of() : Set.of(Ability.PAUSE);
+  }
+
+  /** Nothing comes from the guest any more, and nothing reaches it. */
+  @Override
+  public void pause() {
+    if (fault == Fault.PAUSE_FAILS) {
+      end(VmExit.Reason.HOST_ERROR, "it did not stand still");
+      throw new HypervisorException(Stage.RUN, "it did not stand still", null, null);
+    }
+    CompletableFuture<Void> end = new CompletableFuture<>();
+    CompletableFuture<Void> begin = new CompletableFuture<>();
+    if (!exit.isDone() && pause.compareAndSet(null, end)) {
+      pauses.incrementAndGet();
+      thread.execute(
+          () -> {
+            begin.complete(null);
+            end.join();
+          });
+      begin.join();
+    }
+  }
+
+  @Override
+  public void resume() {
+    CompletableFuture<Void> end = pause.getAndSet(null);
+    if (end != null) {
+      end.complete(null);
+    }
+  }
+
+  /** Whether it stands still. */
+  public boolean isPaused() {
+    return pause.get() != null;
+  }
+
+  /** How often it was paused. */
+  public int pauses() {
+    return pauses.get();
   }
 
   @Override

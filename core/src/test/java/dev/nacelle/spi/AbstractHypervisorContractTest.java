@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.nacelle.DataSize;
 import dev.nacelle.HostCheck;
@@ -125,6 +126,49 @@ public abstract class AbstractHypervisorContractTest {
   @Test
   void guestRunsTheKernelOfTheSpecification() throws Exception {
     assertEquals(TestKernels.debian61().version(), guest.ask("release"));
+  }
+
+  @Test
+  void guestsClockStandsWhileItsMachineDoes() throws Exception {
+    VirtualMachine machine = guest.machine();
+    assumeTrue(machine.abilities().contains(VirtualMachine.Ability.PAUSE));
+    long start = System.nanoTime();
+    long before = Long.parseLong(guest.ask("clock"));
+    long paused = 0;
+    for (int round = 0; round < 3; round++) {
+      machine.pause();
+      long pausedAt = System.nanoTime();
+      Thread.sleep(2000);
+      paused += System.nanoTime() - pausedAt;
+      machine.resume();
+    }
+    long clock = Long.parseLong(guest.ask("clock")) - before;
+    long all = System.nanoTime() - start;
+    assertTrue(clock > 0, () -> clock + " ns");
+    // Six seconds of pauses; the clocks of both may differ a little in their pace.
+    assertTrue(
+        clock < all - paused + 1_000_000_000L,
+        clock + " ns of " + all + ", of which " + paused + " paused");
+  }
+
+  @Test
+  void whatIsSaidToAPausedGuestIsHeardWhenItGoesOn() throws Exception {
+    VirtualMachine machine = guest.machine();
+    assumeTrue(machine.abilities().contains(VirtualMachine.Ability.PAUSE));
+    machine.pause();
+    CompletableFuture<String> answer = CompletableFuture.supplyAsync(() -> ask("release"));
+    Thread.sleep(500);
+    assertFalse(answer.isDone());
+    machine.resume();
+    assertEquals(TestKernels.debian61().version(), answer.get());
+  }
+
+  private String ask(String command) {
+    try {
+      return guest.ask(command);
+    } catch (Exception e) {
+      throw new IllegalStateException(e);
+    }
   }
 
   @Test

@@ -29,6 +29,7 @@ import java.util.Arrays;
 import java.util.Deque;
 import java.util.Map;
 import java.util.OptionalLong;
+import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Consumer;
@@ -249,6 +250,21 @@ final class HypervVirtualMachine implements VirtualMachine {
   @Override
   public CompletableFuture<GuestConnection> connect(int port) {
     return sockets.connect(port);
+  }
+
+  @Override
+  public Set<Ability> abilities() {
+    return Set.of();
+  }
+
+  @Override
+  public void pause() {
+    throw new UnsupportedOperationException("machines of the Host Compute Service are not paused");
+  }
+
+  @Override
+  public void resume() {
+    throw new UnsupportedOperationException("machines of the Host Compute Service are not paused");
   }
 
   @Override

@@ -15,6 +15,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalLong;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Consumer;
 
@@ -69,6 +70,21 @@ final class KvmVirtualMachine implements VirtualMachine {
   @Override
   public CompletableFuture<GuestConnection> connect(int port) {
     return vsock.connect(port);
+  }
+
+  @Override
+  public Set<Ability> abilities() {
+    return Set.of(Ability.PAUSE);
+  }
+
+  @Override
+  public void pause() {
+    life.pause();
+  }
+
+  @Override
+  public void resume() {
+    life.resume();
   }
 
   @Override

@@ -111,7 +111,7 @@ final class MachineBuilder {
     // While the vCPUs' threads set them up.
     InitialState state = spec.payload().load(memory, new Hardware(spec.cpus(), devices.size()));
     vcpus.forEach(Vcpu::awaitCreated);
-    life.built();
+    life.built(vm);
     return new KvmVirtualMachine(life, vcpus, state, devices, vsock, console);
   }
 

@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm;
 
+import dev.nacelle.HypervisorException;
+import dev.nacelle.Stage;
 import dev.nacelle.VmExit;
 import dev.nacelle.VmExit.Reason;
 import dev.nacelle.kvm.device.AttachedDevice;
 import dev.nacelle.kvm.device.EventLoop;
 import dev.nacelle.kvm.device.GuestFault;
 import dev.nacelle.kvm.memory.GuestAddressException;
+import dev.nacelle.kvm.sys.KvmVm;
 import dev.nacelle.kvm.vcpu.Vcpu;
 import dev.nacelle.spi.ConsoleRing;
 import dev.nacelle.spi.MachineThread;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -51,6 +56,12 @@ final class MachineLife implements Vcpu.Listener {
 
   /** vCPUs that may enter the guest, and the builder. */
   private final AtomicInteger inside = new AtomicInteger(1);
+
+  /** One thread at a time pauses or resumes. */
+  private final Object pausing = new Object();
+
+  /** Null until it is built. */
+  private volatile @Nullable MachinePause pause;
 
   /** Completes when none will enter the guest, and the event loop has been told to finish. */
   private final CompletableFuture<@Nullable Void> out = new CompletableFuture<>();
@@ -136,7 +147,15 @@ final class MachineLife implements Vcpu.Listener {
   }
 
   /** The builder is done. */
-  void built() {
+  void built(KvmVm vm) {
+    Map<EventLoop, List<AttachedDevice>> devices = new HashMap<>();
+    devices.put(mainLoop(), new ArrayList<>());
+    for (Place place : places) {
+      devices.computeIfAbsent(place.loop, loop -> new ArrayList<>()).add(place.device);
+    }
+    synchronized (vcpus) {
+      pause = new MachinePause(vm, List.copyOf(vcpus), devices, () -> outcome.get() != null);
+    }
     leave();
   }
 
@@ -171,6 +190,67 @@ final class MachineLife implements Vcpu.Listener {
       synchronized (vcpus) {
         vcpus.forEach(Vcpu::stop);
       }
+      MachinePause built = pause;
+      if (built != null) {
+        built.end();
+      }
+    }
+  }
+
+  /** {@link dev.nacelle.spi.VirtualMachine#pause}. */
+  void pause() {
+    change(
+        built -> {
+          List<String> running = built.pause(System.nanoTime() + patience.toNanos());
+          if (!running.isEmpty()) {
+            ended(
+                VmExit.of(
+                    Reason.HOST_ERROR,
+                    "it did not stand still within "
+                        + patience.toMillis()
+                        + " ms when it was to be paused: "
+                        + running
+                        + " did not, for the host's processors or disks are overloaded"));
+          }
+        });
+  }
+
+  /** {@link dev.nacelle.spi.VirtualMachine#resume}. */
+  void resume() {
+    change(MachinePause::resume);
+  }
+
+  private void change(Consumer<MachinePause> pace) {
+    if (MachineThread.isCurrent()) {
+      throw new IllegalStateException("a virtual machine's thread can pause and resume none");
+    }
+    synchronized (pausing) {
+      MachinePause built = pause;
+      synchronized (vcpus) {
+        if (!started || built == null) {
+          throw new IllegalStateException("the " + this + " was not started");
+        }
+      }
+      if (outcome.get() != null) {
+        return;
+      }
+      boolean ignored =
+          teardown.use(
+              () -> {
+                try {
+                  pace.accept(built);
+                } catch (RuntimeException | Error e) {
+                  failed(e);
+                }
+              });
+    }
+    VmExit reason = outcome.get();
+    if (reason != null && reason.reason() == Reason.HOST_ERROR) {
+      throw new HypervisorException(
+          Stage.RUN,
+          "the " + this + " could not be paused or resumed, and has ended: " + reason.detail(),
+          null,
+          null);
     }
   }
 

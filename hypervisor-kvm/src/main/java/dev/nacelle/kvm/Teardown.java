@@ -58,6 +58,23 @@ final class Teardown {
     everyThread.add(thread);
   }
 
+  /**
+   * Does something with what it holds, which stays for so long.
+   *
+   * @return false when it is released, and nothing was done
+   */
+  boolean use(Runnable action) {
+    if (users.getAndUpdate(count -> count == 0 ? 0 : count + 1) == 0) {
+      return false;
+    }
+    try {
+      action.run();
+      return true;
+    } finally {
+      drop();
+    }
+  }
+
   /** The thread, which may be the caller, touches nothing of it any more, or was not started. */
   void ended(Thread thread) {
     if (threads.remove(thread)) {

@@ -4,6 +4,7 @@ package dev.nacelle.kvm.device;
 import dev.nacelle.kvm.sys.Epoll;
 import dev.nacelle.kvm.sys.EventFd;
 import dev.nacelle.kvm.sys.Pollable;
+import dev.nacelle.spi.MachineClock;
 import dev.nacelle.spi.MachineThread;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -37,11 +38,26 @@ public final class EventLoop implements AutoCloseable {
 
   private final ArrayDeque<Runnable> tasks = new ArrayDeque<>();
 
+  private final MachineClock clock = new MachineClock();
+
   /** A few for each device, made with it. */
   private final List<LoopTimer> timers = new CopyOnWriteArrayList<>();
 
   private boolean awake;
   private boolean closing;
+
+  /** One time that the loop is to rest. */
+  private static final class Pause {
+    private final Runnable last;
+    private boolean reached;
+
+    Pause(Runnable last) {
+      this.last = last;
+    }
+  }
+
+  /** Null when the loop is not to rest; guarded by {@link #tasks}. */
+  private @Nullable Pause pause;
 
   /**
    * Starts the thread, a daemon.
@@ -102,9 +118,51 @@ public final class EventLoop implements AutoCloseable {
     return true;
   }
 
+  /**
+   * Has nothing run on the loop until {@link #resume}: no handler, no timer, no task. Meanwhile
+   * {@link #nanoTime} stands still, and what is given to the loop waits. From any other thread;
+   * returns at once.
+   *
+   * @param last what the loop does before it rests; what it throws goes to {@code onFailure}
+   */
+  public void pause(Runnable last) {
+    synchronized (tasks) {
+      pause = new Pause(last);
+    }
+    wakeUp.signal();
+  }
+
+  /**
+   * Waits until the loop rests, or is to go on.
+   *
+   * @param deadline of {@link System#nanoTime}
+   * @return false when it does not until then
+   */
+  public boolean awaitRest(long deadline) throws InterruptedException {
+    synchronized (tasks) {
+      Pause awaited = pause;
+      while (awaited != null && awaited == pause && !awaited.reached) {
+        long millis = (deadline - System.nanoTime()) / NANOS_PER_MILLISECOND;
+        if (millis <= 0) {
+          return false;
+        }
+        tasks.wait(millis);
+      }
+      return true;
+    }
+  }
+
+  /** Has the loop go on. From any thread; of no effect when it is not paused. */
+  public void resume() {
+    synchronized (tasks) {
+      pause = null;
+      tasks.notifyAll();
+    }
+  }
+
   /** {@link DeviceResources#nanoTime}. From any thread. */
   public long nanoTime() {
-    return System.nanoTime();
+    return clock.nanoTime();
   }
 
   /** {@link DeviceResources#timer}; kept until the loop is closed, and not called later. */
@@ -179,6 +237,7 @@ public final class EventLoop implements AutoCloseable {
       synchronized (tasks) {
         awake = true;
       }
+      restWhilePaused();
       for (int i = 0; i < events; i++) {
         int key = epoll.event(i);
         if (key != WAKE_UP) {
@@ -198,6 +257,35 @@ public final class EventLoop implements AutoCloseable {
         patience = idle ? millisecondsToTimer() : 0;
       }
     } while (!ended);
+  }
+
+  private void restWhilePaused() {
+    for (Pause next = pause(); next != null; next = pause()) {
+      attempt(next.last);
+      boolean interrupted = false;
+      synchronized (tasks) {
+        clock.pause();
+        next.reached = true;
+        tasks.notifyAll();
+        while (pause == next) {
+          try {
+            tasks.wait();
+          } catch (InterruptedException e) {
+            interrupted = true;
+          }
+        }
+        clock.resume();
+      }
+      if (interrupted) {
+        thread.interrupt();
+      }
+    }
+  }
+
+  private @Nullable Pause pause() {
+    synchronized (tasks) {
+      return pause;
+    }
   }
 
   private void callDueTimers() {
@@ -260,10 +348,14 @@ public final class EventLoop implements AutoCloseable {
     }
   }
 
-  /** Has the thread end after the tasks already given; from any thread, idempotent. */
+  /**
+   * Has the thread end after the tasks already given, paused or not; from any thread, idempotent.
+   */
   public void shutdown() {
     synchronized (tasks) {
       closing = true;
+      pause = null;
+      tasks.notifyAll();
     }
     wakeUp.signal();
   }

@@ -17,6 +17,12 @@ public final class KvmVm implements AutoCloseable {
   /** Has the kernel answer port 0x61, which belongs to the PIT's second channel. */
   private static final int KVM_PIT_SPEAKER_DUMMY = 1;
 
+  /** struct kvm_pit_state2 (sections 4.72 and 4.73). */
+  static final int PIT_STATE_SIZE = 112;
+
+  /** struct kvm_clock_data (sections 4.29 and 4.30): the clock, flags, and what they tell of. */
+  static final int CLOCK_SIZE = 48;
+
   /** struct kvm_irqfd (section 4.75). */
   static final int IRQFD_SIZE = 32;
 
@@ -45,6 +51,7 @@ public final class KvmVm implements AutoCloseable {
 
   private final FileDescriptor descriptor;
   private final int vcpuMappingSize;
+  private boolean hasPit;
   private final NativeStruct irqLevel = new NativeStruct(IRQ_LEVEL_SIZE);
 
   KvmVm(FileDescriptor descriptor, int vcpuMappingSize) {
@@ -139,6 +146,46 @@ public final class KvmVm implements AutoCloseable {
     NativeStruct config = new NativeStruct(PIT_CONFIG_SIZE);
     config.bytes().putInt(0, KVM_PIT_SPEAKER_DUMMY);
     Ioctl.KVM_CREATE_PIT2.call(descriptor, config);
+    hasPit = true;
+  }
+
+  /** The machine's time, which {@link #restoreTime} has it go on from. */
+  public static final class Time {
+    private final NativeStruct clock = new NativeStruct(CLOCK_SIZE);
+    private final NativeStruct pit = new NativeStruct(PIT_STATE_SIZE);
+
+    private Time() {}
+
+    /** What KVM's clock told, in nanoseconds. */
+    long clock() {
+      return clock.bytes().getLong(0);
+    }
+  }
+
+  /**
+   * KVM_GET_CLOCK (section 4.29): what KVM's clock tells guests, and the PIT's state where there is
+   * one. For a machine whose vCPUs do not run.
+   */
+  public Time time() {
+    Time time = new Time();
+    Ioctl.KVM_GET_CLOCK.call(descriptor, time.clock);
+    // The flags tell what else there is; set again, they would have KVM count the time since.
+    time.clock.bytes().putInt(8, 0);
+    if (hasPit) {
+      Ioctl.KVM_GET_PIT2.call(descriptor, time.pit);
+    }
+    return time;
+  }
+
+  /**
+   * KVM_SET_CLOCK (section 4.30), and the PIT anew, without the ticks of the time between. After
+   * the vCPUs' {@link KvmVcpu#turnBackTsc}, on which the clock is built.
+   */
+  public void restoreTime(Time time) {
+    Ioctl.KVM_SET_CLOCK.call(descriptor, time.clock);
+    if (hasPit) {
+      Ioctl.KVM_SET_PIT2.call(descriptor, time.pit);
+    }
   }
 
   /** KVM_IRQFD (section 4.75): each signal is an edge of an interrupt line, until it is closed. */

@@ -19,6 +19,7 @@ import java.util.Map;
 import java.util.OptionalLong;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import org.jspecify.annotations.Nullable;
 
@@ -78,7 +79,21 @@ public final class Vcpu {
   private final CompletableFuture<@Nullable Void> ready = new CompletableFuture<>();
   private final Thread thread;
 
+  /** IA32_TIME_STAMP_COUNTER and IA32_TSC_DEADLINE (Intel SDM volume 4, table 2-2). */
+  private static final int TSC = 0x10;
+
+  private static final int TSC_DEADLINE = 0x6e0;
+
   private volatile boolean stopped;
+  private volatile boolean paused;
+
+  /** While the thread rests in a pause; what is done with it is done with this locked. */
+  private @Nullable KvmVcpu resting;
+
+  /** Its timer of the time stamp counter, while it rests; 0 for none. */
+  private long deadline;
+
+  private boolean left; // guarded by this
   private volatile OptionalLong firstRun = OptionalLong.empty();
 
   /** The thread for {@link ThreadSignal}, or 0 while it cannot be signalled; guarded by this. */
@@ -156,6 +171,66 @@ public final class Vcpu {
     }
   }
 
+  /**
+   * Has the thread leave the guest, and rest until {@link #resume}. Idempotent, safe from any
+   * thread, does not wait.
+   */
+  public synchronized void pause() {
+    paused = true;
+    KvmVcpu kvm = resting;
+    if (kvm != null) {
+      stopTimer(kvm); // it has not woken up since the last time
+    } else if (signalTarget != 0) {
+      ThreadSignal.send(signalTarget);
+    }
+  }
+
+  /**
+   * Waits until its thread rests, or is to end.
+   *
+   * @param deadline of {@link System#nanoTime}
+   * @return false when it does not until then
+   */
+  public synchronized boolean awaitRest(long deadline) throws InterruptedException {
+    while (resting == null && !left && !stopped) {
+      long millis = TimeUnit.NANOSECONDS.toMillis(deadline - System.nanoTime());
+      if (millis <= 0) {
+        return false;
+      }
+      wait(millis);
+    }
+    return true;
+  }
+
+  /** While it rests: what its time stamp counter tells; empty when it does not. */
+  public synchronized OptionalLong tsc() {
+    KvmVcpu kvm = resting;
+    return kvm == null ? OptionalLong.empty() : kvm.getMsr(TSC);
+  }
+
+  /**
+   * While it rests: has its clocks tell less, its timer go by them, and the guest know that it did
+   * not run. Of no effect when it does not rest.
+   *
+   * @param ticks of its time stamp counter
+   */
+  public synchronized void turnBack(long ticks) {
+    KvmVcpu kvm = resting;
+    if (kvm != null) {
+      boolean ignored = kvm.turnBackTsc(ticks);
+      if (deadline != 0) {
+        ignored = kvm.setMsr(TSC_DEADLINE, deadline);
+      }
+      kvm.tellOfPause();
+    }
+  }
+
+  /** Has it enter the guest again. Idempotent, safe from any thread. */
+  public synchronized void resume() {
+    paused = false;
+    notifyAll();
+  }
+
   /** Its thread. */
   public Thread thread() {
     return thread;
@@ -186,6 +261,8 @@ public final class Vcpu {
       try {
         synchronized (this) {
           signalTarget = 0;
+          left = true;
+          notifyAll();
         }
         ThreadSignal.drain();
       } finally {
@@ -232,7 +309,7 @@ public final class Vcpu {
     return true;
   }
 
-  private void runInGroup(KvmVcpu kvm) {
+  private void runInGroup(KvmVcpu kvm) throws InterruptedException {
     if (cores != null) {
       cores.join();
     }
@@ -246,20 +323,56 @@ public final class Vcpu {
     }
   }
 
-  private void run(KvmVcpu kvm) {
+  private void run(KvmVcpu kvm) throws InterruptedException {
     ByteBuffer run = kvm.run();
     while (!stopped) {
+      if (paused) {
+        rest(kvm);
+        continue;
+      }
       int errno = kvm.enter();
       if (errno == 0) {
         answer(kvm, run);
         if ((run.getShort(KvmRun.FLAGS) & KvmRun.BUS_LOCK) != 0) {
           LockSupport.parkNanos(this, BUS_LOCK_REST_NANOS);
         }
-      } else if (errno != Errno.EINTR && errno != Errno.EAGAIN) {
-        // EINTR: a kick, or a signal of somebody else's. EAGAIN: a vCPU that waited for its start.
+      } else if (errno == Errno.EINTR) {
+        takeKick();
+      } else if (errno != Errno.EAGAIN) {
+        // EAGAIN: a vCPU that waited for its start.
         listener.ended(Exits.describeFailure(errno, id, kvm));
         return;
       }
+    }
+  }
+
+  /**
+   * Takes the signal where it was a kick, not one of somebody else's: it would end every KVM_RUN.
+   * Who kicks says why before, and both with this locked, so whoever looks afterwards knows.
+   */
+  private synchronized void takeKick() {
+    ThreadSignal.drain();
+  }
+
+  /** An exit that was answered and that KVM has not finished is finished by the next KVM_RUN. */
+  private synchronized void rest(KvmVcpu kvm) throws InterruptedException {
+    if (!paused) {
+      return;
+    }
+    stopTimer(kvm);
+    resting = kvm;
+    notifyAll();
+    while (paused && !stopped) {
+      wait();
+    }
+    resting = null;
+  }
+
+  /** The host's time goes on: it would fire for what the guest has not lived through. */
+  private void stopTimer(KvmVcpu kvm) {
+    deadline = kvm.getMsr(TSC_DEADLINE).orElse(0);
+    if (deadline != 0) {
+      boolean ignored = kvm.setMsr(TSC_DEADLINE, 0);
     }
   }
 

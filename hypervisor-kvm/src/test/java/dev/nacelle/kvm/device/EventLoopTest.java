@@ -11,6 +11,7 @@ import dev.nacelle.kvm.Allocation;
 import dev.nacelle.kvm.sys.EventFd;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
@@ -232,5 +233,83 @@ class EventLoopTest {
     CompletableFuture<Throwable> outcome = new CompletableFuture<>();
     loop.execute(() -> outcome.complete(assertThrows(IllegalStateException.class, loop::close)));
     assertTrue(outcome.get().getMessage().contains("its own end"));
+  }
+
+  @Test
+  void doesNothingWhileItIsPaused() throws Exception {
+    BlockingQueue<String> done = new LinkedBlockingQueue<>();
+    Timer timer = loop.timer(() -> done.add("timer"));
+    try (EventFd eventFd = new EventFd()) {
+      loop.register(eventFd, () -> done.add("handler"));
+      loop.pause(() -> done.add("last" + loop.isCurrent()));
+      assertTrue(loop.awaitRest(Long.MAX_VALUE));
+      long time = loop.nanoTime();
+      timer.set(time + 1);
+      eventFd.signal();
+      assertTrue(loop.execute(() -> done.add("task")));
+      Thread.sleep(20);
+      assertEquals(List.of("lasttrue"), List.copyOf(done));
+      assertEquals(time, loop.nanoTime());
+
+      loop.resume();
+      assertEquals("lasttrue", done.take());
+      assertEquals(
+          Set.of("handler", "timer", "task"), Set.of(done.take(), done.take(), done.take()));
+      // What stood still is not made up for.
+      assertTrue(System.nanoTime() - loop.nanoTime() >= 20_000_000);
+      loop.close();
+    }
+  }
+
+  @Test
+  void restsAnewForEachPause() throws Exception {
+    BlockingQueue<Integer> paused = new LinkedBlockingQueue<>();
+    for (int i = 0; i < 1000; i++) {
+      int number = i;
+      loop.pause(() -> paused.add(number));
+      assertTrue(loop.awaitRest(Long.MAX_VALUE));
+      assertEquals(i, paused.remove());
+      loop.resume();
+    }
+  }
+
+  @Test
+  void endsWhilePaused() throws Exception {
+    loop.pause(() -> {});
+    assertTrue(loop.awaitRest(Long.MAX_VALUE));
+    loop.close();
+    assertFalse(loop.thread().isAlive());
+  }
+
+  @Test
+  void goesOnWherePausingHasFailed() throws Exception {
+    IllegalStateException failure = new IllegalStateException();
+    loop.pause(
+        () -> {
+          throw failure;
+        });
+    assertTrue(loop.awaitRest(Long.MAX_VALUE));
+    assertSame(failure, failures.take());
+    loop.resume();
+    CompletableFuture<Boolean> called = new CompletableFuture<>();
+    loop.execute(() -> called.complete(true));
+    assertTrue(called.get());
+  }
+
+  @Test
+  void saysWhenItDoesNotRestInTime() throws Exception {
+    CompletableFuture<Void> stuck = new CompletableFuture<>();
+    CompletableFuture<Void> running = new CompletableFuture<>();
+    loop.execute(
+        () -> {
+          running.complete(null);
+          stuck.join();
+        });
+    running.get();
+    loop.pause(() -> {});
+    assertFalse(loop.awaitRest(System.nanoTime() + 10_000_000));
+    stuck.complete(null);
+    assertTrue(loop.awaitRest(Long.MAX_VALUE));
+    loop.resume();
   }
 }

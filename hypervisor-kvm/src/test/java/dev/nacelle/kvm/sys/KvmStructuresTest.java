@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.List;
+import java.util.OptionalLong;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -18,6 +19,13 @@ class KvmStructuresTest {
   @CsvSource({
     "KVM_SET_USER_MEMORY_REGION, " + KvmVm.MEMORY_REGION_SIZE,
     "KVM_CREATE_PIT2, " + KvmVm.PIT_CONFIG_SIZE,
+    "KVM_GET_PIT2, " + KvmVm.PIT_STATE_SIZE,
+    "KVM_SET_PIT2, " + KvmVm.PIT_STATE_SIZE,
+    "KVM_GET_CLOCK, " + KvmVm.CLOCK_SIZE,
+    "KVM_SET_CLOCK, " + KvmVm.CLOCK_SIZE,
+    "KVM_SET_DEVICE_ATTR, " + KvmVcpu.DEVICE_ATTR_SIZE,
+    "KVM_GET_DEVICE_ATTR, " + KvmVcpu.DEVICE_ATTR_SIZE,
+    "KVM_HAS_DEVICE_ATTR, " + KvmVcpu.DEVICE_ATTR_SIZE,
     "KVM_IRQFD, " + KvmVm.IRQFD_SIZE,
     "KVM_IOEVENTFD, " + KvmVm.IOEVENTFD_SIZE,
     "KVM_ENABLE_CAP, " + KvmVm.ENABLE_CAP_SIZE,
@@ -30,6 +38,7 @@ class KvmStructuresTest {
     "KVM_GET_SREGS, " + KvmSregs.SIZE,
     "KVM_SET_SREGS, " + KvmSregs.SIZE,
     // Of these the number tells the size without the entries.
+    "KVM_GET_MSRS, " + KvmVcpu.MSRS_SIZE,
     "KVM_SET_MSRS, " + KvmVcpu.MSRS_SIZE,
     "KVM_GET_SUPPORTED_CPUID, " + KvmCpuid.HEADER_SIZE,
     "KVM_SET_CPUID2, " + KvmCpuid.HEADER_SIZE,
@@ -103,6 +112,46 @@ class KvmStructuresTest {
         KvmVcpu vcpu = vm.createVcpu(0)) {
       assertTrue(vcpu.setMsr(0x2ff, 0x806));
       assertFalse(vcpu.setMsr(0xdead_beef, 1));
+    }
+  }
+
+  @Test
+  void aRegisterIsReadAsItWasWritten() {
+    try (Kvm kvm = Kvm.open();
+        KvmVm vm = kvm.createVm();
+        KvmVcpu vcpu = vm.createVcpu(0)) {
+      assertTrue(vcpu.setMsr(0x2ff, 0x806));
+      assertEquals(OptionalLong.of(0x806), vcpu.getMsr(0x2ff));
+      assertEquals(OptionalLong.empty(), vcpu.getMsr(0xdead_beef));
+    }
+  }
+
+  @Test
+  void theTimeStampCounterIsTurnedBack() {
+    try (Kvm kvm = Kvm.open();
+        KvmVm vm = kvm.createVm();
+        KvmVcpu vcpu = vm.createVcpu(0)) {
+      vcpu.set(kvm.supportedCpuid());
+      long hour = 3600 * 1_000_000_000L;
+      long before = vcpu.getMsr(0x10).orElseThrow();
+      if (vcpu.turnBackTsc(hour)) {
+        assertTrue(vcpu.getMsr(0x10).orElseThrow() - before < -hour / 2);
+      }
+      vcpu.tellOfPause(); // of no effect on who does not use KVM's clock
+    }
+  }
+
+  @Test
+  void timeGoesOnFromWhereItWas() throws Exception {
+    try (Kvm kvm = Kvm.open();
+        KvmVm vm = kvm.createVm()) {
+      vm.createIrqchip();
+      vm.createPit();
+      KvmVm.Time then = vm.time();
+      Thread.sleep(200);
+      vm.restoreTime(then);
+      long passed = vm.time().clock() - then.clock();
+      assertTrue(passed >= 0 && passed < 200_000_000, () -> passed + " ns");
     }
   }
 

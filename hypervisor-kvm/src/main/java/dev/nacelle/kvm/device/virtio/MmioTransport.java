@@ -338,6 +338,16 @@ public final class MmioTransport implements AttachedDevice {
   }
 
   @Override
+  public void pause() {
+    device.pause();
+  }
+
+  @Override
+  public void resume() {
+    device.resume();
+  }
+
+  @Override
   public void addIgnored(Map<String, Long> counts) {
     device.addIgnored(counts);
   }

@@ -50,6 +50,9 @@ public abstract class VirtioDevice implements AutoCloseable {
    */
   private volatile @Nullable VirtQueue @Nullable [] queues;
 
+  /** Nobody is to find a queue. Changed with the lock. */
+  private volatile boolean paused;
+
   /**
    * @param name as Linux calls its driver, for messages
    * @param id virtio 1.2 section 5
@@ -179,13 +182,36 @@ public abstract class VirtioDevice implements AutoCloseable {
   }
 
   /**
-   * A queue while the device is active and the driver has made it ready. Call with the lock, or
-   * with what the device waits for where a queue is taken away.
+   * A queue while the device is active and not paused, and the driver has made it ready. Call with
+   * the lock, or with what the device waits for where a queue is taken away.
    */
   protected final @Nullable VirtQueue queue(int index) {
     @Nullable VirtQueue[] active = queues;
-    return active == null ? null : active[index];
+    return active == null || paused ? null : active[index];
   }
+
+  /** {@link dev.nacelle.kvm.device.AttachedDevice#pause}. */
+  public final void pause() {
+    onPause();
+    synchronized (lock) {
+      paused = true;
+    }
+  }
+
+  /** {@link dev.nacelle.kvm.device.AttachedDevice#resume}. */
+  public final void resume() {
+    synchronized (lock) {
+      paused = false;
+    }
+    for (Doorbell doorbell : doorbells) {
+      doorbell.ring();
+    }
+  }
+
+  /**
+   * Has what is under way with guest memory come to its end. On the event loop, without the lock.
+   */
+  protected void onPause() {}
 
   /** The driver takes one queue away (QueueReady = 0). */
   final void stopQueue(int index) {
@@ -228,6 +254,9 @@ public abstract class VirtioDevice implements AutoCloseable {
 
   /** The driver has, or may have, made buffers available. Called on the event loop. */
   protected final void notified(int queue) {
+    if (paused) {
+      return; // all queues are looked at when it goes on
+    }
     try {
       process(queue);
     } catch (RuntimeException | Error e) {

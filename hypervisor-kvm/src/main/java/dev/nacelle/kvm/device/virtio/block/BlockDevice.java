@@ -262,6 +262,31 @@ public final class BlockDevice extends VirtioDevice {
     }
   }
 
+  /** The kernel writes into guest memory by itself for what it was asked to read. */
+  @Override
+  protected void onPause() {
+    turn.lock();
+    try {
+      VirtQueue queue = queue(QUEUE);
+      if (queue == null) {
+        return;
+      }
+      long start = System.nanoTime();
+      while (requests.memoryInUse()) {
+        long left = patienceMillis - TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - start);
+        if (left <= 0) {
+          throw silentDisk();
+        }
+        requests.await((int) left);
+        collect(queue);
+        requests.submit();
+      }
+      tell(queue);
+    } finally {
+      turn.unlock();
+    }
+  }
+
   @Override
   protected void onQueueStopped(int index) {
     giveMemoryBack();
@@ -276,9 +301,13 @@ public final class BlockDevice extends VirtioDevice {
     // The end of the device waits for more than this, and cannot fail.
     if (!closing && (stuck || !waitForMemory())) {
       stuck = true;
-      throw new IllegalStateException(
-          name() + ": the host's disk has not answered for " + patienceMillis + " ms");
+      throw silentDisk();
     }
+  }
+
+  private IllegalStateException silentDisk() {
+    return new IllegalStateException(
+        name() + ": the host's disk has not answered for " + patienceMillis + " ms");
   }
 
   private boolean waitForMemory() {

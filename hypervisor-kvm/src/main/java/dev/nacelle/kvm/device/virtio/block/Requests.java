@@ -97,6 +97,11 @@ final class Requests {
     return request;
   }
 
+  /** Waits until {@link #next} may have something, or the time is over. */
+  void await(int millis) {
+    engine.await(millis);
+  }
+
   /**
    * Has the steps under way come to an end, which nobody waits for any more.
    *

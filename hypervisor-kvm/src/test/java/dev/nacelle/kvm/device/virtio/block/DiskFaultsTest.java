@@ -328,6 +328,43 @@ class DiskFaultsTest {
   }
 
   @Test
+  void aPauseWaitsForWhatUsesGuestMemory() {
+    engine.hangs = true;
+    Segment status = offer(header(IN, 0), queue.writable(512));
+    engine.hangs = false;
+    device.pause();
+    assertEquals(OK, at(status));
+
+    Segment next = offer(header(IN, 0), queue.writable(512));
+    assertEquals(UNTOUCHED, at(next));
+    device.resume();
+    resources.runTasks();
+    assertEquals(OK, at(next));
+  }
+
+  @Test
+  void aPauseWaitsForNoFlushWhichIsAnsweredAfterIt() {
+    engine.hangs = true;
+    Segment flush = offer(header(FLUSH, 0));
+    device.pause();
+    engine.hangs = false;
+    driver.ring(0);
+    assertEquals(UNTOUCHED, at(flush));
+    device.resume();
+    resources.runTasks();
+    assertEquals(OK, at(flush));
+  }
+
+  @Test
+  void aPauseEndsTheMachineWhereThatHangs() {
+    engine.hangs = true;
+    offer(header(IN, 0), queue.writable(512));
+    IllegalStateException e = assertThrows(IllegalStateException.class, () -> device.pause());
+    assertEquals("virtio-blk disk: the host's disk has not answered for 1 ms", e.getMessage());
+    assertEquals(0, engine.cancelled);
+  }
+
+  @Test
   void aFlushMayOutlastAReset() {
     engine.hangs = true;
     Segment old = offer(header(FLUSH, 0));

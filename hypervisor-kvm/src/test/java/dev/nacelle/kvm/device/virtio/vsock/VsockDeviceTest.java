@@ -27,6 +27,7 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -1054,5 +1055,38 @@ class VsockDeviceTest {
       assertSame(expected, assertThrows(OutOfMemoryError.class, busy::runTasks));
       assertThrows(IOException.class, () -> connection.write(text("x")));
     }
+  }
+
+  @Test
+  void aPausedDeviceLeavesTheGuestsMemoryAlone() throws Exception {
+    GuestConnection connection = acceptOne();
+    guest.giveBuffers(4, BUFFER);
+    byte[] before = guest.driver.bytes(0, (int) guest.driver.memory().size());
+    device.pause();
+    assertEquals(3, connection.write(text("abc")));
+    CompletableFuture<GuestConnection> connecting = device.connect(GUEST_PORT);
+    device.connect(GUEST_PORT).cancel(true);
+    device.transportReset();
+    guest.driver.ring(-1);
+    assertArrayEquals(before, guest.driver.bytes(0, before.length));
+
+    device.resume();
+    guest.driver.ring(-1);
+    assertFalse(connecting.isDone());
+    assertFalse(Arrays.equals(before, guest.driver.bytes(0, before.length)));
+  }
+
+  @Test
+  void whatWasSaidInAPauseIsHeardAfterIt() throws Exception {
+    GuestConnection connection = acceptOne();
+    device.pause();
+    assertEquals(3, connection.write(text("abc")));
+    connection.shutdownOutput();
+    guest.driver.ring(-1);
+    assertNull(guest.receive());
+    device.resume();
+    guest.driver.ring(-1);
+    assertArrayEquals("abc".getBytes(StandardCharsets.UTF_8), assertOperation(RW).payload());
+    assertOperation(SHUTDOWN);
   }
 }
