@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 
 import com.sun.jna.Native;
 import com.sun.jna.NativeLibrary;
+import com.sun.jna.Platform;
 import com.sun.jna.Pointer;
 import dev.nacelle.image.testing.Tool;
 import java.io.IOException;
@@ -22,22 +23,21 @@ import org.jspecify.annotations.Nullable;
 /** Windows' libraries, for this process: what src/test/c is compiled to. */
 public final class StandIn {
   private static final List<String> LIBRARIES = List.of("computecore", "kernel32", "ws2_32");
+  private static final String WINDOWS_COMPILER = "x86_64-w64-mingw32-gcc";
   private static final int ALWAYS = Integer.MAX_VALUE;
+
+  private static final Path SOURCES = Path.of("src/test/c").toAbsolutePath();
+  private static final List<String> OPTIONS =
+      List.of(
+          "-std=gnu11", "-shared", "-O1", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror");
 
   static {
     try {
-      Path directory = Files.createTempDirectory("stand-in");
-      compile(directory.resolve("libcomputecore.so"));
-      for (String library : LIBRARIES) {
-        Path file = directory.resolve("lib" + library + ".so");
-        if (!Files.exists(file)) {
-          // One library by several names, which is loaded once.
-          Files.createSymbolicLink(file, Path.of("libcomputecore.so"));
-        }
-        file.toFile().deleteOnExit();
-        NativeLibrary.addSearchPath(library, directory.toString());
+      if (Platform.isWindows()) {
+        compileForWindows();
+      } else {
+        compile(Files.createTempDirectory("stand-in"));
       }
-      directory.toFile().deleteOnExit();
       Native.register(StandIn.class, NativeLibrary.getInstance("computecore"));
     } catch (IOException e) {
       throw new UncheckedIOException(e);
@@ -46,15 +46,55 @@ public final class StandIn {
 
   private StandIn() {}
 
-  private static void compile(Path library) throws IOException {
-    List<String> command = new ArrayList<>(List.of("gcc", "-std=gnu11", "-shared", "-fPIC", "-O1"));
-    command.addAll(List.of("-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror", "-pthread"));
-    command.addAll(List.of("-o", library.toString()));
-    Path sources = Path.of("src/test/c").toAbsolutePath();
-    try (Stream<Path> files = Files.list(sources)) {
-      files.map(Path::toString).filter(name -> name.endsWith(".c")).forEach(command::add);
+  private static void compile(Path directory) throws IOException {
+    directory.toFile().deleteOnExit();
+    Path library = directory.resolve("libcomputecore.so");
+    run("gcc", library, sources(SOURCES), "-fPIC", "-pthread");
+    library.toFile().deleteOnExit();
+    for (String name : LIBRARIES) {
+      Path file = directory.resolve("lib" + name + ".so");
+      if (!Files.exists(file)) {
+        // One library by several names, which is loaded once.
+        Files.createSymbolicLink(file, library.getFileName());
+        file.toFile().deleteOnExit();
+      }
+      NativeLibrary.addSearchPath(name, directory.toString());
     }
-    Tool.run(sources, command);
+  }
+
+  /**
+   * Where .ci/windows-tests has Wine take libraries though it has some of the same names. Those
+   * hand on to one that does the work, since Windows would load it once for each of its names.
+   */
+  private static void compileForWindows() throws IOException {
+    Path directory = Files.createDirectories(Path.of("C:\\stand-in"));
+    for (String name : LIBRARIES) {
+      Path library = directory.resolve(name + ".dll");
+      if (name.equals("computecore")) {
+        List<String> sources = new ArrayList<>(sources(SOURCES.resolve("windows")));
+        sources.add(SOURCES.resolve("computecore.c").toString());
+        run(WINDOWS_COMPILER, library, sources, "-pthread", "-static", "-lws2_32");
+      } else {
+        String exports = SOURCES.resolve("windows").resolve(name + ".def").toString();
+        run(WINDOWS_COMPILER, library, List.of(exports), "-nostdlib", "-Wl,--entry=0");
+      }
+      NativeLibrary.addSearchPath(name, directory.toString());
+    }
+  }
+
+  private static List<String> sources(Path directory) throws IOException {
+    try (Stream<Path> files = Files.list(directory)) {
+      return files.map(Path::toString).filter(name -> name.endsWith(".c")).toList();
+    }
+  }
+
+  private static void run(String compiler, Path library, List<String> sources, String... options) {
+    List<String> command = new ArrayList<>(List.of(compiler));
+    command.addAll(OPTIONS);
+    command.addAll(sources);
+    command.addAll(List.of(options));
+    command.addAll(List.of("-o", library.toString()));
+    Tool.run(SOURCES, command);
   }
 
   /** Starts from nothing; loads the stand-in at first. */
