@@ -298,7 +298,7 @@ static char16_t *widen(const char *text) { return text ? (char16_t *)machines_wi
 // meanwhile.
 static HRESULT ask(const char *what, const char16_t *id, const char16_t *body, char16_t **document) {
   char request[128], *told = NULL;
-  char *name = machines_narrow(id), *text = body ? machines_narrow(body) : NULL;
+  char *name = machines_narrow(id), *text = body ? host_paths(machines_narrow(body)) : NULL;
   snprintf(request, sizeof request, "%s %s", what, name);
   pthread_mutex_unlock(&lock);
   HRESULT result = machines_request(request, text, &told);

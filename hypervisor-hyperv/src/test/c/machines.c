@@ -17,6 +17,8 @@
 
 #ifdef _WIN32
 
+#include <winsock2.h>
+
 static machines_socket dial(uint16_t port) {
   struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
   to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);

@@ -8,8 +8,7 @@
 #include <stdint.h>
 
 #ifdef _WIN32
-#include <winsock2.h>
-typedef SOCKET machines_socket;
+typedef uintptr_t machines_socket; // a SOCKET
 #else
 typedef int machines_socket;
 #endif

@@ -8,3 +8,10 @@
 
 // Notes that something was called as Windows must never be called; the first is kept.
 void violation(const char *what);
+
+// A path, or a document in JSON, with its paths as Linux has them, in place of what is freed.
+#ifdef _WIN32
+char *host_paths(char *text);
+#else
+static inline char *host_paths(char *text) { return text; }
+#endif

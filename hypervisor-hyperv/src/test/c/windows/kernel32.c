@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // kernel32.dll: Windows' own named pipes and events, counted, whose other end the tests are.
+#include "../machines.h"
 #include "../stand_in.h"
 
 #include <pthread.h>
@@ -26,9 +27,11 @@ struct client {
   HANDLE pipe;
   OVERLAPPED writing;
   char *bytes;
+  int users; // who write
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static struct object *objects;
 static struct client *clients;
 
@@ -116,6 +119,9 @@ static void await_written(struct client *c) {
 
 static void end_client(struct client *c) {
   if (!c) return;
+  pthread_mutex_lock(&lock);
+  while (c->users) pthread_cond_wait(&changed, &lock);
+  pthread_mutex_unlock(&lock);
   await_written(c);
   CloseHandle(c->pipe);
   CloseHandle(c->writing.hEvent);
@@ -162,6 +168,7 @@ static struct client *client_of(const WCHAR *name) {
 int standin_pipe_write(const WCHAR *name, const char *bytes, DWORD length) {
   pthread_mutex_lock(&lock);
   struct client *c = client_of(name);
+  if (c) c->users++;
   pthread_mutex_unlock(&lock);
   if (!c) return 0;
   await_written(c);
@@ -169,6 +176,10 @@ int standin_pipe_write(const WCHAR *name, const char *bytes, DWORD length) {
   ResetEvent(c->writing.hEvent);
   int started = WriteFile(c->pipe, c->bytes, length, NULL, &c->writing) || GetLastError() == ERROR_IO_PENDING;
   if (!started) SetEvent(c->writing.hEvent);
+  pthread_mutex_lock(&lock);
+  c->users--;
+  pthread_cond_broadcast(&changed);
+  pthread_mutex_unlock(&lock);
   return started;
 }
 
@@ -179,6 +190,19 @@ void standin_pipe_end(const WCHAR *name) {
   struct client *c = take_client(name);
   pthread_mutex_unlock(&lock);
   end_client(c);
+}
+
+int machines_console_write(const char *pipe, const char *bytes, uint32_t length) {
+  WCHAR *name = machines_widen(pipe);
+  int written = standin_pipe_write(name, bytes, length);
+  free(name);
+  return written;
+}
+
+void machines_console_end(const char *pipe) {
+  WCHAR *name = machines_widen(pipe);
+  standin_pipe_end(name);
+  free(name);
 }
 
 int standin_open_objects(void) {

@@ -2,9 +2,12 @@
 //
 // ws2_32.dll: sockets of Hyper-V as TCP sockets of the loopback interface, so that Windows' own events are what the
 // calls are judged by.
+#include "../machines.h"
 #include "../stand_in.h"
 
 #include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <winsock2.h>
 
@@ -24,18 +27,25 @@ struct address {
 };
 _Static_assert(sizeof(struct address) == 36, "SOCKADDR_HV");
 
+struct hv_event {
+  int open;
+  WSAEVENT real;
+};
+
 struct hv_socket {
   int open;
+  uint64_t serial; // of all that were ever opened
   SOCKET real;
+  struct hv_event *event;
   int connected;
   // Of one that listens
   struct address local;
   uint16_t port;
-};
-
-struct hv_event {
-  int open;
-  WSAEVENT real;
+  struct listening *listening; // to a machine that really boots
+  // Of one that is connected with such a machine
+  uint32_t connect_limit;
+  int answered; // which FD_CONNECT has not told yet
+  int connect_error;
 };
 
 #define MOST 4096
@@ -44,6 +54,7 @@ struct hv_event {
 #define FIRST_EVENT 0x2000000000
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static struct hv_socket sockets[MOST];
 static struct hv_event events[MOST];
 static int started;
@@ -112,13 +123,18 @@ int hv_WSAStartup(WORD version, WSADATA *data) {
   return result;
 }
 
-static uint64_t add(SOCKET real) {
+static void bound(SOCKET real) {
   int room = RING;
   setsockopt(real, SOL_SOCKET, SO_SNDBUF, (void *)&room, sizeof room);
   setsockopt(real, SOL_SOCKET, SO_RCVBUF, (void *)&room, sizeof room);
+}
+
+static uint64_t add(SOCKET real) {
+  static uint64_t ever;
+  bound(real);
   for (int i = 0; i < MOST; i++) {
     if (!sockets[i].open) {
-      sockets[i] = (struct hv_socket){.open = 1, .real = real};
+      sockets[i] = (struct hv_socket){.open = 1, .serial = ++ever, .real = real};
       return FIRST_SOCKET + i * 4;
     }
   }
@@ -160,9 +176,143 @@ int hv_bind(uint64_t number, const struct address *address, int size) {
   return leave(s->port ? 0 : SOCKET_ERROR);
 }
 
+// ---- Sockets of machines that really boot
+
+// The line that asks for a machine's port.
+static void ask_for(char *line, const char *what, const struct address *address) {
+  const uint8_t *id = address->vm; // the first three numbers are little endian
+  uint32_t port;
+  memcpy(&port, address->service, sizeof port);
+  sprintf(line, "%s %02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x %u", what, id[3], id[2], id[1],
+          id[0], id[5], id[4], id[7], id[6], id[8], id[9], id[10], id[11], id[12], id[13], id[14], id[15], port);
+}
+
+static void start_thread(void *(*run)(void *), void *argument) {
+  pthread_t thread;
+  if (pthread_create(&thread, NULL, run, argument)) abort();
+  pthread_detach(thread);
+}
+
+// A connect, during which the socket may be closed, and its place be another's.
+struct attempt {
+  struct hv_socket *socket;
+  uint64_t serial;
+  uint32_t limit;
+  char line[128];
+};
+
+// Once there is an answer, the socket is the one that had it.
+static void *connect_to_machine(void *argument) {
+  struct attempt *a = argument;
+  char answer[32];
+  machines_socket host = machines_open(a->line);
+  int error = WSAECONNREFUSED;
+  if (host != MACHINES_NO_SOCKET) {
+    machines_limit_reading(host, a->limit);
+    error = machines_read_line(host, answer, sizeof answer) < 0 ? WSAETIMEDOUT : atoi(answer);
+  }
+  pthread_mutex_lock(&lock);
+  struct hv_socket *s = a->socket;
+  if (s->open && s->serial == a->serial) {
+    s->answered = 1;
+    s->connect_error = error;
+    if (!error) {
+      closesocket(s->real);
+      s->real = host;
+      host = MACHINES_NO_SOCKET;
+      bound(s->real);
+      if (s->event) WSAEventSelect(s->real, s->event->real, FD_READ | FD_WRITE | FD_CLOSE);
+    }
+    if (s->event) WSASetEvent(s->event->real);
+  }
+  pthread_mutex_unlock(&lock);
+  if (host != MACHINES_NO_SOCKET) machines_close(host);
+  free(a);
+  return NULL;
+}
+
+// A connection of a guest, for which a socket of our own knocks at the one that listens: its events are Windows' own.
+struct incoming {
+  struct incoming *next;
+  SOCKET host, knocking;
+  uint32_t port;
+};
+
+// What is heard of a machine's connects.
+struct listening {
+  machines_socket host;
+  uint16_t port;
+  struct incoming *incoming;
+  int ended;
+};
+
+static void *hear_of_connections(void *argument) {
+  struct listening *l = argument;
+  char line[128], token[64];
+  unsigned int port;
+  while (machines_read_line(l->host, line, sizeof line) >= 0 && sscanf(line, "incoming %63s %u", token, &port) == 2) {
+    struct incoming *incoming = malloc(sizeof *incoming);
+    snprintf(line, sizeof line, "accept %s", token);
+    *incoming = (struct incoming){NULL, machines_open(line), socket(AF_INET, SOCK_STREAM, 0), port};
+    pthread_mutex_lock(&lock);
+    struct incoming **last = &l->incoming;
+    while (*last) last = &(*last)->next;
+    *last = incoming;
+    pthread_mutex_unlock(&lock);
+    struct sockaddr_in name = loopback(l->port);
+    connect(incoming->knocking, (void *)&name, sizeof name);
+  }
+  pthread_mutex_lock(&lock);
+  l->ended = 1;
+  pthread_cond_broadcast(&changed);
+  pthread_mutex_unlock(&lock);
+  return NULL;
+}
+
+static struct incoming *first_incoming(struct listening *l) {
+  struct incoming *first = l->incoming;
+  l->incoming = first->next;
+  closesocket(first->knocking);
+  return first;
+}
+
+// Returns an error.
+static int listen_to_machine(struct hv_socket *s) {
+  char line[128], answer[32];
+  ask_for(line, "listen", &s->local);
+  machines_socket host = machines_open(line);
+  int error =
+      host == MACHINES_NO_SOCKET || machines_read_line(host, answer, sizeof answer) < 0 ? WSAEINVAL : atoi(answer);
+  if (error) {
+    if (host != MACHINES_NO_SOCKET) machines_close(host);
+    return error;
+  }
+  s->listening = calloc(1, sizeof *s->listening);
+  s->listening->host = host;
+  s->listening->port = s->port;
+  start_thread(hear_of_connections, s->listening);
+  return 0;
+}
+
+// On return nobody listens any more.
+static void end_listening(struct listening *l) {
+  shutdown(l->host, SD_SEND);
+  pthread_mutex_lock(&lock);
+  while (!l->ended) pthread_cond_wait(&changed, &lock);
+  pthread_mutex_unlock(&lock);
+  machines_close(l->host);
+  while (l->incoming) {
+    struct incoming *first = first_incoming(l);
+    if (first->host != MACHINES_NO_SOCKET) machines_close(first->host);
+    free(first);
+  }
+  free(l);
+}
+
 int hv_listen(uint64_t number, int backlog) {
   struct hv_socket *s = enter(number);
-  return leave(s ? listen(s->real, backlog) : SOCKET_ERROR);
+  int error = s && machines_boot() ? listen_to_machine(s) : 0;
+  return leave(error ? fail(error) : s ? listen(s->real, backlog) : SOCKET_ERROR);
 }
 
 uint64_t hv_accept(uint64_t number, struct address *address, int *size) {
@@ -171,9 +321,18 @@ uint64_t hv_accept(uint64_t number, struct address *address, int *size) {
   if (real == INVALID_SOCKET) return leave(INVALID_SOCKET);
   if (*size < (int)sizeof *address) violation("accept without room for the address");
   *size = sizeof *address;
-  // The other end: the same machine, a port that no number of a handle is.
+  // A port that no number of a handle is.
+  uint32_t port = 0x12345678;
+  if (s->listening) {
+    struct incoming *first = first_incoming(s->listening);
+    closesocket(real);
+    real = first->host;
+    port = first->port;
+    free(first);
+  }
+  // The other end: the same machine.
   *address = s->local;
-  memcpy(address->service, "\x78\x56\x34\x12", 4);
+  memcpy(address->service, &port, sizeof port);
   uint64_t accepted = add(real);
   sockets[(accepted - FIRST_SOCKET) / 4].connected = 1;
   return leave(accepted);
@@ -182,9 +341,16 @@ uint64_t hv_accept(uint64_t number, struct address *address, int *size) {
 int hv_connect(uint64_t number, const struct address *address, int size) {
   struct hv_socket *s = enter(number);
   if (!s || !is_address(address, size)) return leave(SOCKET_ERROR);
+  s->connected = 1;
+  if (machines_boot()) {
+    struct attempt *a = malloc(sizeof *a);
+    *a = (struct attempt){.socket = s, .serial = s->serial, .limit = s->connect_limit};
+    ask_for(a->line, "connect", address);
+    start_thread(connect_to_machine, a);
+    return leave(fail(WSAEWOULDBLOCK));
+  }
   struct hv_socket *to = listener(address);
   struct sockaddr_in name = loopback(to ? to->port : nobody);
-  s->connected = 1;
   return leave(connect(s->real, (void *)&name, sizeof name));
 }
 
@@ -206,8 +372,11 @@ int hv_shutdown(uint64_t number, int how) {
 
 int hv_closesocket(uint64_t number) {
   struct hv_socket *s = enter(number);
+  struct listening *listening = s ? s->listening : NULL;
   if (s) s->open = 0;
-  return leave(s ? closesocket(s->real) : SOCKET_ERROR);
+  int result = leave(s ? closesocket(s->real) : SOCKET_ERROR);
+  if (listening) end_listening(listening);
+  return result;
 }
 
 int hv_setsockopt(uint64_t number, int level, int option, const char *value, int size) {
@@ -218,6 +387,7 @@ int hv_setsockopt(uint64_t number, int level, int option, const char *value, int
               && ((option == HVSOCKET_CONNECT_TIMEOUT && n && n <= 300000 && !s->connected)
                   || (option == HVSOCKET_CONNECTED_SUSPEND && n == 1));
   if (!valid) violation("setsockopt");
+  if (valid && option == HVSOCKET_CONNECT_TIMEOUT) s->connect_limit = n;
   return leave(valid ? 0 : fail(WSAEINVAL));
 }
 
@@ -255,13 +425,20 @@ int hv_WSAEventSelect(uint64_t number, uint64_t event, long wanted) {
   if (wanted != (FD_READ | FD_WRITE | FD_ACCEPT | FD_CONNECT | FD_CLOSE)) violation("WSAEventSelect of other events");
   struct hv_socket *s = enter(number);
   struct hv_event *e = event_of(event);
+  if (s) s->event = e;
   return leave(s && e ? WSAEventSelect(s->real, e->real, wanted) : SOCKET_ERROR);
 }
 
 int hv_WSAEnumNetworkEvents(uint64_t number, uint64_t event, WSANETWORKEVENTS *result) {
   if (event) violation("WSAEnumNetworkEvents that resets the event, which is shared");
   struct hv_socket *s = enter(number);
-  return leave(s ? WSAEnumNetworkEvents(s->real, NULL, result) : SOCKET_ERROR);
+  int failed = s ? WSAEnumNetworkEvents(s->real, NULL, result) : SOCKET_ERROR;
+  if (!failed && s->answered) {
+    s->answered = 0;
+    result->lNetworkEvents |= FD_CONNECT;
+    result->iErrorCode[FD_CONNECT_BIT] = s->connect_error;
+  }
+  return leave(failed);
 }
 
 DWORD hv_WSAWaitForMultipleEvents(DWORD count, const uint64_t *which, BOOL all, DWORD milliseconds, BOOL alertable) {

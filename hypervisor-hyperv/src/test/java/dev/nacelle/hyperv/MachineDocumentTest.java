@@ -46,12 +46,17 @@ class MachineDocumentTest {
     return new Host(schema, "nacelle", USER, 4);
   }
 
+  private static Path vhd(int i) {
+    return Path.of("/d/" + i + ".vhd").toAbsolutePath();
+  }
+
+  private static String json(Path path) {
+    return path.toString().replace("\\", "\\\\");
+  }
+
   private static VmSpec spec(VmSpec.Guest guest, long memory, int cpus, int disks) {
     List<VmSpec.Disk> all =
-        IntStream.range(0, disks)
-            .mapToObj(
-                i -> VmSpec.Disk.of("d" + i, Path.of("/d/" + i + ".vhd").toAbsolutePath(), i != 1))
-            .toList();
+        IntStream.range(0, disks).mapToObj(i -> VmSpec.Disk.of("d" + i, vhd(i), i != 1)).toList();
     return VmSpec.builder("m1", guest, DataSize.bytes(memory)).cpus(cpus).disks(all).build();
   }
 
@@ -204,7 +209,7 @@ class MachineDocumentTest {
                    "DefaultBindSecurityDescriptor": "D:P(A;;FA;;;SY)(A;;FA;;;%s)",
                    "DefaultConnectSecurityDescriptor": "D:P(A;;FA;;;SY)(A;;FA;;;%s)"}}}}}
             """
-                .formatted(KERNEL, INITRAMFS, "/d/0.vhd", "/d/1.vhd", USER, USER));
+                .formatted(json(KERNEL), json(INITRAMFS), json(vhd(0)), json(vhd(1)), USER, USER));
     assertEquals(
         expected,
         document(spec(linux(MemoryPolicy.SPEED), 512L << 20, 2, 2), MachineDocument.OLDEST));
@@ -218,7 +223,7 @@ class MachineDocumentTest {
     assertEquals(4, scsi.size());
     for (int i = 0; i < 256; i++) {
       String place = "/" + MachineDocument.SCSI_CONTROLLERS.get(i / 64) + "/Attachments/" + i % 64;
-      assertEquals("/d/" + i + ".vhd", scsi.at(place + "/Path").textValue());
+      assertEquals(vhd(i).toString(), scsi.at(place + "/Path").textValue());
     }
   }
 

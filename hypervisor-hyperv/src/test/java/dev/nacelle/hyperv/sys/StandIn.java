@@ -72,7 +72,9 @@ public final class StandIn {
       Path library = directory.resolve(name + ".dll");
       if (name.equals("computecore")) {
         List<String> sources = new ArrayList<>(sources(SOURCES.resolve("windows")));
-        sources.add(SOURCES.resolve("computecore.c").toString());
+        for (String shared : List.of("computecore.c", "machines.c")) {
+          sources.add(SOURCES.resolve(shared).toString());
+        }
         run(WINDOWS_COMPILER, library, sources, "-pthread", "-static", "-lws2_32");
       } else {
         String exports = SOURCES.resolve("windows").resolve(name + ".def").toString();
