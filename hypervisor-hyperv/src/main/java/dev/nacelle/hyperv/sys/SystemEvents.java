@@ -27,10 +27,11 @@ final class SystemEvents {
   private static final ComputeCore.EventCallback CALLBACK = SystemEvents::deliver;
 
   static {
-    // The JVM can end while the service's threads are known to it, which they are until they end:
-    // not after each event, for attaching costs more than the event.
+    // The service's threads are the JVM's for the time of an event only, of which there are few. One
+    // that ended while it is the JVM's would leave it in DllMain, where it holds the loader's lock
+    // and must wait for nobody: it would for a safepoint, and hang the process with it.
     Native.setCallbackThreadInitializer(
-        CALLBACK, new CallbackThreadInitializer(true, false, "nacelle-hcs-event"));
+        CALLBACK, new CallbackThreadInitializer(true, true, "nacelle-hcs-event"));
   }
 
   private final long number = NUMBERS.incrementAndGet();
