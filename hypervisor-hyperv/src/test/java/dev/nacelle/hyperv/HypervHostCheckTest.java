@@ -161,19 +161,36 @@ class HypervHostCheckTest {
   }
 
   @Test
-  @EnabledOnOs(OS.LINUX)
+  @EnabledOnOs(value = OS.LINUX, disabledReason = "of a host that is not Windows")
   void providerIsFoundBesideOthersAndTouchesNothing() {
-    HypervisorProvider provider =
-        ServiceLoader.load(HypervisorProvider.class).stream()
-            .map(ServiceLoader.Provider::get)
-            .filter(found -> found.name().equals("hyperv"))
-            .findFirst()
-            .orElseThrow();
+    HypervisorProvider provider = provider();
     HostCheck result = provider.check();
     assertEquals(1, result.findings().size());
     assertHolds("platform FAILED: Linux on ", result.findings().get(0));
     HypervisorException e = assertThrows(HypervisorException.class, provider::open);
     assertTrue(e.getMessage().contains("Linux on "), e::getMessage);
     assertEquals(0, StandIn.calls("HcsGetServiceProperties"));
+  }
+
+  @Test
+  @EnabledOnOs(value = OS.WINDOWS, disabledReason = "only Windows has users with such names")
+  void providerOpensThisWindowsForItsUser() {
+    takes(2, 6);
+    HypervisorProvider provider = provider();
+    assertTrue(provider.supportsPlatform());
+    assertTrue(provider.check().usable());
+    provider.open().close();
+    HypervHostCheck own = HypervHostCheck.ofThisHost();
+    assertTrue(own.run().usable());
+    String user = own.host().userSid();
+    assertTrue(user.matches("S-1-5-21(-[0-9]+){4}"), user);
+  }
+
+  private static HypervisorProvider provider() {
+    return ServiceLoader.load(HypervisorProvider.class).stream()
+        .map(ServiceLoader.Provider::get)
+        .filter(found -> found.name().equals("hyperv"))
+        .findFirst()
+        .orElseThrow();
   }
 }
