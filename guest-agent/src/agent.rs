@@ -7,22 +7,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep};
 use tonic::Status;
 
 use crate::bounds;
 use crate::budget::Budget;
 use crate::cgroup::Workload;
+use crate::events::Events;
 use crate::init::Init;
 use crate::log;
 use crate::machine::Machine;
 use crate::reaper::Children;
 use crate::registry::Registry;
 use crate::spawn::Spawner;
+use crate::statistics::Counters;
+use crate::watch::Sources;
 
 /// Processes at a time; also calls whose process is not gone yet, or that have not said which to start.
 pub(crate) const MAX_PROCESSES: usize = 1024;
+/// Calls at a time that watch statistics or events.
+const MAX_WATCHING: usize = 16;
 /// How long killed processes may take to be gone; only one in an uninterruptible sleep takes that long.
 const DEATH: Duration = Duration::from_secs(10);
 /// How long a host may leave output unread when everything is to end.
@@ -52,11 +57,13 @@ pub struct Agent {
     state: Mutex<State>,
     last_process_id: AtomicU64,
     pub(crate) processes: Registry,
+    pub(crate) events: Arc<Events>,
     /// Output on its way to the host.
     pub(crate) output: Budget,
     /// RunProcess calls that have not ended, counted.
     active: watch::Sender<usize>,
     shut_down: watch::Sender<bool>,
+    watching: Arc<Semaphore>,
 }
 
 enum State {
@@ -74,6 +81,9 @@ pub(crate) struct World {
     pub(crate) spawner: Spawner,
     pub(crate) workload: Arc<Workload>,
     pub(crate) init: Arc<Init>,
+    pub(crate) counters: Counters,
+    /// Until somebody watches them.
+    pub(crate) sources: Mutex<Option<Sources>>,
 }
 
 impl Agent {
@@ -82,16 +92,19 @@ impl Agent {
         let children = Children::default();
         let reaper = children.clone();
         tokio::spawn(async { log!("reaping: {}", reaper.reap().await) });
+        let events = Arc::new(Events::default());
         Arc::new(Self {
             machine,
             boot,
             children,
             state: Mutex::new(State::Fresh),
             last_process_id: AtomicU64::new(0),
-            processes: Registry::default(),
+            processes: Registry::new(events.clone()),
+            events,
             output: Budget::default(),
             active: watch::Sender::new(0),
             shut_down: watch::Sender::new(false),
+            watching: Arc::new(Semaphore::new(MAX_WATCHING)),
         })
     }
 
@@ -148,6 +161,12 @@ impl Agent {
         // RESOURCE_EXHAUSTED is what a host's own gRPC makes of a message that is too large.
         let full = || Status::failed_precondition(format!("{MAX_PROCESSES} processes run already"));
         counted.then(|| Activity(self.clone())).ok_or_else(full)
+    }
+
+    /// Counts a call that watches as long as the value lives, if there is room for one more.
+    pub(crate) fn watching(&self) -> Result<OwnedSemaphorePermit, Status> {
+        let full = |_| Status::failed_precondition(format!("{MAX_WATCHING} calls watch already"));
+        self.watching.clone().try_acquire_owned().map_err(full)
     }
 
     /// Ends everything: processes have the grace to do so themselves.

@@ -59,7 +59,7 @@ impl Workload {
     /// default one is not.
     pub(crate) fn create(hierarchy: &Path, limits: Limits) -> Result<Self, StepError> {
         let root = open_directory(hierarchy)?;
-        for controller in ["pids", "memory"] {
+        for controller in ["pids", "memory", "cpu", "io"] {
             // Where it is missing, the limit's file is, which is where it matters.
             let _ = write_file(&root, "cgroup.subtree_control", &format!("+{controller}"));
         }
@@ -102,6 +102,19 @@ impl Workload {
     /// The cgroup namespace whose root is the workload's cgroup.
     pub(crate) fn namespace(&self) -> &OwnedFd {
         &self.namespace
+    }
+
+    /// A file of its cgroup, to be read; none where the kernel has it not.
+    pub(crate) fn open(&self, name: &str) -> Option<OwnedFd> {
+        openat(&self.directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
+    }
+
+    /// A file of pressure of its cgroup that tells when the pressure rises, as `trigger` says (Documentation/accounting/psi.rst).
+    pub(crate) fn open_trigger(&self, name: &str, trigger: &str) -> Option<OwnedFd> {
+        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = openat(&self.directory, name, flags, Mode::empty()).ok()?;
+        write(&file, trigger.as_bytes()).ok()?;
+        Some(file)
     }
 
     /// The cgroup of one process, and its directory; `id` is never used again.
@@ -274,7 +287,7 @@ fn may_be_populated(events: std::io::Result<String>) -> bool {
 }
 
 /// The number after `key` in a file of "key number" lines; 0 when there is none.
-fn value_of(text: &str, key: &str) -> u64 {
+pub(crate) fn value_of(text: &str, key: &str) -> u64 {
     text.lines()
         .filter_map(|line| line.split_once(' '))
         .find(|(name, _)| *name == key)
@@ -302,7 +315,7 @@ fn memory_for_workload() -> Option<u64> {
 }
 
 /// A line of /proc/meminfo.
-fn bytes_of(meminfo: &str, name: &str) -> Option<u64> {
+pub(crate) fn bytes_of(meminfo: &str, name: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }

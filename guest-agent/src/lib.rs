@@ -6,7 +6,8 @@
 //! answers the calls of `nacelle.agent.v1`, and `agent` is what they share. Behind it: `prepare` has `root` build the
 //! workload's world on the thread of `spawn`, which lives in it from then on and starts every process (`fork`, `exec`,
 //! `init`); `process` carries one call, `output` its streams within the memory of `budget`; `registry` knows what was
-//! started and what is left of it; `reaper` hands out exit statuses; `cgroup` limits and kills.
+//! started and what is left of it; `reaper` hands out exit statuses; `cgroup` limits and kills; `statistics`
+//! reads what was used, and `watch` sees what happens, which `events` keeps for those who ask.
 //!
 //! Modules use each other in one direction only; a test holds them to it.
 
@@ -21,6 +22,7 @@ mod clock;
 mod disk;
 mod entropy;
 mod error;
+mod events;
 mod exec;
 mod fork;
 mod furnishing;
@@ -40,9 +42,11 @@ mod root;
 mod server;
 mod service;
 mod spawn;
+mod statistics;
 mod sysctl;
 mod user;
 mod vsock;
+mod watch;
 mod wire;
 
 pub use agent::Agent;

@@ -3,8 +3,9 @@
 //! The Prepare call: from what the host asks for to the workload's world.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use rustix::fs::{major, minor};
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -16,6 +17,8 @@ use crate::furnishing::Furnishing;
 use crate::machine::{self, Machine};
 use crate::proto::{PrepareRequest, PrepareResponse, RootFilesystem, prepare_response, root_filesystem};
 use crate::spawn::Spawner;
+use crate::statistics::{self, Counters};
+use crate::watch::Sources;
 use crate::{bounds, clock, entropy, root, sysctl};
 
 /// More than the name of any filesystem.
@@ -142,11 +145,20 @@ async fn build(
         sysctls: request.sysctls,
         furnishing,
     };
+    let disks = statistics::Disks { image: device(&plan.disk), scratch: plan.scratch.as_deref().and_then(device) };
     let prepared = Spawner::prepare(plan, workload.clone(), agent.children.clone()).await;
-    let (spawner, init, more) = prepared.map_err(text)?;
+    let (spawner, init, filesystems, more) = prepared.map_err(text)?;
     steps.extend(more);
+    let counters = Counters::open(&workload, disks);
+    let sources = Sources::open(&workload, &agent.machine.devices, filesystems);
     agent.machine.put_away().map_err(text)?;
-    Ok(World { spawner, workload, init: Arc::new(init) })
+    Ok(World { spawner, workload, init: Arc::new(init), counters, sources: Mutex::new(Some(sources)) })
+}
+
+/// The numbers by which the kernel counts what is read and written.
+fn device(disk: &Path) -> Option<statistics::Device> {
+    let status = rustix::fs::stat(disk).ok()?;
+    Some((major(status.st_rdev), minor(status.st_rdev)))
 }
 
 async fn find_disk(machine: &Machine, disk: &Location) -> Result<PathBuf, String> {

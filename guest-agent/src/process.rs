@@ -23,7 +23,7 @@ use crate::proto::run_process_request::Request;
 use crate::proto::run_process_response::Response;
 use crate::proto::{Exited, ProcessSpec, RunProcessRequest, StartFailed, Started, exited, start_failed::Reason};
 use crate::reaper::{Exit, ExitStatus, Exiting};
-use crate::registry::{Process, command_line};
+use crate::registry::{Process, Told, command_line};
 use crate::spawn::{Launch, LaunchError, Launched, Outputs};
 use crate::wire::{signal_of, window_size};
 
@@ -168,6 +168,7 @@ async fn carry(
             pid_inside: AtomicU32::new(0),
             command,
             started: Instant::now(),
+            told: Told::default(),
         },
     );
     let call = Ended { agent, id };
@@ -187,12 +188,12 @@ async fn carry(
         if let Some(terminal) = streams.terminal() {
             let _ = process.terminal.set(Arc::downgrade(&terminal));
         }
-        process.pid_inside.store(pid_inside, Ordering::Relaxed);
+        process.tell_started(&agent.events, id, pid_inside);
         respond(responses, Response::Started(Started { process_id: id, pid: pid_inside })).await?;
         let share = agent.output.share();
         tokio::select! {
             biased;
-            (_, abandoned) = async { tokio::join!(exited(exit.clone()), streams.pump(responses, &share, &exit, linger)) } => {
+            (_, abandoned) = async { tokio::join!(told_exit(agent, id, &process), streams.pump(responses, &share, &exit, linger)) } => {
                 streams.abandon();
                 Ok(Ok(abandoned))
             }
@@ -219,12 +220,13 @@ async fn carry(
         }
         Err(status) => {
             process.cgroup.kill();
-            exited(exit).await;
+            told_exit(agent, id, &process).await;
             return Err(status);
         }
     };
     let exit = exited(exit).await;
     let own_kills = process.cgroup.oom_kills();
+    process.tell_oom_kills(&agent.events, id, own_kills);
     let response = Response::Exited(Exited {
         status: Some(match exit.status {
             ExitStatus::Code(code) => exited::Status::ExitCode(code),
@@ -282,6 +284,11 @@ async fn exited(mut exit: Exiting) -> Exit {
         Some(exit) => exit,
         None => pending().await,
     }
+}
+
+/// Waits for the exit, and tells those who want to know as soon as it is there.
+async fn told_exit(agent: &Agent, id: u64, process: &Process) {
+    process.tell_exit(&agent.events, id, &exited(process.exit.clone()).await);
 }
 
 /// Kills what has not exited at its deadline, and says so.

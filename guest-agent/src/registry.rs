@@ -5,16 +5,18 @@
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use rustix::process::{Pid, Signal};
 use tokio::time::Instant;
 
 use crate::cgroup::Cgroup;
+use crate::events::Events;
 use crate::io::NonBlocking;
-use crate::proto::{ListProcessesResponse, ProcessInfo};
-use crate::reaper::Exiting;
+use crate::proto::event::Kind;
+use crate::proto::{ListProcessesResponse, OomKill, ProcessExited, ProcessInfo, ProcessStarted, process_exited};
+use crate::reaper::{Exit, ExitStatus, Exiting};
 
 /// What one answer lists.
 const PAGE: usize = 512;
@@ -37,9 +39,60 @@ pub(crate) struct Process {
     pub(crate) pid_inside: AtomicU32,
     pub(crate) command: String,
     pub(crate) started: Instant,
+    pub(crate) told: Told,
+}
+
+/// What events have told of a process.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    exit: AtomicBool,
+    oom_kills: AtomicU64,
 }
 
 impl Process {
+    /// Tells that it executes its command, which it does as that PID.
+    pub(crate) fn tell_started(&self, events: &Events, process_id: u64, pid: u32) {
+        self.pid_inside.store(pid, Ordering::Relaxed);
+        if events.are_wanted() {
+            events.push(Kind::ProcessStarted(ProcessStarted { process_id, pid, command: self.command.clone() }));
+        }
+    }
+
+    /// Tells once of the end of one that has executed its command.
+    pub(crate) fn tell_exit(&self, events: &Events, process_id: u64, exit: &Exit) {
+        if self.has_executed() && !self.told.exit.swap(true, Ordering::Relaxed) {
+            let status = Some(match exit.status {
+                ExitStatus::Code(code) => process_exited::Status::ExitCode(code),
+                ExitStatus::Signal(signal) => process_exited::Status::Signal(signal),
+            });
+            events.push(Kind::ProcessExited(ProcessExited { process_id, status }));
+        }
+    }
+
+    /// Tells of what the OOM killer has ended of it since the last time.
+    pub(crate) fn tell_oom_kills(&self, events: &Events, process_id: u64, kills: u64) {
+        let kills = kills.saturating_sub(self.told.oom_kills.fetch_max(kills, Ordering::Relaxed));
+        if kills > 0 {
+            events.push(Kind::OomKill(OomKill { process_id, kills }));
+        }
+    }
+
+    fn has_executed(&self) -> bool {
+        self.pid_inside.load(Ordering::Relaxed) != 0
+    }
+
+    /// Removes what its cgroup was, when it is empty; false when it is not.
+    fn try_remove(&self, events: &Events, process_id: u64) -> bool {
+        if events.are_wanted() && !self.cgroup.is_populated() {
+            self.tell_oom_kills(events, process_id, self.cgroup.oom_kills());
+        }
+        let removed = self.cgroup.try_remove();
+        if removed && self.has_executed() {
+            events.push(Kind::TreeEnded(process_id));
+        }
+        removed
+    }
+
     pub(crate) fn has_exited(&self) -> bool {
         self.exit.borrow().is_some()
     }
@@ -76,8 +129,11 @@ pub(crate) fn command_line(arguments: &[CString]) -> String {
     line
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Registry(Mutex<Table>);
+#[derive(Debug)]
+pub(crate) struct Registry {
+    table: Mutex<Table>,
+    events: Arc<Events>,
+}
 
 #[derive(Debug, Default)]
 struct Table {
@@ -91,7 +147,7 @@ struct Table {
 
 impl Table {
     /// Forgets at most `count` of those that were left behind and are gone, from where the last sweep ended.
-    fn sweep(&mut self, count: usize) {
+    fn sweep(&mut self, count: usize, events: &Events) {
         let next: Vec<u64> = self
             .left_behind
             .range(self.swept..)
@@ -101,7 +157,7 @@ impl Table {
             .collect();
         for id in next {
             self.swept = id + 1;
-            if self.left_behind[&id].cgroup.try_remove() {
+            if self.left_behind[&id].try_remove(events, id) {
                 self.left_behind.remove(&id);
             }
         }
@@ -109,6 +165,10 @@ impl Table {
 }
 
 impl Registry {
+    pub(crate) fn new(events: Arc<Events>) -> Self {
+        Self { table: Mutex::default(), events }
+    }
+
     pub(crate) fn add(&self, id: u64, process: Process) -> Arc<Process> {
         let process = Arc::new(process);
         self.lock().called.insert(id, process.clone());
@@ -119,11 +179,11 @@ impl Registry {
     pub(crate) fn end(&self, id: u64) {
         let mut table = self.lock();
         if let Some(process) = table.called.remove(&id) {
-            if !process.cgroup.try_remove() {
+            if !process.try_remove(&self.events, id) {
                 table.left_behind.insert(id, process);
             }
         }
-        table.sweep(SWEEP);
+        table.sweep(SWEEP, &self.events);
     }
 
     /// One of which something may be left.
@@ -138,9 +198,20 @@ impl Registry {
         table.called.values().chain(table.left_behind.values()).cloned().collect()
     }
 
+    /// Tells of what the OOM killer has ended, and of whom.
+    pub(crate) fn tell_oom_kills(&self) {
+        let known: Vec<_> = {
+            let table = self.lock();
+            table.called.iter().chain(&table.left_behind).map(|(&id, process)| (id, process.clone())).collect()
+        };
+        for (id, process) in known {
+            process.tell_oom_kills(&self.events, id, process.cgroup.oom_kills());
+        }
+    }
+
     /// Forgets all that are gone.
     pub(crate) fn sweep(&self) {
-        self.lock().sweep(usize::MAX);
+        self.lock().sweep(usize::MAX, &self.events);
     }
 
     /// Those after a process, a page of them.
@@ -158,7 +229,7 @@ impl Registry {
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -11,7 +11,9 @@ use rustix::io::Errno;
 use rustix::system::uname;
 use rustix::termios::tcsetwinsize;
 use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::agent::Agent;
@@ -20,17 +22,21 @@ use crate::machine::memory_bytes;
 use crate::output::Outgoing;
 use crate::proto::agent_server;
 use crate::proto::{
-    BootMarks, GetInfoRequest, GetInfoResponse, ListProcessesRequest, ListProcessesResponse, PrepareRequest,
+    BootMarks, Event, GetInfoRequest, GetInfoResponse, GetStatisticsRequest, ListProcessesRequest, ListProcessesResponse, PrepareRequest,
     PrepareResponse, ResizeTerminalRequest, ResizeTerminalResponse, RunProcessRequest, RunProcessResponse,
-    ShutdownRequest, ShutdownResponse, SignalProcessRequest, SignalProcessResponse, signal_process_request::Scope,
+    ShutdownRequest, ShutdownResponse, SignalProcessRequest, SignalProcessResponse, Statistics, WatchEventsRequest,
+    WatchStatisticsRequest, signal_process_request::Scope,
 };
 use crate::wire::{signal_of, window_size};
 use crate::{prepare, process};
 
 /// Messages that wait for the connection: one for each output of a process, and room for the next.
 const QUEUED_RESPONSES: usize = 4;
+/// How often statistics are read, at most and at least.
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
+const MAX_INTERVAL: Duration = Duration::from_secs(3600);
 /// What a host may use beyond the contract's first release; the contract says what each is.
-const FEATURES: [&str; 12] = [
+const FEATURES: &[&str] = &[
     "process-list",
     "signal-scope",
     "linger",
@@ -43,6 +49,8 @@ const FEATURES: [&str; 12] = [
     "discard-output",
     "scsi-disk",
     "furnishing",
+    "statistics",
+    "events",
 ];
 
 /// The calls, served; clones serve the same agent.
@@ -105,7 +113,7 @@ impl agent_server::Agent for Calls {
             kernel_release: kernel.release().to_string_lossy().into(),
             kernel_version: kernel.version().to_string_lossy().into(),
             kernel_machine: kernel.machine().to_string_lossy().into(),
-            features: FEATURES.map(Into::into).into(),
+            features: FEATURES.iter().copied().map(Into::into).collect(),
             memory_bytes: memory_bytes(),
             cpus: processors,
             boot_marks: Some(BootMarks {
@@ -185,9 +193,77 @@ impl agent_server::Agent for Calls {
         Ok(Response::new(ResizeTerminalResponse {}))
     }
 
+    async fn get_statistics(&self, _: Request<GetStatisticsRequest>) -> Result<Response<Statistics>, Status> {
+        Ok(Response::new(self.0.world()?.counters.read()))
+    }
+
+    type WatchStatisticsStream = ReceiverStream<Result<Statistics, Status>>;
+
+    async fn watch_statistics(
+        &self,
+        request: Request<WatchStatisticsRequest>,
+    ) -> Result<Response<Self::WatchStatisticsStream>, Status> {
+        let every = Duration::from_nanos(request.into_inner().interval_nanos);
+        if !(MIN_INTERVAL..=MAX_INTERVAL).contains(&every) {
+            return Err(Status::invalid_argument("interval_nanos is 100 ms to 1 h"));
+        }
+        let (agent, world, watching) = (self.0.clone(), self.0.world()?, self.0.watching()?);
+        let (sender, readings) = mpsc::channel(1);
+        tokio::spawn(async move {
+            let mut ticks = interval(every);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let read = async {
+                while let Ok(room) = sender.reserve().await {
+                    ticks.tick().await;
+                    room.send(Ok(world.counters.read()));
+                }
+            };
+            answer(&agent, &sender, read).await;
+            drop(watching);
+        });
+        Ok(Response::new(ReceiverStream::new(readings)))
+    }
+
+    type WatchEventsStream = ReceiverStream<Result<Event, Status>>;
+
+    async fn watch_events(
+        &self,
+        _: Request<WatchEventsRequest>,
+    ) -> Result<Response<Self::WatchEventsStream>, Status> {
+        let (agent, world, watching) = (self.0.clone(), self.0.world()?, self.0.watching()?);
+        if agent.events.want() {
+            if let Some(sources) = lock(&world.sources).take() {
+                let agent = agent.clone();
+                tokio::spawn(async move { sources.watch(&agent.processes, &agent.events).await });
+            }
+        }
+        let mut reader = agent.events.reader();
+        let (sender, told) = mpsc::channel(1);
+        tokio::spawn(async move {
+            let tell = async {
+                while let Ok(room) = sender.reserve().await {
+                    room.send(Ok(reader.next(&agent.events).await));
+                }
+            };
+            answer(&agent, &sender, tell).await;
+            drop(watching);
+        });
+        Ok(Response::new(ReceiverStream::new(told)))
+    }
+
     async fn shutdown(&self, request: Request<ShutdownRequest>) -> Result<Response<ShutdownResponse>, Status> {
         self.0.shut_down(Duration::from_nanos(request.into_inner().grace_nanos)).await;
         Ok(Response::new(ShutdownResponse {}))
+    }
+}
+
+/// Answers a call that goes on with what `work` sends, until the host or the machine has enough.
+async fn answer<T>(agent: &Agent, sender: &mpsc::Sender<T>, work: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        () = sender.closed() => {}
+        () = agent.ended() => {}
+        () = work => {}
     }
 }
 

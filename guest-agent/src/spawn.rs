@@ -108,6 +108,13 @@ pub(crate) enum LaunchError {
     Other(StepError),
 }
 
+/// What the workload may fill, to be asked for its room.
+#[derive(Debug)]
+pub(crate) struct Filesystems {
+    pub(crate) root: OwnedFd,
+    pub(crate) shared_memory: OwnedFd,
+}
+
 /// What is asked of the thread, and where it answers.
 type Command = (Launch, oneshot::Sender<Result<Launched, LaunchError>>);
 
@@ -123,13 +130,13 @@ impl Spawner {
         plan: root::Plan,
         workload: Arc<Workload>,
         children: Children,
-    ) -> Result<(Self, Init, root::Steps), StepError> {
+    ) -> Result<(Self, Init, Filesystems, root::Steps), StepError> {
         let (commands, received) = mpsc::channel();
         let (sender, prepared) = oneshot::channel();
         let same = workload.clone();
         let body = move || match World::build(plan, same, children) {
-            Ok((world, lifeline, exit, steps)) => {
-                let _ = sender.send(Ok((lifeline, exit, steps)));
+            Ok((world, lifeline, exit, filesystems, steps)) => {
+                let _ = sender.send(Ok((lifeline, exit, filesystems, steps)));
                 world.serve(&received);
             }
             Err(error) => {
@@ -138,9 +145,9 @@ impl Spawner {
         };
         let thread = std::thread::Builder::new().name("spawner".into()).spawn(body);
         thread.step(|| "starting the spawner thread".into())?;
-        let (lifeline, exit, steps) = prepared.await.unwrap_or_else(|_| Err(gone()))?;
+        let (lifeline, exit, filesystems, steps) = prepared.await.unwrap_or_else(|_| Err(gone()))?;
         let init = Init::new(lifeline, exit, workload).step(|| "watching the workload's init".into())?;
-        Ok((Self { commands }, init, steps))
+        Ok((Self { commands }, init, filesystems, steps))
     }
 
     /// Starts a process.
@@ -183,7 +190,7 @@ impl World {
         plan: root::Plan,
         workload: Arc<Workload>,
         children: Children,
-    ) -> Result<(Self, OwnedFd, Exiting, root::Steps), StepError> {
+    ) -> Result<(Self, OwnedFd, Exiting, Filesystems, root::Steps), StepError> {
         block_signals();
         let mut timeline = root::Timeline::start();
         let agents_pids = open_read("/proc/thread-self/ns/pid")?;
@@ -221,6 +228,7 @@ impl World {
         let null =
             open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).step(|| "opening /dev/null".into())?;
         let terminals = open_read("/dev/pts")?;
+        let filesystems = Filesystems { root: open_path("/")?, shared_memory: open_path("/dev/shm")? };
         drop_bounding_capabilities()?;
         let ignored_signals = exec::ignored_signals();
         let world = Self {
@@ -236,7 +244,7 @@ impl World {
             pid_one: RefCell::default(),
             ignored_signals,
         };
-        Ok((world, lifeline, exit, timeline.steps))
+        Ok((world, lifeline, exit, filesystems, timeline.steps))
     }
 
     fn serve(self, commands: &mpsc::Receiver<Command>) {
@@ -450,6 +458,10 @@ fn start_init(
 
 fn open_read(path: &str) -> Result<OwnedFd, StepError> {
     open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).step(|| format!("opening {path}"))
+}
+
+fn open_path(path: &str) -> Result<OwnedFd, StepError> {
+    open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).step(|| format!("opening {path}"))
 }
 
 /// No signal handler of the agent may run in a child before it resets them; children unblock them.

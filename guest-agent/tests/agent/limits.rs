@@ -12,7 +12,7 @@ use crate::image::Image;
 use crate::support::{Guest, command, prepare_request};
 
 /// A guest with limits, unless the machine lacks the controller: then the answer says that.
-async fn limited(controller: &str, limits: WorkloadLimits) -> Option<Guest> {
+pub async fn limited(controller: &str, limits: WorkloadLimits) -> Option<Guest> {
     let mut guest = Guest::fresh(Image::busybox()).await;
     let answer = guest.client.prepare(PrepareRequest { limits: Some(limits), ..prepare_request() }).await;
     let controllers = guest.workload().parent().unwrap().join("cgroup.controllers");

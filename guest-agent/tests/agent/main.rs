@@ -8,6 +8,7 @@ mod furnished;
 mod image;
 mod limits;
 mod prepare;
+mod sight;
 mod start;
 mod streams;
 mod support;

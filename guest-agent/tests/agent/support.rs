@@ -31,7 +31,7 @@ use crate::image::Image;
 pub const SERIAL: &str = "nacelle-root";
 
 /// What ends a test that would hang; no test comes near it.
-const HANG: Duration = Duration::from_secs(120);
+pub const HANG: Duration = Duration::from_secs(120);
 
 /// As the host's: what a process may have on its way; and the connection's is as large as those of all processes.
 const STREAM_WINDOW: u32 = 256 << 10;

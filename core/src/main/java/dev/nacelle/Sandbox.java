@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Consumer;
@@ -206,8 +207,40 @@ public interface Sandbox extends AutoCloseable {
     void close();
   }
 
-  /** The machine's counters. */
+  /** The machine's counters, as the host has them. */
   VmStatistics statistics();
+
+  /**
+   * What its processes use, as its kernel counts it.
+   *
+   * @throws SandboxEndedException when the sandbox has ended
+   * @throws ProcessException when the guest does not answer within five seconds
+   */
+  GuestStatistics guestStatistics();
+
+  /**
+   * Reads {@link #guestStatistics()} at once and then again and again.
+   *
+   * @param interval from one reading to the next: 100 ms to an hour
+   * @param listener called with one reading after the other, on threads of {@link Nacelle}'s, where
+   *     it may block: it misses what would have been read meanwhile. What it throws is logged the
+   *     first time, and otherwise ignored
+   * @return ends the stream, which else ends with the sandbox
+   * @throws IllegalArgumentException when the interval is out of its bounds
+   * @throws IllegalStateException when eight streams are open
+   * @throws SandboxEndedException when the sandbox has ended
+   */
+  StatisticsStream streamGuestStatistics(Duration interval, Consumer<GuestStatistics> listener);
+
+  /** A stream of statistics, until it is closed. */
+  interface StatisticsStream extends AutoCloseable {
+    /**
+     * Ends the stream; the listener may be in a call yet. Idempotent, on any thread; does not
+     * throw.
+     */
+    @Override
+    void close();
+  }
 
   /**
    * Completes when it has ended and nothing is left of it, with why; on a thread of {@link

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import java.time.Duration;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
 import java.util.OptionalLong;
 import org.jspecify.annotations.Nullable;
 
@@ -11,23 +15,33 @@ public final class VmStatistics {
   private final OptionalLong firstRunNanoTime;
   private final Map<String, Long> exits;
   private final Map<String, Long> ignored;
+  private final @Nullable Duration cpuTime;
 
   private VmStatistics(
-      OptionalLong firstRunNanoTime, Map<String, Long> exits, Map<String, Long> ignored) {
+      OptionalLong firstRunNanoTime,
+      Map<String, Long> exits,
+      Map<String, Long> ignored,
+      @Nullable Duration cpuTime) {
     this.firstRunNanoTime = firstRunNanoTime;
     this.exits = Map.copyOf(exits);
     this.ignored = Map.copyOf(ignored);
+    this.cpuTime = cpuTime;
   }
 
   /** Before the first vCPU runs, with what the getters of the same names tell; copies the maps. */
   public static VmStatistics of(Map<String, Long> exits, Map<String, Long> ignored) {
-    return new VmStatistics(OptionalLong.empty(), exits, ignored);
+    return new VmStatistics(OptionalLong.empty(), exits, ignored, null);
   }
 
   /** With what the getters of the same names tell; copies the maps. */
   public static VmStatistics of(
       long firstRunNanoTime, Map<String, Long> exits, Map<String, Long> ignored) {
-    return new VmStatistics(OptionalLong.of(firstRunNanoTime), exits, ignored);
+    return new VmStatistics(OptionalLong.of(firstRunNanoTime), exits, ignored, null);
+  }
+
+  /** The same with {@link #cpuTime()}. */
+  public VmStatistics withCpuTime(Duration time) {
+    return new VmStatistics(firstRunNanoTime, exits, ignored, Objects.requireNonNull(time));
   }
 
   /**
@@ -54,8 +68,16 @@ public final class VmStatistics {
     return ignored;
   }
 
-  private List<Object> state() {
-    return List.of(firstRunNanoTime, exits, ignored);
+  /**
+   * CPU time of the host that its vCPUs have taken, in the guest and in answering its exits, where
+   * the hypervisor knows it.
+   */
+  public Optional<Duration> cpuTime() {
+    return Optional.ofNullable(cpuTime);
+  }
+
+  private List<@Nullable Object> state() {
+    return Arrays.asList(firstRunNanoTime, exits, ignored, cpuTime);
   }
 
   @Override
@@ -70,6 +92,10 @@ public final class VmStatistics {
 
   @Override
   public String toString() {
-    return "exits " + exits + ", ignored " + ignored;
+    return "exits "
+        + exits
+        + ", ignored "
+        + ignored
+        + (cpuTime == null ? "" : ", CPU time " + cpuTime);
   }
 }

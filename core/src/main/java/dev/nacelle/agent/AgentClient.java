@@ -2,6 +2,8 @@
 package dev.nacelle.agent;
 
 import dev.nacelle.GuestProcessInfo;
+import dev.nacelle.GuestStatistics;
+import dev.nacelle.SandboxEvent;
 import dev.nacelle.Signal;
 import dev.nacelle.SignalScope;
 import dev.nacelle.TerminalSize;
@@ -9,11 +11,14 @@ import dev.nacelle.agent.AgentException.Kind;
 import dev.nacelle.agent.ProcessRequest.Outputs;
 import dev.nacelle.proto.agent.v1.AgentGrpc;
 import dev.nacelle.proto.agent.v1.GetInfoRequest;
+import dev.nacelle.proto.agent.v1.GetStatisticsRequest;
 import dev.nacelle.proto.agent.v1.ListProcessesRequest;
 import dev.nacelle.proto.agent.v1.PrepareResponse;
 import dev.nacelle.proto.agent.v1.ResizeTerminalRequest;
 import dev.nacelle.proto.agent.v1.ShutdownRequest;
 import dev.nacelle.proto.agent.v1.SignalProcessRequest;
+import dev.nacelle.proto.agent.v1.WatchEventsRequest;
+import dev.nacelle.proto.agent.v1.WatchStatisticsRequest;
 import dev.nacelle.spi.GuestConnection;
 import io.grpc.CallOptions;
 import io.grpc.ClientCall;
@@ -27,10 +32,12 @@ import io.netty.channel.EventLoop;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -344,6 +351,67 @@ public final class AgentClient implements AutoCloseable {
               boolean more = response.getMore() && before.size() < MAX_LISTED;
               return more ? page(before) : CompletableFuture.completedFuture(List.copyOf(before));
             });
+  }
+
+  /**
+   * What the workload uses; has five seconds for it. Fails with {@link Kind#REFUSED} where the
+   * agent is too old for it.
+   */
+  public CompletableFuture<GuestStatistics> statistics() {
+    if (!features.contains(AgentInfo.STATISTICS)) {
+      return lacks(AgentInfo.STATISTICS);
+    }
+    return unary(
+            AgentGrpc.getGetStatisticsMethod(),
+            GetStatisticsRequest.getDefaultInstance(),
+            options(ANSWER_LIMIT))
+        .thenApply(StatisticsReader::read);
+  }
+
+  /**
+   * The same at once, and then again and again.
+   *
+   * @param interval 100 ms to an hour
+   * @param listener called on an event loop; each time {@link AgentStream#resume} is to ask for the
+   *     next
+   * @return nothing where the agent is too old for it
+   */
+  public Optional<AgentStream> watchStatistics(
+      Duration interval, Consumer<GuestStatistics> listener) {
+    if (!features.contains(AgentInfo.STATISTICS)) {
+      return Optional.empty();
+    }
+    return Optional.of(
+        AgentStream.start(
+            newCall(AgentGrpc.getWatchStatisticsMethod(), CallOptions.DEFAULT),
+            WatchStatisticsRequest.newBuilder().setIntervalNanos(interval.toNanos()).build(),
+            loop,
+            StatisticsReader::read,
+            listener));
+  }
+
+  /**
+   * What happens in the guest from now on.
+   *
+   * @param id the sandbox's, for the events
+   * @param name the sandbox's
+   * @param listener called on an event loop; each time {@link AgentStream#resume} is to ask for the
+   *     next
+   * @return nothing where the agent is too old for it
+   */
+  public Optional<AgentStream> watchEvents(
+      String id, String name, Consumer<SandboxEvent> listener) {
+    if (!features.contains(AgentInfo.EVENTS)) {
+      return Optional.empty();
+    }
+    EventReader reader = new EventReader(id, name);
+    return Optional.of(
+        AgentStream.start(
+            newCall(AgentGrpc.getWatchEventsMethod(), CallOptions.DEFAULT),
+            WatchEventsRequest.getDefaultInstance(),
+            loop,
+            reader::read,
+            listener));
   }
 
   /** Sets the size of a process's terminal; has five seconds for it. */

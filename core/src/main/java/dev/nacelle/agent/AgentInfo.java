@@ -55,6 +55,12 @@ public record AgentInfo(
   /** Furnishes the root as the host says. */
   static final String FURNISHING = "furnishing";
 
+  /** Tells what the workload uses. */
+  static final String STATISTICS = "statistics";
+
+  /** Tells what happens to the workload. */
+  static final String EVENTS = "events";
+
   /** More than there will be for long; what is beyond is ignored. */
   private static final int MAX_FEATURES = 256;
 

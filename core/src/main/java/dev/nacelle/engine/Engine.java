@@ -139,7 +139,7 @@ final class Engine implements Nacelle {
       failure = e;
       events.startFailed(e);
     }
-    if (sandbox != null && !keep(sandbox)) {
+    if (sandbox != null && !keep(sandbox, events)) {
       sandbox.close(CLOSED_WITH_NACELLE);
       failure = closedMeanwhile();
     }
@@ -156,7 +156,7 @@ final class Engine implements Nacelle {
     }
   }
 
-  private boolean keep(RunningSandbox sandbox) {
+  private boolean keep(RunningSandbox sandbox, SandboxEvents events) {
     synchronized (this) {
       if (closing) {
         return false;
@@ -164,7 +164,7 @@ final class Engine implements Nacelle {
       running.add(sandbox);
     }
     // Not before, for it may be at its end.
-    sandbox.watch(loops);
+    sandbox.watch(loops, events);
     return true;
   }
 

@@ -8,6 +8,7 @@ import dev.nacelle.GuestIOException;
 import dev.nacelle.GuestProcess;
 import dev.nacelle.GuestProcessInfo;
 import dev.nacelle.GuestSocket;
+import dev.nacelle.GuestStatistics;
 import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.NacelleException;
 import dev.nacelle.OutputConsumer;
@@ -23,9 +24,11 @@ import dev.nacelle.VmExit;
 import dev.nacelle.VmStatistics;
 import dev.nacelle.agent.AgentClient;
 import dev.nacelle.agent.AgentLoops;
+import dev.nacelle.agent.AgentStream;
 import dev.nacelle.agent.ProcessRequest;
 import dev.nacelle.engine.Sources.RootImage;
 import dev.nacelle.internal.ListenerGuard;
+import dev.nacelle.internal.jfr.Recordings;
 import dev.nacelle.spi.VirtualMachine;
 import java.time.Duration;
 import java.util.List;
@@ -35,6 +38,8 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
@@ -57,6 +62,10 @@ final class RunningSandbox implements Sandbox {
 
   private static final SandboxExit KILLED = SandboxExit.of(Reason.KILLED, "was killed");
 
+  private static final int MAX_STATISTICS_STREAMS = 8;
+  private static final Duration LEAST_INTERVAL = Duration.ofMillis(100);
+  private static final Duration LONGEST_INTERVAL = Duration.ofHours(1);
+
   private final String id;
   private final SandboxSpec spec;
   private final SandboxInfo info;
@@ -78,6 +87,8 @@ final class RunningSandbox implements Sandbox {
 
   /** The same with the machine's exit, when nothing is left. */
   private final CompletableFuture<SandboxExit> exit = new CompletableFuture<>();
+
+  private final AtomicInteger statisticsStreams = new AtomicInteger();
 
   private volatile @Nullable IdleWatch idle;
 
@@ -114,7 +125,7 @@ final class RunningSandbox implements Sandbox {
   }
 
   /** From now on it ends when its guest does, or when its time is over. */
-  void watch(AgentLoops loops) {
+  void watch(AgentLoops loops, SandboxEvents events) {
     var unusedExit = vm.exit().thenAccept(how -> endLater(ended(how), Duration.ZERO));
     var unusedEnd = client.disconnected().thenRun(() -> awaitLastWords(loops));
     var unusedWorkload =
@@ -125,8 +136,22 @@ final class RunningSandbox implements Sandbox {
                     endLater(
                         SandboxExit.of(Reason.GUEST_ENDED, becauseOfItsGuest(why)), Duration.ZERO));
     client.watchLiveness();
+    tellOfGuest(events);
     spec.maxLifetime().ifPresent(time -> endAfter(time, loops));
     spec.idleTimeout().ifPresent(time -> endWhenIdle(time, loops));
+  }
+
+  private void tellOfGuest(SandboxEvents events) {
+    if (events.areHeard()) {
+      CompletableFuture<AgentStream> stream = new CompletableFuture<>();
+      // Listeners may take their time, which the event loop has not.
+      client
+          .watchEvents(
+              id,
+              info.name(),
+              event -> workers.execute(() -> events.tell(event, () -> stream.join().resume())))
+          .ifPresent(stream::complete);
+    }
   }
 
   private void endAfter(Duration time, AgentLoops loops) {
@@ -149,6 +174,16 @@ final class RunningSandbox implements Sandbox {
   private <T> CompletableFuture<T> busy(Supplier<CompletableFuture<T>> work) {
     IdleWatch watch = idle;
     return watch == null ? work.get() : watch.during(work);
+  }
+
+  /** Something is under way until the process has ended, which is recorded. */
+  private CompletableFuture<ExitStatus> run(
+      ProcessSpec process, Supplier<CompletableFuture<ExitStatus>> work) {
+    String executable = process.isEntrypoint() ? "(entrypoint)" : process.arguments().get(0);
+    Consumer<@Nullable ExitStatus> recording = Recordings.process(id, info.name(), executable);
+    CompletableFuture<ExitStatus> ended = busy(work);
+    var unused = ended.whenComplete((status, failure) -> recording.accept(status));
+    return ended;
   }
 
   private void awaitLastWords(AgentLoops loops) {
@@ -236,7 +271,7 @@ final class RunningSandbox implements Sandbox {
   @Override
   public ExecResult exec(ProcessSpec process) {
     ExecCapture capture = capture(process);
-    return capture.result(awaitOrKill(busy(capture::start), capture::cancel));
+    return capture.result(awaitOrKill(run(process, capture::start), capture::cancel));
   }
 
   @Override
@@ -247,7 +282,7 @@ final class RunningSandbox implements Sandbox {
     } catch (NacelleException e) {
       return CompletableFuture.failedFuture(e);
     }
-    CompletableFuture<ExitStatus> ended = busy(capture::start);
+    CompletableFuture<ExitStatus> ended = run(process, capture::start);
     CompletableFuture<ExecResult> result = calls.translated(ended).thenApply(capture::result);
     var unused =
         result.whenComplete(
@@ -273,7 +308,7 @@ final class RunningSandbox implements Sandbox {
   public <X extends Exception> ExitStatus exec(ProcessSpec process, OutputConsumer<X> consumer)
       throws X {
     ExecStream stream = new ExecStream(client, process, request(process), hostDeadline(process));
-    CompletableFuture<ExitStatus> ended = busy(stream::start);
+    CompletableFuture<ExitStatus> ended = run(process, stream::start);
     boolean complete = false;
     try {
       stream.drain(consumer);
@@ -321,7 +356,7 @@ final class RunningSandbox implements Sandbox {
     RunningProcess running =
         new RunningProcess(
             calls, client, process, request, plan.stopSignal(process), hostDeadline(process));
-    var unused = busy(running::ended);
+    var unused = run(process, running::ended);
     return running;
   }
 
@@ -395,6 +430,53 @@ final class RunningSandbox implements Sandbox {
   @Override
   public VmStatistics statistics() {
     return vm.statistics();
+  }
+
+  @Override
+  public GuestStatistics guestStatistics() {
+    calls.requireOpen();
+    return calls.await(client.statistics());
+  }
+
+  @Override
+  public StatisticsStream streamGuestStatistics(
+      Duration interval, Consumer<GuestStatistics> listener) {
+    Objects.requireNonNull(listener);
+    if (interval.compareTo(LEAST_INTERVAL) < 0 || interval.compareTo(LONGEST_INTERVAL) > 0) {
+      throw new IllegalArgumentException(
+          "the interval is not between "
+              + LEAST_INTERVAL
+              + " and "
+              + LONGEST_INTERVAL
+              + ": "
+              + interval);
+    }
+    calls.requireOpen();
+    if (statisticsStreams.incrementAndGet() > MAX_STATISTICS_STREAMS) {
+      statisticsStreams.decrementAndGet();
+      throw new IllegalStateException(MAX_STATISTICS_STREAMS + " streams of statistics are open");
+    }
+    ListenerGuard guard = new ListenerGuard("a listener of the statistics of " + this);
+    CompletableFuture<AgentStream> stream = new CompletableFuture<>();
+    Consumer<GuestStatistics> onReading =
+        reading ->
+            workers.execute(
+                () -> {
+                  guard.run(() -> listener.accept(reading));
+                  stream.join().resume();
+                });
+    AgentStream started =
+        client
+            .watchStatistics(interval, onReading)
+            .orElseThrow(() -> new IllegalStateException("the guest agent is too old for that"));
+    stream.complete(started);
+    AtomicBoolean open = new AtomicBoolean(true);
+    return () -> {
+      if (open.compareAndSet(true, false)) {
+        started.close();
+        statisticsStreams.decrementAndGet();
+      }
+    };
   }
 
   @Override

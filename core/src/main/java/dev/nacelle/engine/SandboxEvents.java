@@ -6,6 +6,7 @@ import dev.nacelle.SandboxExit;
 import dev.nacelle.SandboxListener;
 import dev.nacelle.Stage;
 import dev.nacelle.internal.ListenerGuard;
+import dev.nacelle.internal.jfr.Recordings;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayDeque;
@@ -28,8 +29,13 @@ final class SandboxEvents {
   private final String id;
   private final String name;
   private final List<Guarded> listeners;
-  private final Queue<SandboxEvent> waiting = new ArrayDeque<>(); // guarded by this
+
+  /** An event, and what is done when it has been delivered. */
+  private record Waiting(SandboxEvent event, Runnable after) {}
+
+  private final Queue<Waiting> waiting = new ArrayDeque<>(); // guarded by this
   private boolean delivering; // guarded by this
+  private boolean ended; // guarded by this
 
   SandboxEvents(String id, String name, List<Guarded> listeners) {
     this.id = id;
@@ -62,28 +68,49 @@ final class SandboxEvents {
   }
 
   void ended(SandboxExit exit) {
+    Recordings.exit(id, name, exit);
     tell(new SandboxEvent.Ended(id, name, Instant.now(), exit));
   }
 
+  /** Whether there is anybody to tell. */
+  boolean areHeard() {
+    return !listeners.isEmpty();
+  }
+
   private void tell(SandboxEvent event) {
+    tell(event, () -> {});
+  }
+
+  /**
+   * Tells of what happened in the guest; of nothing once the sandbox has ended.
+   *
+   * @param after runs when the event has been delivered, or is not to be: until then there is to be
+   *     no other, so that a slow listener makes the guest's events wait in the guest
+   */
+  void tell(SandboxEvent event, Runnable after) {
     if (listeners.isEmpty()) {
       return;
     }
     synchronized (this) {
-      waiting.add(event);
+      if (ended) {
+        return;
+      }
+      ended = event instanceof SandboxEvent.Ended;
+      waiting.add(new Waiting(event, after));
       if (delivering) {
         return;
       }
       delivering = true;
     }
-    for (SandboxEvent next = next(); next != null; next = next()) {
-      SandboxEvent told = next;
+    for (Waiting next = next(); next != null; next = next()) {
+      SandboxEvent told = next.event();
       listeners.forEach(one -> one.guard().run(() -> one.listener().onEvent(told)));
+      next.after().run();
     }
   }
 
-  private synchronized @Nullable SandboxEvent next() {
-    SandboxEvent next = waiting.poll();
+  private synchronized @Nullable Waiting next() {
+    Waiting next = waiting.poll();
     delivering = next != null;
     return next;
   }

@@ -4,6 +4,7 @@ package dev.nacelle.engine;
 import dev.nacelle.BootTimeline;
 import dev.nacelle.BootTimeline.Entry;
 import dev.nacelle.Stage;
+import dev.nacelle.internal.jfr.Recordings;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -26,7 +27,7 @@ final class StageClock {
 
   <T> T time(Stage stage, Callable<T> work) throws Exception {
     enter(stage);
-    Runnable recording = StageRecording.begin(events.id(), events.name(), stage);
+    Runnable recording = Recordings.stage(events.id(), events.name(), stage.name());
     long start = System.nanoTime();
     events.stageStarted(stage);
     try {

@@ -3,9 +3,11 @@ package dev.nacelle.agent;
 
 import dev.nacelle.proto.agent.v1.AgentGrpc;
 import dev.nacelle.proto.agent.v1.BootMarks;
+import dev.nacelle.proto.agent.v1.Event;
 import dev.nacelle.proto.agent.v1.Exited;
 import dev.nacelle.proto.agent.v1.GetInfoRequest;
 import dev.nacelle.proto.agent.v1.GetInfoResponse;
+import dev.nacelle.proto.agent.v1.GetStatisticsRequest;
 import dev.nacelle.proto.agent.v1.ListProcessesRequest;
 import dev.nacelle.proto.agent.v1.ListProcessesResponse;
 import dev.nacelle.proto.agent.v1.PrepareRequest;
@@ -20,6 +22,9 @@ import dev.nacelle.proto.agent.v1.ShutdownResponse;
 import dev.nacelle.proto.agent.v1.SignalProcessRequest;
 import dev.nacelle.proto.agent.v1.SignalProcessResponse;
 import dev.nacelle.proto.agent.v1.StartFailed;
+import dev.nacelle.proto.agent.v1.Statistics;
+import dev.nacelle.proto.agent.v1.WatchEventsRequest;
+import dev.nacelle.proto.agent.v1.WatchStatisticsRequest;
 import io.grpc.Status;
 import io.grpc.stub.ServerCallStreamObserver;
 import io.grpc.stub.StreamObserver;
@@ -28,6 +33,8 @@ import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 
@@ -45,6 +52,8 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
   private final Runnable powerOff;
   private final Object change = new Object();
   private final List<String> features;
+  private final List<ServerCallStreamObserver<Event>> watching = new CopyOnWriteArrayList<>();
+  private volatile Statistics statistics = Statistics.getDefaultInstance();
 
   /**
    * @param powerOff called by Shutdown
@@ -61,6 +70,8 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
             "merge-stderr",
             "discard-output",
             "scsi-disk",
+            "statistics",
+            "events",
             "of-the-future"));
   }
 
@@ -69,6 +80,21 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
     this.programs = Map.copyOf(programs);
     this.powerOff = powerOff;
     this.features = features;
+  }
+
+  /** What the guest uses from now on. */
+  public void use(Statistics now) {
+    statistics = now;
+  }
+
+  /** Tells those who watch. */
+  public void tell(Event event) {
+    watching.forEach(call -> call.onNext(event));
+  }
+
+  /** How many watch events. */
+  public int watching() {
+    return (int) watching.stream().filter(call -> !call.isCancelled()).count();
   }
 
   /** What Prepare was called with. */
@@ -252,6 +278,44 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
     }
     responses.onNext(page.setMore(more).build());
     responses.onCompleted();
+  }
+
+  @Override
+  public void getStatistics(GetStatisticsRequest request, StreamObserver<Statistics> responses) {
+    responses.onNext(statistics);
+    responses.onCompleted();
+  }
+
+  /** As quickly as they are taken, whatever the interval is. */
+  @Override
+  public void watchStatistics(
+      WatchStatisticsRequest request, StreamObserver<Statistics> responses) {
+    var call = (ServerCallStreamObserver<Statistics>) responses;
+    CountDownLatch cancelled = new CountDownLatch(1);
+    call.setOnCancelHandler(cancelled::countDown);
+    Thread reader =
+        new Thread(
+            () -> {
+              try {
+                do {
+                  if (call.isReady()) {
+                    call.onNext(statistics);
+                  }
+                } while (!cancelled.await(1, TimeUnit.MILLISECONDS));
+              } catch (InterruptedException | RuntimeException e) {
+                // Cancelled meanwhile.
+              }
+            },
+            "fake-statistics");
+    reader.setDaemon(true);
+    reader.start();
+  }
+
+  @Override
+  public void watchEvents(WatchEventsRequest request, StreamObserver<Event> responses) {
+    var call = (ServerCallStreamObserver<Event>) responses;
+    call.setOnCancelHandler(() -> {});
+    watching.add(call);
   }
 
   @Override

@@ -10,8 +10,10 @@ import dev.nacelle.agent.FakeAgentServer;
 import dev.nacelle.agent.FakeProgram;
 import dev.nacelle.fake.FakeHypervisor.Fault;
 import dev.nacelle.proto.agent.v1.AgentGrpc;
+import dev.nacelle.proto.agent.v1.Event;
 import dev.nacelle.proto.agent.v1.GetInfoRequest;
 import dev.nacelle.proto.agent.v1.GetInfoResponse;
+import dev.nacelle.proto.agent.v1.GetStatisticsRequest;
 import dev.nacelle.proto.agent.v1.ListProcessesRequest;
 import dev.nacelle.proto.agent.v1.ListProcessesResponse;
 import dev.nacelle.proto.agent.v1.PrepareRequest;
@@ -24,6 +26,9 @@ import dev.nacelle.proto.agent.v1.ShutdownRequest;
 import dev.nacelle.proto.agent.v1.ShutdownResponse;
 import dev.nacelle.proto.agent.v1.SignalProcessRequest;
 import dev.nacelle.proto.agent.v1.SignalProcessResponse;
+import dev.nacelle.proto.agent.v1.Statistics;
+import dev.nacelle.proto.agent.v1.WatchEventsRequest;
+import dev.nacelle.proto.agent.v1.WatchStatisticsRequest;
 import dev.nacelle.spi.Console;
 import dev.nacelle.spi.GuestConnection;
 import dev.nacelle.spi.VirtualMachine;
@@ -405,6 +410,22 @@ public final class FakeMachine implements VirtualMachine {
     public void listProcesses(
         ListProcessesRequest request, StreamObserver<ListProcessesResponse> responses) {
       agent.listProcesses(request, responses);
+    }
+
+    @Override
+    public void getStatistics(GetStatisticsRequest request, StreamObserver<Statistics> responses) {
+      agent.getStatistics(request, responses);
+    }
+
+    @Override
+    public void watchStatistics(
+        WatchStatisticsRequest request, StreamObserver<Statistics> responses) {
+      agent.watchStatistics(request, responses);
+    }
+
+    @Override
+    public void watchEvents(WatchEventsRequest request, StreamObserver<Event> responses) {
+      agent.watchEvents(request, responses);
     }
 
     @Override

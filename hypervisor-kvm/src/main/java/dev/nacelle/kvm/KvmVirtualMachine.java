@@ -11,6 +11,7 @@ import dev.nacelle.spi.Console;
 import dev.nacelle.spi.ConsoleRing;
 import dev.nacelle.spi.GuestConnection;
 import dev.nacelle.spi.VirtualMachine;
+import java.time.Duration;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -99,9 +100,11 @@ final class KvmVirtualMachine implements VirtualMachine {
     Map<String, Long> ignored = new HashMap<>();
     devices.forEach(device -> device.addIgnored(ignored));
     OptionalLong firstRun = vcpus.get(0).firstRunNanoTime();
-    return firstRun.isPresent()
-        ? VmStatistics.of(firstRun.getAsLong(), exits, ignored)
-        : VmStatistics.of(exits, ignored);
+    VmStatistics statistics =
+        firstRun.isPresent()
+            ? VmStatistics.of(firstRun.getAsLong(), exits, ignored)
+            : VmStatistics.of(exits, ignored);
+    return statistics.withCpuTime(Duration.ofNanos(vcpus.stream().mapToLong(Vcpu::cpuNanos).sum()));
   }
 
   @Override

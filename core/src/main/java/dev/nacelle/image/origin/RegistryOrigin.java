@@ -21,6 +21,7 @@ import dev.nacelle.image.registry.DownloadProgress;
 import dev.nacelle.image.registry.Pause;
 import dev.nacelle.image.registry.RegistryClient;
 import dev.nacelle.internal.ListenerGuard;
+import dev.nacelle.internal.jfr.Recordings;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
@@ -181,7 +182,19 @@ public final class RegistryOrigin implements ImageOrigin {
             wanted,
             options.parallelDownloads(),
             deadline,
-            (layer, index) -> layer(layer, from + index + 1, layers.size()));
+            (layer, index) -> recorded(layer, from + index + 1, layers.size()));
+  }
+
+  private Path recorded(Descriptor layer, int index, int count) throws IOException {
+    Recordings.Ending recording = Recordings.layer(ref.toString(), layer.digest().toString());
+    long size = -1;
+    try {
+      Path file = layer(layer, index, count);
+      size = layer.size();
+      return file;
+    } finally {
+      recording.end(size);
+    }
   }
 
   /** Layers that are larger than what they may unpack to would but fill the disk. */

@@ -28,6 +28,7 @@ import dev.nacelle.image.origin.RegistryOrigin;
 import dev.nacelle.image.registry.Pause;
 import dev.nacelle.internal.DirectoryLocks;
 import dev.nacelle.internal.FileCache;
+import dev.nacelle.internal.jfr.Recordings;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -292,14 +293,28 @@ public final class ImageStore {
       }
       try (base) {
         origin.prefetch(image.layers(), done);
-        new ImageBuilder(origin, image, limits).build(file, base.content(), done);
+        build(image, origin, file, base.content(), done);
         return;
       } catch (Ext4ImageException damaged) {
         filesystems.discard(base.key());
       }
     }
     origin.prefetch(image.layers(), 0);
-    new ImageBuilder(origin, image, limits).build(file, null, 0);
+    build(image, origin, file, null, 0);
+  }
+
+  private void build(
+      Manifest image, ImageOrigin origin, Path file, ImageBuilder.@Nullable Base base, int done)
+      throws IOException {
+    Recordings.Ending recording =
+        Recordings.image(image.chainId().toString(), image.layers().size(), done);
+    long size = -1;
+    try {
+      new ImageBuilder(origin, image, limits).build(file, base, done);
+      size = Files.size(file);
+    } finally {
+      recording.end(size);
+    }
   }
 
   /** Something that holds the layers that are wanted, kept from being removed. */

@@ -12,6 +12,7 @@ import dev.nacelle.kvm.sys.KvmRun;
 import dev.nacelle.kvm.sys.KvmSregs;
 import dev.nacelle.kvm.sys.KvmVcpu;
 import dev.nacelle.kvm.sys.KvmVm;
+import dev.nacelle.kvm.sys.ThreadClock;
 import dev.nacelle.kvm.sys.ThreadSignal;
 import dev.nacelle.spi.MachineThread;
 import java.nio.ByteBuffer;
@@ -99,6 +100,7 @@ public final class Vcpu {
   /** The thread for {@link ThreadSignal}, or 0 while it cannot be signalled; guarded by this. */
   private int signalTarget;
 
+  private long cpuNanosAtTheEnd; // guarded by this
   private boolean started; // guarded by this
   private @Nullable InitialState initialState; // guarded by this
 
@@ -241,6 +243,11 @@ public final class Vcpu {
     return firstRun;
   }
 
+  /** CPU time of the host that it has taken, in nanoseconds. */
+  public synchronized long cpuNanos() {
+    return signalTarget == 0 ? cpuNanosAtTheEnd : ThreadClock.cpuNanos(signalTarget);
+  }
+
   /** Adds this vCPU's exits by reason to those in a map. */
   public void addExits(Map<String, Long> sums) {
     counters.addTo(sums);
@@ -316,6 +323,9 @@ public final class Vcpu {
     try {
       firstRun = OptionalLong.of(System.nanoTime());
       run(kvm);
+      synchronized (this) {
+        cpuNanosAtTheEnd = ThreadClock.cpuNanos(signalTarget);
+      }
     } finally {
       if (cores != null) {
         cores.leave();

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-package dev.nacelle.engine;
+package dev.nacelle.internal.jfr;
 
-import dev.nacelle.Stage;
 import jdk.jfr.Category;
 import jdk.jfr.Description;
 import jdk.jfr.Event;
@@ -9,7 +8,7 @@ import jdk.jfr.Label;
 import jdk.jfr.Name;
 import jdk.jfr.StackTrace;
 
-/** A stage of a sandbox's start, for Java Flight Recorder; see {@link StageRecording}. */
+/** A stage of starting a sandbox, for Java Flight Recorder; see {@link Recordings}. */
 @Name("dev.nacelle.SandboxStage")
 @Label("Sandbox Stage")
 @Description("A stage of starting a sandbox")
@@ -17,17 +16,11 @@ import jdk.jfr.StackTrace;
 @StackTrace(false)
 final class StageEvent extends Event {
   @Label("Sandbox ID")
-  final String id;
+  String id = "";
 
   @Label("Sandbox")
-  final String sandbox;
+  String sandbox = "";
 
   @Label("Stage")
-  final String stage;
-
-  StageEvent(String id, String sandbox, Stage stage) {
-    this.id = id;
-    this.sandbox = sandbox;
-    this.stage = stage.name();
-  }
+  String stage = "";
 }

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.engine;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import dev.nacelle.ProcessSpec;
+import dev.nacelle.Sandbox;
+import dev.nacelle.Stage;
+import java.nio.file.Path;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Set;
+import java.util.stream.Collectors;
+import jdk.jfr.Recording;
+import jdk.jfr.consumer.RecordedEvent;
+import jdk.jfr.consumer.RecordingFile;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
+/** What Java Flight Recorder gets to know. */
+@Timeout(120)
+class RecordingsTest {
+  @Test
+  void eachStageIsAnEventWithTheSandboxesIdAndName(@TempDir Path directory) throws Exception {
+    Path file = directory.resolve("recording.jfr");
+    String id;
+    try (Recording recording = new Recording();
+        FakeNacelle fake = new FakeNacelle()) {
+      recording.enable("dev.nacelle.SandboxStage").withoutThreshold();
+      recording.start();
+      try (Sandbox sandbox = fake.nacelle.start(FakeNacelle.spec().name("recorded").build())) {
+        id = sandbox.id();
+      }
+      recording.stop();
+      recording.dump(file);
+    }
+    Set<Stage> stages =
+        RecordingFile.readAllEvents(file).stream()
+            .filter(event -> event.getString("id").equals(id))
+            .peek(event -> assertEquals("recorded", event.getString("sandbox")))
+            .map((RecordedEvent event) -> Stage.valueOf(event.getString("stage")))
+            .collect(Collectors.toCollection(() -> EnumSet.noneOf(Stage.class)));
+    assertEquals(
+        EnumSet.of(
+            Stage.IMAGE, Stage.KERNEL, Stage.INITRAMFS, Stage.CREATE, Stage.BOOT, Stage.PREPARE),
+        stages);
+  }
+
+  @Test
+  void processesAndTheEndAreEventsWithoutArguments(@TempDir Path directory) throws Exception {
+    Path file = directory.resolve("recording.jfr");
+    try (Recording recording = new Recording();
+        FakeNacelle fake = new FakeNacelle()) {
+      recording.enable("dev.nacelle.Process").withoutThreshold();
+      recording.enable("dev.nacelle.SandboxExit");
+      recording.start();
+      try (Sandbox sandbox = fake.nacelle.start(FakeNacelle.spec().name("recorded").build())) {
+        sandbox.exec("both", "a-secret");
+        sandbox.exec("nosuch");
+        sandbox.execAsync(ProcessSpec.of("echo")).join();
+        sandbox.start("false").waitFor();
+      }
+      fake.close();
+      recording.stop();
+      recording.dump(file);
+    }
+    List<String> processes =
+        RecordingFile.readAllEvents(file).stream()
+            .filter(event -> event.getEventType().getName().equals("dev.nacelle.Process"))
+            .peek(event -> assertEquals("recorded", event.getString("sandbox")))
+            .map(
+                event ->
+                    event.getString("executable")
+                        + " "
+                        + event.getBoolean("ended")
+                        + " "
+                        + event.getInt("exitCode"))
+            .sorted()
+            .toList();
+    assertEquals(
+        List.of("both true 7", "echo true 0", "false true 1", "nosuch true 127"), processes);
+    List<String> ends =
+        RecordingFile.readAllEvents(file).stream()
+            .filter(event -> event.getEventType().getName().equals("dev.nacelle.SandboxExit"))
+            .map(event -> event.getString("reason") + " " + event.getString("detail"))
+            .toList();
+    assertEquals(List.of("CLOSED was closed"), ends);
+  }
+}
