@@ -17,7 +17,11 @@ import java.security.MessageDigest;
 import java.time.Duration;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.OptionalLong;
 import java.util.Random;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.function.Predicate;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
@@ -51,6 +55,9 @@ public abstract class AbstractKernelContractTest {
 
   Nacelle nacelle;
 
+  /** What was told of all sandboxes. */
+  private final BlockingQueue<SandboxEvent> heard = new LinkedBlockingQueue<>();
+
   /** As the image says, on a writable space of 16 MiB. */
   Sandbox sandbox;
 
@@ -72,7 +79,7 @@ public abstract class AbstractKernelContractTest {
   void start(@TempDir Path directory) throws IOException {
     beforeAll = Baseline.now(TestKernels.CACHE);
     image = TestImages.busybox(directory.resolve("image"));
-    nacelle = Nacelle.builder().cacheDirectory(TestKernels.CACHE).build();
+    nacelle = Nacelle.builder().cacheDirectory(TestKernels.CACHE).listener(heard::add).build();
     sandbox =
         nacelle.start(
             spec()
@@ -238,6 +245,92 @@ public abstract class AbstractKernelContractTest {
     sandbox.signal(left, Signal.KILL, SignalScope.TREE);
     while (sandbox.processes().stream().anyMatch(process -> process.id() == left.id())) {
       Thread.onSpinWait();
+    }
+  }
+
+  /** Waits for an event of that kind of a sandbox; passes over all that come before. */
+  private <T extends SandboxEvent> T awaitEvent(Sandbox of, Class<T> kind, Predicate<T> wanted)
+      throws InterruptedException {
+    while (true) {
+      SandboxEvent event = heard.take();
+      if (event.sandboxId().equals(of.id())
+          && kind.isInstance(event)
+          && wanted.test(kind.cast(event))) {
+        return kind.cast(event);
+      }
+    }
+  }
+
+  @Test
+  void whatItUsesIsCountedByItsKernel() throws Exception {
+    String write = "dd if=/dev/zero of=/srv/counted bs=65536 count=64 conv=fsync";
+    other.exec("sh", "-c", write + " && busybox rm /srv/counted").orThrow();
+    GuestStatistics before = other.guestStatistics();
+    String work =
+        "i=0; while [ $i -lt 2000 ]; do i=$((i+1)); done; busybox head -c 20000000 /dev/zero | busybox tail -c 20000000 > /dev/null";
+    other.exec("sh", "-c", work).orThrow();
+    GuestStatistics after = other.guestStatistics();
+    assertTrue(after.uptime().compareTo(before.uptime()) > 0);
+    assertTrue(
+        after.cpuTime().orElseThrow().compareTo(before.cpuTime().orElseThrow()) > 0,
+        () -> before + " then " + after);
+    assertTrue(after.userCpuTime().isPresent() && after.systemCpuTime().isPresent());
+    assertTrue(after.memory().orElseThrow().bytes() > 0);
+    after.memoryPeak().ifPresent(peak -> assertTrue(peak.bytes() > 20_000_000, peak::toString));
+    assertTrue(after.memoryLimit().orElseThrow().bytes() < 128 << 20);
+    assertTrue(after.anonymousMemory().isPresent() && after.fileMemory().isPresent());
+    assertTrue(after.oomKills().isPresent());
+    assertEquals(OptionalLong.of(32), after.processLimit());
+    assertTrue(after.processes().orElseThrow() >= 1);
+    assertTrue(after.imageDisk().orElseThrow().read().bytes() > 0);
+    assertTrue(after.scratchDisk().orElseThrow().written().bytes() >= 4 << 20, after::toString);
+    assertTrue(after.cpuPressure().isPresent() && after.ioPressure().isPresent());
+    assertTrue(after.memoryPressure().orElseThrow().full().isPresent());
+    assertTrue(after.availableMemory().orElseThrow().bytes() > 0 && after.load().isPresent());
+    assertTrue(other.statistics().cpuTime().orElseThrow().compareTo(Duration.ZERO) > 0);
+    BlockingQueue<GuestStatistics> readings = new LinkedBlockingQueue<>();
+    try (Sandbox.StatisticsStream stream =
+        other.streamGuestStatistics(Duration.ofMillis(100), readings::add)) {
+      Duration first = readings.take().uptime();
+      assertTrue(readings.take().uptime().compareTo(first) > 0);
+    }
+  }
+
+  @Test
+  void whatHappensInItIsTold() throws Exception {
+    other.exec("sh", "-c", "busybox tail /dev/zero; exit 7");
+    long id =
+        awaitEvent(
+                other,
+                SandboxEvent.ProcessStarted.class,
+                event -> event.command().contains("tail /dev/zero; exit 7"))
+            .processId();
+    awaitEvent(other, SandboxEvent.OomKilled.class, event -> event.processId() == id);
+    awaitEvent(
+        other,
+        SandboxEvent.ProcessExited.class,
+        event -> event.processId() == id && event.status().exitCode() == 7);
+    awaitEvent(other, SandboxEvent.ProcessTreeEnded.class, event -> event.processId() == id);
+
+    String bomb =
+        "(for i in $(seq 64); do sleep 86407 & done) 2>&1; busybox killall sleep;"
+            + " while busybox pidof sleep > /dev/null; do :; done";
+    other.exec("sh", "-c", bomb);
+    var reached = awaitEvent(other, SandboxEvent.LimitReached.class, event -> true);
+    assertEquals(SandboxEvent.Limit.PIDS, reached.limit());
+    assertTrue(reached.times() > 0);
+
+    for (String file : List.of("/dev/shm/full", "/tmp/full")) {
+      SandboxEvent.Filesystem which =
+          file.startsWith("/dev/shm")
+              ? SandboxEvent.Filesystem.SHARED_MEMORY
+              : SandboxEvent.Filesystem.ROOT;
+      // Of one that is full it may have been told in another test.
+      String fill =
+          "busybox rm -f %1$s; sleep 3; dd if=/dev/zero of=%1$s bs=65536; sleep 3; busybox rm %1$s"
+              .formatted(file);
+      other.exec("sh", "-c", fill);
+      awaitEvent(other, SandboxEvent.FilesystemFull.class, event -> event.filesystem() == which);
     }
   }
 

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.micrometer;
+
+import dev.nacelle.ExitStatus;
+import dev.nacelle.Nacelle;
+import dev.nacelle.Sandbox;
+import dev.nacelle.SandboxEvent;
+import dev.nacelle.SandboxExit;
+import dev.nacelle.SandboxListener;
+import io.micrometer.core.instrument.Gauge;
+import io.micrometer.core.instrument.MeterRegistry;
+import io.micrometer.core.instrument.binder.BaseUnits;
+import io.micrometer.core.instrument.binder.MeterBinder;
+import java.util.List;
+import java.util.Locale;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.ToDoubleFunction;
+
+/**
+ * Meters of what happens to sandboxes, for as many registries as it is bound to. It is given to
+ * {@link Nacelle.Builder#listener}, and counts from then on in those registries that it is bound to
+ * by then:
+ *
+ * <pre>{@code
+ * NacelleMetrics metrics = new NacelleMetrics();
+ * metrics.bindTo(registry);
+ * Nacelle nacelle = Nacelle.builder().listener(metrics).build();
+ * NacelleMetrics.ofMachines(nacelle).bindTo(registry);
+ * }</pre>
+ *
+ * <p>No meter has a sandbox's name or identifier among its tags: there are as many meters as this
+ * library has kinds of things, however many sandboxes there are and whatever guests do. Meters of
+ * what happens in guests count what guests say. Safe for use from several threads.
+ */
+public final class NacelleMetrics implements SandboxListener, MeterBinder {
+  private final List<MeterRegistry> registries = new CopyOnWriteArrayList<>();
+  private final AtomicInteger sandboxes = new AtomicInteger();
+
+  /** Counts nothing until it hears of sandboxes and is bound to a registry. */
+  public NacelleMetrics() {}
+
+  /**
+   * What the sandboxes of a runtime have been given: {@code nacelle.memory} in bytes, and {@code
+   * nacelle.vcpus}. No guest is asked.
+   */
+  public static MeterBinder ofMachines(Nacelle nacelle) {
+    return registry -> {
+      Gauge.builder("nacelle.memory", nacelle, sum(sandbox -> sandbox.spec().memory().bytes()))
+          .description("Memory that running sandboxes may take")
+          .baseUnit(BaseUnits.BYTES)
+          .register(registry);
+      Gauge.builder("nacelle.vcpus", nacelle, sum(sandbox -> sandbox.spec().cpus()))
+          .description("vCPUs of running sandboxes")
+          .register(registry);
+    };
+  }
+
+  private static ToDoubleFunction<Nacelle> sum(ToDoubleFunction<Sandbox> of) {
+    return nacelle -> nacelle.sandboxes().stream().mapToDouble(of).sum();
+  }
+
+  @Override
+  public void bindTo(MeterRegistry registry) {
+    Gauge.builder("nacelle.sandboxes", sandboxes, AtomicInteger::get)
+        .description("Sandboxes that have started and have not ended")
+        .register(registry);
+    registry.counter("nacelle.sandbox.starts");
+    for (SandboxExit.Reason reason : SandboxExit.Reason.values()) {
+      registry.counter("nacelle.sandbox.exits", "reason", tag(reason));
+    }
+    registry.counter("nacelle.process.starts");
+    registry.counter("nacelle.oom.kills");
+    for (SandboxEvent.Limit limit : SandboxEvent.Limit.values()) {
+      registry.counter("nacelle.limit.reached", "limit", tag(limit));
+    }
+    for (SandboxEvent.Filesystem filesystem : SandboxEvent.Filesystem.values()) {
+      registry.counter("nacelle.filesystem.full", "filesystem", tag(filesystem));
+    }
+    for (SandboxEvent.Resource resource : SandboxEvent.Resource.values()) {
+      registry.counter("nacelle.pressure.rises", "resource", tag(resource));
+    }
+    registry.counter("nacelle.kernel.warnings");
+    registry.counter("nacelle.events.lost");
+    registries.add(registry);
+  }
+
+  @Override
+  public void onEvent(SandboxEvent event) {
+    // A switch over the types of a sealed interface comes with Java 21.
+    if (event instanceof SandboxEvent.StageEnded stage) {
+      for (MeterRegistry registry : registries) {
+        registry
+            .timer("nacelle.sandbox.stage", "stage", tag(stage.stage()))
+            .record(stage.duration());
+      }
+    } else if (event instanceof SandboxEvent.Started) {
+      sandboxes.incrementAndGet();
+      count(1, "nacelle.sandbox.starts");
+    } else if (event instanceof SandboxEvent.StartFailed failed) {
+      count(
+          1,
+          "nacelle.sandbox.start.failures",
+          "exception",
+          failed.failure().getClass().getSimpleName());
+    } else if (event instanceof SandboxEvent.Ended ended) {
+      sandboxes.decrementAndGet();
+      count(1, "nacelle.sandbox.exits", "reason", tag(ended.exit().reason()));
+    } else if (event instanceof SandboxEvent.ProcessStarted) {
+      count(1, "nacelle.process.starts");
+    } else if (event instanceof SandboxEvent.ProcessExited exited) {
+      count(1, "nacelle.process.exits", "outcome", outcome(exited.status()));
+    } else if (event instanceof SandboxEvent.OomKilled killed) {
+      count(killed.kills(), "nacelle.oom.kills");
+    } else if (event instanceof SandboxEvent.LimitReached reached) {
+      count(reached.times(), "nacelle.limit.reached", "limit", tag(reached.limit()));
+    } else if (event instanceof SandboxEvent.FilesystemFull full) {
+      count(1, "nacelle.filesystem.full", "filesystem", tag(full.filesystem()));
+    } else if (event instanceof SandboxEvent.PressureRose rose) {
+      count(1, "nacelle.pressure.rises", "resource", tag(rose.resource()));
+    } else if (event instanceof SandboxEvent.KernelWarning warning) {
+      count(1.0 + warning.suppressed(), "nacelle.kernel.warnings");
+    } else if (event instanceof SandboxEvent.EventsLost lost) {
+      count(lost.count(), "nacelle.events.lost");
+    }
+  }
+
+  private static String outcome(ExitStatus status) {
+    return status.signal().isPresent() ? "signal" : status.succeeded() ? "success" : "failure";
+  }
+
+  private static String tag(Enum<?> constant) {
+    return constant.name().toLowerCase(Locale.ROOT);
+  }
+
+  private void count(double times, String name, String... tags) {
+    for (MeterRegistry registry : registries) {
+      registry.counter(name, tags).increment(times);
+    }
+  }
+}
