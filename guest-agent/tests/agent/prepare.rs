@@ -39,6 +39,8 @@ async fn the_agent_tells_what_it_and_its_kernel_are() {
             "discard-output",
             "scsi-disk",
             "furnishing",
+            "statistics",
+            "events",
         ]
     );
     // At any time, and before everything else.

@@ -412,3 +412,45 @@ async fn nothing_is_left_of_processes_that_ended() {
     eventually("every descriptor is closed", || (guest.descriptors() <= before).then_some(())).await;
     assert_eq!(guest.process_cgroups(), Vec::<std::path::PathBuf>::new());
 }
+
+/// More than fits into any buffer on the way, in both directions at once, each byte looked at.
+#[tokio::test]
+async fn a_gibibyte_goes_each_way_whole() {
+    const TOTAL: u64 = 1 << 30;
+    const CHUNK: usize = 64 << 10;
+    /// A prime, so that what is lost, doubled or out of order shows.
+    const PERIOD: usize = 1_000_003;
+    let mut state = 1u32;
+    let mut pattern: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    })
+    .take(PERIOD)
+    .collect();
+    pattern.extend_from_within(..CHUNK);
+    let at = |offset: u64, length: usize| {
+        let start = (offset % PERIOD as u64) as usize;
+        &pattern[start..start + length]
+    };
+    let guest = Guest::busybox().await;
+    let mut cat = guest.start(ProcessSpec { stdin: true, ..command("cat") }).await;
+    cat.started().await;
+    let (mut sent, mut received) = (0, 0);
+    while received < TOTAL {
+        while sent < TOTAL && sent - received < 1 << 20 {
+            cat.stdin(at(sent, CHUNK));
+            sent += CHUNK as u64;
+            if sent == TOTAL {
+                cat.close_stdin();
+            }
+        }
+        match cat.next().await.unwrap() {
+            Some(Response::Stdout(bytes)) => {
+                assert!(at(received, bytes.len()) == bytes, "after {received} bytes");
+                received += bytes.len() as u64;
+            }
+            other => panic!("after {received} bytes: {other:?}"),
+        }
+    }
+    assert_eq!(cat.finish().await.code(), Some(0));
+}

@@ -112,7 +112,19 @@ public interface GuestProcess extends AutoCloseable {
   void resize(TerminalSize size);
 
   /**
-   * Kills it with everything it started, unless it has ended, and drops its output. {@link
+   * The same process, for code that takes the JDK's. Its process ID is the sandbox's, so there is
+   * no {@link Process#toHandle()}, and nothing that needs one. An exit code by a signal is 128 and
+   * its number. {@link Process#destroy()} sends SIGTERM and {@link Process#destroyForcibly()}
+   * SIGKILL, to the process alone; {@link #close()} is still to be called. Waiting throws {@link
+   * SandboxEndedException} and {@link ProcessException} as {@link #waitFor()} does.
+   */
+  default Process toProcess() {
+    return new ProcessView(this);
+  }
+
+  /**
+   * Kills it with everything it started, unless it has ended, and drops its output. Where it was
+   * {@linkplain Sandbox#attach attached to}, it is let go of instead, and runs on. {@link
    * #onExit()} tells how it ended. Idempotent; does not wait.
    */
   @Override

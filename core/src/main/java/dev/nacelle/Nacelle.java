@@ -58,6 +58,8 @@ public interface Nacelle extends AutoCloseable {
    * @throws BootException when the guest died, when image and kernel were not at hand in
    *     {@linkplain SandboxSpec#fetchTimeout() time}, or the guest was not ready in {@linkplain
    *     SandboxSpec#startTimeout() time}
+   * @throws CapacityException when there is no room for it within {@link Builder#maxSandboxes} or
+   *     {@link Builder#maxGuestMemory}
    * @throws InterruptedOperationException when the thread is interrupted; what there is of it is
    *     being released then
    * @throws NacelleException when this runtime is closed meanwhile
@@ -84,6 +86,7 @@ public interface Nacelle extends AutoCloseable {
   /**
    * Starts a program that is its own operating system, and returns when its machine runs.
    *
+   * @throws CapacityException when there is no room for it
    * @throws HypervisorException when no machine can be made as specified, or the image is none
    * @throws IllegalStateException when this runtime is closed
    */
@@ -181,6 +184,25 @@ public interface Nacelle extends AutoCloseable {
 
     /** Tells this listener of every sandbox, besides those that were given before. */
     Builder listener(SandboxListener listener);
+
+    /**
+     * How many sandboxes and unikernels there may be at a time, those that start included; by
+     * default as many as the host has room for. One more is refused before anything of it is made,
+     * with a {@link CapacityException}.
+     *
+     * @throws IllegalArgumentException when it is not positive
+     */
+    Builder maxSandboxes(int number);
+
+    /**
+     * How much memory their guests may take together: the sum of {@link SandboxSpec#memory()}, or
+     * of unikernels', whatever they have touched of it. By default there is no limit, and a host
+     * that runs out of memory kills whom it likes. What it does not cover is under Sizing in the
+     * README. One for which there is no room is refused as with {@link #maxSandboxes}.
+     *
+     * @throws IllegalArgumentException when it is zero
+     */
+    Builder maxGuestMemory(DataSize memory);
 
     /**
      * How many threads carry the traffic with guests; the default is 2, or 1 on a host with a

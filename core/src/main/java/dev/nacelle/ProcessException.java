@@ -27,6 +27,8 @@ public class ProcessException extends NacelleException {
     FAILED,
     /** What it was to read from stdin could not be read here: the cause is that IOException. */
     STDIN_FAILED,
+    /** There is no process of that identifier to attach to. */
+    NOT_FOUND,
     /** The guest broke the contract between host and guest. */
     GUEST_MISBEHAVED
   }

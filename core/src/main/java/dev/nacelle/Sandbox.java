@@ -126,6 +126,43 @@ public interface Sandbox extends AutoCloseable {
    */
   CompletableFuture<GuestProcess> startAsync(ProcessSpec process);
 
+  /** As {@link #startDetached(ProcessSpec)}, of a command. */
+  default GuestProcessInfo startDetached(String... command) {
+    return startDetached(ProcessSpec.of(command));
+  }
+
+  /** As {@link #startDetached(ProcessSpec)}, of a command. */
+  default GuestProcessInfo startDetached(List<String> command) {
+    return startDetached(ProcessSpec.of(command));
+  }
+
+  /**
+   * Starts a process that nobody has to hold: it runs until it ends, or the sandbox does, whatever
+   * becomes of its caller, and never waits for a reader. Who wants to see it {@linkplain #attach
+   * attaches} to it. When {@link ProcessSpec#stdin()} says nothing, it reads what is written by
+   * those who are attached.
+   *
+   * @return with the identifier for {@link #attach}
+   * @throws ProcessException as with {@link #start(ProcessSpec)}
+   * @throws SandboxEndedException when the sandbox ends first
+   * @throws InterruptedOperationException when the thread is interrupted; the process is killed
+   */
+  GuestProcessInfo startDetached(ProcessSpec process);
+
+  /**
+   * Attaches to a process that was started {@linkplain #startDetached detached}, running or not.
+   * Its outputs begin with the last 64 KiB of each, whoever has read them before, and go on with
+   * what comes; while somebody is attached, it waits for that reader as any process does. Closing
+   * lets go of it. Who was attached to it before is not any more: its streams end with a {@link
+   * GuestIOException}.
+   *
+   * @param processId {@link GuestProcessInfo#id()}
+   * @throws ProcessException with {@link ProcessException.Reason#NOT_FOUND} when there is no such
+   *     process, or it was not started detached, or 64 of those have ended after it
+   * @throws SandboxEndedException when the sandbox has ended
+   */
+  GuestProcess attach(long processId);
+
   /**
    * What was started here and what is left of it: processes that run, and those that have ended and
    * left others behind, in the order of their start. A momentary picture; at most 4096.
@@ -152,8 +189,7 @@ public interface Sandbox extends AutoCloseable {
    * is the right one has it prove that. Returns when the guest's kernel has accepted.
    *
    * @param port AF_VSOCK port, 0 to 2^32 - 2 as an unsigned int
-   * @return the connection; while it is open the sandbox is not {@linkplain
-   *     SandboxSpec#idleTimeout() idle}
+   * @return the connection
    * @throws GuestIOException when nobody listens there, or the guest does not answer within ten
    *     seconds
    * @throws IllegalArgumentException when it is -1, which is no port

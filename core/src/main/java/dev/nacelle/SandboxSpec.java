@@ -16,6 +16,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.OptionalLong;
 import java.util.Set;
 import java.util.regex.Pattern;
@@ -45,6 +46,9 @@ public final class SandboxSpec {
   /** Most characters of {@link #kernelParameters()}. */
   public static final int MAXIMUM_KERNEL_PARAMETERS = 1536;
 
+  /** Least {@link #cpuQuota()}: a hundredth of a processor. */
+  public static final double MINIMUM_CPU_QUOTA = 0.01;
+
   private static final int MAX_CPUS = 255;
   private static final int MAX_KERNEL_MODULES = 64;
   private static final Pattern MODULE_NAME = Pattern.compile("[A-Za-z0-9_-]{1,55}");
@@ -60,6 +64,9 @@ public final class SandboxSpec {
   private final @Nullable DataSize sharedMemory;
   private final RateLimits rateLimits;
   private final boolean coreScheduling;
+  private final @Nullable Double cpuQuota;
+  private final int niceness;
+  private final @Nullable Long openFilesLimit;
   private final @Nullable Long pidsLimit;
   private final Duration fetchTimeout;
   private final Duration startTimeout;
@@ -92,6 +99,9 @@ public final class SandboxSpec {
     sharedMemory = builder.sharedMemory;
     rateLimits = builder.rateLimits;
     coreScheduling = builder.coreScheduling;
+    cpuQuota = builder.cpuQuota;
+    niceness = builder.niceness;
+    openFilesLimit = builder.openFilesLimit;
     pidsLimit = builder.pidsLimit;
     fetchTimeout = builder.fetchTimeout;
     startTimeout = builder.startTimeout;
@@ -176,6 +186,23 @@ public final class SandboxSpec {
   /** Whether no core runs anything else beside it, where the host's kernel can see to that. */
   public boolean coreScheduling() {
     return coreScheduling;
+  }
+
+  /**
+   * How many processors' time its vCPUs may have of the host's; without one as much as they can.
+   */
+  public OptionalDouble cpuQuota() {
+    return cpuQuota == null ? OptionalDouble.empty() : OptionalDouble.of(cpuQuota);
+  }
+
+  /** How much its vCPUs give way to other threads of the host: 0 to 19. */
+  public int niceness() {
+    return niceness;
+  }
+
+  /** Limit of open files, of all its processes together; without one what its memory allows. */
+  public OptionalLong openFilesLimit() {
+    return openFilesLimit == null ? OptionalLong.empty() : OptionalLong.of(openFilesLimit);
   }
 
   /** Limit of processes and threads; without one 4096. */
@@ -290,6 +317,9 @@ public final class SandboxSpec {
         sharedMemory,
         rateLimits,
         coreScheduling,
+        cpuQuota,
+        niceness,
+        openFilesLimit,
         pidsLimit,
         fetchTimeout,
         startTimeout,
@@ -354,6 +384,9 @@ public final class SandboxSpec {
     private @Nullable DataSize sharedMemory;
     private RateLimits rateLimits = RateLimits.NONE;
     private boolean coreScheduling = true;
+    private @Nullable Double cpuQuota;
+    private int niceness;
+    private @Nullable Long openFilesLimit;
     private @Nullable Long pidsLimit;
     private Duration fetchTimeout = DEFAULT_FETCH_TIMEOUT;
     private Duration startTimeout = DEFAULT_START_TIMEOUT;
@@ -388,6 +421,9 @@ public final class SandboxSpec {
       sharedMemory = spec.sharedMemory;
       rateLimits = spec.rateLimits;
       coreScheduling = spec.coreScheduling;
+      cpuQuota = spec.cpuQuota;
+      niceness = spec.niceness;
+      openFilesLimit = spec.openFilesLimit;
       pidsLimit = spec.pidsLimit;
       fetchTimeout = spec.fetchTimeout;
       startTimeout = spec.startTimeout;
@@ -569,6 +605,69 @@ public final class SandboxSpec {
     }
 
     /**
+     * How many processors' time its vCPUs may have of the host's together, such as 0.5; by default
+     * as much as the host gives them. The host holds them to it, whatever runs in the guest: what
+     * they have had in each 100 ms is counted, and when it is all, they rest until the next. With
+     * less than {@link #cpus} of it, the guest's clocks go on meanwhile.
+     *
+     * @throws IllegalArgumentException when it is less than {@link #MINIMUM_CPU_QUOTA}, or no
+     *     number
+     */
+    public Builder cpuQuota(double cpus) {
+      if (!(cpus >= MINIMUM_CPU_QUOTA)) {
+        throw new IllegalArgumentException(
+            "a sandbox may have " + MINIMUM_CPU_QUOTA + " CPUs or more of time, not " + cpus);
+      }
+      this.cpuQuota = cpus;
+      return this;
+    }
+
+    /** Takes {@link #cpuQuota} back. */
+    public Builder removeCpuQuota() {
+      cpuQuota = null;
+      return this;
+    }
+
+    /**
+     * Its share of the host's processors when they are all busy: how much its vCPUs give way to
+     * other threads, as nice(2) counts it, from what the host's process has up to 19. A thread has
+     * four fifths of what one with a niceness of one less has; with 19 a seventieth of what it has
+     * with 0. The default is 0.
+     *
+     * @throws IllegalArgumentException when it is not between 0 and 19
+     */
+    public Builder niceness(int niceness) {
+      if (niceness < 0 || niceness > 19) {
+        throw new IllegalArgumentException("the niceness is 0 to 19, not " + niceness);
+      }
+      this.niceness = niceness;
+      return this;
+    }
+
+    /**
+     * Limit of files that all processes of the workload have open together (fs.file-max): beyond it
+     * opening one is ENFILE. Each process has a limit of its own besides: 1024, which it may raise
+     * to 524,288 (RLIMIT_NOFILE). The default is what the guest's memory allows, about one for each
+     * 10 KiB.
+     *
+     * @throws IllegalArgumentException when it is not between 1 and 2^31
+     */
+    public Builder openFilesLimit(long limit) {
+      if (limit < 1 || limit > 1L << 31) {
+        throw new IllegalArgumentException(
+            "a sandbox may have 1 to 2147483648 open files, not " + limit);
+      }
+      this.openFilesLimit = limit;
+      return this;
+    }
+
+    /** Takes {@link #openFilesLimit} back. */
+    public Builder removeOpenFilesLimit() {
+      openFilesLimit = null;
+      return this;
+    }
+
+    /**
      * Limit of the workload's processes and threads together; the default is 4096.
      *
      * @throws IllegalArgumentException when it is not between 1 and 4194304 (the kernel's
@@ -626,12 +725,14 @@ public final class SandboxSpec {
     }
 
     /**
-     * Closes the sandbox when it was idle for that long, with {@link SandboxExit.Reason#IDLE}; by
-     * default it may be idle for ever. It is idle while no process that was started with {@link
-     * Sandbox#start}, {@link Sandbox#exec(ProcessSpec)} or their like runs, no {@linkplain
-     * Sandbox#connect connection} is open, and no call of {@link Sandbox#processes} or {@link
-     * Sandbox#signal} is under way. What processes that have ended left behind does not keep it
-     * from being idle, nor do calls that the guest has no part in, such as {@link Sandbox#info}.
+     * Closes the sandbox when its guest was idle for that long, with {@link
+     * SandboxExit.Reason#IDLE}; by default it may be idle for ever. It is idle while its processes
+     * together take less than a hundredth of one processor's time, read and write no disk, and none
+     * is started from here and ends. So a process that waits, for a request, for input or for a
+     * time, does not keep it from being idle, and neither do open connections and calls that wait
+     * with it; one that works does, whoever started it and whether somebody waits for it or not.
+     * The time is counted by the guest's clock, and found to be over a tenth of it late at most, or
+     * 100 ms.
      *
      * @throws IllegalArgumentException when it is not positive, or more than 100 years
      */

@@ -365,11 +365,98 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
   @Test
   void manyProcessesAtOnce() {
     List<CompletableFuture<ExecResult>> running = new ArrayList<>();
-    for (int i = 0; i < 16; i++) {
+    for (int i = 0; i < 100; i++) {
       running.add(sandbox.execAsync(ProcessSpec.of("sh", "-c", "cat /dev/null; echo " + i)));
     }
-    for (int i = 0; i < 16; i++) {
+    for (int i = 0; i < 100; i++) {
       assertEquals(i + "\n", running.get(i).join().stdout().text());
+    }
+  }
+
+  @Test
+  void aReaderThatStopsForAMinuteLosesNothingAndHoldsUpNobody() throws Exception {
+    MessageDigest digest = MessageDigest.getInstance("SHA-256");
+    try (GuestProcess process = sandbox.start("seq", "300000")) {
+      digest.update(process.stdout().readNBytes(1000));
+      // Longer than the guest may be silent.
+      Thread.sleep(Duration.ofMinutes(1).toMillis());
+      assertEquals("meanwhile\n", output("echo", "meanwhile"));
+      assertTrue(process.isAlive());
+      digest.update(process.stdout().readAllBytes());
+      assertEquals(0, process.waitFor().exitCode());
+    }
+    String expected = output("sh", "-c", "seq 300000 | sha256sum");
+    assertEquals(expected, HexFormat.of().formatHex(digest.digest()) + "  -\n");
+  }
+
+  @Test
+  void aFloodOfOutputIsCutOffAndHoldsUpNobody() throws IOException {
+    ProcessSpec.Builder flood = ProcessSpec.builder("sh", "-c", "while :; do echo flood; done");
+    ProcessSpec limited = flood.outputLimit(DataSize.kibibytes(256), OnLimit.KILL).build();
+    ExecResult cut = sandbox.exec(limited);
+    assertTrue(cut.status().outputTruncated(), cut::toString);
+    assertEquals(256 << 10, cut.stdout().length());
+    GuestProcessInfo detached = sandbox.startDetached(flood.outputLimit(null).build());
+    try (GuestProcess unread = sandbox.start(flood.build())) {
+      assertEquals("still\n", output("echo", "still"));
+      assertTrue(unread.isAlive());
+    }
+    try (GuestProcess process = sandbox.attach(detached.id())) {
+      String recent = new String(process.stdout().readNBytes(65536), UTF_8);
+      assertTrue(recent.contains("flood\nflood\n"), recent);
+      assertEquals(Signal.KILL, process.stop(Duration.ZERO).signal().orElseThrow());
+    }
+  }
+
+  @Test
+  void aDetachedProcessOutlivesItsCallerAndIsAttachedToAgain() throws Exception {
+    String script = "echo begun; read line; echo got $line; read line; exit 3";
+    long id = sandbox.startDetached("sh", "-c", script).id();
+    try (GuestProcess first = sandbox.attach(id)) {
+      assertEquals("begun\n", new String(first.stdout().readNBytes(6), UTF_8));
+      first.stdin().write("one\n".getBytes(UTF_8));
+    }
+    try (GuestProcess second = sandbox.attach(id)) {
+      String expected = "begun\ngot one\n";
+      assertEquals(expected, new String(second.stdout().readNBytes(expected.length()), UTF_8));
+      second.stdin().write("two\n".getBytes(UTF_8));
+      assertEquals(3, second.toProcess().waitFor());
+    }
+  }
+
+  @Test
+  void aGuestThatDoesNothingIsIdleAndOneThatWorksIsNot() throws Exception {
+    SandboxSpec spec = spec().idleTimeout(Duration.ofSeconds(5)).build();
+    try (Sandbox own = nacelle.start(spec)) {
+      long worker = own.startDetached("sh", "-c", "while :; do :; done").id();
+      Thread.sleep(Duration.ofSeconds(15).toMillis());
+      assertTrue(own.isAlive());
+      own.attach(worker).stop(Duration.ZERO);
+      GuestProcess waits = own.start("sleep", "86408");
+      assertEquals(SandboxExit.Reason.IDLE, own.onExit().join().reason());
+      assertThrows(SandboxEndedException.class, waits::waitFor);
+    }
+  }
+
+  @Test
+  void openFilesHaveALimitThatDoesNotLockTheHostOut() {
+    try (Sandbox own = nacelle.start(spec().openFilesLimit(300).build())) {
+      String open = "for i in $(seq 400); do sleep 86409 < /etc/passwd & done; wait";
+      long id =
+          own.startDetached(ProcessSpec.builder("sh", "-c", open).mergeStderr(true).build()).id();
+      try (GuestProcess process = own.attach(id)) {
+        String said = "";
+        while (!said.contains("in system")) {
+          said += new String(process.stdout().readNBytes(1), UTF_8);
+        }
+        GuestProcessInfo all =
+            own.processes().stream().filter(info -> info.id() == id).findFirst().orElseThrow();
+        own.signal(all, Signal.KILL, SignalScope.TREE);
+        assertEquals(Signal.KILL, process.waitFor().signal().orElseThrow());
+      } catch (IOException e) {
+        throw new UncheckedIOException(e);
+      }
+      assertEquals("room\n", own.exec("echo", "room").stdout().text());
     }
   }
 

@@ -16,6 +16,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
 import java.util.function.Consumer;
@@ -45,6 +46,7 @@ public final class SpecContract {
           sample(boolean.class, true, false),
           sample(int.class, 7, 8),
           sample(long.class, 7L, 8L),
+          sample(double.class, 7.0, 8.0),
           sample(Path.class, Path.of("a"), Path.of("b")),
           sample(Path[].class, new Path[] {Path.of("a")}, new Path[] {Path.of("b")}),
           sample(Duration.class, Duration.ofSeconds(7), Duration.ofSeconds(8)),
@@ -184,7 +186,10 @@ public final class SpecContract {
   }
 
   private static boolean isOptional(Class<?> type) {
-    return type == Optional.class || type == OptionalInt.class || type == OptionalLong.class;
+    return type == Optional.class
+        || type == OptionalDouble.class
+        || type == OptionalInt.class
+        || type == OptionalLong.class;
   }
 
   private static Object empty(Method getter) throws Exception {

@@ -69,6 +69,52 @@ class ValuesTest {
   }
 
   @Test
+  void guestStatistics() {
+    Duration up = Duration.ofMillis(7);
+    Pressure.Stall stall = Pressure.Stall.of(1, 2, up);
+    Pressure pressure = Pressure.of(stall, null);
+    DiskUse disk = DiskUse.of(ONE, TWO, 3, 4);
+    check(
+        () -> Pressure.of(stall, stall), pressure, Pressure.of(Pressure.Stall.of(2, 2, up), stall));
+    check(
+        () -> stall,
+        Pressure.Stall.of(2, 2, up),
+        Pressure.Stall.of(1, 1, up),
+        Pressure.Stall.of(1, 2, Duration.ZERO));
+    check(
+        () -> DiskUse.of(ONE, TWO, 3, 4),
+        DiskUse.of(TWO, TWO, 3, 4),
+        DiskUse.of(ONE, ONE, 3, 4),
+        DiskUse.of(ONE, TWO, 4, 4),
+        DiskUse.of(ONE, TWO, 3, 3));
+    Supplier<GuestStatistics.Builder> statistics = () -> GuestStatistics.builder(up);
+    check(
+        () -> statistics.get().build(),
+        GuestStatistics.builder(Duration.ZERO).build(),
+        statistics.get().memory(ONE).build(),
+        statistics.get().memoryPeak(ONE).build(),
+        statistics.get().memoryLimit(ONE).build(),
+        statistics.get().anonymousMemory(ONE).build(),
+        statistics.get().fileMemory(ONE).build(),
+        statistics.get().kernelMemory(ONE).build(),
+        statistics.get().oomKills(1L).build(),
+        statistics.get().cpuTime(up).build(),
+        statistics.get().userCpuTime(up).build(),
+        statistics.get().systemCpuTime(up).build(),
+        statistics.get().throttledTime(up).build(),
+        statistics.get().imageDisk(disk).build(),
+        statistics.get().scratchDisk(disk).build(),
+        statistics.get().processes(1L).build(),
+        statistics.get().processPeak(1L).build(),
+        statistics.get().processLimit(1L).build(),
+        statistics.get().cpuPressure(pressure).build(),
+        statistics.get().memoryPressure(pressure).build(),
+        statistics.get().ioPressure(pressure).build(),
+        statistics.get().availableMemory(ONE).build(),
+        statistics.get().load(1.0).build());
+  }
+
+  @Test
   void hostChecks() {
     Finding finding = Finding.warning("a", "b", "C.");
     check(
@@ -174,7 +220,8 @@ class ValuesTest {
         VmStatistics.of(one, one),
         VmStatistics.of(2, one, one),
         VmStatistics.of(1, Map.of(), one),
-        VmStatistics.of(1, one, Map.of()));
+        VmStatistics.of(1, one, Map.of()),
+        VmStatistics.of(1, one, one).withCpuTime(Duration.ofMillis(7)));
   }
 
   @Test

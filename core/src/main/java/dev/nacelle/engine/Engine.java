@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.engine;
 
+import dev.nacelle.CapacityException;
 import dev.nacelle.HypervisorException;
 import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.Nacelle;
@@ -41,6 +42,7 @@ final class Engine implements Nacelle {
   private final Path scratchDirectory;
   private final List<SandboxEvents.Guarded> listeners;
   private final AgentLoops loops;
+  private final Capacity capacity;
   private final Workers workers = new Workers();
   private final SecureRandom random = new SecureRandom();
   private final Set<SandboxStart> starting = new HashSet<>();
@@ -58,13 +60,15 @@ final class Engine implements Nacelle {
       Sources sources,
       Path scratchDirectory,
       List<SandboxListener> listeners,
-      int ioThreads) {
+      int ioThreads,
+      Capacity capacity) {
     this.hypervisor = hypervisor;
     this.linux = linux;
     this.sources = sources;
     this.scratchDirectory = scratchDirectory;
     this.listeners = listeners.stream().map(SandboxEvents.Guarded::new).toList();
     this.loops = new AgentLoops(ioThreads);
+    this.capacity = capacity;
   }
 
   @Override
@@ -102,6 +106,15 @@ final class Engine implements Nacelle {
             UUID.randomUUID().toString(),
             spec.name().orElseGet(() -> madeUpName("sandbox-")),
             listeners);
+    synchronized (this) {
+      requireOpen();
+    }
+    Capacity.Place place;
+    try {
+      place = capacity.take("the sandbox " + events.name(), spec.memory());
+    } catch (CapacityException e) {
+      return CompletableFuture.failedFuture(e);
+    }
     SandboxStart start =
         new SandboxStart(
             hypervisor,
@@ -113,13 +126,24 @@ final class Engine implements Nacelle {
             random,
             spec,
             events,
-            sandbox -> onEnd(sandbox, events));
+            sandbox -> {
+              place.close();
+              onEnd(sandbox, events);
+            });
     CompletableFuture<Sandbox> result = new CompletableFuture<>();
-    synchronized (this) {
-      requireOpen();
-      workers.execute(() -> run(start, events, result));
-      // It cannot come to its end before this lock is left.
-      starting.add(start);
+    boolean begun = false;
+    try {
+      synchronized (this) {
+        requireOpen();
+        workers.execute(() -> run(start, events, place, result));
+        // It cannot come to its end before this lock is left.
+        starting.add(start);
+        begun = true;
+      }
+    } finally {
+      if (!begun) {
+        place.close();
+      }
     }
     // Of no effect when the start itself completed it.
     var unused =
@@ -129,7 +153,11 @@ final class Engine implements Nacelle {
     return result;
   }
 
-  private void run(SandboxStart start, SandboxEvents events, CompletableFuture<Sandbox> result) {
+  private void run(
+      SandboxStart start,
+      SandboxEvents events,
+      Capacity.Place place,
+      CompletableFuture<Sandbox> result) {
     RunningSandbox sandbox = null;
     Throwable failure = null;
     try {
@@ -137,6 +165,7 @@ final class Engine implements Nacelle {
       events.started();
     } catch (Throwable e) {
       failure = e;
+      place.close();
       events.startFailed(e);
     }
     if (sandbox != null && !keep(sandbox, events)) {
@@ -186,6 +215,16 @@ final class Engine implements Nacelle {
     synchronized (this) {
       requireOpen();
     }
+    Capacity.Place place = capacity.take("the unikernel " + name, spec.memory());
+    try {
+      return startUnikernel(spec, name, place);
+    } catch (Throwable e) {
+      place.close();
+      throw e;
+    }
+  }
+
+  private Unikernel startUnikernel(UnikernelSpec spec, String name, Capacity.Place place) {
     VirtualMachine machine;
     try {
       machine =
@@ -198,7 +237,16 @@ final class Engine implements Nacelle {
     } catch (IllegalArgumentException e) {
       throw new HypervisorException(Stage.CREATE, String.valueOf(e.getMessage()), null, e);
     }
-    RunningUnikernel unikernel = new RunningUnikernel(spec, name, machine, workers, this::onEnd);
+    RunningUnikernel unikernel =
+        new RunningUnikernel(
+            spec,
+            name,
+            machine,
+            workers,
+            ended -> {
+              place.close();
+              onEnd(ended);
+            });
     synchronized (this) {
       if (!closing) {
         unikernels.add(unikernel);

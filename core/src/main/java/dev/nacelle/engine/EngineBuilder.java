@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.engine;
 
+import dev.nacelle.DataSize;
 import dev.nacelle.FetchListener;
 import dev.nacelle.HostCheck;
 import dev.nacelle.HypervisorException;
@@ -36,6 +37,8 @@ public final class EngineBuilder implements Nacelle.Builder {
   private @Nullable KernelLock kernelLock;
   private FetchListener fetchListener = progress -> {};
   private final List<SandboxListener> listeners = new ArrayList<>();
+  private int maxSandboxes = Integer.MAX_VALUE;
+  private @Nullable DataSize maxGuestMemory;
   private int ioThreads = Math.min(2, Runtime.getRuntime().availableProcessors());
 
   /** Found by {@link Nacelle#builder()}. */
@@ -101,6 +104,24 @@ public final class EngineBuilder implements Nacelle.Builder {
   }
 
   @Override
+  public EngineBuilder maxSandboxes(int number) {
+    if (number < 1) {
+      throw new IllegalArgumentException("at least one sandbox, not " + number);
+    }
+    this.maxSandboxes = number;
+    return this;
+  }
+
+  @Override
+  public EngineBuilder maxGuestMemory(DataSize memory) {
+    if (memory.bytes() == 0) {
+      throw new IllegalArgumentException("no memory is enough for no guest");
+    }
+    this.maxGuestMemory = memory;
+    return this;
+  }
+
+  @Override
   public EngineBuilder ioThreads(int number) {
     if (number < 1 || number > 64) {
       throw new IllegalArgumentException("1 to 64 I/O threads, not " + number);
@@ -128,7 +149,8 @@ public final class EngineBuilder implements Nacelle.Builder {
             sources(),
             scratchDirectory(),
             listeners,
-            ioThreads);
+            ioThreads,
+            new Capacity(maxSandboxes, maxGuestMemory));
       } catch (HypervisorException e) {
         checks.add(candidate.check());
         first = first == null ? e : first;

@@ -1,18 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.engine;
 
+import dev.nacelle.DiskUse;
+import dev.nacelle.GuestStatistics;
 import java.time.Duration;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Future;
-import java.util.function.LongSupplier;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Finds out that nothing has been under way for some time. Has a timer only while nothing is. Safe
- * for use from several threads.
+ * Finds out that a guest has done nothing for some time: by what its processes have used between
+ * two readings. The time is counted by the guest's clock, which stands still where the guest does.
+ * Safe for use from several threads.
  */
 final class IdleWatch {
+  /** Less than this part of one processor's time is nothing: what a timer that fires takes. */
+  private static final int PART = 100;
+
+  /** Readings in the time that is watched for, so that it is told that much late at most. */
+  private static final int READINGS = 8;
+
+  private static final Duration SHORTEST = Duration.ofMillis(100);
+  private static final Duration LONGEST = Duration.ofSeconds(10);
+
   /** Runs something later. */
   @FunctionalInterface
   interface Timers {
@@ -20,30 +32,34 @@ final class IdleWatch {
   }
 
   private final Duration limit;
-  private final LongSupplier nanoTime;
+  private final Supplier<CompletableFuture<GuestStatistics>> read;
   private final Timers timers;
   private final Runnable onIdle;
 
-  private int busy; // guarded by this
-  private long quietSince; // guarded by this
+  private @Nullable GuestStatistics last; // guarded by this
+  private Duration idle = Duration.ZERO; // guarded by this
+  private boolean touched; // guarded by this
   private @Nullable Future<?> timer; // guarded by this
   private boolean stopped; // guarded by this
 
   /**
-   * @param nanoTime as {@link System#nanoTime}
-   * @param onIdle called at most once, on a thread of the timers'
+   * @param read what the guest has used so far; one that fails is tried again
+   * @param onIdle called at most once, on a thread that must not block
    */
-  IdleWatch(Duration limit, LongSupplier nanoTime, Timers timers, Runnable onIdle) {
+  IdleWatch(
+      Duration limit,
+      Supplier<CompletableFuture<GuestStatistics>> read,
+      Timers timers,
+      Runnable onIdle) {
     this.limit = limit;
-    this.nanoTime = nanoTime;
+    this.read = read;
     this.timers = timers;
     this.onIdle = onIdle;
   }
 
   /** From now on. */
-  synchronized void start() {
-    quietSince = nanoTime.getAsLong();
-    arm(limit);
+  void start() {
+    look();
   }
 
   synchronized void stop() {
@@ -53,51 +69,65 @@ final class IdleWatch {
     }
   }
 
-  /** Something is under way from before this call until the future completes. */
-  <T> CompletableFuture<T> during(Supplier<CompletableFuture<T>> work) {
-    begin();
-    CompletableFuture<T> future;
-    try {
-      future = work.get();
-    } catch (Throwable e) {
-      end();
-      throw e;
+  /** The guest was given something to do, however little that is. */
+  synchronized void touch() {
+    touched = true;
+  }
+
+  private void look() {
+    var unused =
+        read.get()
+            .whenComplete(
+                (now, failure) -> {
+                  if (isOver(now)) {
+                    onIdle.run();
+                  }
+                });
+  }
+
+  /**
+   * @param now null where nothing could be read
+   */
+  private synchronized boolean isOver(@Nullable GuestStatistics now) {
+    if (stopped) {
+      return false;
     }
-    var unused = future.whenComplete((value, failure) -> end());
-    return future;
-  }
-
-  private synchronized void begin() {
-    busy++;
-  }
-
-  private synchronized void end() {
-    busy--;
-    if (busy == 0) {
-      quietSince = nanoTime.getAsLong();
-      if (timer == null) {
-        arm(limit);
+    GuestStatistics before = last;
+    if (now != null) {
+      if (before != null) {
+        Duration between = now.uptime().minus(before.uptime());
+        boolean active = touched || between.isNegative() || isActive(before, now, between);
+        idle = active ? Duration.ZERO : idle.plus(between);
       }
+      touched = false;
+      last = now;
     }
-  }
-
-  private synchronized void arm(Duration delay) {
-    timer = stopped ? null : timers.schedule(this::check, delay);
-  }
-
-  private void check() {
-    synchronized (this) {
-      timer = null;
-      if (stopped || busy > 0) {
-        return;
-      }
-      Duration rest = limit.minusNanos(nanoTime.getAsLong() - quietSince);
-      if (rest.compareTo(Duration.ZERO) > 0) {
-        arm(rest);
-        return;
-      }
+    if (idle.compareTo(limit) >= 0) {
       stopped = true;
+      return true;
     }
-    onIdle.run();
+    Duration delay = limit.dividedBy(READINGS);
+    delay = delay.compareTo(LONGEST) > 0 ? LONGEST : delay;
+    delay = limit.minus(idle).compareTo(delay) < 0 ? limit.minus(idle) : delay;
+    timer = timers.schedule(this::look, delay.compareTo(SHORTEST) < 0 ? SHORTEST : delay);
+    return false;
+  }
+
+  /** Of what is not counted it is active. */
+  private static boolean isActive(GuestStatistics before, GuestStatistics now, Duration between) {
+    if (now.cpuTime().isEmpty() || before.cpuTime().isEmpty()) {
+      return true;
+    }
+    Duration used = now.cpuTime().get().minus(before.cpuTime().get());
+    return (!used.isZero() && used.compareTo(between.dividedBy(PART)) >= 0)
+        || requests(now) != requests(before);
+  }
+
+  private static long requests(GuestStatistics of) {
+    return requests(of.imageDisk()) + requests(of.scratchDisk());
+  }
+
+  private static long requests(Optional<DiskUse> disk) {
+    return disk.map(use -> use.reads() + use.writes()).orElse(0L);
   }
 }

@@ -3,12 +3,9 @@ package dev.nacelle.engine;
 
 import dev.nacelle.DataSize;
 import dev.nacelle.ExitStatus;
-import dev.nacelle.GuestProcess;
 import dev.nacelle.ProcessException;
 import dev.nacelle.ProcessSpec;
 import dev.nacelle.Signal;
-import dev.nacelle.SignalScope;
-import dev.nacelle.TerminalSize;
 import dev.nacelle.agent.AgentClient;
 import dev.nacelle.agent.AgentException;
 import dev.nacelle.agent.AgentProcess;
@@ -18,20 +15,13 @@ import java.io.InputStream;
 import java.io.OutputStream;
 import java.nio.ByteBuffer;
 import java.time.Duration;
-import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.TimeUnit;
-import java.util.concurrent.TimeoutException;
 import org.jspecify.annotations.Nullable;
 
 /** A process whose outputs are streamed. */
-final class RunningProcess implements GuestProcess, ProcessListener {
+final class RunningProcess extends ProcessInHand implements ProcessListener {
   private final AgentClient client;
-  private final GuestCalls calls;
   private final AgentProcess process;
-  private final boolean terminal;
-  private final Signal stopSignal;
   private final @Nullable StdinSource source;
   private final StdinPipe stdin;
   private final OutputGate gate;
@@ -59,10 +49,8 @@ final class RunningProcess implements GuestProcess, ProcessListener {
       ProcessRequest request,
       Signal stopSignal,
       @Nullable Duration deadline) {
-    this.stopSignal = stopSignal;
-    this.calls = calls;
+    super(calls, client, spec.terminal().isPresent(), stopSignal);
     this.client = client;
-    terminal = spec.terminal().isPresent();
     gate = new OutputGate(spec, spec.outputLimit().map(DataSize::bytes).orElse(Long.MAX_VALUE));
     process = client.process(request, this, deadline);
     source =
@@ -82,9 +70,19 @@ final class RunningProcess implements GuestProcess, ProcessListener {
     return started;
   }
 
-  /** Completes with its end, or fails, also when it did not start; on an event loop. */
+  @Override
   CompletableFuture<ExitStatus> ended() {
     return ended;
+  }
+
+  @Override
+  CompletableFuture<Long> started() {
+    return started;
+  }
+
+  @Override
+  long id() {
+    return process.id();
   }
 
   @Override
@@ -186,11 +184,6 @@ final class RunningProcess implements GuestProcess, ProcessListener {
   }
 
   @Override
-  public long pid() {
-    return started.join();
-  }
-
-  @Override
   public OutputStream stdin() {
     return stdin;
   }
@@ -206,82 +199,6 @@ final class RunningProcess implements GuestProcess, ProcessListener {
   }
 
   @Override
-  public CompletableFuture<ExitStatus> onExit() {
-    return calls.translated(ended);
-  }
-
-  @Override
-  public ExitStatus waitFor() {
-    return calls.await(ended);
-  }
-
-  @Override
-  public Optional<ExitStatus> waitFor(Duration timeout) {
-    try {
-      ended.get(nanos(timeout), TimeUnit.NANOSECONDS);
-    } catch (TimeoutException e) {
-      return Optional.empty();
-    } catch (ExecutionException e) {
-      // Told below.
-    } catch (InterruptedException e) {
-      throw GuestCalls.interrupted(e);
-    }
-    return Optional.of(calls.await(ended));
-  }
-
-  /** As many as fit. */
-  private static long nanos(Duration duration) {
-    return Math.max(0, TimeUnit.NANOSECONDS.convert(duration));
-  }
-
-  @Override
-  public boolean isAlive() {
-    return !ended.isDone();
-  }
-
-  @Override
-  public void signal(Signal signal, SignalScope scope) {
-    if (!ended.isDone() || scope == SignalScope.TREE) {
-      calls.await(GuestCalls.unlessEnded(client.signal(process.id(), signal, scope)));
-    }
-  }
-
-  @Override
-  public ExitStatus stop(Duration grace) {
-    if (nanos(grace) > 0 && !ended.isDone()) {
-      awaitStop(grace);
-    }
-    if (!ended.isDone()) {
-      kill();
-    }
-    return waitFor();
-  }
-
-  /** Returns early when the guest does not take the signal. */
-  private void awaitStop(Duration grace) {
-    CompletableFuture<ExitStatus> stopped =
-        GuestCalls.unlessEnded(client.signal(process.id(), stopSignal, SignalScope.PROCESS))
-            .thenCompose(done -> ended);
-    try {
-      CompletableFuture.anyOf(ended, stopped).get(nanos(grace), TimeUnit.NANOSECONDS);
-    } catch (TimeoutException | ExecutionException e) {
-      // It is killed, or told below.
-    } catch (InterruptedException e) {
-      throw GuestCalls.interrupted(e);
-    }
-  }
-
-  @Override
-  public void resize(TerminalSize size) {
-    if (!terminal) {
-      throw new IllegalStateException("the process has no terminal");
-    }
-    if (!ended.isDone()) {
-      calls.await(GuestCalls.unlessEnded(client.resize(process.id(), size)));
-    }
-  }
-
-  @Override
   public void close() {
     // First: that there is room again, or no more input, must not reach the process.
     if (!ended.isDone()) {
@@ -292,7 +209,8 @@ final class RunningProcess implements GuestProcess, ProcessListener {
     stderr.close();
   }
 
-  private void kill() {
+  @Override
+  void kill() {
     killed = true;
     synchronized (this) {
       held = true;

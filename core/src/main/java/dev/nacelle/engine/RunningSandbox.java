@@ -31,6 +31,7 @@ import dev.nacelle.internal.ListenerGuard;
 import dev.nacelle.internal.jfr.Recordings;
 import dev.nacelle.spi.VirtualMachine;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.List;
 import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
@@ -88,6 +89,7 @@ final class RunningSandbox implements Sandbox {
   /** The same with the machine's exit, when nothing is left. */
   private final CompletableFuture<SandboxExit> exit = new CompletableFuture<>();
 
+  private final DetachedProcesses detached = new DetachedProcesses();
   private final AtomicInteger statisticsStreams = new AtomicInteger();
 
   private volatile @Nullable IdleWatch idle;
@@ -120,7 +122,8 @@ final class RunningSandbox implements Sandbox {
             vm,
             GuestSockets.ANSWER_LIMIT,
             ended -> {
-              var unused = busy(() -> ended);
+              touch();
+              var unused = ended.thenRun(this::touch);
             });
   }
 
@@ -164,25 +167,33 @@ final class RunningSandbox implements Sandbox {
     SandboxExit over = SandboxExit.of(Reason.IDLE, "was idle for " + time);
     IdleWatch watch =
         new IdleWatch(
-            time, System::nanoTime, loops::schedule, () -> endLater(over, spec.stopGrace()));
+            time, client::statistics, loops::schedule, () -> endLater(over, spec.stopGrace()));
     idle = watch;
     watch.start();
     var unused = cause.thenRun(watch::stop);
   }
 
-  /** Something is under way in the guest until the future completes. */
-  private <T> CompletableFuture<T> busy(Supplier<CompletableFuture<T>> work) {
+  /** The guest is given something to do. */
+  private void touch() {
     IdleWatch watch = idle;
-    return watch == null ? work.get() : watch.during(work);
+    if (watch != null) {
+      watch.touch();
+    }
   }
 
-  /** Something is under way until the process has ended, which is recorded. */
+  /** The guest runs a process, which is recorded. */
   private CompletableFuture<ExitStatus> run(
       ProcessSpec process, Supplier<CompletableFuture<ExitStatus>> work) {
     String executable = process.isEntrypoint() ? "(entrypoint)" : process.arguments().get(0);
     Consumer<@Nullable ExitStatus> recording = Recordings.process(id, info.name(), executable);
-    CompletableFuture<ExitStatus> ended = busy(work);
-    var unused = ended.whenComplete((status, failure) -> recording.accept(status));
+    touch();
+    CompletableFuture<ExitStatus> ended = work.get();
+    var unused =
+        ended.whenComplete(
+            (status, failure) -> {
+              touch();
+              recording.accept(status);
+            });
     return ended;
   }
 
@@ -361,15 +372,41 @@ final class RunningSandbox implements Sandbox {
   }
 
   @Override
+  public GuestProcessInfo startDetached(ProcessSpec process) {
+    calls.requireOpen();
+    DetachedProcess made =
+        new DetachedProcess(
+            calls,
+            client,
+            process,
+            plan.request(process, true),
+            plan.stopSignal(process),
+            hostDeadline(process));
+    var unused = run(process, made::ended);
+    long pid = awaitOrKill(made.start(), made::kill);
+    detached.add(made);
+    return GuestProcessInfo.builder(made.id(), String.join(" ", process.arguments()))
+        .pid(pid)
+        .startedAt(Instant.now())
+        .build();
+  }
+
+  @Override
+  public GuestProcess attach(long processId) {
+    calls.requireOpen();
+    return detached.find(processId).attach();
+  }
+
+  @Override
   public List<GuestProcessInfo> processes() {
     calls.requireOpen();
-    return calls.await(busy(client::processes));
+    return calls.await(client.processes());
   }
 
   @Override
   public void signal(GuestProcessInfo process, Signal signal, SignalScope scope) {
     calls.requireOpen();
-    calls.await(busy(() -> GuestCalls.unlessEnded(client.signal(process.id(), signal, scope))));
+    calls.await(GuestCalls.unlessEnded(client.signal(process.id(), signal, scope)));
   }
 
   @Override

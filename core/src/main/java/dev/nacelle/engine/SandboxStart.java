@@ -31,7 +31,9 @@ import java.security.SecureRandom;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
@@ -52,6 +54,9 @@ final class SandboxStart {
   private static final String ROOT_DISK = "rootfs";
   private static final String SCRATCH_DISK = "scratch";
   private static final int ENTROPY_BYTES = 64;
+
+  /** About what the guest's agent has open, to which no limit applies, but which counts. */
+  private static final int AGENTS_FILES = 128;
 
   /** How long a machine that broke its connection may take to say why. */
   private static final long LAST_WORDS_SECONDS = 2;
@@ -245,7 +250,7 @@ final class SandboxStart {
 
   private Created create(BootKernel kernel, Path initramfs, List<Disk> disks) {
     try {
-      VmSpec machine =
+      VmSpec.Builder builder =
           VmSpec.builder(
                   name,
                   VmSpec.Linux.builder(kernel.vmlinux())
@@ -259,7 +264,9 @@ final class SandboxStart {
               .disks(disks)
               .rateLimits(spec.rateLimits())
               .coreScheduling(spec.coreScheduling())
-              .build();
+              .niceness(spec.niceness());
+      spec.cpuQuota().ifPresent(builder::cpuQuota);
+      VmSpec machine = builder.build();
       List<GuestDisk> found = hypervisor.guestDisks(machine);
       return new Created(hypervisor.create(machine), found);
     } catch (IllegalArgumentException e) {
@@ -290,8 +297,19 @@ final class SandboxStart {
         spec.sharedMemory().map(DataSize::bytes).orElse(0L),
         spec.hostname().orElse(name),
         spec.pidsLimit().orElse(0L),
-        spec.sysctls(),
+        sysctls(),
         spec.container());
+  }
+
+  /** With the limit of open files, unless that is set as a sysctl. */
+  private Map<String, String> sysctls() {
+    if (spec.openFilesLimit().isEmpty()) {
+      return spec.sysctls();
+    }
+    Map<String, String> sysctls = new LinkedHashMap<>();
+    sysctls.put("fs.file-max", Long.toString(spec.openFilesLimit().getAsLong() + AGENTS_FILES));
+    sysctls.putAll(spec.sysctls());
+    return sysctls;
   }
 
   private static long realtime() {

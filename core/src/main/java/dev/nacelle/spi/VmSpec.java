@@ -13,6 +13,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
@@ -33,6 +34,8 @@ public final class VmSpec {
   private final DataSize consoleSize;
   private final RateLimits rateLimits;
   private final boolean coreScheduling;
+  private final OptionalDouble cpuQuota;
+  private final int niceness;
 
   private VmSpec(Builder builder) {
     name = builder.name;
@@ -43,6 +46,8 @@ public final class VmSpec {
     consoleSize = builder.consoleSize;
     rateLimits = builder.rateLimits;
     coreScheduling = builder.coreScheduling;
+    cpuQuota = builder.cpuQuota;
+    niceness = builder.niceness;
   }
 
   /**
@@ -57,12 +62,16 @@ public final class VmSpec {
 
   /** To make another that differs. */
   public Builder toBuilder() {
-    return new Builder(name, guest, memory)
-        .cpus(cpus)
-        .disks(disks)
-        .consoleSize(consoleSize)
-        .rateLimits(rateLimits)
-        .coreScheduling(coreScheduling);
+    Builder builder =
+        new Builder(name, guest, memory)
+            .cpus(cpus)
+            .disks(disks)
+            .consoleSize(consoleSize)
+            .rateLimits(rateLimits)
+            .coreScheduling(coreScheduling)
+            .niceness(niceness);
+    cpuQuota.ifPresent(builder::cpuQuota);
+    return builder;
   }
 
   /** For messages and thread names; at most 64 characters of {@code [A-Za-z0-9._-]}. */
@@ -108,8 +117,34 @@ public final class VmSpec {
     return coreScheduling;
   }
 
+  /**
+   * How much of the host's processors its vCPUs may have together: as many as that many processors
+   * have time.
+   */
+  public OptionalDouble cpuQuota() {
+    return cpuQuota;
+  }
+
+  /**
+   * How much its vCPUs give way to other threads, as nice(2) counts it: 0 to 19 more than the
+   * process has.
+   */
+  public int niceness() {
+    return niceness;
+  }
+
   private List<Object> state() {
-    return List.of(name, guest, memory, cpus, disks, consoleSize, rateLimits, coreScheduling);
+    return List.of(
+        name,
+        guest,
+        memory,
+        cpus,
+        disks,
+        consoleSize,
+        rateLimits,
+        coreScheduling,
+        cpuQuota,
+        niceness);
   }
 
   @Override
@@ -137,6 +172,8 @@ public final class VmSpec {
     private DataSize consoleSize = DEFAULT_CONSOLE_SIZE;
     private RateLimits rateLimits = RateLimits.NONE;
     private boolean coreScheduling = true;
+    private OptionalDouble cpuQuota = OptionalDouble.empty();
+    private int niceness;
 
     private Builder(String name, Guest guest, DataSize memory) {
       if (!name.matches("[A-Za-z0-9._-]{1,64}")) {
@@ -204,6 +241,42 @@ public final class VmSpec {
     /** As {@link VmSpec#coreScheduling()}; the default is true. */
     public Builder coreScheduling(boolean wanted) {
       coreScheduling = wanted;
+      return this;
+    }
+
+    /**
+     * As {@link VmSpec#cpuQuota()}; the default is none.
+     *
+     * @throws IllegalArgumentException when it is less than 0.01
+     */
+    public Builder cpuQuota(double cpus) {
+      if (!(cpus >= SandboxSpec.MINIMUM_CPU_QUOTA)) {
+        throw new IllegalArgumentException(
+            "the quota of CPU time is less than "
+                + SandboxSpec.MINIMUM_CPU_QUOTA
+                + " CPUs: "
+                + cpus);
+      }
+      cpuQuota = OptionalDouble.of(cpus);
+      return this;
+    }
+
+    /** Takes {@link #cpuQuota} back. */
+    public Builder removeCpuQuota() {
+      cpuQuota = OptionalDouble.empty();
+      return this;
+    }
+
+    /**
+     * As {@link VmSpec#niceness()}; the default is 0.
+     *
+     * @throws IllegalArgumentException when it is not between 0 and 19
+     */
+    public Builder niceness(int niceness) {
+      if (niceness < 0 || niceness > 19) {
+        throw new IllegalArgumentException("the niceness is 0 to 19, not " + niceness);
+      }
+      this.niceness = niceness;
       return this;
     }
 

@@ -53,7 +53,7 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
   private final Object change = new Object();
   private final List<String> features;
   private final List<ServerCallStreamObserver<Event>> watching = new CopyOnWriteArrayList<>();
-  private volatile Statistics statistics = Statistics.getDefaultInstance();
+  private volatile @Nullable Statistics statistics;
 
   /**
    * @param powerOff called by Shutdown
@@ -85,6 +85,14 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
   /** What the guest uses from now on. */
   public void use(Statistics now) {
     statistics = now;
+  }
+
+  /** Unless the test has said otherwise, it does nothing while time goes on. */
+  private Statistics statistics() {
+    Statistics now = statistics;
+    return now != null
+        ? now
+        : Statistics.newBuilder().setBoottimeNanos(System.nanoTime()).setCpuNanos(0).build();
   }
 
   /** Tells those who watch. */
@@ -282,7 +290,7 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
 
   @Override
   public void getStatistics(GetStatisticsRequest request, StreamObserver<Statistics> responses) {
-    responses.onNext(statistics);
+    responses.onNext(statistics());
     responses.onCompleted();
   }
 
@@ -299,7 +307,7 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
               try {
                 do {
                   if (call.isReady()) {
-                    call.onNext(statistics);
+                    call.onNext(statistics());
                   }
                 } while (!cancelled.await(1, TimeUnit.MILLISECONDS));
               } catch (InterruptedException | RuntimeException e) {

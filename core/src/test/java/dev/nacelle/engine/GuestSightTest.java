@@ -77,6 +77,7 @@ class GuestSightTest {
   void whatTheGuestCountsIsReadAndTheRestIsAbsent() {
     try (FakeNacelle fake = new FakeNacelle();
         Sandbox sandbox = fake.start()) {
+      fake.machine().agent().use(Statistics.getDefaultInstance());
       GuestStatistics none = sandbox.guestStatistics();
       assertEquals(GuestStatistics.builder(Duration.ZERO).build(), none);
       fake.machine()

@@ -37,6 +37,7 @@ class RecordingsTest {
     }
     Set<Stage> stages =
         RecordingFile.readAllEvents(file).stream()
+            .filter(event -> event.getEventType().getName().equals("dev.nacelle.SandboxStage"))
             .filter(event -> event.getString("id").equals(id))
             .peek(event -> assertEquals("recorded", event.getString("sandbox")))
             .map((RecordedEvent event) -> Stage.valueOf(event.getString("stage")))

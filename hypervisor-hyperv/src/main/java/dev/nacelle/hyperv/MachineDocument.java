@@ -125,6 +125,11 @@ final class MachineDocument {
           spec.cpus() + " vCPUs are more than the " + host.processors + " processors of this host",
           "Give the machine fewer.");
     }
+    if (spec.cpuQuota().isPresent() || spec.niceness() != 0) {
+      throw refuse(
+          "Hyper-V has no quota of CPU time and no niceness that are those of " + spec.name(),
+          "Make the machine without, or on KVM.");
+    }
     if (!spec.rateLimits().equals(RateLimits.NONE)) {
       throw refuse(
           "Hyper-V has no limits of rates that are those of " + spec.name(),

@@ -111,7 +111,9 @@ final class KvmHypervisor implements Hypervisor {
             payload(spec.guest()),
             devices,
             spec.rateLimits(),
-            spec.coreScheduling()));
+            spec.coreScheduling(),
+            spec.cpuQuota(),
+            spec.niceness()));
   }
 
   @Override

@@ -23,6 +23,7 @@ import dev.nacelle.kvm.sys.Capability;
 import dev.nacelle.kvm.sys.Kvm;
 import dev.nacelle.kvm.sys.KvmVm;
 import dev.nacelle.kvm.vcpu.CoreGroup;
+import dev.nacelle.kvm.vcpu.CpuQuota;
 import dev.nacelle.kvm.vcpu.Vcpu;
 import dev.nacelle.spi.ConsoleRing;
 import dev.nacelle.spi.VirtualMachine;
@@ -203,6 +204,8 @@ final class MachineBuilder {
 
   private void createVcpus() {
     boolean enforceKvmFeatures = kvm.check(Capability.KVM_CAP_ENFORCE_PV_FEATURE_CPUID) != 0;
+    CpuQuota quota =
+        spec.cpuQuota().isPresent() ? new CpuQuota(spec.cpuQuota().getAsDouble()) : null;
     for (int id = 0; id < spec.cpus(); id++) {
       Vcpu vcpu =
           new Vcpu(
@@ -213,6 +216,8 @@ final class MachineBuilder {
               cpuid,
               enforceKvmFeatures,
               cores,
+              quota,
+              spec.niceness(),
               ports,
               mmio,
               life);

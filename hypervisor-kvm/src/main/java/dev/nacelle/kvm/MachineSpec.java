@@ -4,6 +4,7 @@ package dev.nacelle.kvm;
 import dev.nacelle.RateLimits;
 import dev.nacelle.kvm.boot.Payload;
 import java.util.List;
+import java.util.OptionalDouble;
 
 /**
  * What a virtual machine is made of, besides its virtio socket, which is its first device.
@@ -17,6 +18,8 @@ import java.util.List;
  * @param rateLimits the socket's; the other devices have theirs
  * @param coreScheduling whether nothing else runs on a core that its vCPUs run on, where the host
  *     can see to that
+ * @param cpuQuota how many processors' time its vCPUs may have
+ * @param niceness how much its vCPUs give way to other threads
  */
 record MachineSpec(
     String name,
@@ -26,7 +29,32 @@ record MachineSpec(
     Payload payload,
     List<DeviceFactory> devices,
     RateLimits rateLimits,
-    boolean coreScheduling) {
+    boolean coreScheduling,
+    OptionalDouble cpuQuota,
+    int niceness) {
+  /** Without a limit of CPU time. */
+  MachineSpec(
+      String name,
+      long memoryBytes,
+      int cpus,
+      int consoleBytes,
+      Payload payload,
+      List<DeviceFactory> devices,
+      RateLimits rateLimits,
+      boolean coreScheduling) {
+    this(
+        name,
+        memoryBytes,
+        cpus,
+        consoleBytes,
+        payload,
+        devices,
+        rateLimits,
+        coreScheduling,
+        OptionalDouble.empty(),
+        0);
+  }
+
   /** Without limits of rates, with core scheduling. */
   MachineSpec(
       String name,

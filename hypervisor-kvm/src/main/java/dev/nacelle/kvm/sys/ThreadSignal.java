@@ -26,7 +26,7 @@ public final class ThreadSignal {
    * real-time signal would have to be queued, which fails where the user's limit of those is
    * reached (RLIMIT_SIGPENDING); a standard one is pending or not (signal(7)).
    */
-  private static final int SIGNAL = 23;
+  static final int SIGNAL = 23;
 
   /** The kernel's sigset_t, in bytes; signal n is bit n - 1. */
   static final int MASK_SIZE = 8;

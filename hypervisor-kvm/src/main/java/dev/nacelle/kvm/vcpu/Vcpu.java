@@ -6,12 +6,14 @@ import dev.nacelle.kvm.boot.InitialState;
 import dev.nacelle.kvm.cpu.CpuidPolicy;
 import dev.nacelle.kvm.device.MmioBus;
 import dev.nacelle.kvm.device.PortBus;
+import dev.nacelle.kvm.sys.CpuTimer;
 import dev.nacelle.kvm.sys.Errno;
 import dev.nacelle.kvm.sys.KvmRegs;
 import dev.nacelle.kvm.sys.KvmRun;
 import dev.nacelle.kvm.sys.KvmSregs;
 import dev.nacelle.kvm.sys.KvmVcpu;
 import dev.nacelle.kvm.sys.KvmVm;
+import dev.nacelle.kvm.sys.Niceness;
 import dev.nacelle.kvm.sys.ThreadClock;
 import dev.nacelle.kvm.sys.ThreadSignal;
 import dev.nacelle.spi.MachineThread;
@@ -73,6 +75,8 @@ public final class Vcpu {
   private final CpuidPolicy cpuid;
   private final boolean enforceKvmFeatures;
   private final @Nullable CoreGroup cores;
+  private final @Nullable CpuQuota quota;
+  private final int niceness;
   private final PortBus ports;
   private final MmioBus mmio;
   private final Listener listener;
@@ -112,6 +116,8 @@ public final class Vcpu {
    * @param vcpus how many the machine has
    * @param enforceKvmFeatures whether this KVM can be told to
    * @param cores what it belongs to while it runs the guest; null without core scheduling
+   * @param quota of the machine's CPU time; null for none
+   * @param niceness how much its thread gives way to others
    */
   public Vcpu(
       int id,
@@ -121,6 +127,8 @@ public final class Vcpu {
       CpuidPolicy cpuid,
       boolean enforceKvmFeatures,
       @Nullable CoreGroup cores,
+      @Nullable CpuQuota quota,
+      int niceness,
       PortBus ports,
       MmioBus mmio,
       Listener listener) {
@@ -130,6 +138,8 @@ public final class Vcpu {
     this.cpuid = cpuid;
     this.enforceKvmFeatures = enforceKvmFeatures;
     this.cores = cores;
+    this.quota = quota;
+    this.niceness = niceness;
     this.ports = ports;
     this.mmio = mmio;
     this.listener = listener;
@@ -184,6 +194,7 @@ public final class Vcpu {
       stopTimer(kvm); // it has not woken up since the last time
     } else if (signalTarget != 0) {
       ThreadSignal.send(signalTarget);
+      notifyAll(); // it may wait for its quota, outside of the guest
     }
   }
 
@@ -317,12 +328,19 @@ public final class Vcpu {
   }
 
   private void runInGroup(KvmVcpu kvm) throws InterruptedException {
+    if (niceness > 0) {
+      Niceness.add(niceness);
+    }
     if (cores != null) {
       cores.join();
     }
     try {
       firstRun = OptionalLong.of(System.nanoTime());
-      run(kvm);
+      if (quota == null) {
+        run(kvm);
+      } else {
+        runWithin(quota, kvm);
+      }
       synchronized (this) {
         cpuNanosAtTheEnd = ThreadClock.cpuNanos(signalTarget);
       }
@@ -333,7 +351,51 @@ public final class Vcpu {
     }
   }
 
+  /** The same, a slice of the quota after the other. */
+  private void runWithin(CpuQuota quota, KvmVcpu kvm) throws InterruptedException {
+    try (CpuTimer timer = new CpuTimer()) {
+      long sliceEnd = timer.cpuNanos();
+      while (!stopped) {
+        if (paused) {
+          rest(kvm);
+          continue;
+        }
+        long had = timer.cpuNanos();
+        if (had >= sliceEnd) {
+          quota.owe(had - sliceEnd);
+          long slice = quota.take(System.nanoTime());
+          if (slice <= 0) {
+            sliceEnd = had;
+            awaitPeriod(-slice);
+            continue;
+          }
+          sliceEnd = had + slice;
+          timer.set(sliceEnd);
+        }
+        if (!runUntilKicked(kvm)) {
+          return;
+        }
+      }
+    }
+  }
+
+  /** Waits for that long, or for a pause, or the end. */
+  private synchronized void awaitPeriod(long nanos) throws InterruptedException {
+    long end = System.nanoTime() + nanos;
+    for (long left = nanos; left > 0 && !stopped && !paused; left = end - System.nanoTime()) {
+      TimeUnit.NANOSECONDS.timedWait(this, left);
+    }
+  }
+
   private void run(KvmVcpu kvm) throws InterruptedException {
+    boolean goesOn = true;
+    while (goesOn && !stopped) {
+      goesOn = runUntilKicked(kvm);
+    }
+  }
+
+  /** Runs the guest until its thread is signalled; false when it has ended. */
+  private boolean runUntilKicked(KvmVcpu kvm) throws InterruptedException {
     ByteBuffer run = kvm.run();
     while (!stopped) {
       if (paused) {
@@ -348,12 +410,14 @@ public final class Vcpu {
         }
       } else if (errno == Errno.EINTR) {
         takeKick();
+        return true;
       } else if (errno != Errno.EAGAIN) {
         // EAGAIN: a vCPU that waited for its start.
         listener.ended(Exits.describeFailure(errno, id, kvm));
-        return;
+        return false;
       }
     }
+    return true;
   }
 
   /**

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.engine;
+
+import dev.nacelle.ExitStatus;
+import dev.nacelle.GuestProcess;
+import dev.nacelle.Signal;
+import dev.nacelle.SignalScope;
+import dev.nacelle.TerminalSize;
+import dev.nacelle.agent.AgentClient;
+import java.time.Duration;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+
+/** What can be done to a process, whatever becomes of its streams. */
+abstract class ProcessInHand implements GuestProcess {
+  private final GuestCalls calls;
+  private final AgentClient client;
+  private final boolean terminal;
+  private final Signal stopSignal;
+
+  ProcessInHand(GuestCalls calls, AgentClient client, boolean terminal, Signal stopSignal) {
+    this.calls = calls;
+    this.client = client;
+    this.terminal = terminal;
+    this.stopSignal = stopSignal;
+  }
+
+  /** The agent's name for it. */
+  abstract long id();
+
+  /** Completes with its PID when it runs. */
+  abstract CompletableFuture<Long> started();
+
+  /** Completes with its end, or fails, also when it did not start; on an event loop. */
+  abstract CompletableFuture<ExitStatus> ended();
+
+  /** Kills it with all that it started; its end is told. */
+  abstract void kill();
+
+  @Override
+  public final long pid() {
+    return started().join();
+  }
+
+  @Override
+  public final CompletableFuture<ExitStatus> onExit() {
+    return calls.translated(ended());
+  }
+
+  @Override
+  public final ExitStatus waitFor() {
+    return calls.await(ended());
+  }
+
+  @Override
+  public final Optional<ExitStatus> waitFor(Duration timeout) {
+    try {
+      ended().get(nanos(timeout), TimeUnit.NANOSECONDS);
+    } catch (TimeoutException e) {
+      return Optional.empty();
+    } catch (ExecutionException e) {
+      // Told below.
+    } catch (InterruptedException e) {
+      throw GuestCalls.interrupted(e);
+    }
+    return Optional.of(calls.await(ended()));
+  }
+
+  /** As many as fit. */
+  private static long nanos(Duration duration) {
+    return Math.max(0, TimeUnit.NANOSECONDS.convert(duration));
+  }
+
+  @Override
+  public final boolean isAlive() {
+    return !ended().isDone();
+  }
+
+  @Override
+  public final void signal(Signal signal, SignalScope scope) {
+    if (!ended().isDone() || scope == SignalScope.TREE) {
+      calls.await(GuestCalls.unlessEnded(client.signal(id(), signal, scope)));
+    }
+  }
+
+  @Override
+  public final ExitStatus stop(Duration grace) {
+    if (nanos(grace) > 0 && !ended().isDone()) {
+      awaitStop(grace);
+    }
+    if (!ended().isDone()) {
+      kill();
+    }
+    return waitFor();
+  }
+
+  /** Returns early when the guest does not take the signal. */
+  private void awaitStop(Duration grace) {
+    CompletableFuture<ExitStatus> stopped =
+        GuestCalls.unlessEnded(client.signal(id(), stopSignal, SignalScope.PROCESS))
+            .thenCompose(done -> ended());
+    try {
+      CompletableFuture.anyOf(ended(), stopped).get(nanos(grace), TimeUnit.NANOSECONDS);
+    } catch (TimeoutException | ExecutionException e) {
+      // It is killed, or told below.
+    } catch (InterruptedException e) {
+      throw GuestCalls.interrupted(e);
+    }
+  }
+
+  @Override
+  public final void resize(TerminalSize size) {
+    if (!terminal) {
+      throw new IllegalStateException("the process has no terminal");
+    }
+    if (!ended().isDone()) {
+      calls.await(GuestCalls.unlessEnded(client.resize(id(), size)));
+    }
+  }
+}
