@@ -119,7 +119,8 @@ public final class NacelleMetrics implements SandboxListener, MeterBinder {
     } else if (event instanceof SandboxEvent.PressureRose rose) {
       count(1, "nacelle.pressure.rises", "resource", tag(rose.resource()));
     } else if (event instanceof SandboxEvent.KernelWarning warning) {
-      count(1.0 + warning.suppressed(), "nacelle.kernel.warnings");
+      count(1, "nacelle.kernel.warnings");
+      count(warning.suppressed(), "nacelle.kernel.warnings");
     } else if (event instanceof SandboxEvent.EventsLost lost) {
       count(lost.count(), "nacelle.events.lost");
     }
@@ -133,9 +134,9 @@ public final class NacelleMetrics implements SandboxListener, MeterBinder {
     return constant.name().toLowerCase(Locale.ROOT);
   }
 
-  private void count(double times, String name, String... tags) {
+  private void count(long times, String name, String... tags) {
     for (MeterRegistry registry : registries) {
-      registry.counter(name, tags).increment(times);
+      registry.counter(name, tags).increment((double) times);
     }
   }
 }
