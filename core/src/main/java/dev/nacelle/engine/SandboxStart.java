@@ -20,6 +20,7 @@ import dev.nacelle.agent.Workload;
 import dev.nacelle.engine.Sources.BootKernel;
 import dev.nacelle.engine.Sources.RootImage;
 import dev.nacelle.image.store.ResolvedImage;
+import dev.nacelle.spi.DiskFormat;
 import dev.nacelle.spi.GuestConnection;
 import dev.nacelle.spi.GuestDisk;
 import dev.nacelle.spi.Hypervisor;
@@ -81,6 +82,7 @@ final class SandboxStart {
   private @Nullable Future<?> timer;
   private CompletableFuture<BootKernel> bootKernel = new CompletableFuture<>();
   private volatile @Nullable VirtualMachine vm;
+  private @Nullable ScratchDisk scratch;
   private volatile long dialledAt;
 
   /** A client, and the call whose answer says that the guest is ready. */
@@ -175,7 +177,8 @@ final class SandboxStart {
   /** Each, whatever became of the others. */
   private void releaseAll(CompletableFuture<FirstCall> firstCall) {
     FirstCall call = firstCall.exceptionally(failure -> null).join();
-    try (VirtualMachine machine = vm;
+    try (ScratchDisk disk = scratch;
+        VirtualMachine machine = vm;
         GuestConnection connection = dialled.exceptionally(gone -> null).getNow(null);
         AgentClient client = call == null ? null : call.client()) {
       // Also when it is found later than that.
@@ -228,7 +231,7 @@ final class SandboxStart {
             machine,
             client,
             workers,
-            leased.with(kernel),
+            inUse(leased, kernel),
             onEnd);
     if (!aborted.complete(null)) {
       await(aborted);
@@ -242,10 +245,22 @@ final class SandboxStart {
       return create(kernel, initramfs, List.of(rootDisk));
     }
     DataSize size = spec.writableLayer().size().orElseThrow();
-    try (ScratchDisk scratch = ScratchDisk.create(scratchDirectory, size)) {
-      Disk scratchDisk = Disk.of(SCRATCH_DISK, scratch.file(), false);
-      return create(kernel, initramfs, List.of(rootDisk, scratchDisk));
+    DiskFormat format = hypervisor.diskFormat();
+    ScratchDisk disk = ScratchDisk.create(scratchDirectory, size, format);
+    scratch = disk;
+    Disk scratchDisk = Disk.of(SCRATCH_DISK, disk.file(), false);
+    Created created = create(kernel, initramfs, List.of(rootDisk, scratchDisk));
+    if (!format.needsName()) {
+      disk.close();
     }
+    return created;
+  }
+
+  /** What the sandbox gives back when it is closed, after its machine. */
+  private RootImage inUse(RootImage leased, BootKernel kernel) {
+    RootImage both = leased.with(kernel::close);
+    ScratchDisk disk = scratch;
+    return disk == null ? both : both.with(disk::close);
   }
 
   private Created create(BootKernel kernel, Path initramfs, List<Disk> disks) {

@@ -8,6 +8,7 @@ import dev.nacelle.image.ext4.Ext4Options;
 import dev.nacelle.image.ext4.Ext4Writer;
 import dev.nacelle.internal.DirectoryLocks;
 import dev.nacelle.internal.PrivateFile;
+import dev.nacelle.spi.DiskFormat;
 import java.io.IOException;
 import java.nio.file.DirectoryIteratorException;
 import java.nio.file.DirectoryStream;
@@ -17,14 +18,16 @@ import java.util.UUID;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The writable disk of one machine: a sparse file that has a name only until the hypervisor has
- * opened it. From then on it ends with the machine, or with the process, however that ends.
+ * The writable disk of one machine, a file that takes space as the guest writes. Where the
+ * hypervisor has opened it with the machine, its name is taken away then, and it ends with the
+ * machine or the process, however that ends. Otherwise it has its name until the machine is closed.
  *
- * <p>While it has a name the name is locked, so what a process leaves that is killed in that moment
- * is known to be nobody's, and is removed when the next disk is made.
+ * <p>While it has a name the name is locked, so what a process leaves that is killed meanwhile is
+ * known to be nobody's, and is removed when the next disk is made.
  */
 final class ScratchDisk implements AutoCloseable {
   private static final String PREFIX = "scratch-";
+  private static final int BLOCK = 4096;
 
   private final Path file;
   private final DirectoryLocks.Held lock;
@@ -39,16 +42,16 @@ final class ScratchDisk implements AutoCloseable {
    *
    * @throws NacelleException when the disk cannot be made there
    */
-  static ScratchDisk create(Path directory, DataSize size) {
+  static ScratchDisk create(Path directory, DataSize size, DiskFormat format) {
     UUID id = UUID.randomUUID();
-    String name = PREFIX + id + ".ext4";
+    String name = PREFIX + id + "." + format.extension();
     DirectoryLocks locks = new DirectoryLocks(directory);
     DirectoryLocks.@Nullable Held lock = null;
     try {
       lock = locks.exclusive(name);
       removeLeftovers(directory, locks);
       ScratchDisk disk = new ScratchDisk(directory.resolve(name), lock);
-      disk.write(id, size);
+      disk.write(id, size, format);
       lock = null;
       return disk;
     } catch (IOException e) {
@@ -65,16 +68,22 @@ final class ScratchDisk implements AutoCloseable {
     }
   }
 
-  private void write(UUID id, DataSize size) throws IOException {
+  private void write(UUID id, DataSize size, DiskFormat format) throws IOException {
+    Ext4Options options = Ext4Options.scratch(id, size.bytes());
     try {
       PrivateFile.create(file);
-      try (Ext4Writer writer = Ext4Writer.create(file, Ext4Options.scratch(id, size.bytes()))) {
+      try (Ext4Writer writer = Ext4Writer.create(format.open(file, whole(size.bytes())), options)) {
         writer.finish();
       }
     } catch (Throwable e) {
       Files.deleteIfExists(file);
       throw e;
     }
+  }
+
+  /** A disk is whole blocks; a filesystem leaves a rest of one at its end unused. */
+  private static long whole(long bytes) {
+    return bytes / BLOCK * BLOCK;
   }
 
   private static void removeLeftovers(Path directory, DirectoryLocks locks) throws IOException {

@@ -60,13 +60,13 @@ interface Sources {
    * @param release gives it back
    */
   record RootImage(ResolvedImage image, Runnable release) implements AutoCloseable {
-    /** The same, which gives that kernel back, too. */
-    RootImage with(BootKernel kernel) {
+    /** The same, which gives that back, too. */
+    RootImage with(Runnable other) {
       return new RootImage(
           image,
           () -> {
             release.run();
-            kernel.close();
+            other.run();
           });
     }
 

@@ -20,6 +20,11 @@ public interface Hypervisor extends AutoCloseable {
    */
   List<GuestDisk> guestDisks(VmSpec spec);
 
+  /** How disks that begin empty are to be made for its machines. */
+  default DiskFormat diskFormat() {
+    return DiskFormat.RAW;
+  }
+
   /**
    * Closes all virtual machines that are still open, at the same time, then releases the
    * hypervisor. Idempotent. Takes as long as the slowest, with the limits of {@link

@@ -7,20 +7,37 @@ package dev.nacelle.spi;
  * for as long as the machine lives. All of a hypervisor's threads are such.
  */
 public final class MachineThread extends Thread {
+  private final boolean closer;
+
   /**
    * @param name of the thread
    */
-  @SuppressWarnings("ThreadPriorityCheck") // not relied upon: not the caller's, either
   public MachineThread(Runnable work, String name) {
+    this(work, name, false);
+  }
+
+  @SuppressWarnings("ThreadPriorityCheck") // not relied upon: not the caller's, either
+  private MachineThread(Runnable work, String name, boolean closer) {
     super(outermostGroup(), work, name, 0, false);
+    this.closer = closer;
     setDaemon(true);
     setPriority(NORM_PRIORITY);
     setContextClassLoader(MachineThread.class.getClassLoader());
   }
 
+  /**
+   * One that closes a machine, for whoever is on a thread of one: it may wait for those, and is
+   * none of them to {@link #isCurrent()}.
+   *
+   * @param name of the thread
+   */
+  public static MachineThread closer(Runnable work, String name) {
+    return new MachineThread(work, name, true);
+  }
+
   /** Whether the caller is on a thread of some virtual machine, which none may keep waiting. */
   public static boolean isCurrent() {
-    return Thread.currentThread() instanceof MachineThread;
+    return Thread.currentThread() instanceof MachineThread thread && !thread.closer;
   }
 
   private static ThreadGroup outermostGroup() {

@@ -501,10 +501,11 @@ public final class VmSpec {
   }
 
   /**
-   * A block device backed by a raw image. The hypervisor has opened the image when {@link
-   * Hypervisor#create} returns; its name may be taken away from then on. Until the machine is
-   * closed nobody else has an image that is written to: create refuses one that another disk has,
-   * of this process or another, unless both only read. Immutable.
+   * A block device backed by an image: a raw one, or one of {@link Hypervisor#diskFormat}. The name
+   * of a raw one may be taken away once {@link Hypervisor#create} has returned: the hypervisor has
+   * opened it, or has a name of its own. Until the machine is closed nobody else has an image that
+   * is written to: create refuses one that another disk has, of this process or another, unless
+   * both only read. Immutable.
    */
   public static final class Disk {
     private final String serial;
@@ -537,7 +538,7 @@ public final class VmSpec {
       return serial;
     }
 
-    /** The raw image, a regular file; its size is a multiple of 512 bytes. */
+    /** The image, a regular file; the size of a raw one is a multiple of 512 bytes. */
     public Path image() {
       return image;
     }

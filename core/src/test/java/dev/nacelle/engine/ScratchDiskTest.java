@@ -15,6 +15,7 @@ import dev.nacelle.WritableLayer;
 import dev.nacelle.fake.FakeHypervisor.Fault;
 import dev.nacelle.image.testing.MountedImage;
 import dev.nacelle.internal.OtherProcess;
+import dev.nacelle.spi.DiskFormat;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -25,6 +26,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.DisabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 class ScratchDiskTest {
   private static final DataSize SIZE = DataSize.mebibytes(64);
@@ -42,7 +45,7 @@ class ScratchDiskTest {
     private Maker() {}
 
     public static void main(String[] arguments) throws IOException {
-      ScratchDisk disk = ScratchDisk.create(Path.of(arguments[0]), SIZE);
+      ScratchDisk disk = ScratchDisk.create(Path.of(arguments[0]), SIZE, DiskFormat.RAW);
       System.out.println(disk.file());
       System.in.read();
     }
@@ -50,7 +53,7 @@ class ScratchDiskTest {
 
   @Test
   void aDiskIsAFilesystem() throws IOException {
-    try (ScratchDisk disk = ScratchDisk.create(directory.resolve("a/b"), SIZE)) {
+    try (ScratchDisk disk = ScratchDisk.create(directory.resolve("a/b"), SIZE, DiskFormat.RAW)) {
       assertEquals(SIZE.bytes(), Files.size(disk.file()));
       MountedImage.check(disk.file());
     }
@@ -62,7 +65,7 @@ class ScratchDiskTest {
       disabledReason = "files on Windows have the rights that their directory hands down")
   @Test
   void onlyItsOwnerReadsIt() throws IOException {
-    try (ScratchDisk disk = ScratchDisk.create(directory, SIZE)) {
+    try (ScratchDisk disk = ScratchDisk.create(directory, SIZE, DiskFormat.RAW)) {
       assertEquals(
           PosixFilePermissions.fromString("rw-------"), Files.getPosixFilePermissions(disk.file()));
     }
@@ -77,7 +80,7 @@ class ScratchDiskTest {
       killed.kill();
       assertTrue(Files.exists(left));
 
-      ScratchDisk.create(directory, SIZE).close();
+      ScratchDisk.create(directory, SIZE, DiskFormat.RAW).close();
 
       assertEquals(List.of(kept), disks(directory));
     }
@@ -86,7 +89,7 @@ class ScratchDiskTest {
   @Test
   void aLeftoverThatCannotBeRemovedIsInNobodysWay() throws IOException {
     Files.createDirectories(directory.resolve("scratch-of-another/not-empty"));
-    try (ScratchDisk disk = ScratchDisk.create(directory, SIZE)) {
+    try (ScratchDisk disk = ScratchDisk.create(directory, SIZE, DiskFormat.RAW)) {
       assertTrue(Files.exists(disk.file()));
     }
   }
@@ -94,7 +97,8 @@ class ScratchDiskTest {
   @Test
   void aDirectoryThatCannotBeUsedIsNamedWithTheRemedy() throws IOException {
     Path file = Files.createFile(directory.resolve("file"));
-    NacelleException e = assertThrows(NacelleException.class, () -> ScratchDisk.create(file, SIZE));
+    NacelleException e =
+        assertThrows(NacelleException.class, () -> ScratchDisk.create(file, SIZE, DiskFormat.RAW));
 
     assertEquals(Stage.CREATE, e.stage());
     assertTrue(e.getMessage().contains(file.toString()), e::getMessage);
@@ -125,6 +129,39 @@ class ScratchDiskTest {
     try (FakeNacelle fake = new FakeNacelle(directory, Fault.CREATE_FAILS)) {
       SandboxSpec spec = FakeNacelle.spec().writableLayer(WritableLayer.onDisk(SIZE)).build();
       assertThrows(NacelleException.class, () -> fake.nacelle.start(spec));
+      assertEquals(List.of(), disks(directory));
+    }
+  }
+
+  @Test
+  void aDiskWhoseNameIsNeededHasItUntilTheMachineIsClosed() throws IOException {
+    try (FakeNacelle fake = new FakeNacelle(directory)) {
+      fake.hypervisor.needDiskNames();
+      Path image;
+      try (Sandbox sandbox =
+          fake.nacelle.start(
+              FakeNacelle.spec().writableLayer(WritableLayer.onDisk(SIZE)).build())) {
+        image = fake.machine().spec().disks().get(1).image();
+        assertEquals(List.of(image), disks(directory));
+        // Nor is it taken for a leftover.
+        ScratchDisk.create(directory, SIZE, DiskFormat.RAW).close();
+        assertEquals(List.of(image), disks(directory));
+        assertEquals(List.of(), fake.hypervisor.namesMissed());
+      }
+      assertEquals(List.of(), fake.hypervisor.namesMissed());
+      assertEquals(List.of(), disks(directory));
+    }
+  }
+
+  @EnumSource(
+      value = Fault.class,
+      names = {"CREATE_FAILS", "START_FAILS", "PANICS_BEFORE_DIALLING", "REFUSES_TO_PREPARE"})
+  @ParameterizedTest
+  void aStartThatFailsLeavesNoDiskWhoseNameIsNeeded(Fault fault) throws IOException {
+    try (FakeNacelle fake = new FakeNacelle(directory, fault)) {
+      fake.hypervisor.needDiskNames();
+      SandboxSpec spec = FakeNacelle.spec().writableLayer(WritableLayer.onDisk(SIZE)).build();
+      assertThrows(RuntimeException.class, () -> fake.nacelle.start(spec));
       assertEquals(List.of(), disks(directory));
     }
   }

@@ -6,6 +6,7 @@ import dev.nacelle.HostCheck.Finding;
 import dev.nacelle.HypervisorException;
 import dev.nacelle.Stage;
 import dev.nacelle.agent.FakeProgram;
+import dev.nacelle.spi.DiskFormat;
 import dev.nacelle.spi.GuestDisk;
 import dev.nacelle.spi.GuestDriver;
 import dev.nacelle.spi.GuestDriver.Use;
@@ -13,6 +14,10 @@ import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.HypervisorProvider;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
+import java.io.IOException;
+import java.nio.channels.SeekableByteChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -78,6 +83,8 @@ public final class FakeHypervisor implements HypervisorProvider, Hypervisor {
   private final Fault fault;
   private final List<FakeMachine> created = new CopyOnWriteArrayList<>();
   private final Set<FakeMachine> open = ConcurrentHashMap.newKeySet();
+  private final List<Path> namesMissed = new CopyOnWriteArrayList<>();
+  private volatile DiskFormat diskFormat = DiskFormat.RAW;
   private volatile boolean closed;
 
   public FakeHypervisor(Map<String, FakeProgram> programs, Fault fault) {
@@ -153,10 +160,50 @@ public final class FakeHypervisor implements HypervisorProvider, Hypervisor {
       throw new HypervisorException(
           Stage.CREATE, "KVM_CREATE_VM: too many open files", "Raise the limit.", null);
     }
-    FakeMachine machine = new FakeMachine(spec, programs, fault, open::remove);
+    FakeMachine machine = new FakeMachine(spec, programs, fault, this::closed);
     created.add(machine);
     open.add(machine);
     return machine;
+  }
+
+  private void closed(FakeMachine machine) {
+    open.remove(machine);
+    if (diskFormat.needsName()) {
+      machine.spec().disks().stream()
+          .filter(disk -> !disk.readOnly() && Files.notExists(disk.image()))
+          .forEach(disk -> namesMissed.add(disk.image()));
+    }
+  }
+
+  /** Machines need the names of their images until they are closed, from now on. */
+  public void needDiskNames() {
+    diskFormat =
+        new DiskFormat() {
+          @Override
+          public String extension() {
+            return "fake";
+          }
+
+          @Override
+          public boolean needsName() {
+            return true;
+          }
+
+          @Override
+          public SeekableByteChannel open(Path file, long bytes) throws IOException {
+            return RAW.open(file, bytes);
+          }
+        };
+  }
+
+  /** What was taken away from machines that were not closed yet. */
+  public List<Path> namesMissed() {
+    return List.copyOf(namesMissed);
+  }
+
+  @Override
+  public DiskFormat diskFormat() {
+    return diskFormat;
   }
 
   @Override

@@ -13,8 +13,7 @@ import dev.nacelle.hyperv.sys.HResult;
 import dev.nacelle.hyperv.sys.HcsException;
 import dev.nacelle.hyperv.sys.HcsLimits;
 import dev.nacelle.hyperv.sys.HostComputeService;
-import java.util.ArrayList;
-import java.util.List;
+import dev.nacelle.spi.Findings;
 import java.util.Objects;
 import java.util.UUID;
 import java.util.function.Supplier;
@@ -30,7 +29,7 @@ final class HypervHostCheck {
   private final String operatingSystem;
   private final String architecture;
   private final Supplier<String> userSid;
-  private final List<Finding> findings = new ArrayList<>();
+  private final Findings findings = new Findings();
   private @Nullable Version schema;
 
   /**
@@ -57,7 +56,7 @@ final class HypervHostCheck {
     if (isSupportedPlatform() && hasService() && bootsKernels()) {
       makesMachines();
     }
-    return HostCheck.of(HypervProvider.NAME, findings);
+    return findings.of(HypervProvider.NAME);
   }
 
   /** What machines are told of this host, on which nothing failed. */
@@ -73,16 +72,17 @@ final class HypervHostCheck {
   boolean isSupportedPlatform() {
     String detail = operatingSystem + " on " + architecture;
     if (!operatingSystem.startsWith("Windows")) {
-      return failed("platform", detail, "Hyper-V is there on Windows only; use such a host.");
+      return findings.failed(
+          "platform", detail, "Hyper-V is there on Windows only; use such a host.");
     }
     if (!architecture.equals("amd64")) {
-      return failed(
+      return findings.failed(
           "platform",
           detail,
           "Hyper-V boots Linux kernels without firmware on x86-64 only; use such a host, with Java"
               + " for x86-64.");
     }
-    return passed("platform", detail);
+    return findings.passed("platform", detail);
   }
 
   private boolean hasService() {
@@ -91,18 +91,18 @@ final class HypervHostCheck {
           ServiceProperties.highestVersion(
                   HostComputeService.properties(PropertyQuery.BASIC.toJson()))
               .orElse(new Version(2, 0)); // what came before the service could tell
-      return passed("service", "the Host Compute Service takes documents up to " + schema);
+      return findings.passed("service", "the Host Compute Service takes documents up to " + schema);
     } catch (LinkageError e) {
-      return failed(
+      return findings.failed(
           "service",
           "Windows has no Host Compute Service (computecore.dll)",
           Objects.requireNonNull(HResult.HCS_E_SERVICE_NOT_AVAILABLE.remedy())
               + " "
               + VERSION_REMEDY);
     } catch (HcsException e) {
-      return failed("service", message(e), remedy(e));
+      return findings.failed("service", message(e), remedy(e));
     } catch (DocumentException e) {
-      return failed(
+      return findings.failed(
           "service", "the Host Compute Service answers: " + e.getMessage(), VERSION_REMEDY);
     }
   }
@@ -110,8 +110,8 @@ final class HypervHostCheck {
   private boolean bootsKernels() {
     Version highest = Objects.requireNonNull(schema);
     return highest.compareTo(MachineDocument.OLDEST) >= 0
-        ? passed("linux-kernels", "this Windows boots them without firmware")
-        : failed(
+        ? findings.passed("linux-kernels", "this Windows boots them without firmware")
+        : findings.failed(
             "linux-kernels", "this Windows does not boot them without firmware", VERSION_REMEDY);
   }
 
@@ -121,13 +121,12 @@ final class HypervHostCheck {
       String id = UUID.randomUUID().toString();
       String document = MachineDocument.trial(host()).toJson();
       ComputeSystem.create(id, document, event -> {}, HcsLimits.DEFAULT).close();
-      boolean ignored = passed("machines", "this user may make machines");
+      findings.passed("machines", "this user may make machines");
     } catch (LinkageError e) {
-      boolean ignored =
-          failed(
-              "machines",
-              "this Java does not tell whose process it is: " + e.getMessage(),
-              "Use a Java runtime with the module jdk.security.auth.");
+      findings.failed(
+          "machines",
+          "this Java does not tell whose process it is: " + e.getMessage(),
+          "Use a Java runtime with the module jdk.security.auth.");
     } catch (HcsException e) {
       HResult result = e.result();
       if (result == HResult.HCS_E_HYPERV_NOT_INSTALLED
@@ -135,7 +134,7 @@ final class HypervHostCheck {
           || result == HResult.HCS_E_SERVICE_DISCONNECT
           || result == HResult.HCS_E_ACCESS_DENIED
           || result == HResult.E_ACCESSDENIED) {
-        boolean ignored = failed("machines", message(e), remedy(e));
+        findings.failed("machines", message(e), remedy(e));
       } else {
         findings.add(Finding.warning("machines", message(e), remedy(e)));
       }
@@ -149,15 +148,5 @@ final class HypervHostCheck {
   private static String remedy(HcsException failure) {
     return Objects.requireNonNullElse(
         failure.remedy(), "Look at what the event log says of Hyper-V-Compute.");
-  }
-
-  private boolean passed(String name, String detail) {
-    findings.add(Finding.passed(name, detail));
-    return true;
-  }
-
-  private boolean failed(String name, String detail, String remedy) {
-    findings.add(Finding.failed(name, detail, remedy));
-    return false;
   }
 }

@@ -8,6 +8,7 @@ import dev.nacelle.hyperv.sys.ComputeSystem;
 import dev.nacelle.hyperv.sys.HcsException;
 import dev.nacelle.hyperv.sys.HcsLimits;
 import dev.nacelle.hyperv.sys.HostComputeService;
+import dev.nacelle.spi.DiskFormat;
 import dev.nacelle.spi.GuestDisk;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.VirtualMachine;
@@ -20,6 +21,8 @@ import java.util.Set;
 /** The Host Compute Service, opened: what is the same for all of its virtual machines. */
 final class HypervHypervisor implements Hypervisor {
   private static final System.Logger LOGGER = System.getLogger(HypervHypervisor.class.getName());
+
+  private static final DiskFormat DISK_FORMAT = new GrowingDisk();
 
   private final MachineDocument.Host host;
   private final HcsLimits limits;
@@ -83,6 +86,11 @@ final class HypervHypervisor implements Hypervisor {
   @Override
   public List<GuestDisk> guestDisks(VmSpec spec) {
     return MachineDocument.guestDisks(spec.disks().size());
+  }
+
+  @Override
+  public DiskFormat diskFormat() {
+    return DISK_FORMAT;
   }
 
   private void requireOpen() {

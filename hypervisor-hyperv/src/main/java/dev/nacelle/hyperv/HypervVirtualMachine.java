@@ -117,7 +117,7 @@ final class HypervVirtualMachine implements VirtualMachine {
     Deque<AutoCloseable> made = new ArrayDeque<>();
     try {
       requireFiles(spec);
-      MachineDisks disks = MachineDisks.prepare(id, spec.disks());
+      MachineDisks disks = MachineDisks.prepare(host.owner(), id, spec.disks());
       made.push(disks);
       String document = MachineDocument.of(spec, disks.disks(), host, pipeName).toJson();
       NamedPipe pipe = NamedPipe.create(pipeName);
@@ -292,10 +292,7 @@ final class HypervVirtualMachine implements VirtualMachine {
 
   /** Has it closed by a thread of its own. */
   void beginClose() {
-    // None of those that closing waits for.
-    Thread closer = new Thread(null, this::release, threadName(name, "close"), 0, false);
-    closer.setDaemon(true);
-    closer.start();
+    MachineThread.closer(this::release, threadName(name, "close")).start();
   }
 
   private void release() {

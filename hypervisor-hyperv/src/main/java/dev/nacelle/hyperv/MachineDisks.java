@@ -5,44 +5,58 @@ import dev.nacelle.hyperv.sys.HcsException;
 import dev.nacelle.hyperv.sys.HostComputeService;
 import dev.nacelle.spi.VmSpec;
 import java.io.IOException;
+import java.nio.file.DirectoryIteratorException;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /**
- * The disks of one machine as Hyper-V takes them: fixed VHDs, by names that say so, in files that
- * the machine's account may have. Closed when the machine has ended. Used by one thread.
+ * The disks of one machine as Hyper-V takes them: raw images as fixed VHDs, by names that say so,
+ * and {@linkplain DynamicVhdx VHDXs} as they are, in files that the machine's account may have.
+ * Closed when the machine has ended. Used by one thread.
  *
- * <p>The machine gets names of its own for its files, beside them, since a name must be on the same
- * volume. Its account, which is its own as well, is entered into each file's access control list,
- * and taken out of it again: machines come and go, the list, whose size is limited, stays as it
- * was. A process that is killed leaves both behind.
+ * <p>The machine gets names of its own for raw images, beside them, since a name must be on the
+ * same volume. Its account, which is its own as well, is entered into each file's access control
+ * list, and taken out of it again: machines come and go, the list, whose size is limited, stays as
+ * it was. What a process that was killed has left of both is taken back by whoever next has a disk
+ * in that directory: a name says whose it is.
  */
 final class MachineDisks implements AutoCloseable {
   private static final System.Logger LOGGER = System.getLogger(MachineDisks.class.getName());
 
+  /** {@link Owner}, the machine, and which of its disks. */
+  private static final Pattern NAME =
+      Pattern.compile("(nacelle-[0-9-]+)\\.([A-Za-z0-9-]+)\\.[0-9]+" + MachineDocument.VHD);
+
+  private final String owner;
   private final String id;
   private final List<VmSpec.Disk> disks = new ArrayList<>();
   private final Deque<Path> named = new ArrayDeque<>();
   private final Deque<Path> granted = new ArrayDeque<>();
 
-  private MachineDisks(String id) {
+  private MachineDisks(String owner, String id) {
+    this.owner = owner;
     this.id = id;
   }
 
   /**
-   * Makes them ready. Images that are none of VHDs become some: {@link FixedVhd}.
+   * Makes them ready. Raw images that are none of VHDs become some: {@link FixedVhd}.
    *
+   * @param owner whose the machine is
    * @param id the machine's name, by which its account is known before it is made
-   * @param disks with raw images
+   * @param disks with raw images and VHDXs
    * @throws dev.nacelle.HypervisorException when one cannot be a VHD
    * @throws IOException when one is not there, cannot be written to, or not be given another name
    */
-  static MachineDisks prepare(String id, List<VmSpec.Disk> disks) throws IOException {
-    MachineDisks prepared = new MachineDisks(id);
+  static MachineDisks prepare(String owner, String id, List<VmSpec.Disk> disks) throws IOException {
+    MachineDisks prepared = new MachineDisks(owner, id);
     try {
       for (VmSpec.Disk disk : disks) {
         prepared.add(disk);
@@ -56,10 +70,18 @@ final class MachineDisks implements AutoCloseable {
 
   private void add(VmSpec.Disk disk) throws IOException {
     Path image = disk.image();
-    FixedVhd.append(image);
-    Path name = image.resolveSibling(id + "-" + disks.size() + MachineDocument.VHD);
-    FixedVhd.link(image, name);
-    named.push(name);
+    Path name = image;
+    if (image.toString().endsWith(MachineDocument.VHDX)) {
+      if (!Files.isRegularFile(image)) {
+        throw new NoSuchFileException(image.toString());
+      }
+    } else {
+      FixedVhd.append(image);
+      removeLeftovers(image.toAbsolutePath().getParent());
+      name = image.resolveSibling(owner + "." + id + "." + disks.size() + MachineDocument.VHD);
+      FixedVhd.link(image, name);
+      named.push(name);
+    }
     try {
       HostComputeService.grantAccess(id, name);
       granted.push(name);
@@ -71,7 +93,23 @@ final class MachineDisks implements AutoCloseable {
     disks.add(VmSpec.Disk.of(disk.serial(), name, disk.readOnly()));
   }
 
-  /** The disks, with VHDs for images. */
+  /** Of processes that were killed: names and, by these, access to the files. */
+  private static void removeLeftovers(Path directory) {
+    try (DirectoryStream<Path> names =
+        Files.newDirectoryStream(directory, "nacelle-*" + MachineDocument.VHD)) {
+      for (Path name : names) {
+        Matcher parts = NAME.matcher(name.getFileName().toString());
+        if (parts.matches() && Owner.parse(parts.group(1)).filter(Owner::hasEnded).isPresent()) {
+          revoke(parts.group(2), name, System.Logger.Level.DEBUG);
+          remove(name, System.Logger.Level.DEBUG);
+        }
+      }
+    } catch (IOException | DirectoryIteratorException e) {
+      LOGGER.log(System.Logger.Level.WARNING, "Names that others have left were not removed", e);
+    }
+  }
+
+  /** The disks, with VHDs and VHDXs for images. */
   List<VmSpec.Disk> disks() {
     return List.copyOf(disks);
   }
@@ -80,19 +118,26 @@ final class MachineDisks implements AutoCloseable {
   @Override
   public void close() {
     while (!granted.isEmpty()) {
-      try {
-        HostComputeService.revokeAccess(id, granted.pop());
-      } catch (HcsException e) {
-        LOGGER.log(System.Logger.Level.WARNING, "A file still lets a machine that has ended", e);
-      }
+      revoke(id, granted.pop(), System.Logger.Level.WARNING);
     }
     while (!named.isEmpty()) {
-      Path name = named.pop();
-      try {
-        Files.deleteIfExists(name);
-      } catch (IOException e) {
-        LOGGER.log(System.Logger.Level.WARNING, "A name of a disk was not removed: " + name, e);
-      }
+      remove(named.pop(), System.Logger.Level.WARNING);
+    }
+  }
+
+  private static void revoke(String id, Path name, System.Logger.Level level) {
+    try {
+      HostComputeService.revokeAccess(id, name);
+    } catch (HcsException e) {
+      LOGGER.log(level, "A file still lets a machine that has ended", e);
+    }
+  }
+
+  private static void remove(Path name, System.Logger.Level level) {
+    try {
+      Files.deleteIfExists(name);
+    } catch (IOException e) {
+      LOGGER.log(level, "A name of a disk was not removed: " + name, e);
     }
   }
 }

@@ -63,8 +63,11 @@ final class MachineDocument {
   /** MAX_PATH, with the zero at its end: longer ones are not everywhere understood. */
   static final int MAX_PATH = 260;
 
-  /** A disk's format is told from this. */
+  /** A disk's format is told from this: a fixed VHD. */
   static final String VHD = ".vhd";
+
+  /** Likewise: a VHDX. */
+  static final String VHDX = "." + DynamicVhdx.EXTENSION;
 
   /**
    * Before the caller's parameters: of two settings of one parameter the kernel takes the later
@@ -110,7 +113,7 @@ final class MachineDocument {
    * Makes the document of a machine.
    *
    * @param spec what it is to be
-   * @param disks the specification's, as fixed VHDs: {@link MachineDisks#disks}
+   * @param disks the specification's, as VHDs and VHDXs: {@link MachineDisks#disks}
    * @param consolePipe the pipe that its serial port writes to
    * @throws HypervisorException when the machine cannot be
    */
@@ -207,8 +210,8 @@ final class MachineDocument {
     for (int i = 0; i < disks.size(); i++) {
       VmSpec.Disk disk = disks.get(i);
       String path = path(disk.image());
-      if (!path.endsWith(VHD)) {
-        throw new IllegalArgumentException("not a VHD: " + path);
+      if (!path.endsWith(VHD) && !path.endsWith(VHDX)) {
+        throw new IllegalArgumentException("neither a VHD nor a VHDX: " + path);
       }
       controllers
           .computeIfAbsent(SCSI_CONTROLLERS.get(i / LUNS), c -> new Scsi(new TreeMap<>()))

@@ -2,8 +2,11 @@
 package dev.nacelle.hyperv;
 
 import static com.tngtech.archunit.base.DescribedPredicate.not;
+import static com.tngtech.archunit.core.domain.JavaCall.Predicates.target;
 import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAPackage;
 import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAnyPackage;
+import static com.tngtech.archunit.core.domain.JavaClass.Predicates.type;
+import static com.tngtech.archunit.core.domain.properties.HasOwner.Predicates.With.owner;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.classes;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
 import static com.tngtech.archunit.library.dependencies.SlicesRuleDefinition.slices;
@@ -65,4 +68,11 @@ class ArchitectureTest {
   @ArchTest
   static final ArchRule PACKAGES_HAVE_NO_CYCLES =
       slices().assignedFrom(new PackageSlices("dev.nacelle.hyperv")).should().beFreeOfCycles();
+
+  @ArchTest
+  static final ArchRule THREADS_TAKE_NOTHING_OVER =
+      noClasses()
+          .should()
+          .callConstructorWhere(target(owner(type(Thread.class))))
+          .because("MachineThread inherits nothing from who makes it");
 }

@@ -69,7 +69,7 @@ class HypervVirtualMachineTest {
     kernel = Files.write(temp.resolve("vmlinux"), new byte[] {0x7f, 'E', 'L', 'F', 2, 1});
     disk = VmSpec.Disk.of("rootfs", Files.write(temp.resolve("a.ext4"), new byte[4096]), true);
     files = files();
-    hypervisor = new HypervHypervisor(host("nacelle-1-1"), LIMITS);
+    hypervisor = new HypervHypervisor(host(), LIMITS);
   }
 
   @AfterEach
@@ -82,7 +82,8 @@ class HypervVirtualMachineTest {
     assertEquals(List.of(), machineThreads());
   }
 
-  private static MachineDocument.Host host(String owner) {
+  private static MachineDocument.Host host() {
+    String owner = Owner.ofThisProcess().toString();
     return new MachineDocument.Host(new Version(2, 6), owner, HypervHostCheckTest.USER, 2);
   }
 
@@ -414,7 +415,7 @@ class HypervVirtualMachineTest {
   void machinesOfProcessesThatAreNoMoreAreEnded() throws Exception {
     Process dead = new ProcessBuilder("true").start();
     dead.waitFor();
-    HypervHypervisor own = new HypervHypervisor(host("nacelle-1-1"), LIMITS);
+    HypervHypervisor own = new HypervHypervisor(host(), LIMITS);
     VirtualMachine left = own.create(spec().build());
     final String leftId = id();
     VirtualMachine other = own.create(spec().build());
@@ -431,7 +432,7 @@ class HypervVirtualMachineTest {
             + "\"},{\"Id\":\"w\",\"Owner\":\"WSL\"},{\"Id\":\"gone\",\"Owner\":\"nacelle-"
             + dead.pid()
             + "-1\"},{}]");
-    new HypervHypervisor(host("nacelle-1-1"), LIMITS).close();
+    new HypervHypervisor(host(), LIMITS).close();
     left.exit().get();
     assertFalse(other.exit().isDone());
     assertEquals(1, StandIn.calls("HcsTerminateComputeSystem"));
@@ -441,9 +442,9 @@ class HypervVirtualMachineTest {
   @Test
   void leftoversThatAreNotToldAreNoFailure() {
     StandIn.failCall("HcsEnumerateComputeSystems", HResult.HCS_E_ACCESS_DENIED);
-    new HypervHypervisor(host("nacelle-1-1"), LIMITS).close();
+    new HypervHypervisor(host(), LIMITS).close();
     StandIn.reset();
     StandIn.answer("HcsEnumerateComputeSystems", "[");
-    new HypervHypervisor(host("nacelle-1-1"), LIMITS).close();
+    new HypervHypervisor(host(), LIMITS).close();
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.hyperv;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -25,6 +26,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 class MachineDisksTest {
+  private static final String OWNER = Owner.ofThisProcess().toString();
+
   @TempDir Path temp;
 
   private Disk rootfs;
@@ -56,9 +59,9 @@ class MachineDisksTest {
 
   @Test
   void imagesAreVhdsThatTheMachineMayHave() throws Exception {
-    try (MachineDisks disks = MachineDisks.prepare("m1", List.of(rootfs, scratch))) {
-      Path first = temp.resolve("m1-0.vhd");
-      Path second = temp.resolve("m1-1.vhd");
+    try (MachineDisks disks = MachineDisks.prepare(OWNER, "m1", List.of(rootfs, scratch))) {
+      Path first = temp.resolve(OWNER + ".m1.0.vhd");
+      Path second = temp.resolve(OWNER + ".m1.1.vhd");
       assertEquals(
           "[rootfs (" + first + ", read-only), scratch (" + second + ")]",
           disks.disks().toString());
@@ -77,8 +80,8 @@ class MachineDisksTest {
   @Test
   void machinesShareAnImageAndLeaveItAsItWas() throws Exception {
     for (int i = 0; i < 3; i++) {
-      try (MachineDisks one = MachineDisks.prepare("m1", List.of(rootfs));
-          MachineDisks two = MachineDisks.prepare("m2", List.of(rootfs))) {
+      try (MachineDisks one = MachineDisks.prepare(OWNER, "m1", List.of(rootfs));
+          MachineDisks two = MachineDisks.prepare(OWNER, "m2", List.of(rootfs))) {
         assertTrue(Files.isSameFile(one.disks().get(0).image(), two.disks().get(0).image()));
       }
     }
@@ -89,7 +92,7 @@ class MachineDisksTest {
   @Test
   void whatCannotBeGrantedIsLeftToTheStart() throws Exception {
     StandIn.failCall("HcsGrantVmAccess", HResult.E_ACCESSDENIED);
-    try (MachineDisks disks = MachineDisks.prepare("m1", List.of(rootfs, scratch))) {
+    try (MachineDisks disks = MachineDisks.prepare(OWNER, "m1", List.of(rootfs, scratch))) {
       assertEquals(2, disks.disks().size());
     }
     assertGrants(2, 0);
@@ -97,7 +100,7 @@ class MachineDisksTest {
 
   @Test
   void whatCannotBeRevokedDoesNotKeepTheRest() throws Exception {
-    MachineDisks disks = MachineDisks.prepare("m1", List.of(rootfs, scratch));
+    MachineDisks disks = MachineDisks.prepare(OWNER, "m1", List.of(rootfs, scratch));
     StandIn.failCall("HcsRevokeVmAccess", HResult.ERROR_FILE_NOT_FOUND);
     disks.close();
     assertGrants(2, 2);
@@ -107,19 +110,59 @@ class MachineDisksTest {
   void failureTakesBackWhatWasMade() throws Exception {
     Disk absent = Disk.of("x", temp.resolve("x.ext4"), true);
     assertThrows(
-        NoSuchFileException.class, () -> MachineDisks.prepare("m1", List.of(rootfs, absent)));
+        NoSuchFileException.class,
+        () -> MachineDisks.prepare(OWNER, "m1", List.of(rootfs, absent)));
     assertGrants(1, 1);
 
     Files.write(scratch.image(), new byte[100]);
     assertThrows(
-        HypervisorException.class, () -> MachineDisks.prepare("m1", List.of(rootfs, scratch)));
+        HypervisorException.class,
+        () -> MachineDisks.prepare(OWNER, "m1", List.of(rootfs, scratch)));
     assertGrants(2, 2);
 
-    try (MachineDisks disks = MachineDisks.prepare("m1", List.of(rootfs))) {
+    try (MachineDisks disks = MachineDisks.prepare(OWNER, "m1", List.of(rootfs))) {
       assertThrows(
-          FileAlreadyExistsException.class, () -> MachineDisks.prepare("m1", List.of(rootfs)));
+          FileAlreadyExistsException.class,
+          () -> MachineDisks.prepare(OWNER, "m1", List.of(rootfs)));
       assertTrue(Files.exists(disks.disks().get(0).image()), "it is another's");
     }
-    assertFalse(names().contains("m1-0.vhd"));
+    assertFalse(names().contains(OWNER + ".m1.0.vhd"));
+  }
+
+  @Test
+  void whatAKilledProcessHasLeftIsTakenBack() throws Exception {
+    Owner dead = new Owner(Integer.MAX_VALUE, 1); // more than a process's number can be
+    MachineDisks its = MachineDisks.prepare(dead.toString(), "m1", List.of(rootfs));
+    Path left = its.disks().get(0).image();
+    Path living = temp.resolve(OWNER + ".m2.0.vhd");
+    Path other = temp.resolve("nacelle-of-somebody.vhd");
+    Files.createLink(living, rootfs.image());
+    Files.createLink(other, rootfs.image());
+
+    MachineDisks.prepare(OWNER, "m3", List.of(rootfs)).close();
+
+    assertFalse(Files.exists(left));
+    assertGrants(2, 2);
+    assertTrue(Files.deleteIfExists(living));
+    assertTrue(Files.deleteIfExists(other));
+  }
+
+  @Test
+  void growingDiskIsTakenAsItIs() throws Exception {
+    Path file = Files.createFile(temp.resolve("c.vhdx"));
+    DynamicVhdx.create(file, 16 << 20).close();
+    byte[] before = Files.readAllBytes(file);
+    Disk disk = Disk.of("scratch", file, false);
+    try (MachineDisks disks = MachineDisks.prepare(OWNER, "m1", List.of(rootfs, disk))) {
+      assertEquals(file, disks.disks().get(1).image());
+      assertEquals(file.toString(), StandIn.received("HcsGrantVmAccess"));
+      assertGrants(2, 0);
+    }
+    assertGrants(2, 2);
+    assertArrayEquals(before, Files.readAllBytes(file), "it is its maker's to remove");
+    Files.delete(file);
+    assertThrows(
+        NoSuchFileException.class, () -> MachineDisks.prepare(OWNER, "m1", List.of(rootfs, disk)));
+    assertGrants(3, 3);
   }
 }

@@ -11,12 +11,12 @@ import dev.nacelle.kvm.sys.CoreScheduling;
 import dev.nacelle.kvm.sys.Errno;
 import dev.nacelle.kvm.sys.ErrnoException;
 import dev.nacelle.kvm.sys.Kvm;
+import dev.nacelle.spi.Findings;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFileAttributes;
 import java.nio.file.attribute.PosixFilePermissions;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeoutException;
 import java.util.function.IntSupplier;
@@ -36,7 +36,7 @@ final class KvmHostCheck {
   private final String architecture;
   private final Path device;
   private final Supplier<Kvm> opener;
-  private final List<Finding> findings = new ArrayList<>();
+  private final Findings findings = new Findings();
 
   /**
    * @param operatingSystem os.name
@@ -95,7 +95,7 @@ final class KvmHostCheck {
 
   /** What was found so far. */
   HostCheck result() {
-    return HostCheck.of(KvmHypervisorProvider.NAME, findings);
+    return findings.of(KvmHypervisorProvider.NAME);
   }
 
   /** Whether KVM is driven on the operating system and the processor. */
@@ -106,14 +106,15 @@ final class KvmHostCheck {
   private boolean isSupportedPlatform() {
     String detail = operatingSystem + " on " + architecture;
     if (isForPlatform()) {
-      return passed("platform", detail);
+      return findings.passed("platform", detail);
     }
-    return failed("platform", detail, "KVM is driven on Linux on x86-64 only; use such a host.");
+    return findings.failed(
+        "platform", detail, "KVM is driven on Linux on x86-64 only; use such a host.");
   }
 
   private boolean existsDevice() {
     if (Files.exists(device)) {
-      return passed("device-node", device + " exists");
+      return findings.passed("device-node", device + " exists");
     }
     String remedy =
         switch (hardwareVirtualization()) {
@@ -125,7 +126,7 @@ final class KvmHostCheck {
                   + "): enable VT-x or AMD-V in the firmware, or nested virtualisation for this"
                   + " virtual machine where it is one";
         };
-    return failed(
+    return findings.failed(
         "device-node",
         device + " does not exist",
         remedy + ". In a container, pass the device in (--device /dev/kvm).");
@@ -147,11 +148,11 @@ final class KvmHostCheck {
   private @Nullable Kvm open() {
     try {
       Kvm kvm = opener.get();
-      passed("device-permission", device + " can be read and written");
+      findings.passed("device-permission", device + " can be read and written");
       return kvm;
     } catch (ErrnoException e) {
       if (e.errno() == Errno.EACCES || e.errno() == Errno.EPERM) {
-        failed(
+        findings.failed(
             "device-permission",
             device + " may not be read and written by user " + user() + describePermissions(),
             "Add the user to the group kvm (sudo usermod -aG kvm "
@@ -160,7 +161,7 @@ final class KvmHostCheck {
                 + " add its group.");
       } else {
         String remedy = KvmHypervisor.remedy(e);
-        failed(
+        findings.failed(
             "device-permission",
             "cannot open it: " + e.getMessage(),
             remedy != null
@@ -169,7 +170,7 @@ final class KvmHostCheck {
                     + " its messages (dmesg) say why it does not work.");
       }
     } catch (LinkageError e) {
-      failed(
+      findings.failed(
           "native-access",
           "the JNA library cannot be loaded: " + e.getMessage(),
           "Make the directory for temporary files executable, or set jna.tmpdir to one that is.");
@@ -202,15 +203,15 @@ final class KvmHostCheck {
     try {
       version = apiVersion.getAsInt();
     } catch (RuntimeException e) {
-      return failed(
+      return findings.failed(
           "api-version",
           device + " does not answer as KVM does: " + e.getMessage(),
           "Make " + device + " the KVM device again (character device 10, 232).");
     }
     if (version == Kvm.API_VERSION) {
-      return passed("api-version", "KVM API version " + version);
+      return findings.passed("api-version", "KVM API version " + version);
     }
-    return failed(
+    return findings.failed(
         "api-version",
         "KVM API version " + version + " instead of " + Kvm.API_VERSION,
         "Use a Linux kernel since 2.6.22.");
@@ -226,13 +227,13 @@ final class KvmHostCheck {
               .filter(capability -> check.applyAsInt(capability) == 0)
               .toList();
     } catch (ErrnoException e) {
-      return failed(
+      return findings.failed(
           "capabilities", device + " does not say what it can do: " + e.getMessage(), SEE_MESSAGES);
     }
     if (missing.isEmpty()) {
-      return passed("capabilities", "all that are needed are there");
+      return findings.passed("capabilities", "all that are needed are there");
     }
-    return failed(
+    return findings.failed(
         "capabilities",
         "this KVM lacks " + String.join(", ", missing.stream().map(Enum::name).toList()),
         "Use a Linux kernel whose KVM has them; all Debian kernels since 9 do.");
@@ -242,12 +243,13 @@ final class KvmHostCheck {
   void keepsCoresApart(CoreScheduling scheduling, Path smtActive) {
     long answer = scheduling.cookie(0);
     if (answer >= 0) {
-      passed(
+      findings.passed(
           "core-scheduling",
           "no core runs a guest beside another guest or a program, unless its specification allows"
               + " that; interrupts and system calls on the core's other thread run beside it");
     } else if (answer == -Errno.ENODEV || isZero(smtActive)) {
-      passed("core-scheduling", "not needed: no core of this host runs two threads at once");
+      findings.passed(
+          "core-scheduling", "not needed: no core of this host runs two threads at once");
     } else {
       findings.add(
           Finding.warning(
@@ -273,19 +275,20 @@ final class KvmHostCheck {
     try (KvmHypervisor hypervisor = new KvmHypervisor(kvm)) {
       exit = KernelModeProbe.run(hypervisor, hypervisor.cpuid().forVcpu(0, 1));
     } catch (TimeoutException e) {
-      failed(
+      findings.failed(
           "virtual-machine",
           "a guest did not come to the end of a few instructions",
           "Look whether this host is overloaded, and what its messages (dmesg) say of KVM.");
       return;
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
-      failed("virtual-machine", "the check was interrupted", "Run it again, and let it end.");
+      findings.failed(
+          "virtual-machine", "the check was interrupted", "Run it again, and let it end.");
       return;
     } catch (RuntimeException e) {
       // A HypervisorException's own message has the remedy in it.
       Throwable cause = e.getCause() == null ? e : e.getCause();
-      failed(
+      findings.failed(
           "virtual-machine",
           "no virtual machine can be made: " + cause.getMessage(),
           e instanceof HypervisorException refusal
@@ -300,40 +303,30 @@ final class KvmHostCheck {
   void judge(VmExit exit) {
     switch (exit.reason()) {
       case POWER_OFF -> {
-        passed("virtual-machine", "a virtual machine can be made");
+        findings.passed("virtual-machine", "a virtual machine can be made");
         findings.add(
             Finding.passed(RUNS_KERNELS, "the processor runs the guest's kernel code itself")
                 .about(Ability.LINUX_KERNELS));
       }
       case CRASHED -> {
-        passed("virtual-machine", "a virtual machine can be made");
+        findings.passed("virtual-machine", "a virtual machine can be made");
         lacksKernels(
             "this KVM emulates the guest's kernel code, and cannot: " + exit.detail(),
             "Use a host with hardware virtualisation (Intel VT-x or AMD-V); in a cloud, a bare-metal"
                 + " instance or one with nested virtualisation.");
       }
       case RESET -> {
-        passed("virtual-machine", "a virtual machine can be made");
+        findings.passed("virtual-machine", "a virtual machine can be made");
         lacksKernels(
             "the processor refuses an instruction that every kernel's start runs, such as to switch"
                 + " on all register states that CPUID names",
             "Update the host's kernel: what its KVM says of this processor does not hold.");
       }
-      default -> failed("virtual-machine", exit.detail(), SEE_MESSAGES);
+      default -> findings.failed("virtual-machine", exit.detail(), SEE_MESSAGES);
     }
   }
 
   private void lacksKernels(String detail, String remedy) {
     findings.add(Finding.failed(RUNS_KERNELS, detail, remedy).about(Ability.LINUX_KERNELS));
-  }
-
-  private boolean passed(String name, String detail) {
-    findings.add(Finding.passed(name, detail));
-    return true;
-  }
-
-  private boolean failed(String name, String detail, String remedy) {
-    findings.add(Finding.failed(name, detail, remedy));
-    return false;
   }
 }

@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
+import java.nio.channels.SeekableByteChannel;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.ArrayDeque;
@@ -59,16 +60,25 @@ public final class Ext4Writer implements Closeable {
 
   private long directories = 1;
 
-  private Ext4Writer(Path path, Ext4Options options) throws IOException {
+  private Ext4Writer(ImageFile file, Ext4Options options) {
     this.options = options;
-    this.file = new ImageFile(path);
+    this.file = file;
     this.root = new Directory(null, new InodeAttributes(0755, 0, 0, Instant.EPOCH));
     this.root.links = 1;
   }
 
   /** Starts an image in a file, which is created or emptied. */
   public static Ext4Writer create(Path path, Ext4Options options) throws IOException {
-    return new Ext4Writer(path, options);
+    return new Ext4Writer(new ImageFile(path), options);
+  }
+
+  /**
+   * Starts an image in what keeps it in another way than a file of its bytes.
+   *
+   * @param image empty, or of zeros; is closed with the writer
+   */
+  public static Ext4Writer create(SeekableByteChannel image, Ext4Options options) {
+    return new Ext4Writer(new ImageFile(image), options);
   }
 
   /**
@@ -102,7 +112,7 @@ public final class Ext4Writer implements Closeable {
       throws IOException {
     try (FileChannel from = FileChannel.open(base)) {
       TreeReader.Tree tree = reading.read(from);
-      Ext4Writer writer = new Ext4Writer(path, options);
+      Ext4Writer writer = new Ext4Writer(new ImageFile(path), options);
       try {
         for (Run run : tree.content()) {
           writer.allocator.take(run);

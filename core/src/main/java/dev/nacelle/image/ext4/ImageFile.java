@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
+import java.nio.channels.SeekableByteChannel;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.Arrays;
@@ -19,7 +20,7 @@ import java.util.Arrays;
 final class ImageFile implements Closeable {
   private static final int BUFFER_SIZE = 256 * 1024;
 
-  private final FileChannel channel;
+  private final SeekableByteChannel channel;
   private final byte[] buffer = new byte[BUFFER_SIZE];
 
   /** Where in the file the buffer's first byte goes. */
@@ -28,12 +29,17 @@ final class ImageFile implements Closeable {
   private int buffered;
 
   ImageFile(Path path) throws IOException {
-    channel =
+    this(
         FileChannel.open(
             path,
             StandardOpenOption.CREATE,
             StandardOpenOption.WRITE,
-            StandardOpenOption.TRUNCATE_EXISTING);
+            StandardOpenOption.TRUNCATE_EXISTING));
+  }
+
+  /** Takes over what is empty, or of zeros. */
+  ImageFile(SeekableByteChannel channel) {
+    this.channel = channel;
   }
 
   /** Where the next byte goes, in bytes. */
@@ -103,10 +109,7 @@ final class ImageFile implements Closeable {
   }
 
   private void flush() throws IOException {
-    ByteBuffer bytes = ByteBuffer.wrap(buffer, 0, buffered);
-    while (bytes.hasRemaining()) {
-      channel.write(bytes, bufferStart + bytes.position());
-    }
+    write(ByteBuffer.wrap(buffer, 0, buffered), bufferStart);
     buffered = 0;
   }
 
@@ -114,7 +117,14 @@ final class ImageFile implements Closeable {
   void finish(long length) throws IOException {
     flush();
     if (channel.size() < length) {
-      channel.write(ByteBuffer.allocate(1), length - 1);
+      write(ByteBuffer.allocate(1), length - 1);
+    }
+  }
+
+  private void write(ByteBuffer bytes, long position) throws IOException {
+    channel.position(position);
+    while (bytes.hasRemaining()) {
+      channel.write(bytes);
     }
   }
 

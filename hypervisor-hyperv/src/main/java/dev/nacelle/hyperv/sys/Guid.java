@@ -9,13 +9,13 @@ import java.util.UUID;
  * GUIDs as Windows has them in memory (guiddef.h): a number of 32 bits and two of 16, little
  * endian, then 8 bytes. As text they are what a UUID is.
  */
-final class Guid {
+public final class Guid {
   static final int SIZE = 16;
 
   private Guid() {}
 
   /** Puts one at a position of a buffer, whatever the buffer's order. */
-  static void put(ByteBuffer out, int at, UUID guid) {
+  public static void put(ByteBuffer out, int at, UUID guid) {
     long high = guid.getMostSignificantBits();
     ByteBuffer bytes = out.duplicate().order(ByteOrder.LITTLE_ENDIAN);
     bytes.putInt(at, (int) (high >>> 32));

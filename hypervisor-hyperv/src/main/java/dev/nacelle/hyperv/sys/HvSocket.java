@@ -9,7 +9,6 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.time.Duration;
 import java.util.concurrent.locks.Lock;
-import java.util.concurrent.locks.ReentrantReadWriteLock;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -36,8 +35,7 @@ public final class HvSocket implements AutoCloseable {
   private final long socket;
   private final SocketEvents notified;
   private final Memory networkEvents = new Memory(Winsock.NETWORK_EVENTS_SIZE);
-  private final ReentrantReadWriteLock lock = new ReentrantReadWriteLock();
-  private boolean closed;
+  private final HandleGuard guard = new HandleGuard();
 
   private HvSocket(long socket, SocketEvents notified) {
     this.socket = socket;
@@ -312,10 +310,8 @@ public final class HvSocket implements AutoCloseable {
   }
 
   private Lock use() throws WinsockException {
-    Lock use = lock.readLock();
-    use.lock();
-    if (closed) {
-      use.unlock();
+    Lock use = guard.use();
+    if (use == null) {
       throw new WinsockException("closed", Winsock.WSAECONNABORTED);
     }
     return use;
@@ -324,14 +320,9 @@ public final class HvSocket implements AutoCloseable {
   /** Idempotent. */
   @Override
   public void close() {
-    lock.writeLock().lock();
-    try {
-      if (!closed) {
-        closed = true;
-        int ignored = Winsock.closesocket(socket);
-      }
-    } finally {
-      lock.writeLock().unlock();
-    }
+    guard.close(
+        () -> {
+          int ignored = Winsock.closesocket(socket);
+        });
   }
 }

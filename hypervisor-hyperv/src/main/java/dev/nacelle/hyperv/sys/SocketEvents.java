@@ -3,7 +3,7 @@ package dev.nacelle.hyperv.sys;
 
 import com.sun.jna.Memory;
 import com.sun.jna.Native;
-import java.util.concurrent.locks.ReentrantReadWriteLock;
+import java.util.concurrent.locks.Lock;
 
 /**
  * What one thread waits on for all its sockets, and is woken by from any other: a WSAEVENT that
@@ -18,8 +18,7 @@ public final class SocketEvents implements AutoCloseable {
   /** The event, for WSAWaitForMultipleEvents. */
   private final Memory array = new Memory(Native.POINTER_SIZE);
 
-  private final ReentrantReadWriteLock lock = new ReentrantReadWriteLock();
-  private boolean closed;
+  private final HandleGuard guard = new HandleGuard();
 
   /**
    * @throws WinsockException when Windows has no more of them
@@ -55,27 +54,22 @@ public final class SocketEvents implements AutoCloseable {
 
   /** Makes {@link #await} return, now or when it is next called. */
   public void wake() {
-    lock.readLock().lock();
-    try {
-      if (!closed) {
+    Lock use = guard.use();
+    if (use != null) {
+      try {
         int ignored = Winsock.WSASetEvent(event);
+      } finally {
+        use.unlock();
       }
-    } finally {
-      lock.readLock().unlock();
     }
   }
 
   /** Idempotent. */
   @Override
   public void close() {
-    lock.writeLock().lock();
-    try {
-      if (!closed) {
-        closed = true;
-        int ignored = Winsock.WSACloseEvent(event);
-      }
-    } finally {
-      lock.writeLock().unlock();
-    }
+    guard.close(
+        () -> {
+          int ignored = Winsock.WSACloseEvent(event);
+        });
   }
 }
