@@ -7,7 +7,8 @@ module dev.nacelle.hyperv {
   requires com.fasterxml.jackson.databind;
   requires com.sun.jna;
   requires dev.nacelle;
-  requires jdk.security.auth; // whose user this process is
+  // Whose user this process is. Runtimes on other systems do without.
+  requires static jdk.security.auth;
   requires static org.jspecify;
 
   opens dev.nacelle.hyperv.schema to

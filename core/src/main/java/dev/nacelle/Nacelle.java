@@ -40,8 +40,10 @@ public interface Nacelle extends AutoCloseable {
   }
 
   /**
-   * Finds out what this host can do, for each hypervisor on the class path or module path. Takes
-   * milliseconds and leaves nothing behind. Empty when there is no hypervisor.
+   * Finds out what this host can do, for each hypervisor on the class path or module path that is
+   * made for its operating system and processor; where none is, each says so. Takes milliseconds
+   * with KVM, with Hyper-V as long as making a machine, and leaves nothing behind. Empty when there
+   * is no hypervisor.
    */
   static List<HostCheck> checkHost() {
     return builder().checkHost();
@@ -155,7 +157,9 @@ public interface Nacelle extends AutoCloseable {
     Builder scratchDirectory(Path directory);
 
     /**
-     * Uses the hypervisor of that name, such as {@code "kvm"}; the default is the first that works.
+     * Uses the hypervisor of that name: {@code "kvm"} or {@code "hyperv"}. The default is, of those
+     * on the class path or module path that are made for this operating system and processor, the
+     * first that works.
      */
     Builder hypervisor(String name);
 
@@ -250,7 +254,7 @@ public interface Nacelle extends AutoCloseable {
      */
     PruneResult pruneKernels(PrunePolicy policy);
 
-    /** As {@link Nacelle#checkHost()}. */
+    /** As {@link Nacelle#checkHost()}; of the chosen hypervisor alone, where one is. */
     List<HostCheck> checkHost();
   }
 }

@@ -18,6 +18,7 @@ import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.LinkedBlockingQueue;
@@ -77,6 +78,11 @@ final class SandboxSetUp implements HypervisorProvider {
   @Override
   public List<GuestDriver> drivers() {
     return kvm.drivers();
+  }
+
+  @Override
+  public Optional<String> clockOption() {
+    return kvm.clockOption();
   }
 
   @Override

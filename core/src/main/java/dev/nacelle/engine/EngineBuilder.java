@@ -31,6 +31,7 @@ public final class EngineBuilder implements Nacelle.Builder {
   private @Nullable Path scratchDirectory;
   private @Nullable String hypervisorName;
   private @Nullable HypervisorProvider provider;
+  private @Nullable List<HypervisorProvider> found;
   private @Nullable Sources sources;
   private RegistryOptions registries = RegistryOptions.defaults();
   private PullPolicy pullPolicy = PullPolicy.MISSING;
@@ -190,15 +191,23 @@ public final class EngineBuilder implements Nacelle.Builder {
 
   @Override
   public List<HostCheck> checkHost() {
-    return providers().stream().map(HypervisorProvider::check).toList();
+    return candidates().stream().map(HypervisorProvider::check).toList();
+  }
+
+  /** Looks for hypervisors among these. */
+  EngineBuilder among(List<HypervisorProvider> providers) {
+    this.found = providers;
+    return this;
   }
 
   /** By the library's own class loader rather than the thread's: both are deployed together. */
-  private static List<HypervisorProvider> providers() {
-    return ServiceLoader.load(HypervisorProvider.class, EngineBuilder.class.getClassLoader())
-        .stream()
-        .map(ServiceLoader.Provider::get)
-        .toList();
+  private List<HypervisorProvider> providers() {
+    return found != null
+        ? found
+        : ServiceLoader.load(HypervisorProvider.class, EngineBuilder.class.getClassLoader())
+            .stream()
+            .map(ServiceLoader.Provider::get)
+            .toList();
   }
 
   /** The one that is chosen, or else the first for this platform, whether it can be used or not. */
@@ -214,23 +223,29 @@ public final class EngineBuilder implements Nacelle.Builder {
                     candidates.stream().map(HypervisorProvider::check).toList(), null));
   }
 
+  /**
+   * The one that is chosen, or else those for this platform; where there are none, all of them,
+   * which can then say so.
+   */
   private List<HypervisorProvider> candidates() {
     if (provider != null) {
       return List.of(provider);
     }
-    List<HypervisorProvider> found = providers();
+    List<HypervisorProvider> all = providers();
     String wanted = hypervisorName;
     if (wanted == null) {
-      return found;
+      List<HypervisorProvider> suitable =
+          all.stream().filter(HypervisorProvider::supportsPlatform).toList();
+      return suitable.isEmpty() ? all : suitable;
     }
     List<HypervisorProvider> named =
-        found.stream().filter(candidate -> candidate.name().equals(wanted)).toList();
+        all.stream().filter(candidate -> candidate.name().equals(wanted)).toList();
     if (named.isEmpty()) {
       throw new HypervisorUnavailableException(
           "There is no hypervisor '"
               + wanted
               + "' on the class path, only "
-              + found.stream().map(HypervisorProvider::name).toList(),
+              + all.stream().map(HypervisorProvider::name).toList(),
           "Choose another, or add the dependency that brings it.",
           List.of(),
           null);

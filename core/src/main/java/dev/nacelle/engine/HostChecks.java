@@ -18,7 +18,7 @@ final class HostChecks {
     if (checks.isEmpty()) {
       return new HypervisorUnavailableException(
           "No hypervisor was found on the class path",
-          "Add the dependency dev.nacelle:nacelle-hypervisor-kvm.",
+          "Add the dependency dev.nacelle:nacelle.",
           checks,
           cause);
     }

@@ -7,6 +7,7 @@ import dev.nacelle.spi.GuestDriver;
 import dev.nacelle.spi.HypervisorProvider;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Predicate;
 
 /**
  * What the hypervisor needs of Linux kernels, and whether it runs those that were not written for
@@ -24,6 +25,11 @@ final class LinuxSupport {
   /** The drivers that a kernel needs for its machines. */
   List<GuestDriver> drivers() {
     return provider.drivers();
+  }
+
+  /** Whether such a kernel needs no timer chip of its machine. */
+  boolean keepsTimeWithoutAChip(Predicate<String> hasBuiltIn) {
+    return provider.clockOption().filter(hasBuiltIn).isPresent();
   }
 
   /**

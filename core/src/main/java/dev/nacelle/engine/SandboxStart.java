@@ -272,7 +272,7 @@ final class SandboxStart {
                       .initramfs(initramfs)
                       .parameters(spec.kernelParameters())
                       .memoryPolicy(spec.memoryPolicy())
-                      .paravirtualClock(kernel.paravirtualClock())
+                      .paravirtualClock(linux.keepsTimeWithoutAChip(kernel.hasBuiltIn()))
                       .build(),
                   spec.memory())
               .cpus(spec.cpus())

@@ -14,6 +14,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
+import java.util.function.Predicate;
 
 /** Where images and kernels come from. May block, and is interrupted when it takes too long. */
 interface Sources {
@@ -84,7 +85,7 @@ interface Sources {
    * @param ref what it was found to be
    * @param release as {@code uname -r} is to print it
    * @param version as {@code uname -v} is to print it
-   * @param paravirtualClock whether it is known to use the hypervisor's clock
+   * @param hasBuiltIn whether an option of that name, without CONFIG_, is known to be built in
    * @param initramfs makes the initramfs for it and the sandbox; apart, to be timed apart
    * @param giveBack the kernel, and the initramfs where it was made
    */
@@ -93,7 +94,7 @@ interface Sources {
       KernelRef ref,
       String release,
       String version,
-      boolean paravirtualClock,
+      Predicate<String> hasBuiltIn,
       Callable<Path> initramfs,
       Runnable giveBack)
       implements AutoCloseable {

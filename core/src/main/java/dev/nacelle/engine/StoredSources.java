@@ -22,7 +22,6 @@ import dev.nacelle.kernel.store.ResolvedKernel;
 import dev.nacelle.spi.GuestDriver;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Optional;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
@@ -91,7 +90,7 @@ final class StoredSources implements Sources {
         kernel.pinnedRef(),
         kernel.version(),
         kernel.build(),
-        kernel.config().flatMap(config -> config.value("KVM_GUEST")).equals(Optional.of("y")),
+        option -> kernel.config().filter(config -> config.isBuiltIn(option)).isPresent(),
         () -> lease.initramfs(agent.get(), drivers, demands),
         lease::close);
   }

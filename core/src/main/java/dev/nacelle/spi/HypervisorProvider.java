@@ -4,6 +4,7 @@ package dev.nacelle.spi;
 import dev.nacelle.HostCheck;
 import dev.nacelle.HypervisorException;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * Makes one kind of hypervisor available; found with {@link java.util.ServiceLoader}. Loading a
@@ -22,6 +23,15 @@ public interface HypervisorProvider {
 
   /** The drivers that a Linux kernel needs for its machines, in the order of loading. */
   List<GuestDriver> drivers();
+
+  /**
+   * The option, without CONFIG_, of kernels that keep time by this hypervisor's own clock: where it
+   * is built in, {@link VmSpec.Linux#paravirtualClock} says so. Empty where that makes no
+   * difference to its machines.
+   */
+  default Optional<String> clockOption() {
+    return Optional.empty();
+  }
 
   /**
    * Finds out what this host can do, by trying it rather than by guessing. Never throws for

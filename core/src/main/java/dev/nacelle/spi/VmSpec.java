@@ -357,8 +357,8 @@ public final class VmSpec {
     }
 
     /**
-     * Whether the kernel is known to keep time by the hypervisor's own clock (CONFIG_KVM_GUEST
-     * under KVM), so that the machine need not have a timer chip for it.
+     * Whether the kernel is known to keep time by the hypervisor's own clock ({@link
+     * HypervisorProvider#clockOption}), so that the machine need not have a timer chip for it.
      */
     public boolean paravirtualClock() {
       return paravirtualClock;

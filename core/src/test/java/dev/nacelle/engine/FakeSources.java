@@ -72,7 +72,7 @@ class FakeSources implements Sources {
         spec.kernel(),
         "6.1.0-fake",
         "#1 SMP fake",
-        true,
+        "FAKE_GUEST"::equals,
         () -> Path.of("/fake/initramfs.cpio"),
         kernelsInUse::decrementAndGet);
   }

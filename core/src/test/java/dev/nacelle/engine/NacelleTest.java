@@ -170,7 +170,7 @@ class NacelleTest {
                 spec.kernel(),
                 "6.1.0-fake",
                 "#1 SMP fake",
-                true,
+                "FAKE_GUEST"::equals,
                 () -> {
                   taken.add("initramfs");
                   return Path.of("/fake/initramfs.cpio");

@@ -544,7 +544,7 @@ class SandboxTest {
                   kernel.ref(),
                   booted[0],
                   booted[1],
-                  true,
+                  kernel.hasBuiltIn(),
                   kernel.initramfs(),
                   kernel.giveBack());
             }

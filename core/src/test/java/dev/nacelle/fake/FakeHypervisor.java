@@ -21,10 +21,12 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
+import org.jspecify.annotations.Nullable;
 
 /** A hypervisor whose guests are the agent's contract in Java; its faults are chosen. */
 public final class FakeHypervisor implements HypervisorProvider, Hypervisor {
@@ -85,6 +87,7 @@ public final class FakeHypervisor implements HypervisorProvider, Hypervisor {
   private final Set<FakeMachine> open = ConcurrentHashMap.newKeySet();
   private final List<Path> namesMissed = new CopyOnWriteArrayList<>();
   private volatile DiskFormat diskFormat = DiskFormat.RAW;
+  private volatile @Nullable String clockOption;
   private volatile boolean closed;
 
   public FakeHypervisor(Map<String, FakeProgram> programs, Fault fault) {
@@ -119,6 +122,16 @@ public final class FakeHypervisor implements HypervisorProvider, Hypervisor {
   @Override
   public List<GuestDriver> drivers() {
     return DRIVERS;
+  }
+
+  @Override
+  public Optional<String> clockOption() {
+    return Optional.ofNullable(clockOption);
+  }
+
+  /** Keeps time for kernels with that option. */
+  public void keepTimeFor(String option) {
+    clockOption = option;
   }
 
   @Override

@@ -11,6 +11,7 @@ import dev.nacelle.hyperv.sys.HostComputeService;
 import dev.nacelle.spi.DiskFormat;
 import dev.nacelle.spi.GuestDisk;
 import dev.nacelle.spi.Hypervisor;
+import dev.nacelle.spi.MachineThread;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
 import java.lang.System.Logger.Level;
@@ -112,7 +113,8 @@ final class HypervHypervisor implements Hypervisor {
       closed = true;
       open = List.copyOf(machines);
     }
-    open.forEach(HypervVirtualMachine::beginClose);
+    List<MachineThread> closers = open.stream().map(HypervVirtualMachine::beginClose).toList();
     open.forEach(HypervVirtualMachine::close);
+    closers.forEach(ThreadEnd::await);
   }
 }

@@ -18,7 +18,8 @@ public final class HypervProvider implements HypervisorProvider {
       List.of(
           new GuestDriver("HYPERV", "hv_vmbus", GuestDriver.Use.BUS),
           new GuestDriver("HYPERV_VSOCKETS", "hv_sock", GuestDriver.Use.CONNECTION),
-          new GuestDriver("HYPERV_STORAGE", "hv_storvsc", GuestDriver.Use.DISK));
+          new GuestDriver("HYPERV_STORAGE", "hv_storvsc", GuestDriver.Use.DISK),
+          new GuestDriver("BLK_DEV_SD", "sd_mod", GuestDriver.Use.DISK));
 
   /** For {@link java.util.ServiceLoader}. */
   public HypervProvider() {}

@@ -284,15 +284,17 @@ final class HypervVirtualMachine implements VirtualMachine {
   @Override
   public void close() {
     if (MachineThread.isCurrent()) {
-      beginClose();
+      var unused = beginClose();
     } else {
       release();
     }
   }
 
-  /** Has it closed by a thread of its own. */
-  void beginClose() {
-    MachineThread.closer(this::release, threadName(name, "close")).start();
+  /** Has it closed by a thread of its own, which is returned. */
+  MachineThread beginClose() {
+    MachineThread closer = MachineThread.closer(this::release, threadName(name, "close"));
+    closer.start();
+    return closer;
   }
 
   private void release() {

@@ -86,6 +86,8 @@ final class MachineDocument {
           "panic=-1",
           // There is no PCI.
           "pci=off",
+          // The clock is Hyper-V's, which needs no other to be tried out first.
+          "pmtmr=0",
           // Of kernels that have both, or AF_VSOCK would not be Hyper-V's.
           "initcall_blacklist=virtio_vsock_init",
           "cryptomgr.notests");

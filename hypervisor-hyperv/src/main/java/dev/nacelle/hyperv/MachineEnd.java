@@ -3,10 +3,12 @@ package dev.nacelle.hyperv;
 
 import dev.nacelle.VmExit;
 import dev.nacelle.VmExit.Reason;
+import dev.nacelle.hyperv.schema.CrashReport;
 import dev.nacelle.hyperv.schema.DocumentException;
 import dev.nacelle.hyperv.schema.SystemExitStatus;
 import dev.nacelle.hyperv.schema.SystemExitStatus.NotificationType;
 import dev.nacelle.hyperv.sys.HcsEvent;
+import java.util.Objects;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
@@ -17,9 +19,12 @@ import org.jspecify.annotations.Nullable;
  * several threads.
  */
 final class MachineEnd implements Consumer<HcsEvent> {
+  private static final String NO_WORDS = "its console says why";
+
   private final Runnable onEnd;
   private final AtomicReference<@Nullable VmExit> exit = new AtomicReference<>();
   private final CountDownLatch set = new CountDownLatch(1);
+  private volatile @Nullable String lastWords;
   private volatile boolean crashed;
   private volatile boolean closing;
 
@@ -33,8 +38,11 @@ final class MachineEnd implements Consumer<HcsEvent> {
   @Override
   public void accept(HcsEvent event) {
     switch (event.type()) {
-      // The log is on the console, too.
-      case CRASH_INITIATED, CRASH_REPORT -> crashed = true;
+      case CRASH_INITIATED -> crashed = true;
+      case CRASH_REPORT -> {
+        lastWords = CrashReport.lastWords(event.document());
+        crashed = true;
+      }
       case SYSTEM_EXITED -> set(describe(event.document()));
       case SERVICE_DISCONNECT ->
           set(
@@ -51,7 +59,9 @@ final class MachineEnd implements Consumer<HcsEvent> {
       return closed();
     }
     if (crashed) {
-      return VmExit.of(Reason.RESET, "the guest's kernel crashed: its console says why");
+      return VmExit.of(
+          Reason.RESET,
+          "the guest's kernel crashed: " + Objects.requireNonNullElse(lastWords, NO_WORDS));
     }
     SystemExitStatus status = null;
     try {

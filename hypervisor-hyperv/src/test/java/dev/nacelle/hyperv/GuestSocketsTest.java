@@ -152,6 +152,26 @@ class GuestSocketsTest {
   }
 
   @Test
+  void resetIsToldToWhoWrites() throws Exception {
+    Pair pair = connected();
+    // What it has not read is lost to who wrote it: a reset.
+    pair.host.write(random(10));
+    pair.guest.connection().close();
+    GuestConnection connection = pair.host.connection();
+    IOException e =
+        assertThrows(
+            IOException.class,
+            () -> {
+              while (true) {
+                awaitEvent(connection);
+                connection.write(ByteBuffer.allocate(1));
+              }
+            });
+    assertTrue(e.getMessage().contains("WSAECONN"), e::getMessage);
+    connection.close();
+  }
+
+  @Test
   void hostConnectsToTheGuest() throws Exception {
     BlockingQueue<GuestConnection> accepted = new LinkedBlockingQueue<>();
     try (Listener listener = guest.listen(PORT, accepted::add)) {

@@ -211,13 +211,108 @@ class HypervVirtualMachineTest {
     assertEquals(Reason.HOST_ERROR, reason(machine));
   }
 
-  @Test
-  void panicIsAReset() throws Exception {
+  @ParameterizedTest
+  @CsvSource(
+      quoteCharacter = '`',
+      value = {
+        "{\"CrashLog\":\"a\\n[1] Kernel panic - not syncing: \\u001b[1mno\\r\\n---[ end\\n\"}"
+            + "; [1] Kernel panic - not syncing: [1mno",
+        "{\"CrashLog\":\"a\\nlast\\n\\n\"}; last",
+        "{\"CrashLog\":\"\"}; its console says why",
+        "{\"CrashLog\":[]}; its console says why",
+        "[; its console says why"
+      },
+      delimiter = ';')
+  void panicIsAResetWithTheKernelsLastWords(String report, String words) throws Exception {
     VirtualMachine machine = started();
-    StandIn.event(id(), HcsEvent.Type.CRASH_REPORT, "{\"CrashLog\":\"Kernel panic\"}");
+    StandIn.event(id(), HcsEvent.Type.CRASH_INITIATED, null);
+    StandIn.event(id(), HcsEvent.Type.CRASH_REPORT, report);
     StandIn.standin_quiesce(); // whose events come at once
     exited(id(), "UnexpectedExit");
-    assertEquals(Reason.RESET, reason(machine));
+    assertEquals(
+        VmExit.of(Reason.RESET, "the guest's kernel crashed: " + words), machine.exit().get());
+  }
+
+  @Test
+  void lastWordsAreShort() throws Exception {
+    VirtualMachine machine = started();
+    String log = "{\"CrashLog\":\"Kernel panic " + "x".repeat(100_000) + "\"}";
+    StandIn.event(id(), HcsEvent.Type.CRASH_REPORT, log);
+    StandIn.standin_quiesce();
+    exited(id(), "UnexpectedExit");
+    assertTrue(machine.exit().get().detail().length() < 300);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"HcsCreateComputeSystem", "HcsGetComputeSystemProperties"})
+  void serviceThatStopsWhileAMachineIsMadeIsTold(String function) {
+    StandIn.failResult(function, HResult.HCS_E_SERVICE_DISCONNECT, null);
+    HypervisorException e =
+        assertThrows(HypervisorException.class, () -> hypervisor.create(spec().build()));
+    assertTrue(e.getMessage().contains("HCS_E_SERVICE_DISCONNECT"), e::getMessage);
+    assertTrue(e.remedy().orElseThrow().contains("vmcompute"), e::getMessage);
+  }
+
+  @Test
+  void serviceThatStopsWhileAMachineStartsIsItsEnd() throws Exception {
+    VirtualMachine machine = hypervisor.create(spec().build());
+    StandIn.hold("HcsStartComputeSystem");
+    CompletableFuture<Void> starting = CompletableFuture.runAsync(machine::start);
+    StandIn.awaitCall("HcsStartComputeSystem");
+    StandIn.event(id(), HcsEvent.Type.SERVICE_DISCONNECT, null);
+    assertEquals(Reason.HOST_ERROR, reason(machine));
+    StandIn.standin_release();
+    starting.get();
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "HcsCreateComputeSystem",
+        "HcsGetComputeSystemProperties",
+        "HcsStartComputeSystem"
+      })
+  void callThatTakesTooLongIsToldWithWhatToDo(String function) {
+    HcsLimits impatient = new HcsLimits(Duration.ofSeconds(2), Duration.ofSeconds(20));
+    try (HypervHypervisor own = new HypervHypervisor(host(), impatient)) {
+      StandIn.hold(function);
+      CompletableFuture<Void> release =
+          CompletableFuture.runAsync(
+              () -> {
+                StandIn.awaitCall("HcsTerminateComputeSystem");
+                StandIn.standin_release();
+              });
+      HypervisorException e =
+          assertThrows(
+              HypervisorException.class,
+              () -> {
+                try (VirtualMachine machine = own.create(spec().build())) {
+                  machine.start();
+                }
+              });
+      assertTrue(e.getMessage().contains("HCS_E_OPERATION_TIMEOUT"), e::getMessage);
+      assertTrue(e.remedy().orElseThrow().contains("processor time"), e::getMessage);
+      release.join();
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"vmlinux", "initramfs", "a.ext4", "scratch.vhdx"})
+  void fileThatTheServiceMayNotReadIsNamed(String file) throws Exception {
+    VirtualMachine machine = hypervisor.create(spec().build());
+    String path = temp.resolve(file).toString();
+    StandIn.failResult(
+        "HcsStartComputeSystem",
+        HResult.E_ACCESSDENIED,
+        "{\"Error\":-2147024891,\"ErrorMessage\":\"Access is denied.\",\"ErrorEvents\":[{\"Message\":"
+            + "\"'m' failed to start: "
+            + path.replace("\\", "\\\\")
+            + "\"}]}");
+    HypervisorException e = assertThrows(HypervisorException.class, machine::start);
+    assertTrue(e.getMessage().contains(path), e::getMessage);
+    assertTrue(e.getMessage().contains("E_ACCESSDENIED"), e::getMessage);
+    assertTrue(e.remedy().orElseThrow().contains("SYSTEM"), e::getMessage);
+    machine.close();
   }
 
   @Test

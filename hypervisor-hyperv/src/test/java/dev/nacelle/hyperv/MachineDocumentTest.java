@@ -195,8 +195,8 @@ class MachineDocumentTest {
                    "KernelFilePath": "%s",
                    "InitRdPath": "%s",
                    "KernelCmdLine": "console=ttyS0 loglevel=3 8250_core.nr_uarts=1 \
-            8250_core.skip_txen_test=1 panic=-1 pci=off initcall_blacklist=virtio_vsock_init \
-            cryptomgr.notests nr_cpus=2 loglevel=7 a=\\"b c\\""}},
+            8250_core.skip_txen_test=1 panic=-1 pci=off pmtmr=0 \
+            initcall_blacklist=virtio_vsock_init cryptomgr.notests nr_cpus=2 loglevel=7 a=\\"b c\\""}},
                "ComputeTopology": {
                  "Memory": {"SizeInMB": 512, "AllowOvercommit": true},
                  "Processor": {"Count": 2}},

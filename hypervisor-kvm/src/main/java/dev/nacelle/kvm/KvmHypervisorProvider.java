@@ -12,6 +12,7 @@ import dev.nacelle.spi.GuestDriver.Use;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.HypervisorProvider;
 import java.util.List;
+import java.util.Optional;
 
 /** Virtual machines on Linux KVM, on x86-64. */
 public final class KvmHypervisorProvider implements HypervisorProvider {
@@ -40,6 +41,11 @@ public final class KvmHypervisorProvider implements HypervisorProvider {
   @Override
   public List<GuestDriver> drivers() {
     return DRIVERS;
+  }
+
+  @Override
+  public Optional<String> clockOption() {
+    return Optional.of("KVM_GUEST");
   }
 
   @Override

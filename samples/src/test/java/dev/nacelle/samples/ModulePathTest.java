@@ -46,8 +46,9 @@ class ModulePathTest {
           Set.of("dev.nacelle.samples"));
 
   @Test
-  void findsTheHypervisor() {
+  void findsTheHypervisors() {
     assertTrue(resolved.findModule("dev.nacelle.kvm").isPresent());
+    assertTrue(resolved.findModule("dev.nacelle.hyperv").isPresent());
   }
 
   /** An automatic module cannot say what it requires, so that Nacelle must say it. */

@@ -5,6 +5,7 @@ import dev.nacelle.MemoryPolicy;
 import dev.nacelle.benchmarks.Results;
 import dev.nacelle.benchmarks.Samples;
 import dev.nacelle.benchmarks.Table;
+import dev.nacelle.kvm.KvmHypervisorProvider;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.HypervisorProvider;
 import java.io.IOException;
@@ -15,7 +16,6 @@ import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.ServiceLoader;
 import java.util.Set;
 import java.util.TreeMap;
 
@@ -50,7 +50,7 @@ public final class BootComparison {
                 Path.of(arguments[0]), Path.of(arguments[1]), "", MEMORY_MIB, MemoryPolicy.SPEED));
     int rounds = Integer.parseInt(arguments[2]);
     int warmUps = Integer.parseInt(arguments[3]);
-    HypervisorProvider provider = ServiceLoader.load(HypervisorProvider.class).iterator().next();
+    HypervisorProvider provider = new KvmHypervisorProvider();
     Path directory = Files.createTempDirectory("boot");
     try (Hypervisor hypervisor = provider.open();
         VsockListener listener = new VsockListener(NacelleBoot.AGENT_PORT)) {

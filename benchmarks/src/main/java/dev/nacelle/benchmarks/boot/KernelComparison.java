@@ -25,7 +25,6 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.ServiceLoader;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.regex.Matcher;
@@ -76,7 +75,7 @@ public final class KernelComparison {
   }
 
   private void boot(int rounds) {
-    HypervisorProvider provider = ServiceLoader.load(HypervisorProvider.class).iterator().next();
+    HypervisorProvider provider = new KvmHypervisorProvider();
     try (Hypervisor hypervisor = provider.open()) {
       NacelleBoot boot = new NacelleBoot(hypervisor);
       for (int round = -WARM_UPS; round < rounds; round++) {

@@ -67,7 +67,8 @@ public final class KernelConfig {
         || text.lines().anyMatch(("# CONFIG_" + option + " is not set")::equals);
   }
 
-  boolean isBuiltIn(String option) {
+  /** Whether it is in the kernel itself. */
+  public boolean isBuiltIn(String option) {
     return value(option).filter("y"::equals).isPresent();
   }
 

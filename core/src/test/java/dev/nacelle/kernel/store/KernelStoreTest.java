@@ -321,15 +321,33 @@ class KernelStoreTest {
         List.of(
             new GuestDriver("HYPERV", "hv_vmbus", Use.BUS),
             new GuestDriver("HYPERV_VSOCKETS", "hv_sock", Use.CONNECTION),
-            new GuestDriver("HYPERV_STORAGE", "hv_storvsc", Use.DISK));
-    ResolvedKernel virtio = usable("");
-    KernelException e =
-        assertThrows(KernelException.class, () -> store.initramfs(virtio, agent("1"), others));
-    assertTrue(
-        e.getMessage().contains("lacks CONFIG_HYPERV, needed to find the machine's devices"),
-        e::getMessage);
+            new GuestDriver("HYPERV_STORAGE", "hv_storvsc", Use.DISK),
+            new GuestDriver("BLK_DEV_SD", "sd_mod", Use.DISK));
+    Map<String, String> purposes =
+        Map.of(
+            "HYPERV", "needed to find the machine's devices",
+            "HYPERV_VSOCKETS", "needed to talk to the host",
+            "HYPERV_STORAGE", "needed for the image's disk",
+            "BLK_DEV_SD", "needed for the image's disk");
+    for (GuestDriver lacking : others) {
+      String present =
+          others.stream()
+              .filter(driver -> driver != lacking)
+              .map(driver -> "CONFIG_" + driver.option() + "=y\n")
+              .collect(Collectors.joining());
+      ResolvedKernel kernel = usable(present);
+      KernelException e =
+          assertThrows(KernelException.class, () -> store.initramfs(kernel, agent("1"), others));
+      assertEquals(KernelException.Reason.LACKS_OPTION, e.reason());
+      String option = lacking.option();
+      assertTrue(
+          e.getMessage().contains("lacks CONFIG_" + option + ", " + purposes.get(option)),
+          e::getMessage);
+    }
     ResolvedKernel both =
-        usable("CONFIG_HYPERV=y\nCONFIG_HYPERV_VSOCKETS=y\nCONFIG_HYPERV_STORAGE=y\n");
+        usable(
+            "CONFIG_HYPERV=y\nCONFIG_HYPERV_VSOCKETS=y\nCONFIG_HYPERV_STORAGE=y\n"
+                + "CONFIG_BLK_DEV_SD=y\n");
     assertNotEquals(
         store.initramfs(both, agent("1"), DRIVERS), store.initramfs(both, agent("1"), others));
   }

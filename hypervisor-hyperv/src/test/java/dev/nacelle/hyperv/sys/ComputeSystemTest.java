@@ -232,6 +232,29 @@ class ComputeSystemTest {
     }
   }
 
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "HcsStartComputeSystem",
+        "HcsPauseComputeSystem",
+        "HcsResumeComputeSystem",
+        "HcsSaveComputeSystem",
+        "HcsModifyComputeSystem",
+        "HcsGetComputeSystemProperties",
+        "HcsTerminateComputeSystem"
+      })
+  void anyCallThatTakesTooLongIsToldAndItsOperationKeptUntilItHasEnded(String function) {
+    ComputeSystem system = create(IMPATIENT);
+    StandIn.hold(function);
+    HcsException e = assertThrows(HcsException.class, () -> call(system, function));
+    assertEquals(HResult.HCS_E_OPERATION_TIMEOUT, e.result());
+    assertTrue(e.getMessage().startsWith(function + " " + ID), e::getMessage);
+    assertNotNull(e.remedy());
+    assertEquals(1, StandIn.standin_open_operations());
+    StandIn.standin_release();
+    system.close();
+  }
+
   private static void call(ComputeSystem system, String function) {
     switch (function) {
       case "HcsStartComputeSystem" -> system.start();
