@@ -6,6 +6,7 @@ public enum MemoryPolicy {
   /**
    * Quick guests: memory comes in huge pages where the host has them, and the kernel's code and
    * data are read into them. Of the kernel's file guests share the constants, nothing else.
+   * With Hyper-V all of it counts against the host's commit limit from the start.
    */
   SPEED,
 
@@ -13,7 +14,8 @@ public enum MemoryPolicy {
    * Many guests: memory comes in pages of 4 KiB as the guest touches it, and the kernel's file is
    * mapped copy-on-write, not read: guests of one kernel share what they do not write to. A machine
    * is made sooner and then boots longer, with a fault for every page. A guest that times its own
-   * reads may learn which parts of the kernel's code the others run.
+   * reads may learn which parts of the kernel's code the others run. With Hyper-V memory counts as
+   * it is touched, and may be given back by the guest from Windows 10 2004 on; nothing is shared.
    */
   DENSITY
 }

@@ -152,7 +152,8 @@ public interface Nacelle extends AutoCloseable {
     /**
      * Where the {@linkplain WritableLayer#onDisk disks} of sandboxes are; the directory is created
      * when absent, and may be shared by several processes. It should be on a file system that has
-     * sparse files, and not in memory. The default is {@code scratch} in the cache directory.
+     * sparse files, and not in memory; on Windows on NTFS that neither compresses nor encrypts it.
+     * The default is {@code scratch} in the cache directory.
      */
     Builder scratchDirectory(Path directory);
 

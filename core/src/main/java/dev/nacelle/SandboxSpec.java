@@ -583,6 +583,7 @@ public final class SandboxSpec {
      * How much it may have of its machine's devices: of each disk, of the source of entropy, and of
      * each direction of the socket, through which everything goes that is said to its processes and
      * comes from them. What is beyond a limit waits. The default is {@link RateLimits#NONE}.
+     * Hyper-V has no such limits, and refuses them.
      */
     public Builder rateLimits(RateLimits limits) {
       this.rateLimits = Objects.requireNonNull(limits);

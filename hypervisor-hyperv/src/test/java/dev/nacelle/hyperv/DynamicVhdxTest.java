@@ -85,7 +85,7 @@ class DynamicVhdxTest {
   }
 
   @ParameterizedTest
-  @ValueSource(longs = {16 * MIB, 5 * GIB})
+  @ValueSource(longs = {16 * MIB, 5 * GIB, 100 * GIB})
   void filesystemIsTheOneOfARawImage(long size) throws Exception {
     UUID id = UUID.randomUUID();
     Path raw = temp.resolve("raw");
@@ -101,9 +101,11 @@ class DynamicVhdxTest {
     assertWhole(disk);
     // Of a few blocks wherever the kernel wants copies of the superblock.
     assertTrue(Files.size(disk) < 32 * MIB, () -> disk.toFile().length() + " bytes");
-    String answer =
-        qemu("qemu-img", "compare", "-f", "raw", "-F", "vhdx", raw.toString(), disk.toString());
-    assertTrue(answer.contains("identical"), answer);
+    if (size <= 5 * GIB) { // more takes long
+      String answer =
+          qemu("qemu-img", "compare", "-f", "raw", "-F", "vhdx", raw.toString(), disk.toString());
+      assertTrue(answer.contains("identical"), answer);
+    }
   }
 
   @Test
