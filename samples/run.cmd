@@ -56,7 +56,7 @@ set "java=java"
 if defined JAVA_HOME set "java=%JAVA_HOME%\bin\java"
 set "said=%TEMP%\nacelle-samples-%RANDOM%%RANDOM%"
 set "major=0"
-"%java%" -version 2>"%said%" && for /f "usebackq tokens=3 delims=. " %%v in ("%said%") do call :major %%v
+"%java%" -version 2>"%said%" && for /f "usebackq tokens=2,3 delims=. " %%v in ("%said%") do if "%%v"=="version" call :major %%w
 del "%said%" 2>nul
 if %major% geq 17 goto built
 echo samples\run: Java 17 or newer is needed, on the PATH or in JAVA_HOME: for example, winget install EclipseAdoptium.Temurin.17.JDK>&2

@@ -14,6 +14,7 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
+import java.util.Objects;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -77,7 +78,7 @@ final class MachineDisks implements AutoCloseable {
       }
     } else {
       FixedVhd.append(image);
-      removeLeftovers(image.toAbsolutePath().getParent());
+      removeLeftovers(Objects.requireNonNull(image.toAbsolutePath().getParent()));
       name = image.resolveSibling(owner + "." + id + "." + disks.size() + MachineDocument.VHD);
       FixedVhd.link(image, name);
       named.push(name);
