@@ -5,8 +5,8 @@ package dev.nacelle;
 public enum MemoryPolicy {
   /**
    * Quick guests: memory comes in huge pages where the host has them, and the kernel's code and
-   * data are read into them. Of the kernel's file guests share the constants, nothing else.
-   * With Hyper-V all of it counts against the host's commit limit from the start.
+   * data are read into them. Of the kernel's file guests share the constants, nothing else. With
+   * Hyper-V all of it counts against the host's commit limit from the start.
    */
   SPEED,
 

@@ -81,6 +81,7 @@ final class GuestSockets implements AutoCloseable {
   private volatile @Nullable String end;
 
   private volatile boolean running;
+  private volatile boolean paused;
   private volatile boolean closing;
   private volatile boolean loopEnded;
 
@@ -206,6 +207,20 @@ final class GuestSockets implements AutoCloseable {
   }
 
   /**
+   * The guest stands still: it is not asked until {@link #resume}, nor is an answer waited for that
+   * has not come. Connects that have begun begin again then.
+   */
+  void pause() {
+    paused = true;
+    events.wake();
+  }
+
+  void resume() {
+    paused = false;
+    events.wake();
+  }
+
+  /**
    * The machine has ended: nothing is accepted or connected any more; what was received can still
    * be read. Only the first reason counts.
    */
@@ -267,7 +282,7 @@ final class GuestSockets implements AutoCloseable {
     try {
       while (!closing) {
         // What happened before this returns is seen by what follows.
-        events.await(running && !attempts.isEmpty() ? PAUSE_MILLIS : LONG_MILLIS);
+        events.await(asksGuest() && !attempts.isEmpty() ? PAUSE_MILLIS : LONG_MILLIS);
         if (end != null && !endIsKnown) {
           endIsKnown = true;
           acceptors.values().forEach(acceptor -> acceptor.socket.close());
@@ -334,9 +349,16 @@ final class GuestSockets implements AutoCloseable {
       drop(attempt);
     } else if (attempt.socket != null) {
       look(attempt, attempt.socket);
-    } else if (running && System.nanoTime() - attempt.notBefore >= 0) {
+      if (paused && attempts.contains(attempt)) {
+        close(attempt);
+      }
+    } else if (asksGuest() && System.nanoTime() - attempt.notBefore >= 0) {
       begin(attempt);
     }
+  }
+
+  private boolean asksGuest() {
+    return running && !paused;
   }
 
   private void begin(Attempt attempt) {

@@ -54,6 +54,12 @@ final class HypervHostCheck {
   /** Asks all questions. */
   HostCheck run() {
     if (isSupportedPlatform() && hasService() && bootsKernels()) {
+      findings.add(
+          Finding.failed(
+                  "unikernels",
+                  "the Host Compute Service boots Linux kernels only",
+                  "Use a host with KVM for programs without an operating system.")
+              .about(HostCheck.Ability.UNIKERNELS));
       makesMachines();
     }
     return findings.of(HypervProvider.NAME);

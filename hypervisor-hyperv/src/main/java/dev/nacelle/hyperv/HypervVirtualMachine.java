@@ -8,6 +8,7 @@ import dev.nacelle.VmStatistics;
 import dev.nacelle.hyperv.schema.DocumentException;
 import dev.nacelle.hyperv.schema.SystemProperties;
 import dev.nacelle.hyperv.sys.ComputeSystem;
+import dev.nacelle.hyperv.sys.HResult;
 import dev.nacelle.hyperv.sys.HcsException;
 import dev.nacelle.hyperv.sys.HcsLimits;
 import dev.nacelle.hyperv.sys.NamedPipe;
@@ -46,6 +47,8 @@ final class HypervVirtualMachine implements VirtualMachine {
   private static final System.Logger LOGGER =
       System.getLogger(HypervVirtualMachine.class.getName());
 
+  private static final Set<Ability> ABILITIES = Set.of(Ability.PAUSE);
+
   private static final byte[] ELF = {0x7f, 'E', 'L', 'F'};
   private static final byte[] BZIMAGE = "HdrS".getBytes(StandardCharsets.US_ASCII);
 
@@ -70,6 +73,11 @@ final class HypervVirtualMachine implements VirtualMachine {
   private boolean started; // guarded by starting
   private boolean closing; // guarded by starting
   private volatile OptionalLong firstRun = OptionalLong.empty();
+
+  /** Held while it is paused or resumed. */
+  private final Object pausing = new Object();
+
+  private boolean paused; // guarded by pausing
 
   private final Object releasing = new Object();
   private boolean released; // guarded by releasing
@@ -254,17 +262,71 @@ final class HypervVirtualMachine implements VirtualMachine {
 
   @Override
   public Set<Ability> abilities() {
-    return Set.of();
+    return ABILITIES;
   }
 
   @Override
   public void pause() {
-    throw new UnsupportedOperationException("machines of the Host Compute Service are not paused");
+    requireNoMachineThread();
+    synchronized (pausing) {
+      if (firstRun.isEmpty()) {
+        throw new IllegalStateException("the " + this + " was not started");
+      }
+      if (!paused && call("pause", () -> system.pause(null))) {
+        paused = true;
+        sockets.pause();
+      }
+    }
   }
 
   @Override
   public void resume() {
-    throw new UnsupportedOperationException("machines of the Host Compute Service are not paused");
+    requireNoMachineThread();
+    synchronized (pausing) {
+      if (paused && call("resume", system::resume)) {
+        paused = false;
+        sockets.resume();
+      }
+    }
+  }
+
+  private static void requireNoMachineThread() {
+    if (MachineThread.isCurrent()) {
+      throw new IllegalStateException("on a thread of a virtual machine");
+    }
+  }
+
+  /**
+   * Makes a call to the service; where that fails, the machine ends.
+   *
+   * @return false when it has ended already, or is being closed
+   */
+  private boolean call(String what, Runnable call) {
+    synchronized (starting) {
+      if (closing || end.hasCome()) {
+        return false;
+      }
+    }
+    try {
+      call.run();
+      return true;
+    } catch (HcsException e) {
+      synchronized (starting) {
+        if (closing || end.hasCome() || e.result() == HResult.HCS_E_SYSTEM_ALREADY_STOPPED) {
+          return false;
+        }
+      }
+      String why = "cannot " + what + " the " + this + ": " + e.getMessage();
+      end.failed(why);
+      try {
+        system.terminate();
+      } catch (HcsException | IllegalStateException other) {
+        LOGGER.log(Level.WARNING, "the " + this + " is ended when it is closed", other);
+      }
+      throw new HypervisorException(Stage.RUN, why, e.remedy(), e);
+    } catch (IllegalStateException e) {
+      return false; // it was closed meanwhile
+    }
   }
 
   @Override

@@ -93,6 +93,11 @@ final class MachineEnd implements Consumer<HcsEvent> {
     }
   }
 
+  /** It cannot go on, which counts unless it has ended. */
+  void failed(String why) {
+    set(VmExit.of(Reason.HOST_ERROR, why));
+  }
+
   /** It is ended by this process from now on. */
   void closing() {
     closing = true;

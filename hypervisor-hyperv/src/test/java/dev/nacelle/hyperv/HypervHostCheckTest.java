@@ -70,8 +70,9 @@ class HypervHostCheckTest {
     HostCheck result = check.run();
     assertTrue(result.usable(), result::toString);
     assertEquals("hyperv", result.hypervisor());
+    assertFalse(result.can(HostCheck.Ability.UNIKERNELS));
     assertEquals(
-        List.of("platform", "service", "linux-kernels", "machines"),
+        List.of("platform", "service", "linux-kernels", "unikernels", "machines"),
         result.findings().stream().map(Finding::name).toList());
     assertEquals(0, StandIn.calls("HcsStartComputeSystem"));
     MachineDocument.Host host = check.host();
@@ -143,7 +144,7 @@ class HypervHostCheckTest {
     StandIn.failResult("HcsCreateComputeSystem", HResult.E_OUTOFMEMORY, null);
     HostCheck result = check.run();
     assertTrue(result.usable());
-    assertEquals(Status.WARNING, result.findings().get(3).status());
+    assertEquals(Status.WARNING, result.findings().get(4).status());
   }
 
   @Test

@@ -493,6 +493,111 @@ class HypervVirtualMachineTest {
   }
 
   @Test
+  void machineStandsStillAndGoesOn() throws Exception {
+    VirtualMachine machine = started();
+    assertEquals(Set.of(VirtualMachine.Ability.PAUSE), machine.abilities());
+    machine.resume();
+    for (int i = 1; i <= 2; i++) {
+      machine.pause();
+      machine.pause();
+      assertEquals(i, StandIn.calls("HcsPauseComputeSystem"));
+      machine.resume();
+      machine.resume();
+      assertEquals(i, StandIn.calls("HcsResumeComputeSystem"));
+    }
+    machine.pause();
+    exited(id(), "GracefulExit");
+    assertEquals(Reason.POWER_OFF, reason(machine));
+    machine.resume();
+    machine.pause();
+    assertEquals(2, StandIn.calls("HcsResumeComputeSystem"));
+    machine.close();
+    machine.pause();
+  }
+
+  @Test
+  void machineThatWasNotStartedIsNotPausedNorAnyByItsOwnThreads() throws Exception {
+    VirtualMachine machine = hypervisor.create(spec().build());
+    assertThrows(IllegalStateException.class, machine::pause);
+    machine.resume();
+    machine.start();
+    CompletableFuture<Void> own = new CompletableFuture<>();
+    MachineThread thread =
+        new MachineThread(
+            () -> {
+              assertThrows(IllegalStateException.class, machine::pause);
+              assertThrows(IllegalStateException.class, machine::resume);
+              own.complete(null);
+            },
+            "own");
+    thread.start();
+    own.get();
+    thread.join();
+    assertEquals(0, StandIn.calls("HcsPauseComputeSystem"));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"HcsPauseComputeSystem", "HcsResumeComputeSystem"})
+  void machineThatCannotBePausedOrResumedEnds(String function) throws Exception {
+    VirtualMachine machine = started();
+    StandIn.failResult(function, HResult.HCS_E_INVALID_STATE, null);
+    HypervisorException e =
+        assertThrows(
+            HypervisorException.class,
+            () -> {
+              machine.pause();
+              machine.resume();
+            });
+    assertTrue(e.getMessage().contains("HCS_E_INVALID_STATE"), e::getMessage);
+    VmExit exit = machine.exit().get();
+    assertEquals(Reason.HOST_ERROR, exit.reason());
+    assertTrue(e.getMessage().startsWith(exit.detail()), exit::detail);
+    assertEquals(1, StandIn.calls("HcsTerminateComputeSystem"));
+    machine.pause();
+  }
+
+  @Test
+  void pausedMachineIsClosedAndSoIsOneThatIsBeingPaused() throws Exception {
+    VirtualMachine first = started();
+    first.pause();
+    first.close();
+    assertEquals(Reason.CLOSED, reason(first));
+
+    VirtualMachine second = started();
+    StandIn.hold("HcsPauseComputeSystem");
+    CompletableFuture<Void> pausing = CompletableFuture.runAsync(second::pause);
+    while (StandIn.calls("HcsPauseComputeSystem") < 2) {
+      Thread.onSpinWait();
+    }
+    CompletableFuture<Void> closing = CompletableFuture.runAsync(second::close);
+    while (StandIn.calls("HcsTerminateComputeSystem") < 2) {
+      Thread.onSpinWait();
+    }
+    StandIn.standin_release();
+    closing.get();
+    pausing.get();
+    assertEquals(Reason.CLOSED, reason(second));
+  }
+
+  @Test
+  void guestThatStandsStillIsAskedWhenItGoesOn() throws Exception {
+    VirtualMachine machine = started();
+    try (GuestSockets guest = new GuestSockets("guest", UUID.fromString(id()))) {
+      guest.started();
+      CompletableFuture<GuestConnection> before = machine.connect(1025); // and is refused so far
+      machine.pause();
+      guest.listen(1025, connection -> {});
+      CompletableFuture<GuestConnection> meanwhile = machine.connect(1025);
+      Thread.sleep(500);
+      assertFalse(meanwhile.isDone());
+      machine.resume();
+      before.get().close();
+      meanwhile.get().close();
+    }
+    machine.close();
+  }
+
+  @Test
   void closedHypervisorHasClosedItsMachines() throws Exception {
     List<VirtualMachine> machines = new ArrayList<>();
     for (int i = 0; i < 4; i++) {

@@ -158,8 +158,12 @@ public final class ComputeSystem implements AutoCloseable {
     call("HcsStartComputeSystem", null, ComputeCore::HcsStartComputeSystem);
   }
 
-  /** Stops its processors. */
-  public void pause(String options) {
+  /**
+   * Stops its processors.
+   *
+   * @param options a PauseOptions document, or null for none
+   */
+  public void pause(@Nullable String options) {
     call("HcsPauseComputeSystem", options, ComputeCore::HcsPauseComputeSystem);
   }
 
