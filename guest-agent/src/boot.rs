@@ -11,14 +11,13 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_remount};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
 use crate::agent::{Agent, Boot, Marks};
 use crate::error::{Step, StepError};
 use crate::machine::Machine;
 use crate::server::serve;
-use crate::{clock, log, modules, vsock};
+use crate::{clock, log, modules, network, vsock};
 
 /// The modules to load, as the host wrote them into the initramfs.
 const MODULES: &str = "/nacelle/modules";
@@ -105,10 +104,7 @@ fn finish() {
     let limit = Rlimit { current: Some(OPEN_FILES), maximum: Some(OPEN_FILES) };
     report(setrlimit(Resource::Nofile, limit).step(|| "raising the limit of open files".into()));
     report(set_dumpable_behavior(DumpableBehavior::NotDumpable).step(|| "hiding from ptrace(2)".into()));
-    report(raise_loopback().step(|| "raising the loopback interface".into()));
-    // As Docker does, so that images which listen below 1024 or ping need no privilege. Absent without IPv4.
-    let _ = fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
-    let _ = fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647");
+    report(network::set_up());
     // As distributions do: a link or a file that somebody else put into a shared directory leads no program astray.
     for name in ["protected_hardlinks", "protected_symlinks", "protected_fifos", "protected_regular"] {
         let _ = fs::write(Path::new("/proc/sys/fs").join(name), "1");
@@ -127,24 +123,5 @@ fn mount_on(filesystem: &str, target: &str) -> Result<(), StepError> {
         // The kernel mounted it itself (CONFIG_DEVTMPFS_MOUNT).
         Ok(()) | Err(Errno::BUSY) => Ok(()),
         Err(errno) => Err(errno).step(step),
-    }
-}
-
-/// netdevice(7)
-fn raise_loopback() -> rustix::io::Result<()> {
-    let socket = match socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None) {
-        Err(Errno::AFNOSUPPORT) => return Ok(()), // A kernel without IPv4.
-        socket => socket?,
-    };
-    // SAFETY: all zeroes is a valid ifreq.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = *from as libc::c_char;
-    }
-    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
-    // SAFETY: SIOCSIFFLAGS reads an ifreq that lives across the call.
-    match unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) } {
-        0 => Ok(()),
-        _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)),
     }
 }

@@ -30,6 +30,7 @@ pub(crate) fn check(specification: &ProcessSpec) -> Result<(), String> {
         return Err("no arguments: the first is the command".into());
     };
     at_most("the command", command.len(), MAX_PATH_BYTES)?;
+    at_most("executable", specification.executable.len(), MAX_PATH_BYTES)?;
     at_most("working_directory", specification.working_directory.len(), MAX_PATH_BYTES)?;
     at_most("user", specification.user.len(), MAX_USER_BYTES)?;
     let strings = || specification.arguments.iter().chain(&specification.environment);
@@ -62,8 +63,8 @@ mod tests {
     use prost::Message;
 
     use super::*;
-    use crate::proto::RunProcessRequest;
     use crate::proto::run_process_request::Request;
+    use crate::proto::{RunProcessRequest, Seccomp, Security};
 
     fn specification() -> ProcessSpec {
         ProcessSpec { arguments: vec!["true".into()], ..ProcessSpec::default() }
@@ -91,7 +92,10 @@ mod tests {
     #[test]
     fn the_largest_start_fits_into_a_request() {
         let path = "x".repeat(MAX_PATH_BYTES);
-        let rest = ProcessSpec { working_directory: path, user: "u".repeat(MAX_USER_BYTES), ..specification() };
+        let seccomp = Some(Seccomp { filter: vec![0; 8 * 4096].into(), flags: u32::MAX });
+        let security = Some(Security { seccomp, additional_gids: vec![u32::MAX; 1024], ..Security::default() });
+        let user = "u".repeat(MAX_USER_BYTES);
+        let rest = ProcessSpec { executable: path.clone(), working_directory: path, user, security, ..specification() };
         let room = MAX_STRINGS_BYTES - BYTES_BESIDES - "true".len();
         let empty = vec![String::new(); MAX_STRINGS - 1];
         let even = vec!["x".repeat(room / (MAX_STRINGS - 1) - BYTES_BESIDES); MAX_STRINGS - 1];

@@ -19,6 +19,7 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::error::{Step, StepError};
 use crate::fork::{fork_into, pipe};
+use crate::proto::CgroupSetting;
 
 const DEFAULT_PIDS: u64 = 4096;
 
@@ -41,6 +42,30 @@ const KILL_ROUNDS: usize = 256;
 pub(crate) struct Limits {
     pub(crate) pids: u64,
     pub(crate) memory_bytes: u64,
+    /// Whether the workload may make cgroups below its processes'.
+    pub(crate) nested: bool,
+}
+
+const MAX_SETTINGS: usize = 64;
+const MAX_FILE_BYTES: usize = 255;
+const MAX_VALUE_BYTES: usize = 4096;
+
+/// Says what breaks the contract.
+pub(crate) fn check(settings: &[CgroupSetting]) -> Result<(), String> {
+    if settings.len() > MAX_SETTINGS {
+        return Err(format!("{} cgroup settings are more than {MAX_SETTINGS}", settings.len()));
+    }
+    for CgroupSetting { file, value } in settings {
+        let named = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+        let has_controller = file.split_once('.').is_some_and(|(controller, _)| !controller.is_empty());
+        if file.len() > MAX_FILE_BYTES || !file.bytes().all(named) || !has_controller {
+            return Err(format!("'{file}' is no file of a controller's"));
+        }
+        if value.len() > MAX_VALUE_BYTES {
+            return Err(format!("the value of {file} has more than {MAX_VALUE_BYTES} bytes"));
+        }
+    }
+    Ok(())
 }
 
 /// The cgroup of everything that runs in the workload's namespaces.
@@ -66,7 +91,9 @@ impl Workload {
         let directory = make_directory(&root, "workload").step(|| "creating the workload's cgroup".into())?;
         // Root can have its process's cgroup writable, in namespaces that it makes. Without cgroups below it, whoever is in it
         // is in its cgroup.procs, and it can be removed once they are gone.
-        let _ = write_file(&directory, "cgroup.max.depth", "1");
+        if !limits.nested {
+            let _ = write_file(&directory, "cgroup.max.depth", "1");
+        }
         let pids = at_most(if limits.pids == 0 { DEFAULT_PIDS } else { limits.pids }, pids_for_workload());
         let memory = match (limits.memory_bytes, memory_for_workload()) {
             (0, most) => most,
@@ -87,6 +114,25 @@ impl Workload {
         let _ = write_file(&directory, "cgroup.subtree_control", "+memory");
         let memory_events = openat(&directory, "memory.events", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok();
         Ok(Self { directory: Arc::new(directory), init, namespace, memory_events, memory_bytes: memory })
+    }
+
+    /// Writes to its files, with the controllers that they need.
+    pub(crate) fn set(&self, hierarchy: &Path, settings: &[CgroupSetting]) -> Result<(), StepError> {
+        if settings.is_empty() {
+            return Ok(());
+        }
+        let root = open_directory(hierarchy)?;
+        for CgroupSetting { file, value } in settings {
+            let controller = file.split('.').next().unwrap_or_default();
+            if controller != "cgroup" {
+                write_file(&root, "cgroup.subtree_control", &format!("+{controller}"))
+                    .step(|| format!("setting {file}, whose controller this kernel may not have"))?;
+            }
+            for line in value.split('\n').filter(|line| !line.is_empty()) {
+                write_file(&self.directory, file, line).step(|| format!("setting {file} to '{line}'"))?;
+            }
+        }
+        Ok(())
     }
 
     /// Its limit of memory, or what it can hardly have more of, where the kernel tells.

@@ -12,41 +12,21 @@
 //! the descriptors, for it is not dumpable.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr;
 
-use rustix::fs::{CWD, Mode, OFlags, fchown, mkdir, open, openat, stat};
-use rustix::io::{Errno, read, write};
-use rustix::process::{Gid, Resource, Rlimit, Uid, chdir, getpid, ioctl_tiocsctty, setrlimit, setsid, umask};
+use rustix::fs::{Mode, OFlags, fchown, mkdir, open, stat};
+use rustix::io::{Errno, fcntl_dupfd_cloexec, read, write};
+use rustix::process::{Gid, Uid, chdir, getpid, ioctl_tiocsctty, setsid};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdin, stdout};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, LinkNameSpaceType, move_into_link_name_space, set_capabilities, set_thread_groups,
+    CapabilitySet, LinkNameSpaceType, move_into_link_name_space, set_keep_capabilities, set_thread_groups,
     set_thread_res_gid, set_thread_res_uid,
 };
 
+use crate::namespaces::Apart;
 use crate::root;
-
-/// The capabilities that images are written for: Docker's default. The machine is the boundary; these keep a workload from
-/// pulling its own machine from under itself by accident (reboot, mounts over /proc, loading modules).
-pub(crate) const CAPABILITIES: CapabilitySet = CapabilitySet::AUDIT_WRITE
-    .union(CapabilitySet::CHOWN)
-    .union(CapabilitySet::DAC_OVERRIDE)
-    .union(CapabilitySet::FOWNER)
-    .union(CapabilitySet::FSETID)
-    .union(CapabilitySet::KILL)
-    .union(CapabilitySet::MKNOD)
-    .union(CapabilitySet::NET_BIND_SERVICE)
-    .union(CapabilitySet::NET_RAW)
-    .union(CapabilitySet::SETFCAP)
-    .union(CapabilitySet::SETGID)
-    .union(CapabilitySet::SETPCAP)
-    .union(CapabilitySet::SETUID)
-    .union(CapabilitySet::SYS_CHROOT);
-
-/// systemd's defaults, which programs are tested with: select(2) works below the soft limit, who needs more raises it.
-const OPEN_FILES: Rlimit = Rlimit { current: Some(1024), maximum: Some(524_288) };
-/// pids.max is the limit.
-const PROCESSES: Rlimit = Rlimit { current: None, maximum: None };
+use crate::security::{self, CAPABILITIES, Refused, Security};
 
 /// Bytes of a file that may tell why it cannot be executed.
 const HEAD_BYTES: usize = 128;
@@ -77,6 +57,13 @@ pub(crate) struct Plan<'a> {
     pub(crate) uid: Uid,
     pub(crate) gid: Gid,
     pub(crate) groups: &'a [Gid],
+    /// The same user and group as they are numbered outside of the user namespace.
+    pub(crate) outer_uid: Uid,
+    pub(crate) outer_gid: Gid,
+    pub(crate) apart: &'a Apart,
+    pub(crate) security: &'a Security,
+    /// All that the kernel has.
+    pub(crate) capabilities: CapabilitySet,
     pub(crate) ignored_signals: &'a [i32],
     /// The files to try, in order.
     pub(crate) candidates: &'a [CString],
@@ -105,6 +92,7 @@ pub(crate) enum Step {
     Namespace,
     Proc,
     Limits,
+    Scheduling,
     Streams,
     Terminal,
     WorkingDirectory,
@@ -112,6 +100,7 @@ pub(crate) enum Step {
     OutsideRoot,
     Capabilities,
     Identity,
+    Filter,
     /// No file could be executed.
     Execute,
     /// A file is there, and what should run it is not: the interpreter of a script, the loader of a program.
@@ -126,12 +115,14 @@ impl Step {
             Namespace,
             Proc,
             Limits,
+            Scheduling,
             Streams,
             Terminal,
             WorkingDirectory,
             OutsideRoot,
             Capabilities,
             Identity,
+            Filter,
             Execute,
             Interpreter,
         ]
@@ -183,6 +174,8 @@ impl Report {
 
 /// Where the report goes once the agent's descriptors are closed.
 const REPORT: RawFd = 3;
+/// Where the user namespace is then, until it is entered.
+const USERS: RawFd = 4;
 
 /// Becomes the process.
 pub(crate) fn run(plan: &Plan<'_>) -> ! {
@@ -221,7 +214,7 @@ fn at(step: Step) -> impl Fn(Errno) -> (Step, Errno) {
     move |errno| (step, errno)
 }
 
-/// All that needs a descriptor of the agent's. Afterwards 0 to 2 and [`REPORT`] are open, nothing else.
+/// All that needs a descriptor of the agent's. Afterwards 0 to 2, [`REPORT`] and [`USERS`] are open, nothing else.
 fn leave_agent(plan: &Plan<'_>) -> Result<(), (Step, Errno)> {
     let _ = setsid(); // Cannot fail: a new process leads no group.
     if let Some(procs) = plan.cgroup {
@@ -229,29 +222,46 @@ fn leave_agent(plan: &Plan<'_>) -> Result<(), (Step, Errno)> {
     }
     move_into_link_name_space(plan.cgroup_namespace.as_fd(), Some(LinkNameSpaceType::ControlGroup))
         .map_err(at(Step::Namespace))?;
+    if let Some(clocks) = &plan.apart.clocks {
+        enter(clocks.as_raw_fd()).map_err(at(Step::Namespace))?;
+    }
     if plan.pid_one {
         plan.mounts.renew_proc().map_err(at(Step::Proc))?;
     }
     streams(plan).map_err(at(Step::Streams))?;
-    let report = plan.report.as_raw_fd();
-    // SAFETY: integers only. Whatever was at that number is a copy of the agent's, and not used from here on.
-    if report != REPORT && unsafe { libc::dup3(report, REPORT, libc::O_CLOEXEC) } < 0 {
-        return Err((Step::Streams, last_errno()));
+    // First to where nothing is, for either may have the other's number.
+    let users = match &plan.apart.users {
+        Some(users) => Some(fcntl_dupfd_cloexec(users, USERS + 1).map_err(at(Step::Streams))?),
+        None => None,
+    };
+    keep_as(plan.report.as_raw_fd(), REPORT).map_err(at(Step::Streams))?;
+    let mut kept = REPORT;
+    if let Some(users) = users {
+        keep_as(users.into_raw_fd(), USERS).map_err(at(Step::Streams))?;
+        kept = USERS;
     }
     // SAFETY: nothing of what is closed is used from here on.
-    unsafe { close_from(REPORT + 1) };
+    unsafe { close_from(kept + 1) };
     Ok(())
 }
 
+/// Gives a descriptor a number. Whatever was at that number is a copy of the agent's, and not used from here on.
+fn keep_as(descriptor: RawFd, number: RawFd) -> Result<(), Errno> {
+    // SAFETY: integers only.
+    if descriptor != number && unsafe { libc::dup3(descriptor, number, libc::O_CLOEXEC) } < 0 {
+        return Err(last_errno());
+    }
+    Ok(())
+}
+
+/// Enters the namespace that a descriptor is of, whatever its kind.
+fn enter(namespace: RawFd) -> Result<(), Errno> {
+    // SAFETY: integers only; the process has one thread.
+    if unsafe { libc::setns(namespace, 0) } != 0 { Err(last_errno()) } else { Ok(()) }
+}
+
 fn prepare(plan: &Plan<'_>) -> Result<(), (Step, Errno)> {
-    // The agent's own, which it inherited, would save it from the OOM killer.
-    openat(CWD, c"/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
-        .and_then(|file| write(&file, b"0"))
-        .map_err(at(Step::Limits))?;
-    // Conveniences: without the privilege to raise them, the inherited ones do.
-    let _ = setrlimit(Resource::Nofile, OPEN_FILES);
-    let _ = setrlimit(Resource::Nproc, PROCESSES);
-    umask(Mode::from_raw_mode(0o022));
+    plan.security.limit().map_err(refused)?;
     if plan.terminal {
         ioctl_tiocsctty(stdin()).map_err(at(Step::Terminal))?;
     }
@@ -259,22 +269,39 @@ fn prepare(plan: &Plan<'_>) -> Result<(), (Step, Errno)> {
         // The workload may have something of its own there, and then keeps it.
         let _ = root::bind_console(terminal);
     }
-    drop_capabilities().map_err(at(Step::Capabilities))?;
+    let mut all = plan.capabilities;
+    // Root of a container is who enters the working directory; with more it would get through what is closed to that.
+    security::use_only(CAPABILITIES, all).map_err(at(Step::Capabilities))?;
     // Still as root: an image's working directory may be closed to its own user, and Docker enters it all the same.
     working_directory(plan)?;
+    if plan.apart.users.is_some() {
+        enter(USERS).map_err(at(Step::Namespace))?;
+        // All in there, which is none outside.
+        all = security::all_capabilities().map_err(at(Step::Capabilities))?;
+        // SAFETY: nothing uses it any more.
+        unsafe { libc::close(USERS) };
+    }
+    // With a privilege that `restrict` may take.
+    plan.security.bound(all).map_err(refused)?;
+    set_keep_capabilities(true).map_err(at(Step::Capabilities))?;
     // By the bare system calls: the C library's would look for the threads that this process is a copy without.
     set_thread_groups(plan.groups)
         .and_then(|()| set_thread_res_gid(plan.gid, plan.gid, plan.gid))
         .and_then(|()| set_thread_res_uid(plan.uid, plan.uid, plan.uid))
         .map_err(at(Step::Identity))?;
     reset_signals(plan.ignored_signals);
-    Ok(())
+    security::use_only(all, all).map_err(at(Step::Capabilities))?;
+    plan.security.restrict(all, plan.uid.is_root()).map_err(refused)
 }
 
-fn drop_capabilities() -> Result<(), Errno> {
-    let capabilities =
-        CapabilitySets { effective: CAPABILITIES, permitted: CAPABILITIES, inheritable: CapabilitySet::empty() };
-    set_capabilities(None, capabilities)
+fn refused((step, errno): (Refused, Errno)) -> (Step, Errno) {
+    let step = match step {
+        Refused::Limits => Step::Limits,
+        Refused::Scheduling => Step::Scheduling,
+        Refused::Capabilities => Step::Capabilities,
+        Refused::Filter => Step::Filter,
+    };
+    (step, errno)
 }
 
 /// PATH_MAX of linux/limits.h, the NUL included.
@@ -305,11 +332,11 @@ fn working_directory(plan: &Plan<'_>) -> Result<(), (Step, Errno)> {
 fn make_directories(plan: &Plan<'_>) -> Result<(), Errno> {
     // SAFETY: integers only. They cannot fail with these capabilities.
     unsafe {
-        libc::syscall(libc::SYS_setfsgid, plan.gid.as_raw());
-        libc::syscall(libc::SYS_setfsuid, plan.uid.as_raw());
+        libc::syscall(libc::SYS_setfsgid, plan.outer_gid.as_raw());
+        libc::syscall(libc::SYS_setfsuid, plan.outer_uid.as_raw());
     }
     // Which setfsuid(2) takes away: whose directory it is to be in is not the user's to decide.
-    drop_capabilities()?;
+    security::use_only(CAPABILITIES, plan.capabilities)?;
     let mut path = [0u8; PATH_MAX];
     let bytes = plan.working_directory.to_bytes();
     path.get_mut(..bytes.len()).filter(|_| bytes.len() < PATH_MAX).ok_or(Errno::NAMETOOLONG)?.copy_from_slice(bytes);
@@ -332,9 +359,9 @@ fn streams(plan: &Plan<'_>) -> Result<(), Errno> {
     dup2_stdout(plan.stdout)?;
     dup2_stderr(plan.stderr)?;
     // So that an unprivileged process can open /dev/stdout.
-    let group = if plan.terminal { None } else { Some(plan.gid) };
+    let group = if plan.terminal { None } else { Some(plan.outer_gid) };
     for (stream, _) in [stdin(), stdout(), stderr()].into_iter().zip(plan.owns).filter(|(_, own)| *own) {
-        fchown(stream, Some(plan.uid), group)?;
+        fchown(stream, Some(plan.outer_uid), group)?;
     }
     Ok(())
 }

@@ -6,20 +6,21 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use rustix::fs::{major, minor};
+use rustix::mount::MountFlags;
 use tokio::time::Instant;
 use tonic::Status;
 
 use crate::agent::{Agent, World};
-use crate::cgroup::{Limits, Workload};
+use crate::cgroup::{self, Limits, Workload};
 use crate::disk::{self, Location};
 use crate::error::StepError;
-use crate::furnishing::Furnishing;
+use crate::furnishing::{Furnishing, Usual};
 use crate::machine::{self, Machine};
 use crate::proto::{PrepareRequest, PrepareResponse, RootFilesystem, prepare_response, root_filesystem};
 use crate::spawn::Spawner;
 use crate::statistics::{self, Counters};
 use crate::watch::Sources;
-use crate::{bounds, clock, entropy, root, sysctl};
+use crate::{bounds, clock, entropy, namespaces, root, sysctl};
 
 /// More than the name of any filesystem.
 const MAX_FILESYSTEM_BYTES: usize = 32;
@@ -87,6 +88,10 @@ fn check(request: &PrepareRequest) -> Result<Disks, Status> {
     if request.entropy.len() > entropy::MAX_BYTES {
         return invalid("entropy must have at most 512 bytes");
     }
+    if let Some(namespaces) = &request.namespaces {
+        namespaces::check(namespaces).map_err(|message| Status::invalid_argument(bounds::message(message)))?;
+    }
+    cgroup::check(&request.cgroup_settings).map_err(|message| Status::invalid_argument(bounds::message(message)))?;
     sysctl::check(&request.sysctls).map_err(|message| Status::invalid_argument(bounds::message(message)))?;
     Ok(disks)
 }
@@ -123,8 +128,10 @@ async fn build(
 
     let start = Instant::now();
     let limits = request.limits.unwrap_or_default();
-    let limits = Limits { pids: limits.pids, memory_bytes: limits.memory_bytes };
+    let nested = furnishing.usual(Usual::Cgroup).is_some_and(|options| !options.flags.contains(MountFlags::RDONLY));
+    let limits = Limits { pids: limits.pids, memory_bytes: limits.memory_bytes, nested };
     let workload = Arc::new(Workload::create(&agent.machine.cgroup, limits).map_err(text)?);
+    workload.set(&agent.machine.cgroup, &request.cgroup_settings).map_err(text)?;
     steps.push(("cgroup", start.elapsed().as_nanos() as u64));
 
     let filesystem = if filesystem.is_empty() { "ext4".into() } else { filesystem };
@@ -144,6 +151,7 @@ async fn build(
         drivers,
         sysctls: request.sysctls,
         furnishing,
+        namespaces: request.namespaces.unwrap_or_default(),
     };
     let disks = statistics::Disks { image: device(&plan.disk), scratch: plan.scratch.as_deref().and_then(device) };
     let prepared = Spawner::prepare(plan, workload.clone(), agent.children.clone()).await;

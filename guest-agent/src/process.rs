@@ -24,6 +24,7 @@ use crate::proto::run_process_response::Response;
 use crate::proto::{Exited, ProcessSpec, RunProcessRequest, StartFailed, Started, exited, start_failed::Reason};
 use crate::reaper::{Exit, ExitStatus, Exiting};
 use crate::registry::{Process, Told, command_line};
+use crate::security::Security;
 use crate::spawn::{Launch, LaunchError, Launched, Outputs};
 use crate::wire::{signal_of, window_size};
 
@@ -117,6 +118,11 @@ fn launch(id: u64, specification: ProcessSpec) -> Result<Launch, Status> {
     Ok(Launch {
         id,
         arguments: specification.arguments.into_iter().map(string("arguments")).collect::<Result<_, _>>()?,
+        executable: match specification.executable {
+            file if file.is_empty() => None,
+            file if file.starts_with('/') => Some(string("executable")(file)?),
+            _ => return Err(Status::invalid_argument("executable is not absolute")),
+        },
         environment: specification.environment.into_iter().map(string("environment")).collect::<Result<_, _>>()?,
         working_directory: string("working_directory")(directory)?,
         user: specification.user,
@@ -128,6 +134,8 @@ fn launch(id: u64, specification: ProcessSpec) -> Result<Launch, Status> {
             discard_stderr: specification.discard_stderr,
         },
         pid_one: specification.pid_one,
+        security: Security::check(specification.security.unwrap_or_default())
+            .map_err(|message| Status::invalid_argument(bounds::message(message)))?,
         stop_signal: match specification.stop_signal {
             0 => None,
             number => Some(signal_of(number)?),
@@ -373,9 +381,11 @@ fn explain(failure: &exec::Failure, candidates: &[CString], working_directory: &
         (step, _) => {
             let name = match step {
                 Step::Cgroup => "joining the cgroup",
-                Step::Namespace => "joining the cgroup namespace",
+                Step::Namespace => "joining its namespaces",
                 Step::Proc => "mounting the /proc of its PID namespace",
-                Step::Limits => "setting limits",
+                Step::Limits => "setting resource limits",
+                Step::Scheduling => "setting how it is scheduled",
+                Step::Filter => "installing its seccomp filter",
                 Step::Streams => "setting up stdin, stdout and stderr",
                 Step::Terminal => "taking the terminal",
                 Step::Capabilities => "setting capabilities",

@@ -24,8 +24,8 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::error::{Step, StepError};
 use crate::furnishing::{Furnishing, Options, Usual};
-use crate::mounts;
-use crate::proto::{MountPropagation, Sysctl};
+use crate::proto::{MountPropagation, Namespaces, Sysctl};
+use crate::{mounts, network};
 
 /// What the root is made of.
 #[derive(Debug)]
@@ -49,6 +49,7 @@ pub(crate) struct Plan {
     pub(crate) drivers: Vec<Driver>,
     pub(crate) sysctls: Vec<Sysctl>,
     pub(crate) furnishing: Furnishing,
+    pub(crate) namespaces: Namespaces,
 }
 
 /// How much of the workload's memory may go to what outlives its processes.
@@ -142,10 +143,16 @@ const NO_PRIVILEGES: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).un
 const LAYERS: &str = "lowerdir=image,upperdir=writable/upper,workdir=writable/work";
 
 /// Gives the calling thread mount, UTS and IPC namespaces of its own, and its future children a PID namespace.
-pub(crate) fn enter_namespaces(hostname: &str, domainname: &str) -> Result<(), StepError> {
-    let flags = UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC | UnshareFlags::NEWPID;
+pub(crate) fn enter_namespaces(hostname: &str, domainname: &str, network: bool) -> Result<(), StepError> {
+    let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC | UnshareFlags::NEWPID;
+    if network {
+        flags |= UnshareFlags::NEWNET;
+    }
     // SAFETY: no flag of these separates the thread's file descriptors from its process's.
     unsafe { unshare_unsafe(flags) }.step(|| "creating the workload's namespaces".into())?;
+    if network {
+        network::set_up()?;
+    }
     rustix::system::sethostname(hostname.as_bytes()).step(|| "setting the host name".into())?;
     if !domainname.is_empty() {
         rustix::system::setdomainname(domainname.as_bytes()).step(|| "setting the domain name".into())?;

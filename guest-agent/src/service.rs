@@ -51,6 +51,10 @@ const FEATURES: &[&str] = &[
     "furnishing",
     "statistics",
     "events",
+    "security",
+    "namespaces",
+    "cgroup-settings",
+    "executable",
 ];
 
 /// The calls, served; clones serve the same agent.

@@ -24,19 +24,18 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Pid, Signal, Uid, umask};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
-use rustix::thread::{
-    CapabilitySet, LinkNameSpaceType, UnshareFlags, move_into_link_name_space, remove_capability_from_bounding_set,
-    unshare_unsafe,
-};
+use rustix::thread::{CapabilitySet, LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 use tokio::sync::oneshot;
 
 use crate::cgroup::{Cgroup, Workload};
 use crate::error::{Step, StepError};
 use crate::fork::{fork_into, pipe};
 use crate::init::{self, Init};
+use crate::namespaces::Apart;
 use crate::reaper::{Children, Exiting};
+use crate::security::Security;
 use crate::user::{self, Identity};
-use crate::{exec, mounts, root, sysctl};
+use crate::{exec, mounts, namespaces, root, security, sysctl};
 
 /// Where commands are looked up when the environment has no PATH: Docker's default.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -49,6 +48,8 @@ const MAX_USERS_BYTES: u64 = 1 << 20;
 pub(crate) struct Launch {
     pub(crate) id: u64,
     pub(crate) arguments: Vec<CString>,
+    /// The file to execute, where it is not what the first argument names.
+    pub(crate) executable: Option<CString>,
     pub(crate) environment: Vec<CString>,
     pub(crate) working_directory: CString,
     pub(crate) user: String,
@@ -57,6 +58,7 @@ pub(crate) struct Launch {
     pub(crate) outputs: Outputs,
     /// Whether it is to be PID 1, unless one that was to be it lives.
     pub(crate) pid_one: bool,
+    pub(crate) security: Security,
     /// What asks it, and it alone, to end.
     pub(crate) stop_signal: Option<Signal>,
 }
@@ -172,6 +174,7 @@ struct World {
     /// The workload's devpts.
     terminals: OwnedFd,
     members: root::Members,
+    apart: Apart,
     hostname: String,
     /// The agent's own PID namespace.
     agents_pids: OwnedFd,
@@ -182,6 +185,8 @@ struct World {
     pid_one: RefCell<Option<Exiting>>,
     /// Signals that the agent ignores, which execve(2) would pass on.
     ignored_signals: Vec<i32>,
+    /// All that the kernel has.
+    capabilities: CapabilitySet,
 }
 
 impl World {
@@ -194,7 +199,8 @@ impl World {
         block_signals();
         let mut timeline = root::Timeline::start();
         let agents_pids = open_read("/proc/thread-self/ns/pid")?;
-        root::enter_namespaces(&plan.hostname, &plan.furnishing.domainname)?;
+        let apart = namespaces::make(&plan.namespaces, workload.init())?;
+        root::enter_namespaces(&plan.hostname, &plan.furnishing.domainname, plan.namespaces.network)?;
         timeline.mark("namespaces");
         umask(Mode::empty());
         root::assemble(&plan, &mut timeline)?;
@@ -229,7 +235,7 @@ impl World {
             open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).step(|| "opening /dev/null".into())?;
         let terminals = open_read("/dev/pts")?;
         let filesystems = Filesystems { root: open_path("/")?, shared_memory: open_path("/dev/shm")? };
-        drop_bounding_capabilities()?;
+        let capabilities = security::all_capabilities().step(|| "asking for capabilities".into())?;
         let ignored_signals = exec::ignored_signals();
         let world = Self {
             workload,
@@ -237,12 +243,14 @@ impl World {
             null,
             terminals,
             members,
+            apart,
             hostname: plan.hostname,
             agents_pids,
             mounts,
             pids,
             pid_one: RefCell::default(),
             ignored_signals,
+            capabilities,
         };
         Ok((world, lifeline, exit, filesystems, timeline.steps))
     }
@@ -260,8 +268,17 @@ impl World {
         let identity = self.identify(&launch.user)?;
         let environment =
             complete_environment(launch.environment, &identity, &self.hostname, launch.terminal.is_some());
-        let candidates = candidates(&launch.arguments, &environment);
-        let groups: Vec<Gid> = identity.groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
+        let candidates = match launch.executable {
+            Some(file) => vec![file],
+            None => candidates(&launch.arguments, &environment),
+        };
+        let outer = (self.apart.outer_uid(identity.uid), self.apart.outer_gid(identity.gid));
+        let (Some(outer_uid), Some(outer_gid)) = outer else {
+            let message = format!("{}:{} is not mapped in the user namespace", identity.uid, identity.gid);
+            return Err(LaunchError::UnknownUser(message));
+        };
+        let more = launch.security.additional_gids.iter().filter(|gid| !identity.groups.contains(gid));
+        let groups: Vec<Gid> = identity.groups.iter().chain(more).map(|&gid| Gid::from_raw(gid)).collect();
 
         let other = LaunchError::Other;
         let (streams, own) = self.streams(launch.terminal, launch.stdin, launch.outputs).map_err(other)?;
@@ -288,6 +305,11 @@ impl World {
             uid: Uid::from_raw(identity.uid),
             gid: Gid::from_raw(identity.gid),
             groups: &groups,
+            outer_uid: Uid::from_raw(outer_uid),
+            outer_gid: Gid::from_raw(outer_gid),
+            apart: &self.apart,
+            security: &launch.security,
+            capabilities: self.capabilities,
             ignored_signals: &self.ignored_signals,
             candidates: &candidates,
             arguments: &exec::Pointers::new(&launch.arguments),
@@ -472,22 +494,6 @@ fn block_signals() {
         libc::sigfillset(&raw mut all);
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut());
     }
-}
-
-/// Bounds what a process of root, or a set-user-ID file, can gain from execve(2): once here, rather than in each child. The
-/// thread keeps its own capabilities.
-fn drop_bounding_capabilities() -> Result<(), StepError> {
-    for number in 0..64 {
-        let capability = CapabilitySet::from_bits_retain(1 << number);
-        if exec::CAPABILITIES.contains(capability) {
-            continue;
-        }
-        match remove_capability_from_bounding_set(capability) {
-            Err(Errno::INVAL) => break, // Past the kernel's last one.
-            dropped => dropped.step(|| "bounding the workload's capabilities".into())?,
-        }
-    }
-    Ok(())
 }
 
 /// A file of users or groups below /etc; empty when there is none.

@@ -2,12 +2,14 @@
 
 //! The agent on this machine's own kernel: its calls, over a Unix socket in place of vsock.
 
+mod apart;
 mod ending;
 mod entrypoint;
 mod furnished;
 mod image;
 mod limits;
 mod prepare;
+mod security;
 mod sight;
 mod start;
 mod streams;

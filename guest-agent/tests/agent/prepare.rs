@@ -41,6 +41,10 @@ async fn the_agent_tells_what_it_and_its_kernel_are() {
             "furnishing",
             "statistics",
             "events",
+            "security",
+            "namespaces",
+            "cgroup-settings",
+            "executable",
         ]
     );
     // At any time, and before everything else.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle;
 
+import dev.nacelle.container.ProcessSecurity;
 import dev.nacelle.internal.check.Bounds;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
@@ -48,6 +49,7 @@ public final class ProcessSpec {
   private final OnLimit onLimit;
   private final boolean mergeStderr;
   private final Set<StandardStream> discarded;
+  private final @Nullable ProcessSecurity security;
 
   private ProcessSpec(Builder builder) {
     entrypoint = builder.entrypoint;
@@ -65,6 +67,7 @@ public final class ProcessSpec {
     onLimit = builder.onLimit;
     mergeStderr = builder.mergeStderr;
     discarded = Set.copyOf(builder.discarded);
+    security = builder.security;
   }
 
   /**
@@ -211,6 +214,11 @@ public final class ProcessSpec {
     return discarded;
   }
 
+  /** What it may do, where that is not as the sandbox has it. */
+  public Optional<ProcessSecurity> security() {
+    return Optional.ofNullable(security);
+  }
+
   private List<@Nullable Object> state() {
     return Arrays.asList(
         entrypoint,
@@ -227,7 +235,8 @@ public final class ProcessSpec {
         outputLimit,
         onLimit,
         mergeStderr,
-        discarded);
+        discarded,
+        security);
   }
 
   @Override
@@ -269,6 +278,7 @@ public final class ProcessSpec {
     private OnLimit onLimit = OnLimit.TRUNCATE;
     private boolean mergeStderr;
     private final Set<StandardStream> discarded = EnumSet.noneOf(StandardStream.class);
+    private @Nullable ProcessSecurity security;
 
     private Builder(boolean entrypoint, List<String> arguments) {
       this.entrypoint = entrypoint;
@@ -291,6 +301,7 @@ public final class ProcessSpec {
       onLimit = spec.onLimit;
       mergeStderr = spec.mergeStderr;
       discarded.addAll(spec.discarded);
+      security = spec.security;
     }
 
     /**
@@ -489,6 +500,15 @@ public final class ProcessSpec {
     /** Takes {@link #discard} back. */
     public Builder keep(StandardStream output) {
       discarded.remove(output);
+      return this;
+    }
+
+    /**
+     * What it may do: capabilities, system calls, limits, in place of all that the sandbox has for
+     * its processes ({@link SandboxSpec.Builder#security}).
+     */
+    public Builder security(@Nullable ProcessSecurity security) {
+      this.security = security;
       return this;
     }
 

@@ -2,6 +2,7 @@
 package dev.nacelle;
 
 import dev.nacelle.container.ContainerSpec;
+import dev.nacelle.container.ProcessSecurity;
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.internal.check.Bounds;
@@ -86,6 +87,7 @@ public final class SandboxSpec {
   private final List<String> kernelModules;
   private final Map<String, String> sysctls;
   private final ContainerSpec container;
+  private final ProcessSecurity security;
 
   private SandboxSpec(Builder builder, ImageRef image) {
     this.image = image;
@@ -121,6 +123,7 @@ public final class SandboxSpec {
     kernelModules = List.copyOf(builder.kernelModules);
     sysctls = Collections.unmodifiableMap(new LinkedHashMap<>(builder.sysctls));
     container = builder.container;
+    security = builder.security;
   }
 
   /** A specification with every default; an image must be given. */
@@ -303,6 +306,11 @@ public final class SandboxSpec {
     return container;
   }
 
+  /** What its processes may do, where they do not say otherwise. */
+  public ProcessSecurity security() {
+    return security;
+  }
+
   /** In the order of setting for sysctls, of which one may change what another may be. */
   private List<@Nullable Object> state() {
     return Arrays.asList(
@@ -338,7 +346,8 @@ public final class SandboxSpec {
         kernelParameters,
         kernelModules,
         List.copyOf(sysctls.entrySet()),
-        container);
+        container,
+        security);
   }
 
   @Override
@@ -406,6 +415,7 @@ public final class SandboxSpec {
     private final Set<String> kernelModules = new LinkedHashSet<>();
     private final Map<String, String> sysctls = new LinkedHashMap<>();
     private ContainerSpec container = ContainerSpec.DEFAULT;
+    private ProcessSecurity security = ProcessSecurity.DEFAULT;
 
     private Builder() {}
 
@@ -443,6 +453,7 @@ public final class SandboxSpec {
       kernelModules.addAll(spec.kernelModules);
       sysctls.putAll(spec.sysctls);
       container = spec.container;
+      security = spec.security;
     }
 
     /**
@@ -995,6 +1006,24 @@ public final class SandboxSpec {
     public Builder container(ContainerSpec specification) {
       this.container = Objects.requireNonNull(specification);
       return this;
+    }
+
+    /**
+     * What its processes may do, where they do not say otherwise: capabilities, system calls,
+     * limits. The default is {@link ProcessSecurity#DEFAULT}.
+     */
+    public Builder security(ProcessSecurity security) {
+      this.security = Objects.requireNonNull(security);
+      return this;
+    }
+
+    /**
+     * Gives the container and its processes everything, since the machine is the boundary: {@link
+     * ContainerSpec#PRIVILEGED} and {@link ProcessSecurity#PRIVILEGED}, in place of what was said
+     * of either. A container engine runs in such a sandbox.
+     */
+    public Builder privileged() {
+      return container(ContainerSpec.PRIVILEGED).security(ProcessSecurity.PRIVILEGED);
     }
 
     /**

@@ -9,9 +9,16 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.container.Capabilities;
+import dev.nacelle.container.Capability;
 import dev.nacelle.container.ContainerSpec;
 import dev.nacelle.container.Device;
+import dev.nacelle.container.IdMapping;
 import dev.nacelle.container.Mount;
+import dev.nacelle.container.ProcessSecurity;
+import dev.nacelle.container.ResourceLimit;
+import dev.nacelle.container.TimeNamespace;
+import dev.nacelle.container.UserNamespace;
 import dev.nacelle.image.ImageConfig;
 import dev.nacelle.image.testing.Tool;
 import dev.nacelle.kernel.store.TestKernels;
@@ -106,6 +113,72 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
       assertEquals(9, process.stop(Duration.ofMinutes(10)).exitCode());
       assertEquals(
           "stopped\n", new String(process.stdout().readAllBytes(), StandardCharsets.UTF_8));
+    }
+  }
+
+  @Test
+  void processesHaveDockersSystemCallsUnlessTheySayOtherwise() {
+    String script = "grep Seccomp: /proc/self/status; unshare -m true && echo unshared";
+    ProcessSpec process = ProcessSpec.builder("sh", "-c", script).user("0").build();
+    assertEquals("Seccomp:\t2\n", sandbox.exec(process).stdout().text());
+    ProcessSpec free = process.toBuilder().security(ProcessSecurity.PRIVILEGED).build();
+    assertEquals("Seccomp:\t0\nunshared\n", sandbox.exec(free).stdout().text());
+  }
+
+  @Test
+  void processesHaveTheLimitsAndPrivilegesThatWereAskedFor() {
+    ProcessSecurity security =
+        ProcessSecurity.builder()
+            .capabilities(Capabilities.DOCKER.minus(Capability.CHOWN))
+            .noNewPrivileges(true)
+            .limit(ResourceLimit.Resource.NOFILE, new ResourceLimit(77, 1 << 20))
+            .oomScoreAdj(-500)
+            .umask(077)
+            .additionalGroups(List.of(4242L))
+            .build();
+    String script =
+        "ulimit -Sn; ulimit -Hn; cat /proc/self/oom_score_adj; umask; id -G;"
+            + " grep -c 'NoNewPrivs:.1' /proc/self/status; chown 7 /etc/passwd 2> /dev/null || echo no";
+    ProcessSpec process =
+        ProcessSpec.builder("sh", "-c", script).user("0:0").security(security).build();
+    assertEquals("77\n1048576\n-500\n0077\n0 4242\n1\nno\n", sandbox.exec(process).stdout().text());
+  }
+
+  @Test
+  void containerHasTheNamespacesAndCgroupFilesThatWereAskedFor() {
+    List<IdMapping> mappings = List.of(new IdMapping(0, 0, 1), new IdMapping(1, 100_001, 5000));
+    ContainerSpec container =
+        ContainerSpec.builder()
+            .ownNetwork(true)
+            .userNamespace(new UserNamespace(mappings, mappings))
+            .timeNamespace(new TimeNamespace(Duration.ofDays(1), Duration.ofDays(400)))
+            .cgroupFile("cpu.max", "50000 100000")
+            .cgroupFile("cpuset.cpus", "0")
+            .build();
+    try (Sandbox own = nacelle.start(spec().container(container).build())) {
+      String script =
+          "id -u; tr -s ' ' < /proc/self/uid_map; ls /sys/class/net; cat /sys/fs/cgroup/cpu.max"
+              + " /sys/fs/cgroup/cpuset.cpus; test $(cut -d . -f 1 /proc/uptime) -gt 34560000 && echo old";
+      ProcessSpec process =
+          ProcessSpec.builder("sh", "-c", script).user("0").workingDirectory("/").build();
+      assertEquals(
+          "0\n 0 0 1\n 1 100001 5000\nlo\n50000 100000\n0\nold\n",
+          own.exec(process).orThrow().stdout().text());
+    }
+  }
+
+  @Test
+  void privilegedSandboxCanDoWhatItsMachineCan() {
+    try (Sandbox own = nacelle.start(spec().privileged().build())) {
+      String script =
+          "mkdir /mnt; mount -t tmpfs none /mnt && echo mounted; mkdir /sys/fs/cgroup/own && echo grouped;"
+              + " mknod /null c 1 3 && echo x > /null && echo opened; test -b /dev/vda && echo disks;"
+              + " echo 1 > /proc/sys/kernel/printk && echo written";
+      ProcessSpec process =
+          ProcessSpec.builder("sh", "-c", script).user("0").workingDirectory("/").build();
+      assertEquals(
+          "mounted\ngrouped\nopened\ndisks\nwritten\n",
+          own.exec(process).orThrow().stdout().text());
     }
   }
 

@@ -6,16 +6,21 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 
+import dev.nacelle.container.ProcessSecurity;
 import java.time.Duration;
 import java.util.Collections;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 
 class ProcessSpecTest {
+  private static final ProcessSecurity WITHOUT =
+      ProcessSecurity.builder().noNewPrivileges(true).build();
+
   @Test
   void everySettingCountsIsCopiedAndCanBeTakenBack() throws Exception {
     new SpecContract(ProcessSpec.class, () -> ProcessSpec.builder("command"))
         .with("workingDirectory", 0, "/a", "/b")
+        .with("security", 0, ProcessSecurity.PRIVILEGED, WITHOUT)
         .check();
   }
 

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 
 import dev.nacelle.container.ContainerSpec;
+import dev.nacelle.container.ProcessSecurity;
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.kernel.KernelRef;
@@ -19,6 +20,9 @@ import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 
 class SandboxSpecTest {
+  private static final ProcessSecurity WITHOUT =
+      ProcessSecurity.builder().noNewPrivileges(true).build();
+
   private static SandboxSpec.Builder spec() {
     return SandboxSpec.builder().image("oci:/image");
   }
@@ -45,6 +49,7 @@ class SandboxSpecTest {
             0,
             WritableLayer.inMemory(DataSize.mebibytes(17)),
             WritableLayer.onDisk(DataSize.mebibytes(17)))
+        .with("security", 0, ProcessSecurity.PRIVILEGED, WITHOUT)
         .check();
   }
 
@@ -224,5 +229,13 @@ class SandboxSpecTest {
             .stopSignal(null)
             .build();
     assertEquals(plain, takenBack);
+  }
+
+  @Test
+  void privilegedIsEverything() {
+    SandboxSpec spec = spec().privileged().build();
+    assertEquals(ContainerSpec.PRIVILEGED, spec.container());
+    assertEquals(ProcessSecurity.PRIVILEGED, spec.security());
+    assertEquals(WITHOUT, spec.toBuilder().security(WITHOUT).build().security());
   }
 }

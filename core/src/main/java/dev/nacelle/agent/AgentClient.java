@@ -208,14 +208,10 @@ public final class AgentClient implements AutoCloseable {
    */
   public CompletableFuture<List<Step>> prepare(
       Workload workload, long realtimeNanos, byte[] entropy) {
-    if (workload.sharedMemoryBytes() != 0 && !features.contains(AgentInfo.SHARED_MEMORY)) {
-      return lacks(AgentInfo.SHARED_MEMORY);
-    }
-    if (workload.hasScsiDisks() && !features.contains(AgentInfo.SCSI_DISK)) {
-      return lacks(AgentInfo.SCSI_DISK);
-    }
-    if (workload.isFurnished() && !features.contains(AgentInfo.FURNISHING)) {
-      return lacks(AgentInfo.FURNISHING);
+    for (String feature : workload.features()) {
+      if (!features.contains(feature)) {
+        return lacks(feature);
+      }
     }
     return unary(
             AgentGrpc.getPrepareMethod(),
@@ -257,6 +253,9 @@ public final class AgentClient implements AutoCloseable {
     }
     if (outputs.merged()) {
       needed.add(AgentInfo.MERGE_STDERR);
+    }
+    if (request.confinement() != null) {
+      needed.add(AgentInfo.SECURITY);
     }
     if (outputs.discardStdout() || outputs.discardStderr()) {
       needed.add(AgentInfo.DISCARD_OUTPUT);

@@ -61,6 +61,18 @@ public record AgentInfo(
   /** Tells what happens to the workload. */
   static final String EVENTS = "events";
 
+  /** Has a process have capabilities, limits and a filter as the host says. */
+  static final String SECURITY = "security";
+
+  /** Has the workload have namespaces beside the usual ones. */
+  static final String NAMESPACES = "namespaces";
+
+  /** Writes to files of the workload's control group. */
+  static final String CGROUP_SETTINGS = "cgroup-settings";
+
+  /** Executes a file by another name. */
+  static final String EXECUTABLE = "executable";
+
   /** More than there will be for long; what is beyond is ignored. */
   private static final int MAX_FEATURES = 256;
 

@@ -3,6 +3,7 @@ package dev.nacelle.agent;
 
 import dev.nacelle.container.ContainerSpec;
 import dev.nacelle.container.Device;
+import dev.nacelle.container.IdMapping;
 import dev.nacelle.container.Mount;
 import dev.nacelle.internal.check.MountOptions;
 import dev.nacelle.proto.agent.v1.BindMount;
@@ -10,8 +11,13 @@ import dev.nacelle.proto.agent.v1.Filesystem;
 import dev.nacelle.proto.agent.v1.Furnishing;
 import dev.nacelle.proto.agent.v1.MountAttributes;
 import dev.nacelle.proto.agent.v1.MountPropagation;
+import dev.nacelle.proto.agent.v1.Namespaces;
 import dev.nacelle.proto.agent.v1.Paths;
 import dev.nacelle.proto.agent.v1.Remount;
+import dev.nacelle.proto.agent.v1.TimeNamespace;
+import dev.nacelle.proto.agent.v1.TimeOffset;
+import dev.nacelle.proto.agent.v1.UserNamespace;
+import java.time.Duration;
 import java.util.List;
 
 /** What a container is furnished with, as the agent is told. */
@@ -34,6 +40,46 @@ final class Furnishings {
     container.maskedPaths().map(Furnishings::paths).ifPresent(message::setMaskedPaths);
     container.readOnlyPaths().map(Furnishings::paths).ifPresent(message::setReadOnlyPaths);
     return message.build();
+  }
+
+  static Namespaces namespaces(ContainerSpec container) {
+    Namespaces.Builder message = Namespaces.newBuilder().setNetwork(container.ownNetwork());
+    container
+        .userNamespace()
+        .ifPresent(
+            users ->
+                message.setUser(
+                    UserNamespace.newBuilder()
+                        .addAllUidMappings(mappings(users.uids()))
+                        .addAllGidMappings(mappings(users.gids()))));
+    container
+        .timeNamespace()
+        .ifPresent(
+            clocks ->
+                message.setTime(
+                    TimeNamespace.newBuilder()
+                        .setMonotonic(offset(clocks.monotonic()))
+                        .setBoottime(offset(clocks.boottime()))));
+    return message.build();
+  }
+
+  private static List<dev.nacelle.proto.agent.v1.IdMapping> mappings(List<IdMapping> mappings) {
+    return mappings.stream()
+        .map(
+            mapping ->
+                dev.nacelle.proto.agent.v1.IdMapping.newBuilder()
+                    .setContainerId((int) mapping.containerId())
+                    .setHostId((int) mapping.hostId())
+                    .setSize((int) mapping.size())
+                    .build())
+        .toList();
+  }
+
+  private static TimeOffset offset(Duration offset) {
+    return TimeOffset.newBuilder()
+        .setSeconds(offset.getSeconds())
+        .setNanos(offset.getNano())
+        .build();
   }
 
   private static Paths paths(List<String> paths) {

@@ -26,6 +26,7 @@ import org.jspecify.annotations.Nullable;
  *     default
  * @param pidOne whether it is PID 1 of a namespace that what is started meanwhile joins
  * @param outputs what becomes of what it writes
+ * @param confinement what it may do; null for the agent's default
  */
 public record ProcessRequest(
     List<String> arguments,
@@ -39,7 +40,8 @@ public record ProcessRequest(
     long lingerNanos,
     long startTimeoutNanos,
     boolean pidOne,
-    Outputs outputs) {
+    Outputs outputs,
+    @Nullable Confinement confinement) {
   /**
    * What becomes of what a process writes, in the guest.
    *
@@ -67,6 +69,9 @@ public record ProcessRequest(
             .setMergeStderr(outputs.merged())
             .setDiscardStdout(outputs.discardStdout())
             .setDiscardStderr(outputs.discardStderr());
+    if (confinement != null) {
+      spec.setSecurity(confinement.toProto());
+    }
     if (lingerNanos >= 0) {
       spec.setLingerNanos(lingerNanos);
     }

@@ -3,13 +3,17 @@ package dev.nacelle.agent;
 
 import com.google.protobuf.ByteString;
 import dev.nacelle.container.ContainerSpec;
+import dev.nacelle.proto.agent.v1.CgroupSetting;
 import dev.nacelle.proto.agent.v1.PrepareRequest;
 import dev.nacelle.proto.agent.v1.RootFilesystem;
 import dev.nacelle.proto.agent.v1.ScsiDisk;
 import dev.nacelle.proto.agent.v1.Sysctl;
 import dev.nacelle.proto.agent.v1.WorkloadLimits;
 import dev.nacelle.spi.GuestDisk;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Map;
+import java.util.function.BiConsumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -34,14 +38,33 @@ public record Workload(
     Map<String, String> sysctls,
     ContainerSpec container) {
 
-  /** Whether the agent has to know how SCSI disks are found. */
-  boolean hasScsiDisks() {
-    return imageDisk instanceof GuestDisk.Scsi || scratchDisk instanceof GuestDisk.Scsi;
+  /** What the agent has to know of, for this. */
+  List<String> features() {
+    List<String> features = new ArrayList<>();
+    BiConsumer<Boolean, String> need =
+        (needed, feature) -> {
+          if (needed) {
+            features.add(feature);
+          }
+        };
+    need.accept(sharedMemoryBytes != 0, AgentInfo.SHARED_MEMORY);
+    need.accept(
+        imageDisk instanceof GuestDisk.Scsi || scratchDisk instanceof GuestDisk.Scsi,
+        AgentInfo.SCSI_DISK);
+    need.accept(isFurnished(), AgentInfo.FURNISHING);
+    need.accept(hasNamespaces(), AgentInfo.NAMESPACES);
+    need.accept(!container.cgroupFiles().isEmpty(), AgentInfo.CGROUP_SETTINGS);
+    return features;
   }
 
-  /** Whether the agent has to know of furnishing. */
-  boolean isFurnished() {
+  private boolean isFurnished() {
     return !container.equals(ContainerSpec.DEFAULT);
+  }
+
+  private boolean hasNamespaces() {
+    return container.ownNetwork()
+        || container.userNamespace().isPresent()
+        || container.timeNamespace().isPresent();
   }
 
   PrepareRequest toRequest(long realtimeNanos, byte[] entropy) {
@@ -61,6 +84,15 @@ public record Workload(
     if (isFurnished()) {
       request.setFurnishing(Furnishings.message(container));
     }
+    if (hasNamespaces()) {
+      request.setNamespaces(Furnishings.namespaces(container));
+    }
+    container
+        .cgroupFiles()
+        .forEach(
+            (file, value) ->
+                request.addCgroupSettings(
+                    CgroupSetting.newBuilder().setFile(file).setValue(value)));
     return request.build();
   }
 

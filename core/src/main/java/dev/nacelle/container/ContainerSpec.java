@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.container;
 
+import dev.nacelle.internal.check.Bounds;
 import dev.nacelle.internal.check.MountOptions;
 import dev.nacelle.internal.check.Paths;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -15,12 +20,30 @@ import org.jspecify.annotations.Nullable;
  * Immutable.
  */
 public final class ContainerSpec {
-  /** As Docker has it. */
-  public static final ContainerSpec DEFAULT = builder().build();
-
   private static final int MAX_MOUNTS = 256;
   private static final int MAX_DEVICES = 128;
   private static final int MAX_PATHS = 256;
+  private static final int MAX_CGROUP_FILES = 64;
+  private static final int MAX_CGROUP_VALUE = 4096;
+  private static final Pattern CGROUP_FILE =
+      Pattern.compile("(?=.{3,255}$)[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)+");
+
+  /** As Docker has it. */
+  public static final ContainerSpec DEFAULT = builder().build();
+
+  /**
+   * With nothing hidden or write-protected, all device files of the machine, and its control
+   * groups: what {@code docker run --privileged} gives.
+   */
+  public static final ContainerSpec PRIVILEGED =
+      builder()
+          .allDevices(true)
+          .mount(Mount.filesystem("devtmpfs", "/dev", "nosuid"))
+          .mount(Mount.filesystem("sysfs", "/sys", "nosuid", "nodev", "noexec"))
+          .mount(Mount.filesystem("cgroup2", "/sys/fs/cgroup", "nosuid", "nodev", "noexec"))
+          .maskedPaths(List.of())
+          .readOnlyPaths(List.of())
+          .build();
 
   private final boolean readOnlyRoot;
   private final @Nullable MountPropagation rootPropagation;
@@ -31,6 +54,10 @@ public final class ContainerSpec {
   private final @Nullable List<String> readOnlyPaths;
   private final @Nullable String domainname;
   private final boolean imageNames;
+  private final boolean ownNetwork;
+  private final @Nullable UserNamespace userNamespace;
+  private final @Nullable TimeNamespace timeNamespace;
+  private final Map<String, String> cgroupFiles;
 
   private ContainerSpec(Builder builder) {
     readOnlyRoot = builder.readOnlyRoot;
@@ -42,6 +69,10 @@ public final class ContainerSpec {
     readOnlyPaths = builder.readOnlyPaths;
     domainname = builder.domainname;
     imageNames = builder.imageNames;
+    ownNetwork = builder.ownNetwork;
+    userNamespace = builder.userNamespace;
+    timeNamespace = builder.timeNamespace;
+    cgroupFiles = Collections.unmodifiableMap(new LinkedHashMap<>(builder.cgroupFiles));
   }
 
   /** One as Docker has it, to be changed. */
@@ -99,6 +130,27 @@ public final class ContainerSpec {
     return imageNames;
   }
 
+  /** Whether it has a network of its own. */
+  public boolean ownNetwork() {
+    return ownNetwork;
+  }
+
+  /** Its numbering of users, where it is not the machine's. */
+  public Optional<UserNamespace> userNamespace() {
+    return Optional.ofNullable(userNamespace);
+  }
+
+  /** Its clocks, where they are not the machine's. */
+  public Optional<TimeNamespace> timeNamespace() {
+    return Optional.ofNullable(timeNamespace);
+  }
+
+  /** What is written to files of its control group, in this order. */
+  public Map<String, String> cgroupFiles() {
+    return cgroupFiles;
+  }
+
+  /** In the order of writing for files of the control group. */
   private List<@Nullable Object> state() {
     return Arrays.asList(
         readOnlyRoot,
@@ -109,7 +161,11 @@ public final class ContainerSpec {
         maskedPaths,
         readOnlyPaths,
         domainname,
-        imageNames);
+        imageNames,
+        ownNetwork,
+        userNamespace,
+        timeNamespace,
+        List.copyOf(cgroupFiles.entrySet()));
   }
 
   @Override
@@ -141,6 +197,10 @@ public final class ContainerSpec {
     private @Nullable List<String> readOnlyPaths;
     private @Nullable String domainname;
     private boolean imageNames;
+    private boolean ownNetwork;
+    private @Nullable UserNamespace userNamespace;
+    private @Nullable TimeNamespace timeNamespace;
+    private final Map<String, String> cgroupFiles = new LinkedHashMap<>();
 
     private Builder() {}
 
@@ -154,6 +214,10 @@ public final class ContainerSpec {
       readOnlyPaths = spec.readOnlyPaths;
       domainname = spec.domainname;
       imageNames = spec.imageNames;
+      ownNetwork = spec.ownNetwork;
+      userNamespace = spec.userNamespace;
+      timeNamespace = spec.timeNamespace;
+      cgroupFiles.putAll(spec.cgroupFiles);
     }
 
     /**
@@ -262,17 +326,69 @@ public final class ContainerSpec {
     }
 
     /**
+     * Whether it has a network namespace of its own, with nothing but a loopback interface. The
+     * default is false: it has the machine's.
+     */
+    public Builder ownNetwork(boolean own) {
+      this.ownNetwork = own;
+      return this;
+    }
+
+    /** Numbers users and groups anew; by default they are the machine's. */
+    public Builder userNamespace(@Nullable UserNamespace namespace) {
+      this.userNamespace = namespace;
+      return this;
+    }
+
+    /** Offsets its clocks; by default they are the machine's. It needs Linux 5.6. */
+    public Builder timeNamespace(@Nullable TimeNamespace namespace) {
+      this.timeNamespace = namespace;
+      return this;
+    }
+
+    /**
+     * Writes to a file of the control group (version 2) of all of its processes: "unified" of the
+     * OCI runtime specification. A controller that the kernel does not have, and a value that it
+     * refuses, fail the start by name.
+     *
+     * @param file such as {@code cpu.max} or {@code io.max}
+     * @param value as the kernel takes it; each line is written by itself
+     * @throws IllegalArgumentException when it is no name of a controller's file, or the value has
+     *     more than 4096 bytes
+     */
+    public Builder cgroupFile(String file, String value) {
+      if (!CGROUP_FILE.matcher(file).matches()) {
+        throw new IllegalArgumentException("'" + file + "' is no file of a control group");
+      }
+      cgroupFiles.put(file, Bounds.bytes("value of " + file, value, MAX_CGROUP_VALUE));
+      return this;
+    }
+
+    /** Leaves a file of the control group alone that was to be written to. */
+    public Builder removeCgroupFile(String file) {
+      cgroupFiles.remove(file);
+      return this;
+    }
+
+    /**
      * The specification as described so far.
      *
      * @throws IllegalArgumentException when there are more than 256 mounts or paths of a kind, or
-     *     more than 128 devices; and when a mount is to let device files be opened which {@link
-     *     #allDevices} does not
+     *     more than 128 devices or 64 files of the control group; and when a mount is to let device
+     *     files be opened which {@link #allDevices} does not
      */
     public ContainerSpec build() {
       atMost("mounts", mounts, MAX_MOUNTS);
       atMost("devices", devices, MAX_DEVICES);
       atMost("masked paths", maskedPaths == null ? List.of() : maskedPaths, MAX_PATHS);
       atMost("read-only paths", readOnlyPaths == null ? List.of() : readOnlyPaths, MAX_PATHS);
+      if (cgroupFiles.size() > MAX_CGROUP_FILES) {
+        throw new IllegalArgumentException(
+            "a container may have "
+                + MAX_CGROUP_FILES
+                + " files of its control group written, not "
+                + cgroupFiles.size());
+      }
       for (Mount mount : mounts) {
         if (!allDevices && MountOptions.parse(mount.options()).opensDevices()) {
           throw new IllegalArgumentException(

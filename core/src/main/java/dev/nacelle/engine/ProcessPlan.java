@@ -9,10 +9,13 @@ import dev.nacelle.SandboxSpec;
 import dev.nacelle.Signal;
 import dev.nacelle.Stage;
 import dev.nacelle.StandardStream;
+import dev.nacelle.agent.Confinement;
 import dev.nacelle.agent.ProcessRequest;
 import dev.nacelle.agent.ProcessRequest.Outputs;
+import dev.nacelle.container.ProcessSecurity;
 import dev.nacelle.image.ImageConfig;
 import dev.nacelle.internal.check.Bounds;
+import dev.nacelle.seccomp.SeccompFilters;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -31,10 +34,15 @@ final class ProcessPlan {
 
   private final SandboxSpec sandbox;
   private final ImageConfig image;
+  private final SeccompFilters filters;
 
-  ProcessPlan(SandboxSpec sandbox, ImageConfig image) {
+  /**
+   * @param kernelRelease as {@code uname -r} prints it in the sandbox
+   */
+  ProcessPlan(SandboxSpec sandbox, ImageConfig image, String kernelRelease) {
     this.sandbox = sandbox;
     this.image = image;
+    filters = new SeccompFilters(kernelRelease);
   }
 
   /**
@@ -68,7 +76,21 @@ final class ProcessPlan {
         process.linger().map(Duration::toNanos).orElse(-1L),
         process.startTimeout().toNanos(),
         process.isEntrypoint() && !sandbox.init(),
-        outputs(process));
+        outputs(process),
+        confinement(process));
+  }
+
+  private Confinement confinement(ProcessSpec process) {
+    ProcessSecurity security = process.security().orElse(sandbox.security());
+    try {
+      return Confinement.of(security, filters.of(security));
+    } catch (IllegalArgumentException e) {
+      throw new ProcessException(
+          ProcessException.Reason.NOT_STARTED,
+          String.valueOf(e.getMessage()),
+          "Take a smaller seccomp profile.",
+          e);
+    }
   }
 
   private static Outputs outputs(ProcessSpec process) {

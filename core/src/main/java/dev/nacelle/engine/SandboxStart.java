@@ -200,7 +200,7 @@ final class SandboxStart {
     RootImage leased = await(image);
     limit(spec.startTimeout(), this::notReady);
     ResolvedImage root = leased.image();
-    ProcessPlan plan = new ProcessPlan(spec, root.config());
+    ProcessPlan plan = new ProcessPlan(spec, root.config(), kernel.release());
     plan.checkImage();
     Created created = clock.time(Stage.CREATE, () -> create(kernel, initramfs, root));
     VirtualMachine machine = created.machine();

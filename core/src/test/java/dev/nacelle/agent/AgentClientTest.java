@@ -72,7 +72,19 @@ class AgentClientTest {
 
   private static ProcessRequest request(boolean stdin, String... arguments) {
     return new ProcessRequest(
-        List.of(arguments), List.of(), "/", "", null, 0, stdin, 0, -1, 0, false, Outputs.APART);
+        List.of(arguments),
+        List.of(),
+        "/",
+        "",
+        null,
+        0,
+        stdin,
+        0,
+        -1,
+        0,
+        false,
+        Outputs.APART,
+        null);
   }
 
   private static Kind failureOf(CompletableFuture<?> future) {
@@ -235,7 +247,8 @@ class AgentClientTest {
               -1,
               0,
               false,
-              Outputs.APART);
+              Outputs.APART,
+              null);
       AgentProcess process = pair.run(request, listener, null);
       listener.started.get();
       pair.client.signal(process.id(), Signal.USR1, SignalScope.PROCESS).get();
@@ -619,7 +632,19 @@ class AgentClientTest {
       RecordingListener listener = new RecordingListener();
       ProcessRequest request =
           new ProcessRequest(
-              List.of("any"), List.of(), "/", "", null, 0, false, 0, -1, 1, false, Outputs.APART);
+              List.of("any"),
+              List.of(),
+              "/",
+              "",
+              null,
+              0,
+              false,
+              0,
+              -1,
+              1,
+              false,
+              Outputs.APART,
+              null);
       pair.run(request, listener, null);
       assertEquals(Kind.START_TIMED_OUT, listener.failure.get().kind());
       agent.cancelled.get();
@@ -662,7 +687,7 @@ class AgentClientTest {
     RecordingListener listener = new RecordingListener();
     ProcessRequest request =
         new ProcessRequest(
-            List.of("hang"), List.of(), "/", "", null, 0, true, 0, -1, 0, pidOne, outputs);
+            List.of("hang"), List.of(), "/", "", null, 0, true, 0, -1, 0, pidOne, outputs, null);
     pair.run(request, listener, null);
     AgentException failure = listener.failure.get();
     assertEquals(Kind.REFUSED, failure.kind());

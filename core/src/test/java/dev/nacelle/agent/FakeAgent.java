@@ -72,6 +72,11 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
             "scsi-disk",
             "statistics",
             "events",
+            "furnishing",
+            "security",
+            "namespaces",
+            "cgroup-settings",
+            "executable",
             "of-the-future"));
   }
 

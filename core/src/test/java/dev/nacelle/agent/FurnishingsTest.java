@@ -7,10 +7,14 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.container.ContainerSpec;
 import dev.nacelle.container.Device;
+import dev.nacelle.container.IdMapping;
 import dev.nacelle.container.Mount;
 import dev.nacelle.container.MountPropagation;
+import dev.nacelle.container.TimeNamespace;
+import dev.nacelle.container.UserNamespace;
 import dev.nacelle.proto.agent.v1.Furnishing;
 import dev.nacelle.proto.agent.v1.MountAttributes;
+import java.time.Duration;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -109,5 +113,23 @@ class FurnishingsTest {
             device.getMode(),
             device.getUid(),
             device.getGid()));
+  }
+
+  @Test
+  void namespacesAreTold() {
+    List<IdMapping> mappings = List.of(new IdMapping(0, 4294967294L, 1));
+    var message =
+        Furnishings.namespaces(
+            ContainerSpec.builder()
+                .ownNetwork(true)
+                .userNamespace(new UserNamespace(mappings, mappings))
+                .timeNamespace(new TimeNamespace(Duration.ofMillis(-1500), Duration.ofSeconds(7)))
+                .build());
+    assertTrue(message.getNetwork());
+    assertEquals(-2, message.getUser().getUidMappings(0).getHostId());
+    assertEquals(1, message.getUser().getGidMappings(0).getSize());
+    assertEquals(-2, message.getTime().getMonotonic().getSeconds());
+    assertEquals(500_000_000, message.getTime().getMonotonic().getNanos());
+    assertEquals(7, message.getTime().getBoottime().getSeconds());
   }
 }

@@ -240,7 +240,8 @@ class HostLogTest {
               -1,
               0,
               false,
-              ProcessRequest.Outputs.APART),
+              ProcessRequest.Outputs.APART,
+              null),
           listener,
           null);
       listener.started.get();

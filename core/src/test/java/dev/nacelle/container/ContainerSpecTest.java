@@ -5,6 +5,7 @@ import static dev.nacelle.Refusals.assertRefused;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import dev.nacelle.SpecContract;
+import java.time.Duration;
 import java.util.Collections;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -15,6 +16,15 @@ class ContainerSpecTest {
   private static final Device ONE = Device.character("/dev/fuse", 10, 229);
   private static final Device OTHER = Device.fifo("/dev/pipe");
 
+  private static UserNamespace users(long size) {
+    List<IdMapping> mappings = List.of(new IdMapping(0, 1000, size));
+    return new UserNamespace(mappings, mappings);
+  }
+
+  private static TimeNamespace clocks(long seconds) {
+    return new TimeNamespace(Duration.ofSeconds(seconds), Duration.ZERO);
+  }
+
   @Test
   void everySettingCountsIsCopiedAndCanBeTakenBack() throws Exception {
     new SpecContract(ContainerSpec.class, ContainerSpec::builder)
@@ -24,6 +34,9 @@ class ContainerSpecTest {
         .with("devices", 0, List.of(ONE), List.of(OTHER))
         .with("maskedPaths", 0, List.of(), List.of("/a"))
         .with("readOnlyPaths", 0, List.of(), List.of("/a"))
+        .with("userNamespace", 0, users(7), users(8))
+        .with("timeNamespace", 0, clocks(7), clocks(8))
+        .with("cgroupFile", 0, "cpu.max", "io.max")
         .check();
   }
 
@@ -64,6 +77,40 @@ class ContainerSpecTest {
     assertRefused("not a file's mode: 010000", () -> ONE.withMode(010000));
     assertRefused(
         "no user or group has the number 4294967295", () -> ONE.withOwner(0, 4294967295L));
+  }
+
+  @Test
+  void mappingsAreOfNumbersThatThereAre() {
+    new IdMapping(0, 0, 4294967295L);
+    assertRefused("a mapping has at least one number, not 0", () -> new IdMapping(0, 0, 0));
+    assertRefused(
+        "no user or group has the number 4294967295", () -> new IdMapping(1, 0, 4294967295L));
+    assertRefused("no user or group has the number -1", () -> new IdMapping(0, -1, 1));
+    List<IdMapping> one = List.of(new IdMapping(0, 0, 1));
+    assertRefused(
+        "a user namespace has 1 to 340 mappings of groups, not 0",
+        () -> new UserNamespace(one, List.of()));
+    assertRefused(
+        "a user namespace has 1 to 340 mappings of users, not 341",
+        () -> new UserNamespace(Collections.nCopies(341, one.get(0)), one));
+  }
+
+  @Test
+  void filesOfTheControlGroupAreControllers() {
+    ContainerSpec.Builder spec = ContainerSpec.builder();
+    spec.cgroupFile("hugetlb.2MB.max", "1").cgroupFile("cgroup.max.depth", "1");
+    for (String file : List.of("", "cpu", ".max", "cpu.", "../cpu.max", "cpu.max/x")) {
+      assertRefused(
+          "'" + file + "' is no file of a control group", () -> spec.cgroupFile(file, "1"));
+    }
+    assertRefused(
+        "the value of cpu.max has 4097 bytes, more than 4096",
+        () -> spec.cgroupFile("cpu.max", "1".repeat(4097)));
+    for (int i = 0; i < 63; i++) {
+      spec.cgroupFile("misc.max" + i, "1");
+    }
+    assertRefused(
+        "a container may have 64 files of its control group written, not 65", spec::build);
   }
 
   @Test

@@ -14,7 +14,9 @@ import dev.nacelle.Signal;
 import dev.nacelle.Stage;
 import dev.nacelle.StandardStream;
 import dev.nacelle.TerminalSize;
+import dev.nacelle.agent.Confinement;
 import dev.nacelle.agent.ProcessRequest.Outputs;
+import dev.nacelle.container.ProcessSecurity;
 import dev.nacelle.image.ImageConfig;
 import dev.nacelle.image.Platform;
 import java.nio.file.Path;
@@ -43,7 +45,7 @@ class ProcessPlanTest {
   }
 
   private static ProcessPlan plan(SandboxSpec.Builder spec, ImageConfig image) {
-    return new ProcessPlan(spec.build(), image);
+    return new ProcessPlan(spec.build(), image, "6.1.0");
   }
 
   private static SandboxSpec.Builder spec() {
@@ -219,5 +221,16 @@ class ProcessPlanTest {
     var refusal = assertThrows(ProcessException.class, () -> plan.request(process.build(), false));
     assertTrue(refusal.getMessage().contains("more than 2097152"), refusal::getMessage);
     assertFalse(refusal.getMessage().contains("xx"), "a variable may be a secret");
+  }
+
+  @Test
+  void whatAProcessMayDoIsTheSandboxsUnlessItSaysOtherwise() {
+    ProcessSecurity sandboxs = ProcessSecurity.builder().noNewPrivileges(true).build();
+    ProcessPlan plan = plan(spec().security(sandboxs), image(""));
+    Confinement confinement = plan.request(COMMAND, false).confinement();
+    assertEquals(sandboxs, confinement.security());
+    assertTrue(confinement.filter().size() > 0);
+    ProcessSpec own = COMMAND.toBuilder().security(ProcessSecurity.PRIVILEGED).build();
+    assertEquals(0, plan.request(own, false).confinement().filter().size());
   }
 }
