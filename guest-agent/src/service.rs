@@ -22,10 +22,10 @@ use crate::machine::memory_bytes;
 use crate::output::Outgoing;
 use crate::proto::agent_server;
 use crate::proto::{
-    BootMarks, Event, GetInfoRequest, GetInfoResponse, GetStatisticsRequest, ListProcessesRequest, ListProcessesResponse, PrepareRequest,
-    PrepareResponse, ResizeTerminalRequest, ResizeTerminalResponse, RunProcessRequest, RunProcessResponse,
-    ShutdownRequest, ShutdownResponse, SignalProcessRequest, SignalProcessResponse, Statistics, WatchEventsRequest,
-    WatchStatisticsRequest, signal_process_request::Scope,
+    BootMarks, Event, GetInfoRequest, GetInfoResponse, GetStatisticsRequest, ListProcessesRequest,
+    ListProcessesResponse, PrepareRequest, PrepareResponse, ResizeTerminalRequest, ResizeTerminalResponse,
+    RunProcessRequest, RunProcessResponse, ShutdownRequest, ShutdownResponse, SignalProcessRequest,
+    SignalProcessResponse, Statistics, WatchEventsRequest, WatchStatisticsRequest, signal_process_request::Scope,
 };
 use crate::wire::{signal_of, window_size};
 use crate::{prepare, process};
@@ -230,10 +230,7 @@ impl agent_server::Agent for Calls {
 
     type WatchEventsStream = ReceiverStream<Result<Event, Status>>;
 
-    async fn watch_events(
-        &self,
-        _: Request<WatchEventsRequest>,
-    ) -> Result<Response<Self::WatchEventsStream>, Status> {
+    async fn watch_events(&self, _: Request<WatchEventsRequest>) -> Result<Response<Self::WatchEventsStream>, Status> {
         let (agent, world, watching) = (self.0.clone(), self.0.world()?, self.0.watching()?);
         if agent.events.want() {
             if let Some(sources) = lock(&world.sources).take() {

@@ -99,7 +99,10 @@ impl Counters {
             cpu_pressure: self.cpu_pressure.pressure(),
             memory_pressure: self.memory_pressure.pressure(),
             io_pressure: self.io_pressure.pressure(),
-            machine_memory_available_bytes: self.machine_memory.text().and_then(|text| bytes_of(&text, "MemAvailable:")),
+            machine_memory_available_bytes: self
+                .machine_memory
+                .text()
+                .and_then(|text| bytes_of(&text, "MemAvailable:")),
             machine_load_hundredths: self.machine_load.text().and_then(|text| hundredths(text.split(' ').next()?)),
         }
     }
@@ -190,10 +193,7 @@ mod tests {
         };
         assert_eq!(pressure(some), Some(Pressure { some: stall(1234, 5, 678_000), full: None }));
         let both = format!("{some}full avg10=100.00 avg60=1.00 avg300=0.00 total=9\n");
-        assert_eq!(
-            pressure(&both),
-            Some(Pressure { some: stall(1234, 5, 678_000), full: stall(10_000, 100, 9000) })
-        );
+        assert_eq!(pressure(&both), Some(Pressure { some: stall(1234, 5, 678_000), full: stall(10_000, 100, 9000) }));
         for broken in ["", "some", "some avg10=1 avg60=0.00 total=1", "full avg10=0.00 avg60=0.00 total=1"] {
             assert_eq!(pressure(broken), None, "{broken}");
         }

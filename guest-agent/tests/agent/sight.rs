@@ -139,10 +139,7 @@ async fn a_process_is_told_of_from_its_start_to_the_end_of_its_tree() {
         other => panic!("{other:?}"),
     }
     let status = Some(process_exited::Status::ExitCode(3));
-    assert_eq!(
-        events.next().await,
-        Kind::ProcessExited(ProcessExited { process_id: started.process_id, status })
-    );
+    assert_eq!(events.next().await, Kind::ProcessExited(ProcessExited { process_id: started.process_id, status }));
     assert_eq!(events.next().await, Kind::TreeEnded(started.process_id));
 }
 

@@ -28,6 +28,7 @@ module dev.nacelle {
   exports dev.nacelle.container;
   exports dev.nacelle.image;
   exports dev.nacelle.kernel;
+  exports dev.nacelle.oci;
   exports dev.nacelle.spi;
 
   uses dev.nacelle.Nacelle.Builder;

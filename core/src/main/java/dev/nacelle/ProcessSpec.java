@@ -3,6 +3,7 @@ package dev.nacelle;
 
 import dev.nacelle.container.ProcessSecurity;
 import dev.nacelle.internal.check.Bounds;
+import dev.nacelle.internal.check.Paths;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -50,6 +51,7 @@ public final class ProcessSpec {
   private final boolean mergeStderr;
   private final Set<StandardStream> discarded;
   private final @Nullable ProcessSecurity security;
+  private final @Nullable String executable;
 
   private ProcessSpec(Builder builder) {
     entrypoint = builder.entrypoint;
@@ -68,6 +70,7 @@ public final class ProcessSpec {
     mergeStderr = builder.mergeStderr;
     discarded = Set.copyOf(builder.discarded);
     security = builder.security;
+    executable = builder.executable;
   }
 
   /**
@@ -214,6 +217,11 @@ public final class ProcessSpec {
     return discarded;
   }
 
+  /** The file to execute, where its first argument does not name it. */
+  public Optional<String> executable() {
+    return Optional.ofNullable(executable);
+  }
+
   /** What it may do, where that is not as the sandbox has it. */
   public Optional<ProcessSecurity> security() {
     return Optional.ofNullable(security);
@@ -236,7 +244,8 @@ public final class ProcessSpec {
         onLimit,
         mergeStderr,
         discarded,
-        security);
+        security,
+        executable);
   }
 
   @Override
@@ -279,6 +288,7 @@ public final class ProcessSpec {
     private boolean mergeStderr;
     private final Set<StandardStream> discarded = EnumSet.noneOf(StandardStream.class);
     private @Nullable ProcessSecurity security;
+    private @Nullable String executable;
 
     private Builder(boolean entrypoint, List<String> arguments) {
       this.entrypoint = entrypoint;
@@ -302,6 +312,7 @@ public final class ProcessSpec {
       mergeStderr = spec.mergeStderr;
       discarded.addAll(spec.discarded);
       security = spec.security;
+      executable = spec.executable;
     }
 
     /**
@@ -500,6 +511,16 @@ public final class ProcessSpec {
     /** Takes {@link #discard} back. */
     public Builder keep(StandardStream output) {
       discarded.remove(output);
+      return this;
+    }
+
+    /**
+     * Executes that file; its first argument is then only what it is called, as with execv(3).
+     *
+     * @throws IllegalArgumentException when the path is not absolute, or has more than 4095 bytes
+     */
+    public Builder executable(@Nullable String path) {
+      this.executable = path == null ? null : Paths.absolute("executable", path);
       return this;
     }
 

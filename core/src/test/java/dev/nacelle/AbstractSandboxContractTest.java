@@ -22,6 +22,9 @@ import dev.nacelle.container.UserNamespace;
 import dev.nacelle.image.ImageConfig;
 import dev.nacelle.image.testing.Tool;
 import dev.nacelle.kernel.store.TestKernels;
+import dev.nacelle.oci.OciBundle;
+import dev.nacelle.oci.OciRuntime;
+import dev.nacelle.oci.OciState;
 import dev.nacelle.spi.ContractGuest;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -165,6 +168,45 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
           "0\n 0 0 1\n 1 100001 5000\nlo\n50000 100000\n0\nold\n",
           own.exec(process).orThrow().stdout().text());
     }
+  }
+
+  @Test
+  void bundleRunsFromItsCreationToItsEnd(@TempDir Path bundle) throws IOException {
+    Path root = bundle.resolve("rootfs");
+    for (String directory : List.of("bin", "proc", "dev", "sys", "tmp")) {
+      Files.createDirectories(root.resolve(directory));
+    }
+    Files.copy(Path.of("/bin/busybox"), root.resolve("bin/busybox"));
+    Files.createSymbolicLink(root.resolve("bin/sh"), Path.of("busybox"));
+    String json =
+        "{'ociVersion':'1.2.0','root':{'path':'rootfs','readonly':true},'hostname':'bundled',"
+            + "'annotations':{'made':'here'},"
+            + "'process':{'cwd':'/tmp','args':['sh','-c','"
+            + "busybox cat /tmp/hook; busybox hostname; busybox id -u; echo $$;"
+            + " busybox grep -c NoNewPrivs:.1 /proc/self/status; busybox sleep 1000'],"
+            + "'env':['PATH=/bin'],'user':{'uid':7,'gid':8},'noNewPrivileges':true},"
+            + "'hooks':{'startContainer':[{'path':'/bin/sh','args':['hook','-c','"
+            + "busybox grep -o created > /tmp/hook'],'env':['PATH=/bin']}]},"
+            + "'mounts':[{'destination':'/proc','type':'proc','source':'proc'},"
+            + "{'destination':'/tmp','type':'tmpfs','source':'tmpfs','options':['size=64k']}],"
+            + "'linux':{'namespaces':[{'type':'pid'},{'type':'mount'},{'type':'network'}]}}";
+    Files.writeString(bundle.resolve("config.json"), json.replace('\'', '"'));
+    OciRuntime runtime = new OciRuntime(nacelle);
+    runtime.create(
+        "bundled",
+        OciBundle.read(bundle),
+        spec -> spec.kernel(spec().build().kernel()).memory(spec().build().memory()));
+    assertEquals(OciState.Status.CREATED, runtime.state("bundled").status());
+    GuestProcess process = runtime.start("bundled");
+    String expected = "created\nbundled\n7\n1\n1\n";
+    assertEquals(
+        expected,
+        new String(process.stdout().readNBytes(expected.length()), StandardCharsets.UTF_8));
+    assertEquals(OciState.Status.RUNNING, runtime.state("bundled").status());
+    runtime.kill("bundled", Signal.KILL);
+    assertEquals(Optional.of(Signal.KILL), process.waitFor().signal());
+    assertEquals(OciState.Status.STOPPED, runtime.state("bundled").status());
+    runtime.delete("bundled");
   }
 
   @Test

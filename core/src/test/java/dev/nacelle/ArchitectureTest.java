@@ -46,6 +46,7 @@ class ArchitectureTest {
           "dev.nacelle.container",
           "dev.nacelle.image",
           "dev.nacelle.kernel",
+          "dev.nacelle.oci",
           "dev.nacelle.spi");
 
   /** What anybody may see in a signature: the JDK, ourselves, and annotations of nullness. */

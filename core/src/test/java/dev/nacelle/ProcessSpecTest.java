@@ -21,6 +21,7 @@ class ProcessSpecTest {
     new SpecContract(ProcessSpec.class, () -> ProcessSpec.builder("command"))
         .with("workingDirectory", 0, "/a", "/b")
         .with("security", 0, ProcessSecurity.PRIVILEGED, WITHOUT)
+        .with("executable", 0, "/a", "/b")
         .check();
   }
 

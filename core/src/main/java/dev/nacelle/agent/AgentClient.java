@@ -257,6 +257,9 @@ public final class AgentClient implements AutoCloseable {
     if (request.confinement() != null) {
       needed.add(AgentInfo.SECURITY);
     }
+    if (!request.executable().isEmpty()) {
+      needed.add(AgentInfo.EXECUTABLE);
+    }
     if (outputs.discardStdout() || outputs.discardStderr()) {
       needed.add(AgentInfo.DISCARD_OUTPUT);
     }

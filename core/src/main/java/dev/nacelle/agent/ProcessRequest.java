@@ -27,6 +27,7 @@ import org.jspecify.annotations.Nullable;
  * @param pidOne whether it is PID 1 of a namespace that what is started meanwhile joins
  * @param outputs what becomes of what it writes
  * @param confinement what it may do; null for the agent's default
+ * @param executable the file to execute; empty for what the first argument names
  */
 public record ProcessRequest(
     List<String> arguments,
@@ -41,7 +42,8 @@ public record ProcessRequest(
     long startTimeoutNanos,
     boolean pidOne,
     Outputs outputs,
-    @Nullable Confinement confinement) {
+    @Nullable Confinement confinement,
+    String executable) {
   /**
    * What becomes of what a process writes, in the guest.
    *
@@ -66,6 +68,7 @@ public record ProcessRequest(
             .setStopSignal(stopSignal)
             .setStartTimeoutNanos(startTimeoutNanos)
             .setPidOne(pidOne)
+            .setExecutable(executable)
             .setMergeStderr(outputs.merged())
             .setDiscardStdout(outputs.discardStdout())
             .setDiscardStderr(outputs.discardStderr());

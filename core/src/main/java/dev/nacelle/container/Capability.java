@@ -3,90 +3,94 @@ package dev.nacelle.container;
 
 /** A capability of a process, by its name without "CAP_": capabilities(7). */
 public enum Capability {
-  // In the order of linux/capability.h, which numbers them.
-
   /** Change owners of files. */
-  CHOWN,
+  CHOWN(0),
   /** Pass by the permissions of files. */
-  DAC_OVERRIDE,
+  DAC_OVERRIDE(1),
   /** Read files and directories whatever their permissions. */
-  DAC_READ_SEARCH,
+  DAC_READ_SEARCH(2),
   /** Do what the owner of a file may. */
-  FOWNER,
+  FOWNER(3),
   /** Keep set-user-ID bits when a file changes. */
-  FSETID,
+  FSETID(4),
   /** Signal processes of others. */
-  KILL,
+  KILL(5),
   /** Become another group. */
-  SETGID,
+  SETGID(6),
   /** Become another user. */
-  SETUID,
+  SETUID(7),
   /** Change capabilities. */
-  SETPCAP,
+  SETPCAP(8),
   /** Set the immutable and append-only attributes. */
-  LINUX_IMMUTABLE,
+  LINUX_IMMUTABLE(9),
   /** Listen on ports below 1024. */
-  NET_BIND_SERVICE,
+  NET_BIND_SERVICE(10),
   /** Unused. */
-  NET_BROADCAST,
+  NET_BROADCAST(11),
   /** Administer networks. */
-  NET_ADMIN,
+  NET_ADMIN(12),
   /** Use raw and packet sockets. */
-  NET_RAW,
+  NET_RAW(13),
   /** Lock memory. */
-  IPC_LOCK,
+  IPC_LOCK(14),
   /** Pass by the permissions of System V IPC. */
-  IPC_OWNER,
+  IPC_OWNER(15),
   /** Load and unload kernel modules. */
-  SYS_MODULE,
+  SYS_MODULE(16),
   /** Access I/O ports and devices directly. */
-  SYS_RAWIO,
+  SYS_RAWIO(17),
   /** Change the root directory, and mount namespaces. */
-  SYS_CHROOT,
+  SYS_CHROOT(18),
   /** Trace processes of others. */
-  SYS_PTRACE,
+  SYS_PTRACE(19),
   /** Switch process accounting. */
-  SYS_PACCT,
+  SYS_PACCT(20),
   /** Mount, make namespaces, and much else. */
-  SYS_ADMIN,
+  SYS_ADMIN(21),
   /** Reboot. */
-  SYS_BOOT,
+  SYS_BOOT(22),
   /** Raise priorities. */
-  SYS_NICE,
+  SYS_NICE(23),
   /** Pass by limits. */
-  SYS_RESOURCE,
+  SYS_RESOURCE(24),
   /** Set the clock. */
-  SYS_TIME,
+  SYS_TIME(25),
   /** Hang up terminals. */
-  SYS_TTY_CONFIG,
+  SYS_TTY_CONFIG(26),
   /** Make device files. */
-  MKNOD,
+  MKNOD(27),
   /** Take leases on files. */
-  LEASE,
+  LEASE(28),
   /** Write to the audit log. */
-  AUDIT_WRITE,
+  AUDIT_WRITE(29),
   /** Configure auditing. */
-  AUDIT_CONTROL,
+  AUDIT_CONTROL(30),
   /** Give files capabilities. */
-  SETFCAP,
+  SETFCAP(31),
   /** Pass by mandatory access control. */
-  MAC_OVERRIDE,
+  MAC_OVERRIDE(32),
   /** Configure mandatory access control. */
-  MAC_ADMIN,
+  MAC_ADMIN(33),
   /** Read the kernel's log. */
-  SYSLOG,
+  SYSLOG(34),
   /** Wake the system. */
-  WAKE_ALARM,
+  WAKE_ALARM(35),
   /** Keep the system from sleeping. */
-  BLOCK_SUSPEND,
+  BLOCK_SUSPEND(36),
   /** Read the audit log. */
-  AUDIT_READ,
+  AUDIT_READ(37),
   /** Monitor performance. */
-  PERFMON,
+  PERFMON(38),
   /** Load eBPF programs. */
-  BPF,
+  BPF(39),
   /** Checkpoint and restore processes. */
-  CHECKPOINT_RESTORE;
+  CHECKPOINT_RESTORE(40);
+
+  private final int number;
+
+  Capability(int number) {
+    this.number = number;
+  }
 
   /**
    * The capability of that name, with or without "CAP_".
@@ -105,6 +109,6 @@ public enum Capability {
 
   /** Its number in linux/capability.h. */
   public int number() {
-    return ordinal();
+    return number;
   }
 }

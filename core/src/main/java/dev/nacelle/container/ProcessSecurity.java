@@ -101,14 +101,20 @@ public final class ProcessSecurity {
   public record IoPriority(Kind kind, int level) {
     private static final int CLASS_SHIFT = 13;
 
-    /** IOPRIO_CLASS_* of linux/ioprio.h, less one. */
+    /** IOPRIO_CLASS_* of linux/ioprio.h. */
     public enum Kind {
       /** Before all others. */
-      REAL_TIME,
+      REAL_TIME(1),
       /** By its level. */
-      BEST_EFFORT,
+      BEST_EFFORT(2),
       /** When no other has any. */
-      IDLE
+      IDLE(3);
+
+      private final int number;
+
+      Kind(int number) {
+        this.number = number;
+      }
     }
 
     /**
@@ -122,7 +128,7 @@ public final class ProcessSecurity {
 
     /** What ioprio_set(2) takes. */
     public int value() {
-      return (kind.ordinal() + 1) << CLASS_SHIFT | level;
+      return kind.number << CLASS_SHIFT | level;
     }
   }
 

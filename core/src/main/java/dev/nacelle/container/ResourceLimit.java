@@ -11,40 +11,46 @@ public record ResourceLimit(long soft, long hard) {
   /** RLIM_INFINITY. */
   public static final long UNLIMITED = -1;
 
-  /** What can be limited, in the order of asm-generic/resource.h, which numbers them. */
+  /** What can be limited. */
   public enum Resource {
     /** CPU time, in seconds. */
-    CPU,
+    CPU(0),
     /** Size of a file that it writes, in bytes. */
-    FSIZE,
+    FSIZE(1),
     /** Size of its data segment, in bytes. */
-    DATA,
+    DATA(2),
     /** Size of its stack, in bytes. */
-    STACK,
+    STACK(3),
     /** Size of a core dump, in bytes. */
-    CORE,
+    CORE(4),
     /** Resident memory, in bytes; no kernel since 2.4.30 enforces it. */
-    RSS,
+    RSS(5),
     /** Processes of its user. */
-    NPROC,
+    NPROC(6),
     /** Open files, and one. */
-    NOFILE,
+    NOFILE(7),
     /** Locked memory, in bytes. */
-    MEMLOCK,
+    MEMLOCK(8),
     /** Address space, in bytes. */
-    AS,
+    AS(9),
     /** Locks of files. */
-    LOCKS,
+    LOCKS(10),
     /** Signals that are queued. */
-    SIGPENDING,
+    SIGPENDING(11),
     /** POSIX message queues, in bytes. */
-    MSGQUEUE,
+    MSGQUEUE(12),
     /** Nice value, as 20 less it. */
-    NICE,
+    NICE(13),
     /** Real-time priority. */
-    RTPRIO,
+    RTPRIO(14),
     /** CPU time of a real-time process without a blocking call, in microseconds. */
-    RTTIME;
+    RTTIME(15);
+
+    private final int number;
+
+    Resource(int number) {
+      this.number = number;
+    }
 
     /**
      * The resource of that name, with or without "RLIMIT_".
@@ -63,7 +69,7 @@ public record ResourceLimit(long soft, long hard) {
 
     /** Its number in asm-generic/resource.h. */
     public int number() {
-      return ordinal();
+      return number;
     }
   }
 

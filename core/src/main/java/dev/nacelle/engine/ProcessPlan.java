@@ -77,7 +77,8 @@ final class ProcessPlan {
         process.startTimeout().toNanos(),
         process.isEntrypoint() && !sandbox.init(),
         outputs(process),
-        confinement(process));
+        confinement(process),
+        process.executable().orElse(""));
   }
 
   private Confinement confinement(ProcessSpec process) {

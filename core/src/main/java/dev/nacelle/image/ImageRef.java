@@ -19,9 +19,11 @@ import org.jspecify.annotations.Nullable;
  *   <tr><td>{@code oci-archive:FILE[:TAG]}<td>the same of a layout in a tar archive
  *   <tr><td>{@code docker-archive:FILE[:NAME[:TAG]]}<td>the only image in what {@code docker save}
  *       wrote, or the one of that name
+ *   <tr><td>{@code dir:DIRECTORY}<td>a directory that is a root filesystem, read anew each time
  * </table>
  *
- * <p>The last three take {@code @sha256:HEX}, the digest of a manifest or index, instead of a tag.
+ * <p>The three before the last take {@code @sha256:HEX}, the digest of a manifest or index, instead
+ * of a tag.
  */
 public final class ImageRef {
   /** Where images can be. More may be added: a {@code switch} has a default. */
@@ -33,7 +35,9 @@ public final class ImageRef {
     /** In a tar archive of an OCI image layout. */
     OCI_ARCHIVE("oci-archive:"),
     /** In an archive that {@code docker save} wrote. */
-    DOCKER_ARCHIVE("docker-archive:");
+    DOCKER_ARCHIVE("docker-archive:"),
+    /** A directory that is a root filesystem. */
+    DIRECTORY("dir:");
 
     private final String prefix;
 
@@ -83,6 +87,16 @@ public final class ImageRef {
   /** The only image of an OCI image layout in a tar archive. */
   public static ImageRef ociArchive(Path file) {
     return ofPath(Transport.OCI_ARCHIVE, file);
+  }
+
+  /**
+   * A root filesystem: the directory's content, with its owners and modes, as it is when a sandbox
+   * starts. It says nothing of processes.
+   *
+   * @throws IllegalArgumentException as {@link #ociLayout}
+   */
+  public static ImageRef directory(Path directory) {
+    return ofPath(Transport.DIRECTORY, directory);
   }
 
   /** The only image of an archive that {@code docker save} wrote. */

@@ -54,7 +54,11 @@ final class ImageRefParser {
 
   ImageRef parse() {
     for (Transport transport :
-        List.of(Transport.OCI_LAYOUT, Transport.OCI_ARCHIVE, Transport.DOCKER_ARCHIVE)) {
+        List.of(
+            Transport.OCI_LAYOUT,
+            Transport.OCI_ARCHIVE,
+            Transport.DOCKER_ARCHIVE,
+            Transport.DIRECTORY)) {
       if (text.startsWith(transport.prefix())) {
         return parseFile(transport);
       }
@@ -83,9 +87,14 @@ final class ImageRefParser {
       throw bad(
           start,
           "the "
-              + (transport == Transport.OCI_LAYOUT ? "directory" : "file")
+              + (transport == Transport.OCI_LAYOUT || transport == Transport.DIRECTORY
+                  ? "directory"
+                  : "file")
               + " is missing behind "
               + transport.prefix());
+    }
+    if (transport == Transport.DIRECTORY && colon >= 0) {
+      throw bad(start + colon, "a directory has no tag");
     }
     String tag = null;
     if (colon >= 0) {
@@ -282,6 +291,6 @@ final class ImageRefParser {
             + ", at character "
             + (position + 1)
             + ". Write [HOST[:PORT]/]NAME[:TAG][@sha256:HEX] for an image in a registry, oci:DIRECTORY[:TAG],"
-            + " oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME].");
+            + " oci-archive:FILE[:TAG], docker-archive:FILE[:NAME] or dir:DIRECTORY.");
   }
 }

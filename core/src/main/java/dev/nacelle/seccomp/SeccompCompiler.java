@@ -121,7 +121,7 @@ public final class SeccompCompiler {
   }
 
   /** Where each range of numbers begins, and what becomes of the calls in it. */
-  private TreeMap<Long, List<Case>> ranges(SystemCalls.Architecture architecture, long base) {
+  private Map<Long, List<Case>> ranges(SystemCalls.Architecture architecture, long base) {
     TreeMap<Long, List<Case>> calls = new TreeMap<>();
     for (SeccompRule rule : rules) {
       for (String name : new HashSet<>(rule.names())) {

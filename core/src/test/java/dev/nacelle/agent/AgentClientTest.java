@@ -84,7 +84,8 @@ class AgentClientTest {
         0,
         false,
         Outputs.APART,
-        null);
+        null,
+        "");
   }
 
   private static Kind failureOf(CompletableFuture<?> future) {
@@ -248,7 +249,8 @@ class AgentClientTest {
               0,
               false,
               Outputs.APART,
-              null);
+              null,
+              "");
       AgentProcess process = pair.run(request, listener, null);
       listener.started.get();
       pair.client.signal(process.id(), Signal.USR1, SignalScope.PROCESS).get();
@@ -644,7 +646,8 @@ class AgentClientTest {
               1,
               false,
               Outputs.APART,
-              null);
+              null,
+              "");
       pair.run(request, listener, null);
       assertEquals(Kind.START_TIMED_OUT, listener.failure.get().kind());
       agent.cancelled.get();
@@ -687,7 +690,20 @@ class AgentClientTest {
     RecordingListener listener = new RecordingListener();
     ProcessRequest request =
         new ProcessRequest(
-            List.of("hang"), List.of(), "/", "", null, 0, true, 0, -1, 0, pidOne, outputs, null);
+            List.of("hang"),
+            List.of(),
+            "/",
+            "",
+            null,
+            0,
+            true,
+            0,
+            -1,
+            0,
+            pidOne,
+            outputs,
+            null,
+            "");
     pair.run(request, listener, null);
     AgentException failure = listener.failure.get();
     assertEquals(Kind.REFUSED, failure.kind());

@@ -241,7 +241,8 @@ class HostLogTest {
               0,
               false,
               ProcessRequest.Outputs.APART,
-              null),
+              null,
+              ""),
           listener,
           null);
       listener.started.get();

@@ -173,6 +173,8 @@ class ImageRefTest {
         "oci::tag|directory is missing|5",
         "oci-archive:|file is missing|13",
         "docker-archive::x|file is missing|16",
+        "dir:|directory is missing|5",
+        "dir:a:b|a directory has no tag|6",
         "docker-archive:f:a/B|names are lower-case|20",
         "oci:dir:|is no tag|9",
         "oci:dir:a b|is no tag|9",

@@ -16,11 +16,13 @@ import dev.nacelle.container.SeccompRule.Comparison;
 import dev.nacelle.container.SeccompRule.Condition;
 import dev.nacelle.internal.check.SystemCalls;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.EnumSet;
 import java.util.List;
-import java.util.OptionalInt;
+import java.util.Map;
 import java.util.Random;
 import java.util.Set;
+import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -58,32 +60,37 @@ class SeccompCompilerTest {
   }
 
   /** What the rules say, read one after the other. */
-  private static int expected(
-      SeccompProfile profile,
-      Set<Capability> bounding,
-      SystemCalls.Architecture architecture,
-      int number,
-      long[] arguments) {
-    int newest = -1;
-    int found = 0;
-    boolean isFound = false;
-    for (SeccompRule rule : profile.rules()) {
-      if (!bounding.containsAll(rule.capabilities())
-          || rule.withoutCapabilities().stream().anyMatch(bounding::contains)) {
-        continue;
-      }
-      for (String name : rule.names()) {
-        OptionalInt its = SystemCalls.number(name, architecture);
-        newest = Math.max(newest, its.orElse(-1));
-        if (!isFound && its.equals(OptionalInt.of(number)) && holds(rule.conditions(), arguments)) {
-          isFound = true;
-          found = rule.action().returned();
+  private static final class Rules {
+    private final SeccompProfile profile;
+    private final Map<Integer, List<SeccompRule>> byNumber = new TreeMap<>();
+
+    Rules(SeccompProfile profile, Set<Capability> bounding, SystemCalls.Architecture architecture) {
+      this.profile = profile;
+      for (SeccompRule rule : profile.rules()) {
+        if (bounding.containsAll(rule.capabilities())
+            && rule.withoutCapabilities().stream().noneMatch(bounding::contains)) {
+          for (String name : rule.names()) {
+            SystemCalls.number(name, architecture)
+                .ifPresent(
+                    number ->
+                        byNumber.computeIfAbsent(number, none -> new ArrayList<>()).add(rule));
+          }
         }
       }
     }
-    boolean isNewer =
-        profile.defaultAction().kind() == Kind.ERRNO && number > newest && newest >= 0;
-    return isFound ? found : isNewer ? ENOSYS : profile.defaultAction().returned();
+
+    int answer(int number, long[] arguments) {
+      for (SeccompRule rule : byNumber.getOrDefault(number, List.of())) {
+        if (holds(rule.conditions(), arguments)) {
+          return rule.action().returned();
+        }
+      }
+      boolean isNewer =
+          profile.defaultAction().kind() == Kind.ERRNO
+              && !byNumber.isEmpty()
+              && number > Collections.max(byNumber.keySet());
+      return isNewer ? ENOSYS : profile.defaultAction().returned();
+    }
   }
 
   private static boolean holds(List<Condition> conditions, long[] arguments) {
@@ -112,17 +119,20 @@ class SeccompCompilerTest {
       SeccompProfile profile, Set<Capability> bounding, List<long[]> arguments) {
     BpfMachine machine = machine(profile, bounding);
     for (SystemCalls.Architecture architecture : SystemCalls.Architecture.values()) {
-      for (int number = 0; number < 700; number++) {
+      Rules rules = new Rules(profile, bounding, architecture);
+      for (int number = 0; number < 600; number++) {
         for (long[] some : arguments) {
-          int expected = expected(profile, bounding, architecture, number, some);
+          int expected = rules.answer(number, some);
           int actual =
               switch (architecture) {
                 case X86_64 -> machine.run(number, X86_64, some);
                 case X32 -> machine.run(number | X32_BIT, X86_64, some);
                 case X86 -> machine.run(number, I386, some);
               };
-          String what = architecture + " " + number + " " + List.of(some[0], some[1]);
-          assertEquals(Integer.toHexString(expected), Integer.toHexString(actual), what);
+          if (expected != actual) {
+            String what = architecture + " " + number + " " + List.of(some[0], some[1]);
+            assertEquals(Integer.toHexString(expected), Integer.toHexString(actual), what);
+          }
         }
       }
     }
@@ -217,9 +227,9 @@ class SeccompCompilerTest {
     List<String> names = List.copyOf(SystemCalls.names());
     for (int round = 0; round < 60; round++) {
       List<SeccompRule> rules = new ArrayList<>();
-      for (int i = random.nextInt(30); i >= 0; i--) {
+      for (int i = random.nextInt(12); i >= 0; i--) {
         List<String> some = new ArrayList<>();
-        for (int j = random.nextInt(20); j >= 0; j--) {
+        for (int j = random.nextInt(8); j >= 0; j--) {
           some.add(names.get(random.nextInt(names.size())));
         }
         List<Condition> conditions = new ArrayList<>();
@@ -275,7 +285,7 @@ class SeccompCompilerTest {
     }
     SeccompProfile profile = SeccompProfile.of(SeccompAction.ALLOW, Set.of(), Set.of(), rules);
     assertRefused(
-        "the seccomp profile takes 10008 instructions, more than the kernel's 4096",
+        "the seccomp profile takes 10017 instructions, more than the kernel's 4096",
         () -> SeccompCompiler.compile(profile, Set.of(), "6.1"));
   }
 

@@ -25,6 +25,7 @@ import dev.nacelle.image.origin.DockerArchive;
 import dev.nacelle.image.origin.ImageOrigin;
 import dev.nacelle.image.origin.OciLayout;
 import dev.nacelle.image.origin.RegistryOrigin;
+import dev.nacelle.image.origin.RootDirectory;
 import dev.nacelle.image.registry.Pause;
 import dev.nacelle.internal.DirectoryLocks;
 import dev.nacelle.internal.FileCache;
@@ -244,6 +245,7 @@ public final class ImageStore {
     return switch (ref.transport()) {
       case OCI_LAYOUT, OCI_ARCHIVE -> OciLayout.open(ref, limits);
       case DOCKER_ARCHIVE -> DockerArchive.open(ref, limits);
+      case DIRECTORY -> RootDirectory.open(ref, directory);
       case REGISTRY -> new RegistryOrigin(ref, limits, blobs, registries, pause, policy, listener);
     };
   }

@@ -18,11 +18,17 @@ public final class SystemCalls {
   /** What a program may make system calls as. */
   public enum Architecture {
     /** 64-bit programs. */
-    X86_64,
+    X86_64(0),
     /** 64-bit programs with 32-bit pointers. */
-    X32,
+    X32(1),
     /** 32-bit programs. */
-    X86
+    X86(2);
+
+    private final int column;
+
+    Architecture(int column) {
+      this.column = column;
+    }
   }
 
   private static final Map<String, int[]> NUMBERS = read();
@@ -62,7 +68,7 @@ public final class SystemCalls {
   /** The number of a system call, where the architecture has it; of x32's without its bit. */
   public static OptionalInt number(String name, Architecture architecture) {
     int[] numbers = NUMBERS.get(name);
-    int number = numbers == null ? NONE : numbers[architecture.ordinal()];
+    int number = numbers == null ? NONE : numbers[architecture.column];
     return number == NONE ? OptionalInt.empty() : OptionalInt.of(number);
   }
 }

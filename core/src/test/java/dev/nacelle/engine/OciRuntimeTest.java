@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.engine;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.nacelle.GuestProcess;
+import dev.nacelle.ProcessException;
+import dev.nacelle.Signal;
+import dev.nacelle.agent.NettyLeaks;
+import dev.nacelle.kernel.KernelRef;
+import dev.nacelle.oci.OciBundle;
+import dev.nacelle.oci.OciRuntime;
+import dev.nacelle.oci.OciState;
+import dev.nacelle.oci.OciState.Status;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Map;
+import java.util.OptionalLong;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.extension.ExtendWith;
+import org.junit.jupiter.api.io.TempDir;
+
+/** The operations and the life of a container, clause by clause of runtime.md. */
+@ExtendWith(NettyLeaks.class)
+@Timeout(120)
+class OciRuntimeTest {
+  @TempDir Path bundle;
+  private FakeNacelle fake;
+  private OciRuntime runtime;
+
+  @BeforeEach
+  void start() throws IOException {
+    fake = new FakeNacelle();
+    runtime = new OciRuntime(fake.nacelle);
+    Files.createDirectory(bundle.resolve("rootfs"));
+  }
+
+  @AfterEach
+  void close() {
+    fake.close();
+  }
+
+  private OciState create(String id, String members) throws IOException {
+    String json =
+        "{'ociVersion':'1.0.2','root':{'path':'rootfs'},'annotations':{'a':'b'}," + members + "}";
+    Files.writeString(bundle.resolve("config.json"), json.replace('\'', '"'));
+    return runtime.create(
+        id,
+        OciBundle.read(bundle),
+        spec -> spec.kernel(KernelRef.file(Path.of("/fake/vmlinux"))).stopGrace(Duration.ZERO));
+  }
+
+  private static String process(String... arguments) {
+    return "'process':{'cwd':'/','args':['" + String.join("','", arguments) + "']}";
+  }
+
+  private Status status(String id) {
+    return runtime.state(id).status();
+  }
+
+  @Test
+  void aContainerIsCreatedStartedKilledAndDeleted() throws IOException {
+    OciState created = create("one", process("hang"));
+    assertEquals("1.0.2", created.ociVersion());
+    assertEquals("one", created.id());
+    assertEquals(Status.CREATED, created.status());
+    assertEquals(OptionalLong.of(1), created.pid());
+    assertEquals(bundle.toAbsolutePath(), created.bundle());
+    assertEquals(Map.of("a", "b"), created.annotations());
+    assertEquals(created.toJson(), runtime.state("one").toJson());
+    GuestProcess process = runtime.start("one");
+    assertEquals(Status.RUNNING, status("one"));
+    assertThrows(IllegalStateException.class, () -> runtime.start("one"));
+    assertThrows(IllegalStateException.class, () -> runtime.delete("one"));
+    runtime.kill("one", Signal.TERM);
+    process.waitFor();
+    assertEquals(Status.STOPPED, status("one"));
+    assertEquals(OptionalLong.empty(), runtime.state("one").pid());
+    assertThrows(IllegalStateException.class, () -> runtime.kill("one", Signal.KILL));
+    assertThrows(IllegalStateException.class, () -> runtime.start("one"));
+    runtime.delete("one");
+    assertThrows(IllegalArgumentException.class, () -> runtime.state("one"));
+    // And its id may be another's.
+    create("one", process("true"));
+    runtime.start("one").waitFor();
+    runtime.delete("one");
+  }
+
+  @Test
+  void operationsOnWhatIsNotThereAreErrors() {
+    assertThrows(IllegalArgumentException.class, () -> runtime.state("none"));
+    assertThrows(IllegalArgumentException.class, () -> runtime.start("none"));
+    assertThrows(IllegalArgumentException.class, () -> runtime.kill("none", Signal.KILL));
+    assertThrows(IllegalArgumentException.class, () -> runtime.delete("none"));
+  }
+
+  @Test
+  void anIdIsOneContainersAlone() throws IOException {
+    create("one", process("hang"));
+    assertThrows(IllegalArgumentException.class, () -> create("one", process("hang")));
+    assertEquals(1, fake.hypervisor.machines().size());
+    assertThrows(IllegalArgumentException.class, () -> create("a b", process("hang")));
+    create("two", process("hang"));
+    assertEquals(Status.CREATED, status("one"));
+  }
+
+  @Test
+  void whatBecomesOfTheBundleDoesNotMatter() throws IOException {
+    create("one", process("echo", "first"));
+    Files.writeString(bundle.resolve("config.json"), "{}");
+    GuestProcess process = runtime.start("one");
+    assertEquals("first\n", new String(process.stdout().readAllBytes(), StandardCharsets.UTF_8));
+  }
+
+  @Test
+  void aContainerWithoutAProcessCannotBeStarted() throws IOException {
+    create("one", "'linux':{}");
+    assertThrows(IllegalStateException.class, () -> runtime.start("one"));
+    assertEquals(Status.CREATED, status("one"));
+    runtime.kill("one", Signal.KILL);
+    assertEquals(Status.STOPPED, status("one"));
+    runtime.delete("one");
+  }
+
+  @Test
+  void hooksComeBeforeTheProcessAndGetTheState() throws IOException {
+    create(
+        "one",
+        process("echo", "after")
+            + ",'hooks':{'startContainer':[{'path':'/true','args':['true']},"
+            + "{'path':'/cat','args':['cat','x']}]}");
+    runtime.start("one").waitFor();
+    assertEquals(Status.STOPPED, status("one"));
+  }
+
+  @Test
+  void aHookThatFailsDestroysTheContainer() throws IOException {
+    create(
+        "one",
+        process("true") + ",'hooks':{'startContainer':[{'path':'/false','args':['false']}]}");
+    ProcessException failure = assertThrows(ProcessException.class, () -> runtime.start("one"));
+    assertTrue(
+        String.valueOf(failure.getMessage()).startsWith("The hook startContainer /false failed"),
+        failure::toString);
+    assertThrows(IllegalArgumentException.class, () -> runtime.state("one"));
+    assertEquals(0, fake.hypervisor.openMachines());
+  }
+
+  @Test
+  void aProcessThatCannotBeStartedLeavesTheContainer() throws IOException {
+    create("one", process("no-such-command"));
+    assertThrows(ProcessException.class, () -> runtime.start("one"));
+    assertEquals(Status.CREATED, status("one"));
+  }
+
+  @Test
+  void theStateIsJsonAsItsSchemaHasIt() throws IOException {
+    String json = create("one", process("hang")).toJson();
+    assertEquals(
+        "{\"ociVersion\":\"1.0.2\",\"id\":\"one\",\"status\":\"created\",\"pid\":1,\"bundle\":\""
+            + bundle.toAbsolutePath()
+            + "\",\"annotations\":{\"a\":\"b\"}}",
+        json);
+  }
+}
