@@ -24,11 +24,11 @@ use crate::proto::agent_server;
 use crate::proto::{
     BootMarks, Event, GetInfoRequest, GetInfoResponse, GetStatisticsRequest, ListProcessesRequest,
     ListProcessesResponse, PrepareRequest, PrepareResponse, ResizeTerminalRequest, ResizeTerminalResponse,
-    RunProcessRequest, RunProcessResponse, ShutdownRequest, ShutdownResponse, SignalProcessRequest,
+    RunProcessRequest, RunProcessResponse, SetClockRequest, SetClockResponse, ShutdownRequest, ShutdownResponse, SignalProcessRequest,
     SignalProcessResponse, Statistics, WatchEventsRequest, WatchStatisticsRequest, signal_process_request::Scope,
 };
 use crate::wire::{signal_of, window_size};
-use crate::{prepare, process};
+use crate::{clock, prepare, process};
 
 /// Messages that wait for the connection: one for each output of a process, and room for the next.
 const QUEUED_RESPONSES: usize = 4;
@@ -55,6 +55,7 @@ const FEATURES: &[&str] = &[
     "namespaces",
     "cgroup-settings",
     "executable",
+    "set-clock",
 ];
 
 /// The calls, served; clones serve the same agent.
@@ -250,6 +251,12 @@ impl agent_server::Agent for Calls {
             drop(watching);
         });
         Ok(Response::new(ReceiverStream::new(told)))
+    }
+
+    async fn set_clock(&self, request: Request<SetClockRequest>) -> Result<Response<SetClockResponse>, Status> {
+        clock::set_realtime(request.into_inner().realtime_nanos)
+            .map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(SetClockResponse {}))
     }
 
     async fn shutdown(&self, request: Request<ShutdownRequest>) -> Result<Response<ShutdownResponse>, Status> {

@@ -199,6 +199,55 @@ public interface Sandbox extends AutoCloseable {
    */
   GuestSocket connect(int port) throws GuestIOException;
 
+  /** As {@link #pause(String)}, for the reason {@code "user"}. */
+  default Pause pause() {
+    return pause("user");
+  }
+
+  /**
+   * Has its whole machine stand still until the pause is closed. When this returns, no processor of
+   * it runs, and nothing changes in its memory or on its disks; the guest's clocks stand, so that
+   * its processes do not notice. When it goes on, its wall clock is set to the host's, which jumps.
+   *
+   * <p>Pauses may overlap, from whomever they come: it goes on when all are closed. A pause that
+   * was begun for one purpose so outlasts those of others.
+   *
+   * <p>While it is paused, calls wait: what they say reaches the guest when it goes on. What the
+   * guest is given time for, by a process's {@code timeout} and {@code startTimeout}, a {@code
+   * stop}'s grace, {@link SandboxSpec#idleTimeout()} or this library's own limits, does not count
+   * the pause; so who wants to wait no longer interrupts or cancels the call. {@link
+   * SandboxSpec#maxLifetime()} and {@link GuestProcess#waitFor(java.time.Duration)} do count it.
+   * {@link #close()} ends it at once, as its guest cannot be asked for anything. It keeps its
+   * memory.
+   *
+   * @param reason who or what for, for {@link #pauses()}
+   * @return the pause; {@link Pause#close()} ends it
+   * @throws UnsupportedOperationException when the hypervisor of this host cannot pause machines
+   * @throws HypervisorException when the machine does not stand still within some seconds, as when
+   *     the host's disk does not answer; the sandbox then ends
+   * @throws SandboxEndedException when the sandbox has ended
+   */
+  Pause pause(String reason);
+
+  /**
+   * The reasons of those that hold it paused, in the order in which they began; empty while it
+   * runs.
+   */
+  List<String> pauses();
+
+  /** A pause, until it is closed. */
+  interface Pause extends AutoCloseable {
+    /** Who or what for. */
+    String reason();
+
+    /**
+     * Ends it, and has the sandbox go on when there is no other. Idempotent, on any thread but one
+     * that calls a listener; of no effect when the sandbox has ended. Does not throw.
+     */
+    @Override
+    void close();
+  }
+
   /** Whether it can run processes: false as soon as it begins to end. */
   boolean isAlive();
 

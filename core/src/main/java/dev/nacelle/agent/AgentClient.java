@@ -15,6 +15,7 @@ import dev.nacelle.proto.agent.v1.GetStatisticsRequest;
 import dev.nacelle.proto.agent.v1.ListProcessesRequest;
 import dev.nacelle.proto.agent.v1.PrepareResponse;
 import dev.nacelle.proto.agent.v1.ResizeTerminalRequest;
+import dev.nacelle.proto.agent.v1.SetClockRequest;
 import dev.nacelle.proto.agent.v1.ShutdownRequest;
 import dev.nacelle.proto.agent.v1.SignalProcessRequest;
 import dev.nacelle.proto.agent.v1.WatchEventsRequest;
@@ -36,6 +37,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
+import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
@@ -87,6 +89,7 @@ public final class AgentClient implements AutoCloseable {
 
   private final ManagedChannel channel;
   private final EventLoop loop;
+  private final GuestTimers timers;
   private final CompletableFuture<Void> disconnected = new CompletableFuture<>();
   private final CompletableFuture<String> workloadEnded = new CompletableFuture<>();
 
@@ -104,6 +107,7 @@ public final class AgentClient implements AutoCloseable {
    */
   AgentClient(CompletableFuture<GuestConnection> dialled, EventLoop loop) {
     this.loop = loop;
+    timers = new GuestTimers(loop);
     channel =
         NettyChannelBuilder.forAddress(new GuestAddress(dialled))
             .overrideAuthority("agent")
@@ -150,12 +154,28 @@ public final class AgentClient implements AutoCloseable {
   }
 
   /**
-   * The watch, where there is one: it is to rest while the guest's machine does.
-   *
-   * @see #watchLiveness()
+   * The guest's machine is about to stand still: nothing is expected of it until {@link #resume}.
    */
-  @Nullable Liveness liveness() {
-    return liveness;
+  public void pause() {
+    timers.pause();
+    Liveness watch = liveness;
+    if (watch != null) {
+      watch.pause();
+    }
+  }
+
+  /** The guest's machine runs again: it has what was left of its time, for whatever it owes. */
+  public void resume() {
+    timers.resume();
+    Liveness watch = liveness;
+    if (watch != null && !disconnected.isDone()) {
+      watch.resume();
+    }
+  }
+
+  /** Times what is expected of the guest. */
+  public GuestTimers timers() {
+    return timers;
   }
 
   /** Whether the connection was ended because the guest was silent. */
@@ -170,7 +190,7 @@ public final class AgentClient implements AutoCloseable {
   }
 
   private CompletableFuture<?> ask(Duration limit) {
-    return unary(AgentGrpc.getGetInfoMethod(), GetInfoRequest.getDefaultInstance(), options(limit));
+    return unary(AgentGrpc.getGetInfoMethod(), GetInfoRequest.getDefaultInstance(), limit);
   }
 
   /** Completes when the connection has ended, for whatever reason; never exceptionally. */
@@ -188,8 +208,7 @@ public final class AgentClient implements AutoCloseable {
 
   /** What the agent and its kernel are. */
   public CompletableFuture<AgentInfo> getInfo() {
-    return unary(
-            AgentGrpc.getGetInfoMethod(), GetInfoRequest.getDefaultInstance(), CallOptions.DEFAULT)
+    return unary(AgentGrpc.getGetInfoMethod(), GetInfoRequest.getDefaultInstance(), null)
         .thenApply(
             response -> {
               AgentInfo info = AgentInfo.of(response);
@@ -213,10 +232,7 @@ public final class AgentClient implements AutoCloseable {
         return lacks(feature);
       }
     }
-    return unary(
-            AgentGrpc.getPrepareMethod(),
-            workload.toRequest(realtimeNanos, entropy),
-            CallOptions.DEFAULT)
+    return unary(AgentGrpc.getPrepareMethod(), workload.toRequest(realtimeNanos, entropy), null)
         .thenApply(AgentClient::steps);
   }
 
@@ -231,18 +247,20 @@ public final class AgentClient implements AutoCloseable {
    * A process that is yet to be {@linkplain AgentProcess#start() started}. It fails with {@link
    * Kind#REFUSED} where the agent is too old for what it is to have.
    *
-   * @param deadline from now on, after which the host gives up, whatever the guest does; null for
-   *     never
+   * @param deadline from its start on, after which the host gives up, whatever the guest does; null
+   *     for never
    */
   public AgentProcess process(
       ProcessRequest request, ProcessListener listener, @Nullable Duration deadline) {
     return new AgentProcess(
-        newCall(AgentGrpc.getRunProcessMethod(), options(deadline)),
+        newCall(AgentGrpc.getRunProcessMethod()),
         request,
         listener,
+        deadline,
         refusal(request),
         this::failure,
-        loop);
+        loop,
+        timers);
   }
 
   private @Nullable AgentException refusal(ProcessRequest request) {
@@ -284,7 +302,23 @@ public final class AgentClient implements AutoCloseable {
         request.setScope(SignalProcessRequest.Scope.TREE);
       }
     }
-    return unary(AgentGrpc.getSignalProcessMethod(), request.build(), options(ANSWER_LIMIT))
+    return unary(AgentGrpc.getSignalProcessMethod(), request.build(), ANSWER_LIMIT)
+        .thenApply(response -> null);
+  }
+
+  /**
+   * Sets the guest's wall clock; has five seconds for it. Of no effect where the agent is too old.
+   *
+   * @param realtimeNanos in nanoseconds since the Unix epoch
+   */
+  public CompletableFuture<Void> setClock(long realtimeNanos) {
+    if (!features.contains(AgentInfo.SET_CLOCK)) {
+      return CompletableFuture.completedFuture(null);
+    }
+    return unary(
+            AgentGrpc.getSetClockMethod(),
+            SetClockRequest.newBuilder().setRealtimeNanos(realtimeNanos).build(),
+            ANSWER_LIMIT)
         .thenApply(response -> null);
   }
 
@@ -342,7 +376,7 @@ public final class AgentClient implements AutoCloseable {
     return unary(
             AgentGrpc.getListProcessesMethod(),
             ListProcessesRequest.newBuilder().setAfterProcessId(last).build(),
-            options(ANSWER_LIMIT))
+            ANSWER_LIMIT)
         .thenCompose(
             response -> {
               try {
@@ -366,7 +400,7 @@ public final class AgentClient implements AutoCloseable {
     return unary(
             AgentGrpc.getGetStatisticsMethod(),
             GetStatisticsRequest.getDefaultInstance(),
-            options(ANSWER_LIMIT))
+            ANSWER_LIMIT)
         .thenApply(StatisticsReader::read);
   }
 
@@ -385,7 +419,7 @@ public final class AgentClient implements AutoCloseable {
     }
     return Optional.of(
         AgentStream.start(
-            newCall(AgentGrpc.getWatchStatisticsMethod(), CallOptions.DEFAULT),
+            newCall(AgentGrpc.getWatchStatisticsMethod()),
             WatchStatisticsRequest.newBuilder().setIntervalNanos(interval.toNanos()).build(),
             loop,
             StatisticsReader::read,
@@ -409,7 +443,7 @@ public final class AgentClient implements AutoCloseable {
     EventReader reader = new EventReader(id, name);
     return Optional.of(
         AgentStream.start(
-            newCall(AgentGrpc.getWatchEventsMethod(), CallOptions.DEFAULT),
+            newCall(AgentGrpc.getWatchEventsMethod()),
             WatchEventsRequest.getDefaultInstance(),
             loop,
             reader::read,
@@ -424,7 +458,7 @@ public final class AgentClient implements AutoCloseable {
                 .setProcessId(processId)
                 .setSize(ProcessRequest.size(size))
                 .build(),
-            options(ANSWER_LIMIT))
+            ANSWER_LIMIT)
         .thenApply(response -> null);
   }
 
@@ -438,7 +472,7 @@ public final class AgentClient implements AutoCloseable {
     return unary(
             AgentGrpc.getShutdownMethod(),
             ShutdownRequest.newBuilder().setGraceNanos(grace.toNanos()).build(),
-            options(deadline))
+            deadline)
         .thenApply(response -> null);
   }
 
@@ -448,17 +482,14 @@ public final class AgentClient implements AutoCloseable {
     channel.shutdownNow();
   }
 
-  private static CallOptions options(@Nullable Duration deadline) {
-    return deadline == null
-        ? CallOptions.DEFAULT
-        : CallOptions.DEFAULT.withDeadlineAfter(deadline.toNanos(), TimeUnit.NANOSECONDS);
-  }
-
-  /** A call that knows nothing of the deadline and the cancellation of what its caller serves. */
-  private <Q, R> ClientCall<Q, R> newCall(MethodDescriptor<Q, R> method, CallOptions options) {
+  /**
+   * A call that knows nothing of the deadline and the cancellation of what its caller serves, and
+   * has no deadline of gRPC's, which could not rest while the guest's machine does.
+   */
+  private <Q, R> ClientCall<Q, R> newCall(MethodDescriptor<Q, R> method) {
     Context callers = Context.ROOT.attach();
     try {
-      return channel.newCall(method, options);
+      return channel.newCall(method, CallOptions.DEFAULT);
     } finally {
       Context.ROOT.detach(callers);
     }
@@ -474,14 +505,18 @@ public final class AgentClient implements AutoCloseable {
   }
 
   private <Q, R> CompletableFuture<R> unary(
-      MethodDescriptor<Q, R> method, Q request, CallOptions options) {
-    ClientCall<Q, R> call = newCall(method, options);
+      MethodDescriptor<Q, R> method, Q request, @Nullable Duration limit) {
+    ClientCall<Q, R> call = newCall(method);
     UnaryResponse<R> response = new UnaryResponse<>(call);
     call.start(response, new Metadata());
     call.sendMessage(request);
     call.halfClose();
     // Two: a second message is to be seen, and not to hold up the end of the call.
     call.request(2);
+    if (limit != null && !response.future.isDone()) {
+      Future<?> timer = timers.schedule(() -> response.giveUp(limit), limit);
+      var unused = response.future.whenComplete((answer, failure) -> timer.cancel(false));
+    }
     return response.future;
   }
 
@@ -492,6 +527,13 @@ public final class AgentClient implements AutoCloseable {
 
     UnaryResponse(ClientCall<?, R> call) {
       this.call = call;
+    }
+
+    void giveUp(Duration limit) {
+      future.completeExceptionally(
+          new AgentException(
+              Kind.TIMED_OUT, "the guest agent did not answer within " + limit.toMillis() + " ms"));
+      call.cancel("no answer in time", null);
     }
 
     @Override

@@ -73,6 +73,9 @@ public record AgentInfo(
   /** Executes a file by another name. */
   static final String EXECUTABLE = "executable";
 
+  /** Sets the wall clock. */
+  static final String SET_CLOCK = "set-clock";
+
   /** More than there will be for long; what is beyond is ignored. */
   private static final int MAX_FEATURES = 256;
 

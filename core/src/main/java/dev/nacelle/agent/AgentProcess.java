@@ -19,7 +19,6 @@ import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.concurrent.Future;
 import java.util.concurrent.RejectedExecutionException;
-import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
@@ -51,9 +50,11 @@ public final class AgentProcess {
   private final ClientCall<RunProcessRequest, RunProcessResponse> call;
   private final ProcessRequest request;
   private final ProcessListener listener;
+  private final @Nullable Duration deadline;
   private final @Nullable AgentException refusal;
   private final Function<Status, AgentException> failures;
   private final EventLoop loop;
+  private final GuestTimers timers;
 
   /** Confined to the call's listener, whose calls gRPC makes one after another. */
   private State state = State.STARTING;
@@ -66,23 +67,34 @@ public final class AgentProcess {
 
   private boolean startTimedOut;
 
+  /** Runs out at the deadline; as {@link #state}. */
+  private @Nullable Future<?> lastTimer;
+
+  private boolean timedOut;
+
   private boolean inputEnded;
   private boolean cancelled;
   private volatile long id;
 
   /**
+   * @param deadline from its start on, after which it is given up; null for never
    * @param refusal why it is not even asked for; null when it is
    * @param failures what a call's status says of it
    * @param loop where the call's listener is called
+   * @param timers of that loop
    */
   AgentProcess(
       ClientCall<RunProcessRequest, RunProcessResponse> call,
       ProcessRequest request,
       ProcessListener listener,
+      @Nullable Duration deadline,
       @Nullable AgentException refusal,
       Function<Status, AgentException> failures,
-      EventLoop loop) {
+      EventLoop loop,
+      GuestTimers timers) {
     this.loop = loop;
+    this.timers = timers;
+    this.deadline = deadline;
     this.call = call;
     this.request = request;
     this.listener = listener;
@@ -114,6 +126,14 @@ public final class AgentProcess {
   }
 
   private void awaitStart() {
+    if (state != State.ENDED && deadline != null) {
+      Runnable giveUp =
+          () -> {
+            timedOut = true;
+            cancel();
+          };
+      lastTimer = timers.schedule(giveUp, deadline);
+    }
     if (state == State.STARTING && request.startTimeoutNanos() > 0) {
       Runnable giveUp =
           () -> {
@@ -126,7 +146,7 @@ public final class AgentProcess {
 
   private void await(Runnable giveUp, Duration limit) {
     stopTimer();
-    timer = loop.schedule(giveUp, limit.toNanos(), TimeUnit.NANOSECONDS);
+    timer = timers.schedule(giveUp, limit);
   }
 
   private void stopTimer() {
@@ -344,6 +364,10 @@ public final class AgentProcess {
     @Override
     public void onClose(Status status, Metadata trailers) {
       stopTimer();
+      Future<?> running = lastTimer;
+      if (running != null) {
+        running.cancel(false);
+      }
       if (state == State.ENDED) {
         return;
       }
@@ -360,6 +384,9 @@ public final class AgentProcess {
             new AgentException(
                 Kind.START_TIMED_OUT,
                 "the guest agent neither started the process in time nor said why not"));
+      } else if (timedOut) {
+        listener.onFailure(
+            new AgentException(Kind.TIMED_OUT, "the guest agent did not end the process in time"));
       } else if (status.isOk()) {
         listener.onFailure(misbehaved("ended a process's stream without saying how it ended"));
       } else {

@@ -8,11 +8,11 @@ import dev.nacelle.spi.VirtualMachine;
 import java.io.IOException;
 import java.net.ConnectException;
 import java.time.Duration;
+import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
 import java.util.concurrent.Semaphore;
-import java.util.concurrent.TimeUnit;
-import java.util.concurrent.TimeoutException;
 import java.util.function.Consumer;
 
 /**
@@ -31,21 +31,25 @@ final class GuestSockets {
 
   private final GuestCalls calls;
   private final VirtualMachine vm;
+  private final Timers timers;
   private final Duration limit;
   private final Consumer<CompletableFuture<Void>> onConnect;
   private final Semaphore places = new Semaphore(MOST);
 
   /**
+   * @param timers time what is expected of the guest
    * @param limit how long a guest may take to answer
    * @param onConnect gets of each connection, before it is made, what completes when it is no more
    */
   GuestSockets(
       GuestCalls calls,
       VirtualMachine vm,
+      Timers timers,
       Duration limit,
       Consumer<CompletableFuture<Void>> onConnect) {
     this.calls = calls;
     this.vm = vm;
+    this.timers = timers;
     this.limit = limit;
     this.onConnect = onConnect;
   }
@@ -72,19 +76,21 @@ final class GuestSockets {
 
   private GuestConnection establish(int port) throws GuestIOException {
     CompletableFuture<GuestConnection> connecting = vm.connect(port);
+    Future<?> timer = timers.schedule(() -> connecting.cancel(true), limit);
     boolean answered = false;
     try {
-      GuestConnection connection = connecting.get(limit.toNanos(), TimeUnit.NANOSECONDS);
+      GuestConnection connection = connecting.get();
       answered = true;
       return connection;
     } catch (ExecutionException e) {
       throw refused(port, Failures.cause(e));
-    } catch (TimeoutException e) {
+    } catch (CancellationException e) {
       throw new GuestIOException(
           "the guest did not answer a connect to its port " + name(port) + " within " + limit);
     } catch (InterruptedException e) {
       throw GuestCalls.interrupted(e);
     } finally {
+      timer.cancel(false);
       if (!answered) {
         connecting.cancel(true);
         // Of no effect unless it was answered in the last moment.

@@ -25,12 +25,6 @@ final class IdleWatch {
   private static final Duration SHORTEST = Duration.ofMillis(100);
   private static final Duration LONGEST = Duration.ofSeconds(10);
 
-  /** Runs something later. */
-  @FunctionalInterface
-  interface Timers {
-    Future<?> schedule(Runnable task, Duration delay);
-  }
-
   private final Duration limit;
   private final Supplier<CompletableFuture<GuestStatistics>> read;
   private final Timers timers;

@@ -11,6 +11,7 @@ import java.time.Duration;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 
@@ -99,15 +100,19 @@ abstract class ProcessInHand implements GuestProcess {
 
   /** Returns early when the guest does not take the signal. */
   private void awaitStop(Duration grace) {
+    CompletableFuture<Void> over = new CompletableFuture<>();
+    Future<?> timer = client.timers().schedule(() -> over.complete(null), grace);
     CompletableFuture<ExitStatus> stopped =
         GuestCalls.unlessEnded(client.signal(id(), stopSignal, SignalScope.PROCESS))
             .thenCompose(done -> ended());
     try {
-      CompletableFuture.anyOf(ended(), stopped).get(nanos(grace), TimeUnit.NANOSECONDS);
-    } catch (TimeoutException | ExecutionException e) {
+      CompletableFuture.anyOf(ended(), stopped, over).get();
+    } catch (ExecutionException e) {
       // It is killed, or told below.
     } catch (InterruptedException e) {
       throw GuestCalls.interrupted(e);
+    } finally {
+      timer.cancel(false);
     }
   }
 

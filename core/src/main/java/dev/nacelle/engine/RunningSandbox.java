@@ -79,6 +79,7 @@ final class RunningSandbox implements Sandbox {
   private final Consumer<RunningSandbox> onEnd;
   private final GuestCalls calls;
   private final GuestSockets sockets;
+  private final SandboxPauses pauses;
 
   /** Why it ended. Who completes it, before anything is taken down, does that. */
   private final CompletableFuture<SandboxExit> cause = new CompletableFuture<>();
@@ -116,10 +117,12 @@ final class RunningSandbox implements Sandbox {
     this.image = image;
     this.onEnd = onEnd;
     calls = new GuestCalls(info.name(), cause, vm, workers);
+    pauses = new SandboxPauses(vm, client);
     sockets =
         new GuestSockets(
             calls,
             vm,
+            client.timers()::schedule,
             GuestSockets.ANSWER_LIMIT,
             ended -> {
               touch();
@@ -141,7 +144,7 @@ final class RunningSandbox implements Sandbox {
     client.watchLiveness();
     tellOfGuest(events);
     spec.maxLifetime().ifPresent(time -> endAfter(time, loops));
-    spec.idleTimeout().ifPresent(time -> endWhenIdle(time, loops));
+    spec.idleTimeout().ifPresent(this::endWhenIdle);
   }
 
   private void tellOfGuest(SandboxEvents events) {
@@ -163,11 +166,11 @@ final class RunningSandbox implements Sandbox {
     var unused = cause.thenRun(() -> timer.cancel(false));
   }
 
-  private void endWhenIdle(Duration time, AgentLoops loops) {
+  private void endWhenIdle(Duration time) {
     SandboxExit over = SandboxExit.of(Reason.IDLE, "was idle for " + time);
     IdleWatch watch =
         new IdleWatch(
-            time, client::statistics, loops::schedule, () -> endLater(over, spec.stopGrace()));
+            time, client::statistics, client.timers()::schedule, () -> endLater(over, spec.stopGrace()));
     idle = watch;
     watch.start();
     var unused = cause.thenRun(watch::stop);
@@ -254,7 +257,9 @@ final class RunningSandbox implements Sandbox {
   }
 
   private void tearDown(SandboxExit why, Duration grace) {
-    if (!grace.isZero() && !vm.exit().isDone() && !client.disconnected().isDone()) {
+    boolean reachable =
+        pauses.reasons().isEmpty() && !vm.exit().isDone() && !client.disconnected().isDone();
+    if (!grace.isZero() && reachable) {
       Quietly.run("stopping the guest of " + this, () -> stopGuest(grace));
     }
     Quietly.run("closing the connection of " + this, client::close);
@@ -425,6 +430,17 @@ final class RunningSandbox implements Sandbox {
 
   private static @Nullable Duration hostDeadline(ProcessSpec process) {
     return process.timeout().map(MARGIN::plus).orElse(null);
+  }
+
+  @Override
+  public Pause pause(String reason) {
+    calls.requireOpen();
+    return pauses.begin(reason);
+  }
+
+  @Override
+  public List<String> pauses() {
+    return isAlive() ? pauses.reasons() : List.of();
   }
 
   @Override

@@ -30,7 +30,6 @@ import dev.nacelle.spi.VmSpec.Disk;
 import java.nio.file.Path;
 import java.security.SecureRandom;
 import java.time.Duration;
-import java.time.Instant;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -219,7 +218,8 @@ final class SandboxStart {
     AgentClient client = firstCall.join().client();
     List<AgentClient.Step> steps =
         clock.time(
-            Stage.PREPARE, () -> await(client.prepare(workload(created), realtime(), entropy())));
+            Stage.PREPARE,
+            () -> await(client.prepare(workload(created), SandboxPauses.realtime(), entropy())));
     noteParts(machine, agent, steps);
     RunningSandbox sandbox =
         new RunningSandbox(
@@ -325,11 +325,6 @@ final class SandboxStart {
     sysctls.put("fs.file-max", Long.toString(spec.openFilesLimit().getAsLong() + AGENTS_FILES));
     sysctls.putAll(spec.sysctls());
     return sysctls;
-  }
-
-  private static long realtime() {
-    Instant now = Instant.now();
-    return TimeUnit.SECONDS.toNanos(now.getEpochSecond()) + now.getNano();
   }
 
   private byte[] entropy() {

@@ -603,6 +603,37 @@ class AgentClientTest {
   }
 
   @Test
+  void guestIsNotFoundSilentWhileItsMachineStands() throws Exception {
+    try (AgentPair pair = new AgentPair(new FallingSilent(null), AgentPair.LARGE, 25)) {
+      pair.client.getInfo().get();
+      RecordingListener listener = new RecordingListener();
+      pair.client.pause();
+      pair.run(request(false, "any"), listener, Duration.ofMillis(20));
+      pair.client.watchLiveness(Duration.ofMillis(1), Duration.ofMillis(20));
+      Thread.sleep(200);
+      assertFalse(pair.client.wasSilent());
+      assertFalse(listener.failure.isDone());
+      pair.client.resume();
+      Kind kind = listener.failure.get().kind();
+      // Whichever comes first.
+      assertTrue(kind == Kind.TIMED_OUT || kind == Kind.DISCONNECTED, kind::toString);
+      pair.client.disconnected().get();
+      assertTrue(pair.client.wasSilent());
+    }
+  }
+
+  @Test
+  void processIsGivenUpAtItsDeadline() throws Exception {
+    FallingSilent agent = new FallingSilent(null);
+    try (AgentPair pair = new AgentPair(agent, AgentPair.LARGE, 26)) {
+      RecordingListener listener = new RecordingListener();
+      pair.run(request(false, "any"), listener, Duration.ofMillis(20));
+      assertEquals(Kind.TIMED_OUT, listener.failure.get().kind());
+      agent.cancelled.get();
+    }
+  }
+
+  @Test
   void guestThatAnswersIsNotSilentHoweverLittleItSays() throws Exception {
     CompletableFuture<Void> asked = new CompletableFuture<>();
     AgentGrpc.AgentImplBase terse =

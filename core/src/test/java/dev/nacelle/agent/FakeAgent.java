@@ -17,6 +17,8 @@ import dev.nacelle.proto.agent.v1.ResizeTerminalRequest;
 import dev.nacelle.proto.agent.v1.ResizeTerminalResponse;
 import dev.nacelle.proto.agent.v1.RunProcessRequest;
 import dev.nacelle.proto.agent.v1.RunProcessResponse;
+import dev.nacelle.proto.agent.v1.SetClockRequest;
+import dev.nacelle.proto.agent.v1.SetClockResponse;
 import dev.nacelle.proto.agent.v1.ShutdownRequest;
 import dev.nacelle.proto.agent.v1.ShutdownResponse;
 import dev.nacelle.proto.agent.v1.SignalProcessRequest;
@@ -54,6 +56,7 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
   private final List<String> features;
   private final List<ServerCallStreamObserver<Event>> watching = new CopyOnWriteArrayList<>();
   private volatile @Nullable Statistics statistics;
+  private final List<Long> clocks = new CopyOnWriteArrayList<>();
 
   /**
    * @param powerOff called by Shutdown
@@ -77,6 +80,7 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
             "namespaces",
             "cgroup-settings",
             "executable",
+            "set-clock",
             "of-the-future"));
   }
 
@@ -344,6 +348,18 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
       responses.onNext(ResizeTerminalResponse.getDefaultInstance());
       responses.onCompleted();
     }
+  }
+
+  /** Every time that the wall clock was set to, in nanoseconds. */
+  public List<Long> clocks() {
+    return List.copyOf(clocks);
+  }
+
+  @Override
+  public void setClock(SetClockRequest request, StreamObserver<SetClockResponse> responses) {
+    clocks.add(request.getRealtimeNanos());
+    responses.onNext(SetClockResponse.getDefaultInstance());
+    responses.onCompleted();
   }
 
   @Override

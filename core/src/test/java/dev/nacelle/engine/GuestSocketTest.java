@@ -32,6 +32,7 @@ import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
 import java.util.concurrent.LinkedBlockingQueue;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -173,8 +174,14 @@ class GuestSocketTest {
       throws GuestIOException {
     try (Workers workers = new Workers()) {
       GuestCalls calls = new GuestCalls("box", new CompletableFuture<>(), machine, workers);
-      return new GuestSockets(calls, machine, limit, ended::complete).connect(port);
+      return new GuestSockets(calls, machine, GuestSocketTest::schedule, limit, ended::complete)
+          .connect(port);
     }
+  }
+
+  private static Future<?> schedule(Runnable task, Duration delay) {
+    return CompletableFuture.runAsync(
+        task, CompletableFuture.delayedExecutor(delay.toMillis(), TimeUnit.MILLISECONDS));
   }
 
   @Test

@@ -22,6 +22,8 @@ import dev.nacelle.proto.agent.v1.ResizeTerminalRequest;
 import dev.nacelle.proto.agent.v1.ResizeTerminalResponse;
 import dev.nacelle.proto.agent.v1.RunProcessRequest;
 import dev.nacelle.proto.agent.v1.RunProcessResponse;
+import dev.nacelle.proto.agent.v1.SetClockRequest;
+import dev.nacelle.proto.agent.v1.SetClockResponse;
 import dev.nacelle.proto.agent.v1.ShutdownRequest;
 import dev.nacelle.proto.agent.v1.ShutdownResponse;
 import dev.nacelle.proto.agent.v1.SignalProcessRequest;
@@ -432,6 +434,11 @@ public final class FakeMachine implements VirtualMachine {
     public void resizeTerminal(
         ResizeTerminalRequest request, StreamObserver<ResizeTerminalResponse> responses) {
       agent.resizeTerminal(request, responses);
+    }
+
+    @Override
+    public void setClock(SetClockRequest request, StreamObserver<SetClockResponse> responses) {
+      agent.setClock(request, responses);
     }
 
     @Override

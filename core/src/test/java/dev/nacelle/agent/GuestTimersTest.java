@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.agent;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.netty.channel.DefaultEventLoop;
+import io.netty.channel.EventLoop;
+import java.time.Duration;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.Future;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+@Timeout(60)
+class GuestTimersTest {
+  private final EventLoop loop = new DefaultEventLoop();
+  private final GuestTimers timers = new GuestTimers(loop);
+  private final BlockingQueue<String> called = new LinkedBlockingQueue<>();
+
+  @AfterEach
+  void endLoop() throws InterruptedException {
+    var unused = loop.shutdownGracefully(0, 5, TimeUnit.SECONDS);
+    loop.awaitTermination(10, TimeUnit.SECONDS);
+  }
+
+  private Future<?> schedule(String what, Duration delay) {
+    return timers.schedule(() -> called.add(what + loop.inEventLoop()), delay);
+  }
+
+  @Test
+  void callsOnTheLoopWhenTheTimeHasCome() throws Exception {
+    long start = System.nanoTime();
+    schedule("later ", Duration.ofMillis(30));
+    schedule("now ", Duration.ZERO);
+    schedule("never ", Duration.ofSeconds(Long.MAX_VALUE));
+    assertEquals("now true", called.take());
+    assertEquals("later true", called.take());
+    assertTrue(System.nanoTime() - start >= 30_000_000);
+  }
+
+  @Test
+  void whatIsCancelledIsNotCalled() throws Exception {
+    assertTrue(schedule("cancelled", Duration.ofMillis(20)).cancel(false));
+    timers.pause();
+    Future<?> inAPause = schedule("cancelled", Duration.ZERO);
+    Thread.sleep(20);
+    assertTrue(inAPause.cancel(false));
+    timers.resume();
+    schedule("other ", Duration.ofMillis(60));
+    assertEquals("other true", called.take());
+    assertTrue(called.isEmpty());
+  }
+
+  @Test
+  void noTimeGoesByInAPause() throws Exception {
+    schedule("before ", Duration.ofMillis(50));
+    timers.pause();
+    long stood = timers.nanoTime();
+    schedule("in ", Duration.ofMillis(40));
+    schedule("at once ", Duration.ZERO);
+    Thread.sleep(200);
+    assertTrue(called.isEmpty());
+    assertEquals(stood, timers.nanoTime());
+    long start = System.nanoTime();
+    timers.resume();
+    assertEquals("at once true", called.take());
+    called.take();
+    called.take();
+    // Neither had more than 20 ms before.
+    assertTrue(System.nanoTime() - start >= 20_000_000);
+    assertTrue(timers.nanoTime() - stood >= 40_000_000);
+  }
+
+  @Test
+  void pausesAddUp() throws Exception {
+    long start = System.nanoTime();
+    Future<?> timer = schedule("done ", Duration.ofMillis(50));
+    for (int i = 0; i < 10; i++) {
+      timers.pause();
+      Thread.sleep(20);
+      assertFalse(timer.isDone());
+      timers.resume();
+    }
+    assertEquals("done true", called.take());
+    assertTrue(System.nanoTime() - start >= 250_000_000);
+  }
+
+  @Test
+  void aLoopThatHasEndedCallsNothing() throws Exception {
+    endLoop();
+    Future<?> timer = schedule("too late", Duration.ZERO);
+    assertFalse(timer.isDone());
+    assertTrue(timer.cancel(false));
+    assertTrue(called.isEmpty());
+  }
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.engine;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.nacelle.ExecResult;
+import dev.nacelle.GuestProcess;
+import dev.nacelle.HypervisorException;
+import dev.nacelle.ProcessSpec;
+import dev.nacelle.Sandbox;
+import dev.nacelle.SandboxEndedException;
+import dev.nacelle.SandboxExit;
+import dev.nacelle.Signal;
+import dev.nacelle.fake.FakeHypervisor.Fault;
+import dev.nacelle.fake.FakeMachine;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+@Timeout(60)
+class SandboxPauseTest {
+  private final FakeNacelle fake = new FakeNacelle();
+  private final Sandbox sandbox = fake.start();
+  private final FakeMachine machine = fake.machine();
+
+  @AfterEach
+  void close() {
+    fake.close();
+  }
+
+  @Test
+  void goesOnWhenTheLastPauseIsOver() {
+    Sandbox.Pause first = sandbox.pause();
+    Sandbox.Pause second = sandbox.pause("a copy of its disk");
+    assertTrue(machine.isPaused());
+    assertEquals("a copy of its disk", second.reason());
+    assertEquals(List.of("user", "a copy of its disk"), sandbox.pauses());
+    first.close();
+    first.close();
+    assertTrue(machine.isPaused());
+    assertEquals(List.of("a copy of its disk"), sandbox.pauses());
+    second.close();
+    assertFalse(machine.isPaused());
+    assertEquals(List.of(), sandbox.pauses());
+    assertEquals(1, machine.pauses());
+    sandbox.exec("true");
+  }
+
+  @Test
+  void callsWaitForItToGoOn() throws Exception {
+    CompletableFuture<ExecResult> result;
+    CompletableFuture<Integer> listed;
+    try (Sandbox.Pause unused = sandbox.pause()) {
+      result = sandbox.execAsync("echo", "on");
+      listed = CompletableFuture.supplyAsync(() -> sandbox.processes().size());
+      Thread.sleep(100);
+      assertFalse(result.isDone());
+      assertFalse(listed.isDone());
+    }
+    assertEquals("on\n", result.get().stdout().text());
+    assertTrue(listed.get() <= 1);
+  }
+
+  @Test
+  void itsWallClockIsSetAfterwards() throws Exception {
+    sandbox.pause().close();
+    long before = SandboxPauses.realtime();
+    sandbox.pause().close();
+    while (machine.agent().clocks().size() < 2) {
+      Thread.sleep(1);
+    }
+    long set = machine.agent().clocks().get(1);
+    assertTrue(set >= before && set <= SandboxPauses.realtime(), () -> set + " and " + before);
+  }
+
+  @Test
+  void aGraceDoesNotCountThePause() throws Exception {
+    GuestProcess process = sandbox.start("hang");
+    Sandbox.Pause pause = sandbox.pause();
+    CompletableFuture<?> stopped =
+        CompletableFuture.supplyAsync(() -> process.stop(Duration.ofMillis(1)));
+    Thread.sleep(100);
+    assertFalse(stopped.isDone());
+    assertTrue(process.isAlive());
+    pause.close();
+    stopped.get();
+  }
+
+  @Test
+  void isClosedAtOnceWhilePaused() {
+    Sandbox own = fake.nacelle.start(FakeNacelle.spec().stopGrace(Duration.ofMinutes(5)).build());
+    FakeMachine its = fake.machine();
+    Sandbox.Pause pause = own.pause();
+    own.close();
+    assertFalse(its.askedToShutDown().isDone());
+    assertEquals(SandboxExit.Reason.CLOSED, own.onExit().join().reason());
+    assertEquals(List.of(), own.pauses());
+    pause.close();
+    assertThrows(SandboxEndedException.class, own::pause);
+  }
+
+  @Test
+  void isKilledWhilePaused() {
+    Sandbox own = fake.start();
+    CompletableFuture<ExecResult> result = own.execAsync("hang");
+    own.pause();
+    own.kill();
+    assertEquals(SandboxExit.Reason.KILLED, own.onExit().join().reason());
+    assertTrue(result.handle((value, failure) -> failure != null).join());
+  }
+
+  @Test
+  void manyPausesChangeNoResult() throws Exception {
+    List<CompletableFuture<ExecResult>> results = new ArrayList<>();
+    for (int i = 0; i < 200; i++) {
+      results.add(sandbox.execAsync("echo", String.valueOf(i)));
+      sandbox.pause().close();
+    }
+    GuestProcess process = sandbox.start(ProcessSpec.of("hang"));
+    for (int i = 0; i < 200; i++) {
+      assertEquals(i + "\n", results.get(i).get().stdout().text());
+    }
+    process.signal(Signal.TERM);
+    process.waitFor();
+  }
+
+  @Test
+  void saysWhereMachinesCannotBePaused() {
+    try (FakeNacelle other = new FakeNacelle(Fault.CANNOT_BE_PAUSED);
+        Sandbox own = other.start()) {
+      assertThrows(UnsupportedOperationException.class, own::pause);
+      own.exec("true");
+    }
+  }
+
+  @Test
+  void endsWhereItDoesNotStandStill() {
+    try (FakeNacelle other = new FakeNacelle(Fault.PAUSE_FAILS);
+        Sandbox own = other.start()) {
+      assertThrows(HypervisorException.class, own::pause);
+      assertEquals(SandboxExit.Reason.HOST_FAILED, own.onExit().join().reason());
+    }
+  }
+}
