@@ -178,7 +178,8 @@ class PauseBootTest {
     // It is set while the guest goes on.
     for (int i = 0; i < 20 && behind > 5; i++) {
       long host = System.currentTimeMillis() / 1000;
-      behind = host - Long.parseLong(sandbox.exec("busybox", "date", "+%s").stdout().text().strip());
+      behind =
+          host - Long.parseLong(sandbox.exec("busybox", "date", "+%s").stdout().text().strip());
     }
     assertTrue(behind <= 5, behind + " s behind");
   }
