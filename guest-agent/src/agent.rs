@@ -3,7 +3,7 @@
 //! The state of the machine between the calls, and its end.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -18,10 +18,11 @@ use crate::events::Events;
 use crate::init::Init;
 use crate::log;
 use crate::machine::Machine;
+use crate::proto::Statistics;
 use crate::reaper::Children;
 use crate::registry::Registry;
 use crate::spawn::Spawner;
-use crate::statistics::Counters;
+use crate::statistics::{Counters, Disks};
 use crate::watch::Sources;
 
 /// Processes at a time; also calls whose process is not gone yet, or that have not said which to start.
@@ -81,9 +82,17 @@ pub(crate) struct World {
     pub(crate) spawner: Spawner,
     pub(crate) workload: Arc<Workload>,
     pub(crate) init: Arc<Init>,
-    pub(crate) counters: Counters,
+    pub(crate) counters: OnceLock<Counters>,
+    pub(crate) disks: Disks,
     /// Until somebody watches them.
     pub(crate) sources: Mutex<Option<Sources>>,
+}
+
+impl World {
+    /// What the workload has used so far.
+    pub(crate) fn statistics(&self) -> Statistics {
+        self.counters.get_or_init(|| Counters::open(&self.workload, self.disks)).read()
+    }
 }
 
 impl Agent {

@@ -3,7 +3,7 @@
 //! The Prepare call: from what the host asks for to the workload's world.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use rustix::fs::{major, minor};
 use rustix::mount::MountFlags;
@@ -18,7 +18,7 @@ use crate::furnishing::{Furnishing, Usual};
 use crate::machine::{self, Machine};
 use crate::proto::{PrepareRequest, PrepareResponse, RootFilesystem, prepare_response, root_filesystem};
 use crate::spawn::Spawner;
-use crate::statistics::{self, Counters};
+use crate::statistics;
 use crate::watch::Sources;
 use crate::{bounds, clock, entropy, namespaces, root, sysctl};
 
@@ -157,10 +157,9 @@ async fn build(
     let prepared = Spawner::prepare(plan, workload.clone(), agent.children.clone()).await;
     let (spawner, init, filesystems, more) = prepared.map_err(text)?;
     steps.extend(more);
-    let counters = Counters::open(&workload, disks);
-    let sources = Sources::open(&workload, &agent.machine.devices, filesystems);
+    let sources = Sources::open(&agent.machine.devices, filesystems);
     agent.machine.put_away().map_err(text)?;
-    Ok(World { spawner, workload, init: Arc::new(init), counters, sources: Mutex::new(Some(sources)) })
+    Ok(World { spawner, workload, init: Arc::new(init), counters: OnceLock::new(), disks, sources: Mutex::new(Some(sources)) })
 }
 
 /// The numbers by which the kernel counts what is read and written.

@@ -234,7 +234,6 @@ async fn carry(
     };
     let exit = exited(exit).await;
     let own_kills = process.cgroup.oom_kills();
-    process.tell_oom_kills(&agent.events, id, own_kills);
     let response = Response::Exited(Exited {
         status: Some(match exit.status {
             ExitStatus::Code(code) => exited::Status::ExitCode(code),
@@ -294,9 +293,14 @@ async fn exited(mut exit: Exiting) -> Exit {
     }
 }
 
-/// Waits for the exit, and tells those who want to know as soon as it is there.
+/// Waits for the exit, and tells those who want to know as soon as it is there; before that, whom the OOM killer has ended
+/// by then, which may be why.
 async fn told_exit(agent: &Agent, id: u64, process: &Process) {
-    process.tell_exit(&agent.events, id, &exited(process.exit.clone()).await);
+    let exit = exited(process.exit.clone()).await;
+    if agent.events.are_wanted() {
+        process.tell_oom_kills(&agent.events, id, process.cgroup.oom_kills());
+        process.tell_exit(&agent.events, id, &exit);
+    }
 }
 
 /// Kills what has not exited at its deadline, and says so.

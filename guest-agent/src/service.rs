@@ -199,7 +199,7 @@ impl agent_server::Agent for Calls {
     }
 
     async fn get_statistics(&self, _: Request<GetStatisticsRequest>) -> Result<Response<Statistics>, Status> {
-        Ok(Response::new(self.0.world()?.counters.read()))
+        Ok(Response::new(self.0.world()?.statistics()))
     }
 
     type WatchStatisticsStream = ReceiverStream<Result<Statistics, Status>>;
@@ -220,7 +220,7 @@ impl agent_server::Agent for Calls {
             let read = async {
                 while let Ok(room) = sender.reserve().await {
                     ticks.tick().await;
-                    room.send(Ok(world.counters.read()));
+                    room.send(Ok(world.statistics()));
                 }
             };
             answer(&agent, &sender, read).await;
@@ -235,8 +235,8 @@ impl agent_server::Agent for Calls {
         let (agent, world, watching) = (self.0.clone(), self.0.world()?, self.0.watching()?);
         if agent.events.want() {
             if let Some(sources) = lock(&world.sources).take() {
-                let agent = agent.clone();
-                tokio::spawn(async move { sources.watch(&agent.processes, &agent.events).await });
+                let (agent, workload) = (agent.clone(), world.workload.clone());
+                tokio::spawn(async move { sources.watch(&workload, &agent.processes, &agent.events).await });
             }
         }
         let mut reader = agent.events.reader();

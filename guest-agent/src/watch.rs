@@ -6,7 +6,6 @@
 use std::future::pending;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags, SeekFrom, fstatvfs, open, seek};
@@ -39,37 +38,27 @@ const LEVEL_WARNING: u32 = 4;
 /// More than any record of /dev/kmsg (PRINTK_MESSAGE_MAX of kernel/printk/internal.h).
 const RECORD_BYTES: usize = 8 << 10;
 
-/// Where it is seen, as far as this kernel has it.
+/// What cannot be opened any more when somebody asks for events.
 #[derive(Debug)]
 pub(crate) struct Sources {
-    memory_events: Option<OwnedFd>,
-    pids_events: Option<OwnedFd>,
-    memory_pressure: Option<OwnedFd>,
-    io_pressure: Option<OwnedFd>,
     kernel_log: Option<OwnedFd>,
     filesystems: Filesystems,
 }
 
 impl Sources {
     /// `devices` has device nodes, which the agent is about to lose.
-    pub(crate) fn open(workload: &Workload, devices: &Path, filesystems: Filesystems) -> Self {
+    pub(crate) fn open(devices: &Path, filesystems: Filesystems) -> Self {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        Self {
-            memory_events: workload.open("memory.events"),
-            pids_events: workload.open("pids.events"),
-            memory_pressure: workload.open_trigger("memory.pressure", PRESSURE),
-            io_pressure: workload.open_trigger("io.pressure", PRESSURE),
-            kernel_log: open(devices.join("kmsg"), flags, Mode::empty()).ok(),
-            filesystems,
-        }
+        Self { kernel_log: open(devices.join("kmsg"), flags, Mode::empty()).ok(), filesystems }
     }
 
-    /// Watches for ever.
-    pub(crate) async fn watch(self, processes: &Registry, events: &Arc<Events>) {
-        let mut memory = Notice::new(self.memory_events, OOM_PAUSE);
-        let mut pids = Notice::new(self.pids_events, PIDS_PAUSE);
-        let mut memory_pressure = Notice::new(self.memory_pressure, Duration::ZERO);
-        let mut io_pressure = Notice::new(self.io_pressure, Duration::ZERO);
+    /// Watches for ever; what this kernel has not is never told.
+    pub(crate) async fn watch(self, workload: &Workload, processes: &Registry, events: &Events) {
+        let trigger = |file| workload.open_trigger(file, PRESSURE);
+        let mut memory = Notice::new(workload.open("memory.events"), OOM_PAUSE);
+        let mut pids = Notice::new(workload.open("pids.events"), PIDS_PAUSE);
+        let mut memory_pressure = Notice::new(trigger("memory.pressure"), Duration::ZERO);
+        let mut io_pressure = Notice::new(trigger("io.pressure"), Duration::ZERO);
         let mut log = KernelLog::new(self.kernel_log);
         let mut root = Room::new(self.filesystems.root, Filesystem::Root);
         let mut shared_memory = Room::new(self.filesystems.shared_memory, Filesystem::SharedMemory);

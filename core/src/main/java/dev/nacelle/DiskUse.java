@@ -5,7 +5,7 @@ import java.util.List;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
-/** What was read from a disk and written to it, as the guest's kernel counts it. Immutable. */
+/** What was read from a disk and written to it. Immutable. */
 public final class DiskUse {
   private final DataSize read;
   private final DataSize written;

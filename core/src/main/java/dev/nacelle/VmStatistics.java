@@ -16,32 +16,40 @@ public final class VmStatistics {
   private final Map<String, Long> exits;
   private final Map<String, Long> ignored;
   private final @Nullable Duration cpuTime;
+  private final Map<String, DiskUse> disks;
 
   private VmStatistics(
       OptionalLong firstRunNanoTime,
       Map<String, Long> exits,
       Map<String, Long> ignored,
-      @Nullable Duration cpuTime) {
+      @Nullable Duration cpuTime,
+      Map<String, DiskUse> disks) {
     this.firstRunNanoTime = firstRunNanoTime;
     this.exits = Map.copyOf(exits);
     this.ignored = Map.copyOf(ignored);
     this.cpuTime = cpuTime;
+    this.disks = Map.copyOf(disks);
   }
 
   /** Before the first vCPU runs, with what the getters of the same names tell; copies the maps. */
   public static VmStatistics of(Map<String, Long> exits, Map<String, Long> ignored) {
-    return new VmStatistics(OptionalLong.empty(), exits, ignored, null);
+    return new VmStatistics(OptionalLong.empty(), exits, ignored, null, Map.of());
   }
 
   /** With what the getters of the same names tell; copies the maps. */
   public static VmStatistics of(
       long firstRunNanoTime, Map<String, Long> exits, Map<String, Long> ignored) {
-    return new VmStatistics(OptionalLong.of(firstRunNanoTime), exits, ignored, null);
+    return new VmStatistics(OptionalLong.of(firstRunNanoTime), exits, ignored, null, Map.of());
+  }
+
+  /** The same with {@link #disks()}; copies the map. */
+  public VmStatistics withDisks(Map<String, DiskUse> use) {
+    return new VmStatistics(firstRunNanoTime, exits, ignored, cpuTime, use);
   }
 
   /** The same with {@link #cpuTime()}. */
   public VmStatistics withCpuTime(Duration time) {
-    return new VmStatistics(firstRunNanoTime, exits, ignored, Objects.requireNonNull(time));
+    return new VmStatistics(firstRunNanoTime, exits, ignored, Objects.requireNonNull(time), disks);
   }
 
   /**
@@ -76,8 +84,18 @@ public final class VmStatistics {
     return Optional.ofNullable(cpuTime);
   }
 
+  /**
+   * What was read from the files of its disks and written to them, by the disks' serial numbers: a
+   * sandbox's are {@code rootfs} for the image and {@code scratch} for what it {@linkplain
+   * WritableLayer#onDisk writes}. What the host read ahead is not in it, and a request of more than
+   * 1 MiB counts as several. Empty where the hypervisor does not count it.
+   */
+  public Map<String, DiskUse> disks() {
+    return disks;
+  }
+
   private List<@Nullable Object> state() {
-    return Arrays.asList(firstRunNanoTime, exits, ignored, cpuTime);
+    return Arrays.asList(firstRunNanoTime, exits, ignored, cpuTime, disks);
   }
 
   @Override

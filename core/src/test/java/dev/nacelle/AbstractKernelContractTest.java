@@ -287,6 +287,7 @@ public abstract class AbstractKernelContractTest {
     assertTrue(after.cpuPressure().isPresent() && after.ioPressure().isPresent());
     assertTrue(after.memoryPressure().orElseThrow().full().isPresent());
     assertTrue(after.availableMemory().orElseThrow().bytes() > 0 && after.load().isPresent());
+    assertTrue(other.statistics().disks().get("scratch").written().bytes() >= 4 << 20);
     assertTrue(other.statistics().cpuTime().orElseThrow().compareTo(Duration.ZERO) > 0);
     BlockingQueue<GuestStatistics> readings = new LinkedBlockingQueue<>();
     try (Sandbox.StatisticsStream stream =

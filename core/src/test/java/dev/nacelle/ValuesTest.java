@@ -221,7 +221,8 @@ class ValuesTest {
         VmStatistics.of(2, one, one),
         VmStatistics.of(1, Map.of(), one),
         VmStatistics.of(1, one, Map.of()),
-        VmStatistics.of(1, one, one).withCpuTime(Duration.ofMillis(7)));
+        VmStatistics.of(1, one, one).withCpuTime(Duration.ofMillis(7)),
+        VmStatistics.of(1, one, one).withDisks(Map.of("a", DiskUse.of(ONE, ONE, 1, 1))));
   }
 
   @Test

@@ -24,7 +24,6 @@ import dev.nacelle.VmExit;
 import dev.nacelle.VmStatistics;
 import dev.nacelle.agent.AgentClient;
 import dev.nacelle.agent.AgentLoops;
-import dev.nacelle.agent.AgentStream;
 import dev.nacelle.agent.ProcessRequest;
 import dev.nacelle.engine.Sources.RootImage;
 import dev.nacelle.internal.ListenerGuard;
@@ -39,8 +38,6 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
-import java.util.concurrent.atomic.AtomicBoolean;
-import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
@@ -63,10 +60,6 @@ final class RunningSandbox implements Sandbox {
 
   private static final SandboxExit KILLED = SandboxExit.of(Reason.KILLED, "was killed");
 
-  private static final int MAX_STATISTICS_STREAMS = 8;
-  private static final Duration LEAST_INTERVAL = Duration.ofMillis(100);
-  private static final Duration LONGEST_INTERVAL = Duration.ofHours(1);
-
   private final String id;
   private final SandboxSpec spec;
   private final SandboxInfo info;
@@ -80,6 +73,7 @@ final class RunningSandbox implements Sandbox {
   private final GuestCalls calls;
   private final GuestSockets sockets;
   private final SandboxPauses pauses;
+  private final GuestSight sight;
 
   /** Why it ended. Who completes it, before anything is taken down, does that. */
   private final CompletableFuture<SandboxExit> cause = new CompletableFuture<>();
@@ -91,7 +85,6 @@ final class RunningSandbox implements Sandbox {
   private final CompletableFuture<SandboxExit> exit = new CompletableFuture<>();
 
   private final DetachedProcesses detached = new DetachedProcesses();
-  private final AtomicInteger statisticsStreams = new AtomicInteger();
 
   private volatile @Nullable IdleWatch idle;
 
@@ -118,6 +111,7 @@ final class RunningSandbox implements Sandbox {
     this.onEnd = onEnd;
     calls = new GuestCalls(info.name(), cause, vm, workers);
     pauses = new SandboxPauses(vm, client);
+    sight = new GuestSight(calls, client, workers, "sandbox " + info.name());
     sockets =
         new GuestSockets(
             calls,
@@ -142,22 +136,9 @@ final class RunningSandbox implements Sandbox {
                     endLater(
                         SandboxExit.of(Reason.GUEST_ENDED, becauseOfItsGuest(why)), Duration.ZERO));
     client.watchLiveness();
-    tellOfGuest(events);
+    sight.tell(events);
     spec.maxLifetime().ifPresent(time -> endAfter(time, loops));
     spec.idleTimeout().ifPresent(this::endWhenIdle);
-  }
-
-  private void tellOfGuest(SandboxEvents events) {
-    if (events.areHeard()) {
-      CompletableFuture<AgentStream> stream = new CompletableFuture<>();
-      // Listeners may take their time, which the event loop has not.
-      client
-          .watchEvents(
-              id,
-              info.name(),
-              event -> workers.execute(() -> events.tell(event, () -> stream.join().resume())))
-          .ifPresent(stream::complete);
-    }
   }
 
   private void endAfter(Duration time, AgentLoops loops) {
@@ -170,7 +151,10 @@ final class RunningSandbox implements Sandbox {
     SandboxExit over = SandboxExit.of(Reason.IDLE, "was idle for " + time);
     IdleWatch watch =
         new IdleWatch(
-            time, client::statistics, client.timers()::schedule, () -> endLater(over, spec.stopGrace()));
+            time,
+            client::statistics,
+            client.timers()::schedule,
+            () -> endLater(over, spec.stopGrace()));
     idle = watch;
     watch.start();
     var unused = cause.thenRun(watch::stop);
@@ -487,49 +471,13 @@ final class RunningSandbox implements Sandbox {
 
   @Override
   public GuestStatistics guestStatistics() {
-    calls.requireOpen();
-    return calls.await(client.statistics());
+    return sight.statistics();
   }
 
   @Override
   public StatisticsStream streamGuestStatistics(
       Duration interval, Consumer<GuestStatistics> listener) {
-    Objects.requireNonNull(listener);
-    if (interval.compareTo(LEAST_INTERVAL) < 0 || interval.compareTo(LONGEST_INTERVAL) > 0) {
-      throw new IllegalArgumentException(
-          "the interval is not between "
-              + LEAST_INTERVAL
-              + " and "
-              + LONGEST_INTERVAL
-              + ": "
-              + interval);
-    }
-    calls.requireOpen();
-    if (statisticsStreams.incrementAndGet() > MAX_STATISTICS_STREAMS) {
-      statisticsStreams.decrementAndGet();
-      throw new IllegalStateException(MAX_STATISTICS_STREAMS + " streams of statistics are open");
-    }
-    ListenerGuard guard = new ListenerGuard("a listener of the statistics of " + this);
-    CompletableFuture<AgentStream> stream = new CompletableFuture<>();
-    Consumer<GuestStatistics> onReading =
-        reading ->
-            workers.execute(
-                () -> {
-                  guard.run(() -> listener.accept(reading));
-                  stream.join().resume();
-                });
-    AgentStream started =
-        client
-            .watchStatistics(interval, onReading)
-            .orElseThrow(() -> new IllegalStateException("the guest agent is too old for that"));
-    stream.complete(started);
-    AtomicBoolean open = new AtomicBoolean(true);
-    return () -> {
-      if (open.compareAndSet(true, false)) {
-        started.close();
-        statisticsStreams.decrementAndGet();
-      }
-    };
+    return sight.stream(interval, listener);
   }
 
   @Override

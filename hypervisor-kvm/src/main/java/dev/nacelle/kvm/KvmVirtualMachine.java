@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm;
 
+import dev.nacelle.DiskUse;
 import dev.nacelle.VmExit;
 import dev.nacelle.VmStatistics;
 import dev.nacelle.kvm.boot.InitialState;
@@ -104,6 +105,9 @@ final class KvmVirtualMachine implements VirtualMachine {
         firstRun.isPresent()
             ? VmStatistics.of(firstRun.getAsLong(), exits, ignored)
             : VmStatistics.of(exits, ignored);
+    Map<String, DiskUse> disks = new HashMap<>();
+    devices.forEach(device -> device.addDiskUse(disks));
+    statistics = statistics.withDisks(disks);
     return statistics.withCpuTime(Duration.ofNanos(vcpus.stream().mapToLong(Vcpu::cpuNanos).sum()));
   }
 

@@ -75,6 +75,23 @@ class CpuTimeTest {
   }
 
   @Test
+  void aGuestThatRestsIsPausedAtOnceAndHasTheSameQuotaAfterwards() throws Exception {
+    try (KvmVirtualMachine machine = start(1, 0.01, 0, BareGuest.realMode(BareGuest.SPIN))) {
+      while (cpuTime(machine).compareTo(Duration.ofMillis(1)) < 0) {
+        Thread.onSpinWait();
+      }
+      machine.pause();
+      Duration paused = cpuTime(machine);
+      Thread.sleep(300);
+      assertEquals(paused, cpuTime(machine));
+      machine.resume();
+      while (cpuTime(machine).compareTo(paused.plusMillis(2)) < 0) {
+        Thread.sleep(10);
+      }
+    }
+  }
+
+  @Test
   void aQuotaChangesNothingOfWhatAGuestDoes() throws Exception {
     try (KvmVirtualMachine machine =
         start(1, 0.5, 0, BareGuest.realMode(BareGuest.REAL_MODE_POWER_OFF))) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm.device;
 
+import dev.nacelle.DiskUse;
 import java.util.Map;
 
 /** A memory-mapped device with a life of its own: connections, files. */
@@ -31,4 +32,7 @@ public interface AttachedDevice extends MmioDevice, AutoCloseable {
    * and the rule. From any thread.
    */
   default void addIgnored(Map<String, Long> counts) {}
+
+  /** Adds what was read and written, where it is a disk, by its serial number. From any thread. */
+  default void addDiskUse(Map<String, DiskUse> disks) {}
 }

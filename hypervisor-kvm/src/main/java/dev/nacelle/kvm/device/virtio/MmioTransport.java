@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm.device.virtio;
 
+import dev.nacelle.DiskUse;
 import dev.nacelle.kvm.device.AttachedDevice;
 import java.util.ArrayList;
 import java.util.List;
@@ -345,6 +346,11 @@ public final class MmioTransport implements AttachedDevice {
   @Override
   public void resume() {
     device.resume();
+  }
+
+  @Override
+  public void addDiskUse(Map<String, DiskUse> disks) {
+    device.addDiskUse(disks);
   }
 
   @Override

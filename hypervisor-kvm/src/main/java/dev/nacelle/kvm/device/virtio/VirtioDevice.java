@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm.device.virtio;
 
+import dev.nacelle.DiskUse;
 import dev.nacelle.kvm.device.DeviceResources;
 import dev.nacelle.kvm.device.GuestFault;
 import dev.nacelle.kvm.memory.GuestMemory;
@@ -282,6 +283,9 @@ public abstract class VirtioDevice implements AutoCloseable {
   protected final void ignored(Ignored what) {
     Objects.requireNonNull(ignored.get(what)).incrementAndGet();
   }
+
+  /** As {@link dev.nacelle.kvm.device.AttachedDevice#addDiskUse}. */
+  protected void addDiskUse(Map<String, DiskUse> disks) {}
 
   final void addIgnored(Map<String, Long> counts) {
     ignored.forEach(

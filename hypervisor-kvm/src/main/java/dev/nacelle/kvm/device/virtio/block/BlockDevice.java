@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm.device.virtio.block;
 
+import dev.nacelle.DataSize;
+import dev.nacelle.DiskUse;
 import dev.nacelle.RateLimit;
 import dev.nacelle.kvm.device.DeviceResources;
 import dev.nacelle.kvm.device.virtio.DescriptorChain;
@@ -9,7 +11,9 @@ import dev.nacelle.kvm.device.virtio.VirtQueue;
 import dev.nacelle.kvm.device.virtio.VirtioDevice;
 import dev.nacelle.kvm.sys.Pollable;
 import java.lang.System.Logger.Level;
+import java.util.Map;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.LongAdder;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
@@ -78,6 +82,15 @@ public final class BlockDevice extends VirtioDevice {
   private final Requests requests;
   private long lastSignal;
 
+  private final String serial;
+
+  /** What the host was asked for. */
+  private final LongAdder readBytes = new LongAdder();
+
+  private final LongAdder writtenBytes = new LongAdder();
+  private final LongAdder reads = new LongAdder();
+  private final LongAdder writes = new LongAdder();
+
   /** Something other than a write has ended, and the driver was not told since. */
   private boolean answersWait;
 
@@ -128,6 +141,7 @@ public final class BlockDevice extends VirtioDevice {
         disk.configuration(SEGMENTS_MAX),
         QUEUE_SIZE);
     this.engine = engine;
+    serial = disk.serial();
     this.patienceMillis = patienceMillis;
     limiter = new RateLimiter(limit, resources, () -> notified(QUEUE));
     reader = new RequestReader(memory, disk);
@@ -227,6 +241,7 @@ public final class BlockDevice extends VirtioDevice {
       if (answersWait && request.step() != Step.READ) {
         tell(queue);
       }
+      count(request);
       if (!requests.start(request)) {
         return;
       }
@@ -236,6 +251,27 @@ public final class BlockDevice extends VirtioDevice {
     if (resources().nanoTime() - lastSignal > BATCH_NANOS) {
       tell(queue);
     }
+  }
+
+  private void count(Request request) {
+    if (request.step() == Step.READ) {
+      reads.increment();
+      readBytes.add(request.length());
+    } else if (request.step() == Step.WRITE) {
+      writes.increment();
+      writtenBytes.add(request.length());
+    }
+  }
+
+  @Override
+  protected void addDiskUse(Map<String, DiskUse> disks) {
+    disks.put(
+        serial,
+        DiskUse.of(
+            DataSize.bytes(readBytes.sum()),
+            DataSize.bytes(writtenBytes.sum()),
+            reads.sum(),
+            writes.sum()));
   }
 
   /** Tells the driver of what has ended, if it wants to know. */

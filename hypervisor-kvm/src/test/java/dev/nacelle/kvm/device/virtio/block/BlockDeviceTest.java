@@ -6,6 +6,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.DataSize;
+import dev.nacelle.DiskUse;
 import dev.nacelle.internal.OpenFiles;
 import dev.nacelle.kvm.device.FakeDeviceResources;
 import dev.nacelle.kvm.device.GuestFault;
@@ -23,7 +25,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -164,6 +168,20 @@ class BlockDeviceTest {
     assertEquals(OK, answer.status());
     assertEquals(2 * SECTOR + 1, answer.written());
     assertArrayEquals(sectors(3, 2), answer.data());
+  }
+
+  @Test
+  void whatTheHostReadsAndWritesIsCounted() {
+    request(IN, 3, queue.writable(2 * SECTOR));
+    request(OUT, 7, queue.readable(new byte[SECTOR]));
+    request(GET_ID, 0, queue.writable(20));
+    request(FLUSH, 0);
+    // Refused before anything is asked of the host.
+    assertEquals(IO_ERROR, request(IN, SECTORS, queue.writable(SECTOR)).status());
+    Map<String, DiskUse> disks = new HashMap<>();
+    transport.addDiskUse(disks);
+    DiskUse expected = DiskUse.of(DataSize.bytes(2 * SECTOR), DataSize.bytes(SECTOR), 1, 1);
+    assertEquals(Map.of(SERIAL, expected), disks);
   }
 
   @Test
