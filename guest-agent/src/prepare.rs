@@ -159,7 +159,14 @@ async fn build(
     steps.extend(more);
     let sources = Sources::open(&agent.machine.devices, filesystems);
     agent.machine.put_away().map_err(text)?;
-    Ok(World { spawner, workload, init: Arc::new(init), counters: OnceLock::new(), disks, sources: Mutex::new(Some(sources)) })
+    Ok(World {
+        spawner,
+        workload,
+        init: Arc::new(init),
+        counters: OnceLock::new(),
+        disks,
+        sources: Mutex::new(Some(sources)),
+    })
 }
 
 /// The numbers by which the kernel counts what is read and written.

@@ -24,8 +24,9 @@ use crate::proto::agent_server;
 use crate::proto::{
     BootMarks, Event, GetInfoRequest, GetInfoResponse, GetStatisticsRequest, ListProcessesRequest,
     ListProcessesResponse, PrepareRequest, PrepareResponse, ResizeTerminalRequest, ResizeTerminalResponse,
-    RunProcessRequest, RunProcessResponse, SetClockRequest, SetClockResponse, ShutdownRequest, ShutdownResponse, SignalProcessRequest,
-    SignalProcessResponse, Statistics, WatchEventsRequest, WatchStatisticsRequest, signal_process_request::Scope,
+    RunProcessRequest, RunProcessResponse, SetClockRequest, SetClockResponse, ShutdownRequest, ShutdownResponse,
+    SignalProcessRequest, SignalProcessResponse, Statistics, WatchEventsRequest, WatchStatisticsRequest,
+    signal_process_request::Scope,
 };
 use crate::wire::{signal_of, window_size};
 use crate::{clock, prepare, process};

@@ -349,6 +349,12 @@ async fn the_end_of_the_connection_ends_the_agent_and_everything_else() {
 fn kill_init(guest: &Guest) {
     let init = fs::read_to_string(guest.workload().join("init/cgroup.procs")).unwrap();
     kill(init.trim().parse().unwrap(), libc::SIGKILL);
+    // It dies when it has a processor: until then its namespace takes processes.
+    let stat = format!("/proc/{}/stat", init.trim());
+    let lives = || fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z"));
+    while lives() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn kill(pid: i32, signal: i32) {

@@ -45,6 +45,7 @@ async fn the_agent_tells_what_it_and_its_kernel_are() {
             "namespaces",
             "cgroup-settings",
             "executable",
+            "set-clock",
         ]
     );
     // At any time, and before everything else.
