@@ -7,15 +7,16 @@
 //! |---|---|
 //! | `cpus`, `memory`, `release` | online processors; MemTotal in bytes; uname -r |
 //! | `clock` | CLOCK_MONOTONIC in nanoseconds |
-//! | `disks` | `SERIAL:BYTES:ro` or `SERIAL:BYTES:rw` of each disk, sorted |
-//! | `hash SERIAL` | FNV-1a of the whole disk |
-//! | `write SERIAL OFFSET BYTE LENGTH` | `ok` once it is on the disk, or `errno N` |
+//! | `disks` | `DISK:BYTES:ro` or `DISK:BYTES:rw` of each, sorted |
+//! | `hash DISK` | FNV-1a of the whole disk |
+//! | `write DISK OFFSET BYTE LENGTH` | `ok` once it is on the disk, or `errno N` |
 //! | `listen PORT ROLE` | `ok`; every connection to that port is then served in that role |
 //! | `connect PORT ROLE` | `ok` once connected to that port of the host, or `errno N` |
 //! | `heard PORT` | `COUNT HASH`, once a connection to that port in the role of a source has ended, of what came on it |
 //! | `print TEXT` | `ok` once it is on the console |
 //! | `panic`, `poweroff`, `reboot` | none |
 //!
+//! A disk is called `CONTROLLER/LUN` where it is one of Hyper-V's VMBus, or else by its virtio serial number.
 //! Roles: `echo` sends back what comes, and ends when it ends; `sink` reads to the end and answers `COUNT HASH`;
 //! `source:N` sends N bytes of the pattern, ends, and reads to the end, which is told to `heard`; `drop` closes at once; `hold` does nothing.
 //! With `contract.silent` on the kernel's command line it neither dials nor ends.
@@ -89,10 +90,8 @@ fn obey() -> io::Result<()> {
         let line = line?;
         let words: Vec<&str> = line.split(' ').collect();
         let answer = match words[..] {
-            ["panic"] => {
-                fs::write("/proc/sysrq-trigger", "c")?;
-                "still alive".to_owned()
-            }
+            // Linux panics when its init ends.
+            ["panic"] => std::process::exit(1),
             ["poweroff"] => power(RebootCommand::PowerOff),
             ["reboot"] => power(RebootCommand::Restart),
             ["heard", port] => heard(number(port)? as u32),
@@ -105,9 +104,9 @@ fn obey() -> io::Result<()> {
                 (now.tv_sec * 1_000_000_000 + now.tv_nsec).to_string()
             }
             ["disks"] => disks()?,
-            ["hash", serial] => hash_disk(serial)?,
-            ["write", serial, offset, byte, length] => {
-                outcome(write_disk(serial, number(offset)?, number(byte)? as u8, number(length)? as usize))
+            ["hash", disk] => hash_disk(disk)?,
+            ["write", disk, offset, byte, length] => {
+                outcome(write_disk(disk, number(offset)?, number(byte)? as u8, number(length)? as usize))
             }
             ["listen", port, role] => outcome(listen(number(port)? as u32, role)),
             ["connect", port, role] => {
@@ -173,29 +172,48 @@ fn attribute(disk: &str, name: &str) -> String {
         .to_owned()
 }
 
-fn disk_names() -> io::Result<Vec<String>> {
-    let entries = fs::read_dir("/sys/block")?.flatten();
-    Ok(entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| name.starts_with("vd")).collect())
+fn names(directory: &str) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+/// The disks' device names by what they are called.
+fn disk_names() -> BTreeMap<String, String> {
+    let disks = names("/sys/block").into_iter().filter(|name| name.starts_with("vd") || name.starts_with("sd"));
+    let mut called: BTreeMap<String, String> = disks.map(|name| (name.clone(), attribute(&name, "serial"))).collect();
+    for controller in names("/sys/bus/vmbus/devices") {
+        let path = format!("/sys/bus/vmbus/devices/{controller}");
+        for host in names(&path).iter().filter_map(|name| name.strip_prefix("host")) {
+            let target = format!("{path}/host{host}/target{host}:0:0");
+            for unit in names(&target) {
+                let Some(lun) = unit.strip_prefix(&format!("{host}:0:0:")) else { continue };
+                for name in names(&format!("{target}/{unit}/block")) {
+                    called.insert(name, format!("{controller}/{lun}"));
+                }
+            }
+        }
+    }
+    called.into_iter().map(|(name, called)| (called, name)).collect()
 }
 
 fn disks() -> io::Result<String> {
     let mut found = Vec::new();
-    for name in disk_names()? {
+    for (called, name) in disk_names() {
         let bytes = number(&attribute(&name, "size"))? * 512;
         let access = if attribute(&name, "ro") == "1" { "ro" } else { "rw" };
-        found.push(format!("{}:{bytes}:{access}", attribute(&name, "serial")));
+        found.push(format!("{called}:{bytes}:{access}"));
     }
     found.sort();
     Ok(found.join(" "))
 }
 
-fn device(serial: &str) -> io::Result<String> {
-    let found = disk_names()?.into_iter().find(|name| attribute(name, "serial") == serial);
+fn device(disk: &str) -> io::Result<String> {
+    let found = disk_names().remove(disk);
     found.map(|name| format!("/dev/{name}")).ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))
 }
 
-fn hash_disk(serial: &str) -> io::Result<String> {
-    let mut file = File::open(device(serial)?)?;
+fn hash_disk(disk: &str) -> io::Result<String> {
+    let mut file = File::open(device(disk)?)?;
     let mut fnv = Fnv::new();
     let mut buffer = vec![0; CHUNK];
     loop {
@@ -208,8 +226,8 @@ fn hash_disk(serial: &str) -> io::Result<String> {
 
 /// Also on a disk that says that it is read-only: BLKROSET asks the kernel to try all the same, so that it is the host
 /// that refuses.
-fn write_disk(serial: &str, offset: u64, byte: u8, length: usize) -> io::Result<()> {
-    let path = device(serial)?;
+fn write_disk(disk: &str, offset: u64, byte: u8, length: usize) -> io::Result<()> {
+    let path = device(disk)?;
     let writable: libc::c_int = 0;
     let any = File::open(&path)?;
     // SAFETY: BLKROSET (0x125d) reads an int that lives across the call.

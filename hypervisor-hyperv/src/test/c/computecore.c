@@ -52,6 +52,8 @@ struct handle {
   int open;
   int calls;
   int delivering;
+  int told; // events, and those that were delivered or dropped
+  int delivered;
   event_callback callback;
   void *context;
 };
@@ -187,6 +189,7 @@ static void end_thread(void) {
 
 struct delivery {
   struct handle *to;
+  int number;
   int type;
   char16_t *data;
 };
@@ -194,6 +197,7 @@ struct delivery {
 static void *deliver(void *argument) {
   struct delivery *d = argument;
   pthread_mutex_lock(&lock);
+  while (d->to->delivered != d->number) pthread_cond_wait(&changed, &lock);
   if (d->to->open && d->to->callback) {
     d->to->delivering++;
     event_callback callback = d->to->callback;
@@ -209,6 +213,7 @@ static void *deliver(void *argument) {
   // What is kept of it after the callback is garbage.
   if (d->data) memset(d->data, 0x5a, length(d->data) * sizeof *d->data);
   free(d->data);
+  d->to->delivered++;
   free(d);
   end_thread();
   pthread_mutex_unlock(&lock);
@@ -220,7 +225,7 @@ static void tell(struct machine *machine, int type, const char16_t *data) {
   for (struct handle *h = handles; h; h = h->next) {
     if (h->machine != machine || !h->open) continue;
     struct delivery *d = malloc(sizeof *d);
-    *d = (struct delivery){h, type, copy(data)};
+    *d = (struct delivery){h, h->told++, type, copy(data)};
     start_thread(deliver, d);
   }
 }

@@ -178,11 +178,14 @@ static void start(void *(*run)(void *), void *argument) {
   pthread_detach(thread);
 }
 
+// What is to be told, in the order in which it came.
 struct event {
+  struct event *next;
   int type;
   char *id;
   char *document;
 };
+static struct event *untold;
 
 static int is_streaming(const char *id) {
   struct console *c = consoles;
@@ -191,23 +194,33 @@ static int is_streaming(const char *id) {
 }
 
 static void *tell(void *argument) {
-  struct event *e = argument;
-  if (e->type == SYSTEM_EXITED) {
-    pthread_mutex_lock(&lock);
-    while (is_streaming(e->id)) pthread_cond_wait(&changed, &lock);
+  pthread_mutex_lock(&lock);
+  while (1) {
+    while (!untold) pthread_cond_wait(&changed, &lock);
+    struct event *e = untold;
+    while (e->type == SYSTEM_EXITED && is_streaming(e->id)) pthread_cond_wait(&changed, &lock);
+    untold = e->next;
     pthread_mutex_unlock(&lock);
+    machines_event(e->id, e->type, e->document);
+    free(e->id);
+    free(e->document);
+    free(e);
+    pthread_mutex_lock(&lock);
   }
-  machines_event(e->id, e->type, e->document);
-  free(e->id);
-  free(e->document);
-  free(e);
   return NULL;
 }
 
-static void tell_apart(const char *id, int type, char *document) {
+static void tell_later(const char *id, int type, char *document) {
+  static int telling;
   struct event *e = malloc(sizeof *e);
-  *e = (struct event){type, copy(id), document};
-  start(tell, e);
+  *e = (struct event){NULL, type, copy(id), document};
+  pthread_mutex_lock(&lock);
+  struct event **last = &untold;
+  while (*last) last = &(*last)->next;
+  *last = e;
+  if (!telling++) start(tell, NULL);
+  pthread_cond_broadcast(&changed);
+  pthread_mutex_unlock(&lock);
 }
 
 // NULL at the end of the connection.
@@ -237,9 +250,9 @@ static void *read_control(void *argument) {
     } else if (sscanf(line, "fail %x %u", &code, &length) == 2) {
       settle((int32_t)code, body(s, length));
     } else if (sscanf(line, "event exited %127s %u", id, &length) == 2) {
-      tell_apart(id, SYSTEM_EXITED, body(s, length));
+      tell_later(id, SYSTEM_EXITED, body(s, length));
     } else if (sscanf(line, "event crash %127s %u", id, &length) == 2) {
-      tell_apart(id, CRASH_REPORT, body(s, length));
+      tell_later(id, CRASH_REPORT, body(s, length));
     } else {
       break;
     }
@@ -249,7 +262,7 @@ static void *read_control(void *argument) {
   pthread_mutex_unlock(&lock);
   machines_close(s);
   settle(HCS_E_SERVICE_DISCONNECT, NULL);
-  machines_event("", SERVICE_DISCONNECT, NULL);
+  tell_later("", SERVICE_DISCONNECT, NULL);
   return NULL;
 }
 

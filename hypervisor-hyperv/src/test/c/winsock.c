@@ -69,6 +69,7 @@ struct socket {
   uint64_t serial; // of all that were ever opened
   int listening;
   int connected;
+  int hung; // nothing is waited for any more: both directions have ended, or it was reset
   struct event *event;
   int armed;
   int recorded;
@@ -137,6 +138,11 @@ static void arm(struct socket *s, int flags) {
     if (s->incoming) record(s, FD_ACCEPT);
     return;
   }
+  if (s->hung) {
+    if (s->armed & (FD_READ | FD_WRITE)) record(s, s->armed & (FD_READ | FD_WRITE));
+    s->armed = 0;
+    return;
+  }
   struct epoll_event wanted = {EPOLLONESHOT, {.u64 = s - sockets}};
   if (s->armed & (FD_READ | FD_ACCEPT)) wanted.events |= EPOLLIN | EPOLLRDHUP;
   if (s->armed & FD_WRITE) wanted.events |= EPOLLOUT;
@@ -154,6 +160,8 @@ static void *watch(void *unused) {
       if (ready.events & EPOLLIN) flags |= s->listening ? FD_ACCEPT : FD_READ;
       if (ready.events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) flags |= FD_CLOSE;
       if (ready.events & EPOLLOUT) flags |= FD_WRITE;
+      // Which epoll tells again and again, asked or not.
+      if (ready.events & (EPOLLHUP | EPOLLERR)) s->hung = 1;
       s->armed &= ~flags;
       if (flags & FD_CLOSE) s->armed &= ~FD_READ;
       record(s, flags);

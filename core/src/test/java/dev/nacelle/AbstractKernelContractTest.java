@@ -75,11 +75,26 @@ public abstract class AbstractKernelContractTest {
     this.cpus = cpus;
   }
 
+  /** With the hypervisor that is tested; by default the one that works here. */
+  protected Nacelle.Builder builder() {
+    return Nacelle.builder();
+  }
+
+  /** Whether files of disks have names while their machines run. */
+  protected boolean disksKeepTheirNames() {
+    return false;
+  }
+
+  /** Whether the host tells how long machines ran, and what their disks did. */
+  protected boolean hostCountsUse() {
+    return true;
+  }
+
   @BeforeAll
   void start(@TempDir Path directory) throws IOException {
     beforeAll = Baseline.now(TestKernels.CACHE);
     image = TestImages.busybox(directory.resolve("image"));
-    nacelle = Nacelle.builder().cacheDirectory(TestKernels.CACHE).listener(heard::add).build();
+    nacelle = builder().cacheDirectory(TestKernels.CACHE).listener(heard::add).build();
     sandbox =
         nacelle.start(
             spec()
@@ -193,7 +208,7 @@ public abstract class AbstractKernelContractTest {
     assertEquals(
         sandbox.exec("sh", "-c", "seq 100000 | sha256sum").stdout(), other.exec(reader).stdout());
     assertEquals("still\n", output("echo", "still"));
-    assertEquals(List.of(), scratchFiles());
+    assertEquals(disksKeepTheirNames(), !scratchFiles().isEmpty());
   }
 
   /** Disks that have a name. */
@@ -287,8 +302,13 @@ public abstract class AbstractKernelContractTest {
     assertTrue(after.cpuPressure().isPresent() && after.ioPressure().isPresent());
     assertTrue(after.memoryPressure().orElseThrow().full().isPresent());
     assertTrue(after.availableMemory().orElseThrow().bytes() > 0 && after.load().isPresent());
-    assertTrue(other.statistics().disks().get("scratch").written().bytes() >= 4 << 20);
-    assertTrue(other.statistics().cpuTime().orElseThrow().compareTo(Duration.ZERO) > 0);
+    VmStatistics host = other.statistics();
+    if (hostCountsUse()) {
+      assertTrue(host.disks().get("scratch").written().bytes() >= 4 << 20);
+      assertTrue(host.cpuTime().orElseThrow().compareTo(Duration.ZERO) > 0);
+    } else {
+      assertTrue(host.disks().isEmpty() && host.cpuTime().isEmpty(), host::toString);
+    }
     BlockingQueue<GuestStatistics> readings = new LinkedBlockingQueue<>();
     try (Sandbox.StatisticsStream stream =
         other.streamGuestStatistics(Duration.ofMillis(100), readings::add)) {

@@ -58,6 +58,11 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
     super(kernel, cpus);
   }
 
+  /** Whether the host gets back what a guest has deleted from its disk. */
+  protected boolean disksShrink() {
+    return true;
+  }
+
   @Test
   void hasTheHostNameThatWasAskedFor() {
     assertEquals("box\n", output("uname", "-n"));
@@ -240,7 +245,7 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
       String script =
           "touch /x 2> /dev/null || echo read-only; touch /data/a/x && ls /data/a;"
               + " cmp /etc/passwd /data/etc/passwd && echo same; ls /srv;"
-              + " grep -o hidepid.* /proc/mounts; head -c 2 /dev/other | wc -c;"
+              + " grep -m1 -o hidepid.* /proc/mounts; head -c 2 /dev/other | wc -c;"
               + " cat /proc/sys/kernel/domainname";
       ProcessSpec process =
           ProcessSpec.builder("sh", "-c", script).user("0").workingDirectory("/").build();
@@ -283,7 +288,7 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
   void fullDiskOfTheHostIsAnErrorInThatGuestAndNothingElse(@TempDir Path small) throws IOException {
     Tool.run(small, "mount", "-t", "tmpfs", "-o", "size=16m", "none", small.toString());
     try (Nacelle other =
-            Nacelle.builder().cacheDirectory(TestKernels.CACHE).scratchDirectory(small).build();
+            builder().cacheDirectory(TestKernels.CACHE).scratchDirectory(small).build();
         Sandbox own =
             other.start(
                 spec().writableLayer(WritableLayer.onDisk(DataSize.gibibytes(4))).build())) {
@@ -303,9 +308,10 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
   }
 
   @Test
-  void whatIsDeletedFromADiskIsTheHostsAgain(@TempDir Path disks) throws IOException {
+  void whatIsDeletedFromADiskIsTheHostsAgainWhereDisksShrink(@TempDir Path disks)
+      throws IOException {
     try (Nacelle other =
-            Nacelle.builder().cacheDirectory(TestKernels.CACHE).scratchDirectory(disks).build();
+            builder().cacheDirectory(TestKernels.CACHE).scratchDirectory(disks).build();
         Sandbox own =
             other.start(
                 spec()
@@ -322,13 +328,20 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
       ProcessSpec delete = ProcessSpec.builder("busybox", "rm", "/tmp/fill").user("0").build();
       assertEquals(0, own.exec(delete).exitCode());
       long after = allocatedBelow(disks);
-      assertTrue(after - before < 10 << 20, () -> before + ", " + full + ", then " + after);
+      assertEquals(
+          disksShrink(), after - before < 10 << 20, () -> before + ", " + full + ", then " + after);
     }
   }
 
-  /** Bytes that the host keeps for the disk there, which has no name any more. */
+  /** Bytes that the host keeps for the disk there, whether it has a name or none any more. */
   private static long allocatedBelow(Path directory) throws IOException {
     long bytes = 0;
+    try (var named = Files.newDirectoryStream(directory)) {
+      for (Path file : named) {
+        bytes +=
+            512 * Long.parseLong(Tool.run(directory, "stat", "-c", "%b", file.toString()).strip());
+      }
+    }
     try (var descriptors = Files.newDirectoryStream(Path.of("/proc/self/fd"))) {
       for (Path descriptor : descriptors) {
         if (Files.isSymbolicLink(descriptor)

@@ -16,6 +16,7 @@ import dev.nacelle.VmExit;
 import dev.nacelle.VmExit.Reason;
 import dev.nacelle.VmStatistics;
 import dev.nacelle.internal.Baseline;
+import dev.nacelle.kernel.store.ResolvedKernel;
 import dev.nacelle.kernel.store.TestKernels;
 import java.io.IOException;
 import java.net.ConnectException;
@@ -27,6 +28,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import java.util.Set;
 import java.util.concurrent.BlockingQueue;
@@ -34,6 +36,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.LinkedBlockingQueue;
+import java.util.stream.Collectors;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
@@ -66,10 +69,50 @@ public abstract class AbstractHypervisorContractTest {
   private Path writable;
   private byte[] readOnlyContent;
 
+  private List<String> names;
+
   protected AbstractHypervisorContractTest() {}
+
+  /** What not every hypervisor can: the test class of one that cannot says so, and why. */
+  public enum Ability {
+    /** Counts why guests' processors were left. */
+    COUNTS_EXITS,
+    /** Tells a reset that the guest asked for from its power-off. */
+    TELLS_RESETS,
+    /** Leaves images without a byte more than they had. */
+    LEAVES_IMAGES_ALONE
+  }
 
   /** The hypervisor that is tested. */
   protected abstract HypervisorProvider provider();
+
+  /** What it cannot. */
+  protected Set<Ability> inabilities() {
+    return Set.of();
+  }
+
+  private boolean can(Ability ability) {
+    return !inabilities().contains(ability);
+  }
+
+  /** What its guests run. */
+  protected ResolvedKernel kernel() {
+    return TestKernels.debian61();
+  }
+
+  private VmSpec spec(String name, String parameters, int cpus, VmSpec.Disk... disks)
+      throws IOException {
+    ResolvedKernel kernel = kernel();
+    VmSpec.Linux linux =
+        VmSpec.Linux.builder(kernel.vmlinux())
+            .initramfs(ContractGuest.initramfs(kernel, provider().drivers()))
+            .parameters(parameters)
+            .build();
+    return VmSpec.builder(name, linux, DataSize.mebibytes(MEBIBYTES))
+        .cpus(cpus)
+        .disks(List.of(disks))
+        .build();
+  }
 
   @BeforeAll
   void bootTheGuestThatMostTestsShare() throws Exception {
@@ -79,16 +122,15 @@ public abstract class AbstractHypervisorContractTest {
     readOnly = Files.write(directory.resolve("read-only"), readOnlyContent);
     writable = Files.write(directory.resolve("writable"), new byte[2 * DISK_BYTES]);
     bootedAfter = System.nanoTime();
-    guest =
-        ContractGuest.boot(
-            hypervisor.create(
-                ContractGuest.spec(
-                    "contract",
-                    "",
-                    MEBIBYTES,
-                    CPUS,
-                    VmSpec.Disk.of("first-serial", readOnly, true),
-                    VmSpec.Disk.of("another-serial-of-20", writable, false))));
+    VmSpec spec =
+        spec(
+            "contract",
+            "",
+            CPUS,
+            VmSpec.Disk.of("first-serial", readOnly, true),
+            VmSpec.Disk.of("another-serial-of-20", writable, false));
+    names = hypervisor.guestDisks(spec).stream().map(ContractGuest::name).toList();
+    guest = ContractGuest.boot(hypervisor.create(spec));
   }
 
   @AfterAll
@@ -99,7 +141,7 @@ public abstract class AbstractHypervisorContractTest {
   }
 
   private VirtualMachine create(String name, String parameters) throws IOException {
-    return hypervisor.create(ContractGuest.spec(name, parameters, MEBIBYTES, 1));
+    return hypervisor.create(spec(name, parameters, 1));
   }
 
   private static String hash(byte[] bytes) {
@@ -125,7 +167,7 @@ public abstract class AbstractHypervisorContractTest {
 
   @Test
   void guestRunsTheKernelOfTheSpecification() throws Exception {
-    assertEquals(TestKernels.debian61().version(), guest.ask("release"));
+    assertEquals(kernel().version(), guest.ask("release"));
   }
 
   @Test
@@ -160,7 +202,7 @@ public abstract class AbstractHypervisorContractTest {
     Thread.sleep(500);
     assertFalse(answer.isDone());
     machine.resume();
-    assertEquals(TestKernels.debian61().version(), answer.get());
+    assertEquals(kernel().version(), answer.get());
   }
 
   private String ask(String command) {
@@ -184,10 +226,11 @@ public abstract class AbstractHypervisorContractTest {
   }
 
   @Test
-  void disksAreFoundByTheirSerialNumbersWithTheirSizes() throws Exception {
-    assertEquals(
-        "another-serial-of-20:" + 2 * DISK_BYTES + ":rw first-serial:" + DISK_BYTES + ":ro",
-        guest.ask("disks"));
+  void disksAreFoundWhereTheHypervisorSaysWithTheirSizes() throws Exception {
+    List<String> disks =
+        List.of(
+            names.get(0) + ":" + DISK_BYTES + ":ro", names.get(1) + ":" + 2 * DISK_BYTES + ":rw");
+    assertEquals(disks.stream().sorted().collect(Collectors.joining(" ")), guest.ask("disks"));
   }
 
   @Test
@@ -195,30 +238,35 @@ public abstract class AbstractHypervisorContractTest {
     VmSpec.Disk[] disks = {
       VmSpec.Disk.of("first", readOnly, true), VmSpec.Disk.of("second", writable, false)
     };
-    VmSpec spec = ContractGuest.spec("disks", "", MEBIBYTES, 1, disks);
+    VmSpec spec = spec("disks", "", 1, disks);
     assertEquals(2, Set.copyOf(hypervisor.guestDisks(spec)).size());
-    assertEquals(
-        List.of(), hypervisor.guestDisks(ContractGuest.spec("diskless", "", MEBIBYTES, 1)));
+    assertEquals(List.of(), hypervisor.guestDisks(spec("diskless", "", 1)));
   }
 
   @Test
   void guestReadsWhatIsInTheDisksFile() throws Exception {
-    assertEquals(hash(readOnlyContent), guest.ask("hash first-serial"));
+    assertEquals(hash(readOnlyContent), guest.ask("hash " + names.get(0)));
   }
 
   @Test
   void writeToAReadOnlyDiskFailsAndTheFileIsUnchanged() throws Exception {
-    String answer = guest.ask("write first-serial 4096 255 4096");
+    String answer = guest.ask("write " + names.get(0) + " 4096 255 4096");
     assertTrue(answer.startsWith("errno "), answer);
-    assertArrayEquals(readOnlyContent, Files.readAllBytes(readOnly));
+    assertArrayEquals(readOnlyContent, content(readOnly, DISK_BYTES));
   }
 
   @Test
   void writeToAWritableDiskIsInItsFileAndNowhereElseInIt() throws Exception {
-    assertEquals("ok", guest.ask("write another-serial-of-20 8192 171 4096"));
+    assertEquals("ok", guest.ask("write " + names.get(1) + " 8192 171 4096"));
     byte[] expected = new byte[2 * DISK_BYTES];
     Arrays.fill(expected, 8192, 12288, (byte) 171);
-    assertArrayEquals(expected, Files.readAllBytes(writable));
+    assertArrayEquals(expected, content(writable, 2 * DISK_BYTES));
+  }
+
+  /** The image's own bytes. */
+  private byte[] content(Path image, int size) throws IOException {
+    byte[] all = Files.readAllBytes(image);
+    return can(Ability.LEAVES_IMAGES_ALONE) ? all : Arrays.copyOf(all, size);
   }
 
   @Test
@@ -378,8 +426,12 @@ public abstract class AbstractHypervisorContractTest {
   @Test
   void consoleIsKeptAndStreamedFromThereOn() throws Exception {
     assertEquals("ok", guest.ask("print words \u001b[31mfrom the guest"));
+    // Where the hypervisor hands it on, the host has it a little later than the guest has sent it.
     String tail = guest.machine().console().tail();
-    assertTrue(tail.contains("from the guest"), tail);
+    while (!tail.contains("from the guest")) {
+      Thread.onSpinWait();
+      tail = guest.machine().console().tail();
+    }
     assertFalse(tail.contains("\u001b"), "control characters are removed");
     StringBuffer streamed = new StringBuffer();
     CountDownLatch seen = new CountDownLatch(1);
@@ -409,7 +461,11 @@ public abstract class AbstractHypervisorContractTest {
     assertEquals("ok", guest.ask("print a line, whose characters the guest hands over singly"));
     VmStatistics after = guest.machine().statistics();
     assertEquals(before.firstRunNanoTime(), after.firstRunNanoTime());
-    assertTrue(sum(after) > sum(before), () -> before + " then " + after);
+    if (can(Ability.COUNTS_EXITS)) {
+      assertTrue(sum(after) > sum(before), () -> before + " then " + after);
+    } else {
+      assertEquals(Map.of(), after.exits());
+    }
   }
 
   private static long sum(VmStatistics statistics) {
@@ -438,10 +494,11 @@ public abstract class AbstractHypervisorContractTest {
   }
 
   @Test
-  void rebootEndsTheMachineAsAReset() throws Exception {
+  void rebootEndsTheMachine() throws Exception {
     try (ContractGuest own = ContractGuest.boot(create("reboot", ""))) {
       own.tell("reboot");
-      assertEquals(Reason.RESET, own.machine().exit().get().reason());
+      Reason told = can(Ability.TELLS_RESETS) ? Reason.RESET : Reason.POWER_OFF;
+      assertEquals(told, own.machine().exit().get().reason());
     }
   }
 
@@ -454,9 +511,12 @@ public abstract class AbstractHypervisorContractTest {
     assertFalse(exit.detail().isEmpty());
     own.close();
     assertTrue(
-        own.machine().console().tail().contains("Kernel panic - not syncing: sysrq"),
+        own.machine()
+            .console()
+            .tail()
+            .contains("Kernel panic - not syncing: Attempted to kill init"),
         () -> own.machine().console().tail());
-    assertFalse(own.machine().statistics().exits().isEmpty());
+    assertEquals(can(Ability.COUNTS_EXITS), !own.machine().statistics().exits().isEmpty());
     assertEquals(exit, own.machine().exit().get());
   }
 
@@ -523,13 +583,7 @@ public abstract class AbstractHypervisorContractTest {
             .disks(List.of(good))
             .build();
     VmSpec noDisk =
-        ContractGuest.spec(
-            "no-disk",
-            "",
-            MEBIBYTES,
-            1,
-            good,
-            VmSpec.Disk.of("gone", directory.resolve("not-there"), true));
+        spec("no-disk", "", 1, good, VmSpec.Disk.of("gone", directory.resolve("not-there"), true));
     Baseline before = Baseline.now(directory, TestKernels.CACHE);
     long addressesBefore = addressSpaceBytes();
     for (int i = 0; i < REFUSALS; i++) {
@@ -549,8 +603,11 @@ public abstract class AbstractHypervisorContractTest {
     assertTrue(e.getMessage().contains(reason), e::getMessage);
   }
 
-  /** What this process has addresses for (proc_pid_status(5)). */
+  /** What this process has addresses for (proc_pid_status(5)); 0 where that is not to be had. */
   private static long addressSpaceBytes() throws IOException {
+    if (!Files.exists(Path.of("/proc/self/status"))) {
+      return 0;
+    }
     String size =
         Files.readAllLines(Path.of("/proc/self/status")).stream()
             .filter(line -> line.startsWith("VmSize:"))
@@ -563,8 +620,8 @@ public abstract class AbstractHypervisorContractTest {
   void closedHypervisorHasClosedItsMachinesAndLeftNothing() throws Exception {
     Baseline before = Baseline.now(directory, TestKernels.CACHE);
     Hypervisor own = provider().open();
-    VirtualMachine idle = own.create(ContractGuest.spec("idle-machine", "", MEBIBYTES, 1));
-    VirtualMachine running = own.create(ContractGuest.spec("running-machine", "", MEBIBYTES, 1));
+    VirtualMachine idle = own.create(spec("idle-machine", "", 1));
+    VirtualMachine running = own.create(spec("running-machine", "", 1));
     running.start();
     own.close();
     own.close();

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.spi;
 
-import dev.nacelle.DataSize;
 import dev.nacelle.kernel.store.GuestAgentBinary;
 import dev.nacelle.kernel.store.ResolvedKernel;
 import dev.nacelle.kernel.store.TestKernels;
@@ -40,9 +39,10 @@ public final class ContractGuest implements AutoCloseable {
     }
   }
 
-  /** That guest's initramfs for a kernel. */
-  public static Path initramfs(ResolvedKernel kernel) throws IOException {
-    return TestKernels.store().initramfs(kernel, GuestAgentBinary.of(program()), drivers());
+  /** That guest's initramfs for a kernel on machines that need drivers. */
+  public static Path initramfs(ResolvedKernel kernel, List<GuestDriver> drivers)
+      throws IOException {
+    return TestKernels.store().initramfs(kernel, GuestAgentBinary.of(program()), drivers);
   }
 
   /** What a kernel needs for the machines of the hypervisor whose module's tests run. */
@@ -50,20 +50,12 @@ public final class ContractGuest implements AutoCloseable {
     return ServiceLoader.load(HypervisorProvider.class).findFirst().orElseThrow().drivers();
   }
 
-  /** A machine with that guest. */
-  public static VmSpec spec(
-      String name, String parameters, int mebibytes, int cpus, VmSpec.Disk... disks)
-      throws IOException {
-    ResolvedKernel kernel = TestKernels.debian61();
-    VmSpec.Linux linux =
-        VmSpec.Linux.builder(kernel.vmlinux())
-            .initramfs(initramfs(kernel))
-            .parameters(parameters)
-            .build();
-    return VmSpec.builder(name, linux, DataSize.mebibytes(mebibytes))
-        .cpus(cpus)
-        .disks(List.of(disks))
-        .build();
+  /** How that guest calls a disk. */
+  static String name(GuestDisk disk) {
+    if (disk instanceof GuestDisk.Scsi scsi) {
+      return scsi.controller() + "/" + scsi.lun();
+    }
+    return ((GuestDisk.VirtioSerial) disk).serial();
   }
 
   /** Boots it and waits for its dial; the machine is then this object's. */

@@ -32,7 +32,7 @@ final class BootTestCache {
   public static void main(String[] arguments) throws IOException {
     ResolvedKernel debian61 = TestKernels.debian61();
     TestKernels.store().resolve(KernelRef.parse("image:oci:" + TestKernelImages.layout(debian61)));
-    ContractGuest.initramfs(debian61);
+    ContractGuest.initramfs(debian61, ContractGuest.drivers());
     for (ResolvedKernel kernel : List.of(debian61, TestKernels.debian612())) {
       TestKernels.store()
           .initramfs(kernel, GuestAgentBinary.of(LinuxDriversTest.peer()), ContractGuest.drivers());

@@ -129,6 +129,11 @@ final class TestLauncher {
     @Override
     public void executionFinished(TestIdentifier test, TestExecutionResult result) {
       path.remove(path.size() - 1);
+      if (result.getStatus() == TestExecutionResult.Status.ABORTED) {
+        System.out.printf(
+            "skipped: %s%n", result.getThrowable().map(Throwable::getMessage).orElse(""));
+        return;
+      }
       boolean successful = result.getStatus() == TestExecutionResult.Status.SUCCESSFUL;
       if (test.isTest()) {
         double seconds = (System.nanoTime() - started) / 1e9;

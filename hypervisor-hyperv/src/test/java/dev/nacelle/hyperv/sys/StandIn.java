@@ -104,6 +104,14 @@ public final class StandIn {
     standin_reset();
   }
 
+  /**
+   * Machines really boot from now on, in a program that listens there; null for what the
+   * environment says, NACELLE_HCS_MACHINES. Not while there are machines.
+   */
+  public static void bootMachinesAt(@Nullable String address) {
+    machines_at(address == null ? null : ascii(address));
+  }
+
   /** Everything was called rightly, and closed or freed. */
   public static void requireNothingLeft() {
     standin_quiesce();
@@ -175,7 +183,9 @@ public final class StandIn {
     return (text + "\0").getBytes(US_ASCII);
   }
 
-  static native void standin_reset();
+  private static native void machines_at(byte @Nullable [] address);
+
+  private static native void standin_reset();
 
   public static native void standin_quiesce();
 

@@ -54,7 +54,8 @@ public final class GuestMemory implements AutoCloseable {
 
   private volatile boolean leaked;
 
-  private GuestMemory(Mapping mapping) {
+  /** Takes over a mapping of whole pages. */
+  GuestMemory(Mapping mapping) {
     this.mapping = mapping;
     long size = mapping.length();
     low = Math.min(size, HOLE_START);

@@ -76,7 +76,7 @@ public final class VsockDevice extends VirtioDevice {
   private static final int FIRST_EPHEMERAL_PORT = 0x4000_0000;
 
   private final long guestCid;
-  private final DescriptorChain chain = new DescriptorChain(memory, QUEUE_SIZE);
+  private final DescriptorChain chain;
   private final VsockHeader header = new VsockHeader();
   private final byte[] headerBytes = new byte[VsockHeader.BYTES];
   private final Map<Integer, Consumer<GuestConnection>> listeners = new HashMap<>();
@@ -108,19 +108,26 @@ public final class VsockDevice extends VirtioDevice {
    * @param limit of bytes of payload and of packets, for each direction; null for none
    */
   public VsockDevice(DeviceResources resources, int guestCid, @Nullable RateLimit limit) {
+    this(resources, guestCid, limit, QUEUE_SIZE);
+  }
+
+  /** As the other, with queues of another largest size. */
+  VsockDevice(
+      DeviceResources resources, int guestCid, @Nullable RateLimit limit, int maximumQueueSize) {
     super(
         resources,
         "virtio-vsock",
         DEVICE_ID,
         F_STREAM,
         ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(guestCid).array(),
-        QUEUE_SIZE,
-        QUEUE_SIZE,
-        QUEUE_SIZE);
+        maximumQueueSize,
+        maximumQueueSize,
+        maximumQueueSize);
     if (guestCid < VirtualMachine.FIRST_GUEST_CID) {
       throw new IllegalArgumentException("not a guest's context identifier: " + guestCid);
     }
     this.guestCid = guestCid;
+    chain = new DescriptorChain(memory, maximumQueueSize);
     patience = resources.timer(this::onImpatience);
     fromGuest = new RateLimiter(limit, resources, () -> notified(TX));
     toGuest = new RateLimiter(limit, resources, this::releaseHeld);
