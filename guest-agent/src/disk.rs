@@ -19,8 +19,8 @@ const MAX_SERIAL_BYTES: usize = 20;
 /// What the kernel's driver has at most (STORVSC_MAX_LUNS_PER_TARGET of storvsc_drv.c), less one.
 const MAX_LUN: u32 = 255;
 
-/// How long a device that the host announced may take to be probed.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a device that the host announced may take to be probed: storvsc asks 16 targets, and the machine may be emulated.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Which disk it is.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! Pipes and terminals without blocking.
+//! Pipes, terminals and the stream to the host without blocking.
 
 use std::cell::RefCell;
-use std::io::{Error, ErrorKind, Result};
+use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use rustix::io::{Errno, ioctl_fionbio, ioctl_fionread, read, write};
-use tokio::io::Interest;
+use rustix::io::{Errno, ioctl_fionbio, ioctl_fionread, read, retry_on_intr, write, writev};
+use rustix::net::{Shutdown, shutdown};
 use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 /// The most that one read returns, and one message carries.
 pub(crate) const CHUNK_BYTES: usize = 64 << 10;
@@ -115,6 +118,78 @@ impl NonBlocking {
     }
 }
 
+/// A stream socket for who takes one of tokio's. Those take a read that filled only a part of its buffer for the last one
+/// before there is another event. A read from hv_sock returns the bytes of one of the host's packets, and where there are
+/// more in the ring already, no event comes for them. So only a read that finds nothing waits here.
+pub(crate) struct Stream(AsyncFd<OwnedFd>);
+
+impl Stream {
+    pub(crate) fn new(socket: OwnedFd) -> Result<Self> {
+        ioctl_fionbio(&socket, true)?;
+        // SAFETY: the value owns an open descriptor, which stays in it until it is dropped.
+        Ok(Self(unsafe { AsyncFd::register(socket) }?))
+    }
+
+    fn poll_writing(
+        &self,
+        context: &mut Context<'_>,
+        write: impl Fn(&OwnedFd) -> rustix::io::Result<usize>,
+    ) -> Poll<Result<usize>> {
+        loop {
+            let mut ready = ready!(self.0.poll_write_ready(context))?;
+            if let Ok(result) = ready.try_io(|socket| Ok(retry_on_intr(|| write(socket.get_ref()))?)) {
+                return Poll::Ready(result);
+            }
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        loop {
+            let mut ready = ready!(self.0.poll_read_ready(context))?;
+            let attempt = ready.try_io(|socket| {
+                // SAFETY: nothing is written to it but what read(2) writes.
+                let unfilled = unsafe { buffer.unfilled_mut() };
+                Ok(retry_on_intr(|| read(socket, &mut *unfilled).map(|(filled, _)| filled.len()))?)
+            });
+            if let Ok(result) = attempt {
+                return Poll::Ready(result.map(|count| {
+                    // SAFETY: so many were written.
+                    unsafe { buffer.assume_init(count) };
+                    buffer.advance(count);
+                }));
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        self.poll_writing(context, |socket| write(socket, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        self.poll_writing(context, |socket| writev(socket, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(shutdown(&self.0, Shutdown::Write)?))
+    }
+}
+
 fn read_scratch<T>(fd: &OwnedFd, limit: usize, take: impl FnOnce(&[u8]) -> T) -> Result<T> {
     SCRATCH.with_borrow_mut(|scratch| {
         let limit = limit.min(CHUNK_BYTES);
@@ -141,5 +216,35 @@ fn unless_blocked<T>(attempt: Result<T>) -> Result<Option<T>> {
 impl AsFd for NonBlocking {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_of_packets_is_read_on_where_a_read_returns_one() {
+        // As hv_sock: a read returns one packet, and all that are there are one event.
+        let (host, guest) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        let mut stream = Stream::new(guest).unwrap();
+        for packet in [b"one  ", b"two  ", b"three"] {
+            write(&host, packet).unwrap();
+        }
+        let mut all = Vec::new();
+        for _ in 0..3 {
+            let mut space = [0; 64];
+            let mut buffer = ReadBuf::new(&mut space);
+            let read = poll_fn(|context| Pin::new(&mut stream).poll_read(context, &mut buffer));
+            timeout(Duration::from_secs(10), read).await.expect("no event, though there is more").unwrap();
+            all.extend_from_slice(buffer.filled());
+        }
+        assert_eq!(all, b"one  two  three");
     }
 }

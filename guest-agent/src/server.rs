@@ -23,7 +23,7 @@ use tonic::codegen::Service;
 use crate::agent::{Agent, MAX_PROCESSES};
 use crate::bounds::MAX_REQUEST_BYTES;
 use crate::budget::Grant;
-use crate::io::NonBlocking;
+use crate::io::{NonBlocking, Stream};
 use crate::proto::agent_server::AgentServer;
 use crate::service::{Calls, Charges};
 
@@ -42,8 +42,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// Serves the host until it has its answer to Shutdown, or is gone. What still runs is to end with the caller.
 pub async fn serve(agent: &Arc<Agent>, stream: UnixStream) -> std::io::Result<()> {
     let kept = stream.try_clone()?;
-    stream.set_nonblocking(true)?;
-    let stream = tokio::net::UnixStream::from_std(stream)?;
+    let stream = Stream::new(stream.into())?;
     let service = AgentServer::new(Calls::new(agent.clone())).max_decoding_message_size(MAX_REQUEST_BYTES);
     let mut connection = pin!(
         http2::Builder::new(Tasks)
