@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.ExecResult;
+import dev.nacelle.HypervisorException;
 import dev.nacelle.Nacelle;
 import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxEndedException;
@@ -16,6 +17,7 @@ import dev.nacelle.TestImages;
 import dev.nacelle.VmExit;
 import dev.nacelle.engine.EngineBuilder;
 import dev.nacelle.hyperv.machines.Machines;
+import dev.nacelle.hyperv.sys.HResult;
 import dev.nacelle.hyperv.sys.StandIn;
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.kernel.store.TestKernels;
@@ -105,6 +107,17 @@ class GuestFaultsTest {
       try (Sandbox next = nacelle.start(spec(image))) {
         assertEquals("again\n", next.exec("echo", "again").stdout().text());
       }
+    }
+  }
+
+  @Test
+  void accessThatIsDeniedNamesTheFile() {
+    try (Nacelle nacelle = nacelle()) {
+      StandIn.failCall("HcsGrantVmAccess", HResult.E_ACCESSDENIED);
+      HypervisorException e =
+          assertThrows(HypervisorException.class, () -> nacelle.start(spec(image)));
+      assertTrue(e.getMessage().contains("E_ACCESSDENIED"), e::getMessage);
+      assertTrue(e.getMessage().contains(MachineDocument.VHD), e::getMessage);
     }
   }
 
