@@ -5,7 +5,8 @@
 //! `boot` brings the machine up to the dial, `vsock` dials the host, `server` speaks HTTP/2 on that stream, `service`
 //! answers the calls of `nacelle.agent.v1`, and `agent` is what they share. Behind it: `prepare` has `root` build the
 //! workload's world on the thread of `spawn`, which lives in it from then on and starts every process (`fork`, `exec`,
-//! `init`); `process` carries one call, `output` its streams within the memory of `budget`; `registry` knows what was
+//! `init`); how that world differs from the usual one is in `furnishing`, made by `mounts`, `namespaces` and `network`, and
+//! what a process may do in `security`; `process` carries one call, `output` its streams within the memory of `budget`; `registry` knows what was
 //! started and what is left of it; `reaper` hands out exit statuses; `cgroup` limits and kills; `statistics`
 //! reads what was used, and `watch` sees what happens, which `events` keeps for those who ask.
 //!

@@ -6,6 +6,8 @@ import dev.nacelle.FetchListener;
 import dev.nacelle.PrunePolicy;
 import dev.nacelle.PruneResult;
 import dev.nacelle.SandboxSpec;
+import dev.nacelle.container.ContainerSpec;
+import dev.nacelle.container.SeccompProfile;
 import dev.nacelle.image.Platform;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.image.RegistryOptions;
@@ -22,6 +24,8 @@ import dev.nacelle.kernel.store.ResolvedKernel;
 import dev.nacelle.spi.GuestDriver;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
@@ -84,7 +88,8 @@ final class StoredSources implements Sources {
             spec.kernelModules(),
             spec.sysctls().keySet(),
             spec.pidsLimit().isPresent(),
-            spec.cpus());
+            spec.cpus(),
+            options(spec));
     return new BootKernel(
         kernel.vmlinux(),
         kernel.pinnedRef(),
@@ -93,5 +98,24 @@ final class StoredSources implements Sources {
         option -> kernel.config().filter(config -> config.isBuiltIn(option)).isPresent(),
         () -> lease.initramfs(agent.get(), drivers, demands),
         lease::close);
+  }
+
+  /** Options of the kernel that the container takes; a process's own are looked at as it starts. */
+  static Map<String, String> options(SandboxSpec spec) {
+    Map<String, String> options = new TreeMap<>();
+    ContainerSpec container = spec.container();
+    if (!spec.security().seccomp().equals(SeccompProfile.UNCONFINED)) {
+      options.put("SECCOMP_FILTER", "for its seccomp profile");
+    }
+    if (container.ownNetwork()) {
+      options.put("NET_NS", "for a network of its own");
+    }
+    if (container.userNamespace().isPresent()) {
+      options.put("USER_NS", "for its user namespace");
+    }
+    if (container.timeNamespace().isPresent()) {
+      options.put("TIME_NS", "for its time namespace");
+    }
+    return options;
   }
 }

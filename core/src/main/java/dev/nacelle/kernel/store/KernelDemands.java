@@ -2,6 +2,7 @@
 package dev.nacelle.kernel.store;
 
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 
 /**
@@ -12,15 +13,23 @@ import java.util.Set;
  * @param sysctls names of the sysctls that will be set, with dots
  * @param processLimit whether the number of its processes is limited to what it says
  * @param cpus number of processors that it has to run on, at least 1
+ * @param options that are built in or not there, without CONFIG_, and what each is for, to end the
+ *     sentence "needed ..."
  */
 public record KernelDemands(
-    List<String> modules, Set<String> sysctls, boolean processLimit, int cpus) {
+    List<String> modules,
+    Set<String> sysctls,
+    boolean processLimit,
+    int cpus,
+    Map<String, String> options) {
   /** Nothing: one processor. */
-  public static final KernelDemands NONE = new KernelDemands(List.of(), Set.of(), false, 1);
+  public static final KernelDemands NONE =
+      new KernelDemands(List.of(), Set.of(), false, 1, Map.of());
 
   /** Copies the collections. */
   public KernelDemands {
     modules = List.copyOf(modules);
     sysctls = Set.copyOf(sysctls);
+    options = Map.copyOf(options);
   }
 }

@@ -360,11 +360,17 @@ class KernelStoreTest {
         List.of(List.<String>of(), List.of("tun"), List.of("veth"), List.of("tun", "veth"))) {
       Path path =
           store.initramfs(
-              kernel, agent("1"), DRIVERS, new KernelDemands(modules, Set.of(), false, 1));
+              kernel,
+              agent("1"),
+              DRIVERS,
+              new KernelDemands(modules, Set.of(), false, 1, Map.of()));
       assertEquals(
           path,
           store.initramfs(
-              kernel, agent("1"), DRIVERS, new KernelDemands(modules, Set.of(), false, 1)));
+              kernel,
+              agent("1"),
+              DRIVERS,
+              new KernelDemands(modules, Set.of(), false, 1, Map.of())));
       different.add(path);
     }
     assertEquals(4, different.size());
@@ -378,8 +384,11 @@ class KernelStoreTest {
     assertEquals(
         path,
         store.initramfs(
-            kernel, agent("1"), DRIVERS, new KernelDemands(List.of(), Set.of(), false, 2)));
-    KernelDemands three = new KernelDemands(List.of(), Set.of(), false, 3);
+            kernel,
+            agent("1"),
+            DRIVERS,
+            new KernelDemands(List.of(), Set.of(), false, 2, Map.of())));
+    KernelDemands three = new KernelDemands(List.of(), Set.of(), false, 3, Map.of());
     KernelException e =
         assertThrows(
             KernelException.class, () -> store.initramfs(kernel, agent("1"), DRIVERS, three));
