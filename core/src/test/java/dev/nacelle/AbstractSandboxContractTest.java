@@ -190,7 +190,7 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
             + "busybox cat /tmp/hook; busybox hostname; busybox id -u; echo $$;"
             + " busybox grep -c NoNewPrivs:.1 /proc/self/status; busybox sleep 1000'],"
             + "'env':['PATH=/bin'],'user':{'uid':7,'gid':8},'noNewPrivileges':true},"
-            + "'hooks':{'startContainer':[{'path':'/bin/sh','args':['hook','-c','"
+            + "'hooks':{'startContainer':[{'path':'/bin/sh','args':['sh','-c','"
             + "busybox grep -o created > /tmp/hook'],'env':['PATH=/bin']}]},"
             + "'mounts':[{'destination':'/proc','type':'proc','source':'proc'},"
             + "{'destination':'/tmp','type':'tmpfs','source':'tmpfs','options':['size=64k']}],"

@@ -5,7 +5,6 @@ import dev.nacelle.spi.GuestDriver;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
-import java.util.Map;
 
 /**
  * A kernel option that the utility virtual machine needs.
@@ -60,10 +59,6 @@ record GuestRequirement(
     if (demands.processLimit()) {
       all.add(builtIn("CGROUP_PIDS", "to limit its processes, which is asked for"));
     }
-    demands.options().entrySet().stream()
-        .sorted(Map.Entry.comparingByKey())
-        .map(option -> builtIn(option.getKey(), option.getValue()))
-        .forEach(all::add);
     demands.sysctls().stream().sorted().flatMap(SysctlOption::requirements).forEach(all::add);
     return all;
   }

@@ -688,8 +688,9 @@ public final class KernelStore {
       GuestAgentBinary agent,
       List<GuestDriver> drivers,
       KernelDemands demands) {
-    // Not in the initramfs, so one serves every number of processors.
+    // Not in the initramfs, so one serves every number of processors, and every container.
     kernel.requireProcessors(demands.cpus());
+    kernel.requireOptions(demands.options());
     List<GuestRequirement> requirements = GuestRequirement.of(drivers, demands);
     String inputs =
         Stream.of(

@@ -6,6 +6,7 @@ import dev.nacelle.image.Digest;
 import dev.nacelle.kernel.KernelRef;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
@@ -148,6 +149,31 @@ public final class ResolvedKernel {
           "Ask for fewer, or use a kernel built with CONFIG_NR_CPUS=" + wanted + " or more.",
           null);
     }
+  }
+
+  /**
+   * Refuses a kernel whose configuration says that it has not one of these options.
+   *
+   * @param options names without CONFIG_, and what each is needed for
+   */
+  void requireOptions(Map<String, String> options) {
+    config()
+        .ifPresent(
+            config ->
+                options.forEach(
+                    (option, purpose) -> {
+                      if (!config.isBuiltIn(option)) {
+                        throw new KernelException(
+                            KernelException.Reason.LACKS_OPTION,
+                            this
+                                + " cannot be used: it lacks CONFIG_"
+                                + option
+                                + ", needed "
+                                + purpose,
+                            "Use a kernel built with CONFIG_" + option + ", or do without.",
+                            null);
+                      }
+                    }));
   }
 
   String sha256() {

@@ -482,11 +482,18 @@ class ModuleSelectionTest {
   @Test
   void aKernelWithoutAnOptionThatTheContainerTakesIsRefused() {
     Map<String, String> options = Map.of("SECCOMP_FILTER", "for its seccomp profile");
-    KernelDemands demands = new KernelDemands(List.of(), Set.of(), false, 1, options);
-    String message = refusalWithout("SECCOMP_FILTER", demands);
+    config = Optional.of("# CONFIG_SECCOMP_FILTER is not set\n");
+    ResolvedKernel without = bare();
+    String message =
+        assertThrows(KernelException.class, () -> without.requireOptions(options)).getMessage();
     assertTrue(
         message.contains("it lacks CONFIG_SECCOMP_FILTER, needed for its seccomp profile"),
         message);
+    without.requireOptions(Map.of());
+    config = Optional.of("CONFIG_SECCOMP_FILTER=y\n");
+    bare().requireOptions(options);
+    config = Optional.empty();
+    bare().requireOptions(options);
   }
 
   @Test
