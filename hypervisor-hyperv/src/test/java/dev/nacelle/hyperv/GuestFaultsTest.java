@@ -33,11 +33,16 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 
 /** What fails under sandboxes that run: on the stand-in, whose machines QEMU runs. */
 @Tag("boot")
 @Timeout(300)
+@DisabledOnOs(
+    value = OS.WINDOWS,
+    disabledReason = "ends processes of QEMU, which are this machine's")
 class GuestFaultsTest {
   @TempDir Path directory;
 

@@ -56,6 +56,7 @@ import java.util.concurrent.ConcurrentHashMap;
  *       connection of the guest. Who listens ends his direction, and then the other ends, once
  *       nobody listens
  *   <li>{@code accept TOKEN}: the bytes of both directions
+ *   <li>{@code machines}: how many there are, of all processes
  * </ul>
  */
 public final class MachineHost {
@@ -130,6 +131,7 @@ public final class MachineHost {
         case "connect" -> connect(socket, words[1], port(words[2]));
         case "listen" -> listen(socket, words[1], port(words[2]));
         case "accept" -> accept(socket, words[1]);
+        case "machines" -> write(socket.getOutputStream(), machines.size() + "\n");
         default -> throw new IOException("what is " + words[0]);
       }
     } catch (EOFException e) {

@@ -70,6 +70,10 @@ public final class StandIn {
     Path directory = Files.createDirectories(Path.of("C:\\stand-in"));
     for (String name : LIBRARIES) {
       Path library = directory.resolve(name + ".dll");
+      NativeLibrary.addSearchPath(name, directory.toString());
+      if (Files.exists(library)) {
+        continue; // compiled, and in use, by the process that started this one
+      }
       if (name.equals("computecore")) {
         List<String> sources = new ArrayList<>(sources(SOURCES.resolve("windows")));
         for (String shared : List.of("computecore.c", "machines.c")) {
@@ -80,7 +84,6 @@ public final class StandIn {
         String exports = SOURCES.resolve("windows").resolve(name + ".def").toString();
         run(WINDOWS_COMPILER, library, List.of(exports), "-nostdlib", "-Wl,--entry=0");
       }
-      NativeLibrary.addSearchPath(name, directory.toString());
     }
   }
 
