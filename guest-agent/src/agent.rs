@@ -29,6 +29,10 @@ use crate::watch::Sources;
 pub(crate) const MAX_PROCESSES: usize = 1024;
 /// Calls at a time that watch statistics or events.
 const MAX_WATCHING: usize = 16;
+/// UseFiles calls at a time. What they have on their way to the host has no other bound: three messages each.
+pub(crate) const FILE_CALLS: usize = 16;
+/// Their workers, with those of calls before that cannot be killed.
+const FILE_WORKERS: usize = 64;
 /// How long killed processes may take to be gone; only one in an uninterruptible sleep takes that long.
 const DEATH: Duration = Duration::from_secs(10);
 /// How long a host may leave output unread when everything is to end.
@@ -61,6 +65,7 @@ pub struct Agent {
     pub(crate) events: Arc<Events>,
     /// Output on its way to the host.
     pub(crate) output: Budget,
+    pub(crate) workers: Workers,
     /// RunProcess calls that have not ended, counted.
     active: watch::Sender<usize>,
     shut_down: watch::Sender<bool>,
@@ -111,6 +116,7 @@ impl Agent {
             processes: Registry::new(events.clone()),
             events,
             output: Budget::default(),
+            workers: Workers::default(),
             active: watch::Sender::new(0),
             shut_down: watch::Sender::new(false),
             watching: Arc::new(Semaphore::new(MAX_WATCHING)),
@@ -256,6 +262,19 @@ impl Agent {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Places for UseFiles calls, and for their workers, of which some may be there longer.
+#[derive(Clone)]
+pub(crate) struct Workers {
+    pub(crate) calls: Arc<Semaphore>,
+    pub(crate) processes: Arc<Semaphore>,
+}
+
+impl Default for Workers {
+    fn default() -> Self {
+        Self { calls: Arc::new(Semaphore::new(FILE_CALLS)), processes: Arc::new(Semaphore::new(FILE_WORKERS)) }
     }
 }
 

@@ -8,7 +8,8 @@
 //! `init`); how that world differs from the usual one is in `furnishing`, made by `mounts`, `namespaces` and `network`, and
 //! what a process may do in `security`; `process` carries one call, `output` its streams within the memory of `budget`; `registry` knows what was
 //! started and what is left of it; `reaper` hands out exit statuses; `cgroup` limits and kills; `statistics`
-//! reads what was used, and `watch` sees what happens, which `events` keeps for those who ask.
+//! reads what was used, and `watch` sees what happens, which `events` keeps for those who ask. Files are the business of
+//! workers: `files` carries one call, and `worker` is the process behind it (`operate`, `tree`, `file`, `resolve`; `exchange`, `heap`).
 //!
 //! Modules use each other in one direction only; a test holds them to it.
 
@@ -24,9 +25,13 @@ mod disk;
 mod entropy;
 mod error;
 mod events;
+mod exchange;
 mod exec;
+mod file;
+mod files;
 mod fork;
 mod furnishing;
+mod heap;
 mod init;
 mod io;
 pub mod log;
@@ -35,12 +40,14 @@ mod modules;
 mod mounts;
 mod namespaces;
 mod network;
+mod operate;
 mod output;
 pub mod power;
 mod prepare;
 mod process;
 mod reaper;
 mod registry;
+mod resolve;
 mod root;
 mod security;
 mod server;
@@ -48,10 +55,12 @@ mod service;
 mod spawn;
 mod statistics;
 mod sysctl;
+mod tree;
 mod user;
 mod vsock;
 mod watch;
 mod wire;
+mod worker;
 
 pub use agent::Agent;
 pub use boot::run;

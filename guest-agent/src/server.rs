@@ -20,16 +20,16 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Service;
 
-use crate::agent::{Agent, MAX_PROCESSES};
+use crate::agent::{Agent, FILE_CALLS, MAX_PROCESSES};
 use crate::bounds::MAX_REQUEST_BYTES;
 use crate::budget::Grant;
 use crate::io::{NonBlocking, Stream};
 use crate::proto::agent_server::AgentServer;
 use crate::service::{Calls, Charges};
 
-/// Calls at a time: one for each process, and room for those that signal, resize and shut down, so that processes cannot
+/// Calls at a time: one for each process and each worker, and room for those that signal, resize and shut down, so that processes cannot
 /// lock them out.
-const MAX_STREAMS: u32 = MAX_PROCESSES as u32 + 64;
+const MAX_STREAMS: u32 = (MAX_PROCESSES + FILE_CALLS) as u32 + 64;
 /// Unread stdin that the agent holds for a process, besides one message. It is no part of the budget of `budget`: who waits
 /// for others' stdin to be read might wait for ever, so each process has its own. Half of it is as slow again for a process
 /// that reads; twice as much is no quicker.

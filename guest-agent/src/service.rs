@@ -22,14 +22,14 @@ use crate::machine::memory_bytes;
 use crate::output::Outgoing;
 use crate::proto::agent_server;
 use crate::proto::{
-    BootMarks, Event, GetInfoRequest, GetInfoResponse, GetStatisticsRequest, ListProcessesRequest,
-    ListProcessesResponse, PrepareRequest, PrepareResponse, ResizeTerminalRequest, ResizeTerminalResponse,
-    RunProcessRequest, RunProcessResponse, SetClockRequest, SetClockResponse, ShutdownRequest, ShutdownResponse,
-    SignalProcessRequest, SignalProcessResponse, Statistics, WatchEventsRequest, WatchStatisticsRequest,
-    signal_process_request::Scope,
+    BootMarks, Event, FileRequest, FileResponse, GetInfoRequest, GetInfoResponse, GetStatisticsRequest,
+    ListProcessesRequest, ListProcessesResponse, PrepareRequest, PrepareResponse, ResizeTerminalRequest,
+    ResizeTerminalResponse, RunProcessRequest, RunProcessResponse, SetClockRequest, SetClockResponse, ShutdownRequest,
+    ShutdownResponse, SignalProcessRequest, SignalProcessResponse, Statistics, WatchEventsRequest,
+    WatchStatisticsRequest, signal_process_request::Scope,
 };
 use crate::wire::{signal_of, window_size};
-use crate::{clock, prepare, process};
+use crate::{clock, files, prepare, process};
 
 /// Messages that wait for the connection: one for each output of a process, and room for the next.
 const QUEUED_RESPONSES: usize = 4;
@@ -57,6 +57,8 @@ const FEATURES: &[&str] = &[
     "cgroup-settings",
     "executable",
     "set-clock",
+    "files",
+    "file-trees",
 ];
 
 /// The calls, served; clones serve the same agent.
@@ -258,6 +260,18 @@ impl agent_server::Agent for Calls {
         clock::set_realtime(request.into_inner().realtime_nanos)
             .map_err(|error| Status::internal(error.to_string()))?;
         Ok(Response::new(SetClockResponse {}))
+    }
+
+    type UseFilesStream = ReceiverStream<Result<FileResponse, Status>>;
+
+    async fn use_files(
+        &self,
+        request: Request<Streaming<FileRequest>>,
+    ) -> Result<Response<Self::UseFilesStream>, Status> {
+        let place = files::Place::take(&self.0)?;
+        let (responses, stream) = mpsc::channel(1);
+        tokio::spawn(files::run(self.0.clone(), place, request.into_inner(), responses));
+        Ok(Response::new(ReceiverStream::new(stream)))
     }
 
     async fn shutdown(&self, request: Request<ShutdownRequest>) -> Result<Response<ShutdownResponse>, Status> {

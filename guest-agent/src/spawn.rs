@@ -35,7 +35,7 @@ use crate::namespaces::Apart;
 use crate::reaper::{Children, Exiting};
 use crate::security::Security;
 use crate::user::{self, Identity};
-use crate::{exec, mounts, namespaces, root, security, sysctl};
+use crate::{exec, mounts, namespaces, root, security, sysctl, worker};
 
 /// Where commands are looked up when the environment has no PATH: Docker's default.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -117,8 +117,21 @@ pub(crate) struct Filesystems {
     pub(crate) shared_memory: OwnedFd,
 }
 
+/// A process that serves one UseFiles call, and the agent's ends of its pipes.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) exit: Exiting,
+    pub(crate) cgroup: Cgroup,
+    pub(crate) requests: OwnedFd,
+    pub(crate) responses: OwnedFd,
+}
+
 /// What is asked of the thread, and where it answers.
-type Command = (Launch, oneshot::Sender<Result<Launched, LaunchError>>);
+enum Command {
+    Launch(Launch, oneshot::Sender<Result<Launched, LaunchError>>),
+    /// By a number for its cgroup, which is no other's and no process's.
+    Worker(u64, oneshot::Sender<Result<Worker, StepError>>),
+}
 
 /// The handle of the thread, which ends with it, and the workload's namespaces with the thread.
 #[derive(Debug)]
@@ -156,8 +169,15 @@ impl Spawner {
     pub(crate) async fn launch(&self, launch: Launch) -> Result<Launched, LaunchError> {
         let (sender, launched) = oneshot::channel();
         // A thread that is gone drops the sender, too.
-        let _ = self.commands.send((launch, sender));
+        let _ = self.commands.send(Command::Launch(launch, sender));
         launched.await.unwrap_or_else(|_| Err(LaunchError::Other(gone())))
+    }
+
+    /// Starts a worker.
+    pub(crate) async fn worker(&self, id: u64) -> Result<Worker, StepError> {
+        let (sender, started) = oneshot::channel();
+        let _ = self.commands.send(Command::Worker(id, sender));
+        started.await.unwrap_or_else(|_| Err(gone()))
     }
 }
 
@@ -176,8 +196,9 @@ struct World {
     members: root::Members,
     apart: Apart,
     hostname: String,
-    /// The agent's own PID namespace.
+    /// The agent's own PID namespace, and a /proc of it.
     agents_pids: OwnedFd,
+    agents_proc: OwnedFd,
     /// The namespaces that Prepare made.
     mounts: OwnedFd,
     pids: OwnedFd,
@@ -201,6 +222,8 @@ impl World {
         let agents_pids = open_read("/proc/thread-self/ns/pid")?;
         let apart = namespaces::make(&plan.namespaces, workload.init())?;
         root::enter_namespaces(&plan.hostname, &plan.furnishing.domainname, plan.namespaces.network)?;
+        // Of this thread's own mount, which no path leads to once the root is another.
+        let agents_proc = open_read("/proc")?;
         timeline.mark("namespaces");
         umask(Mode::empty());
         root::assemble(&plan, &mut timeline)?;
@@ -246,6 +269,7 @@ impl World {
             apart,
             hostname: plan.hostname,
             agents_pids,
+            agents_proc,
             mounts,
             pids,
             pid_one: RefCell::default(),
@@ -256,10 +280,47 @@ impl World {
     }
 
     fn serve(self, commands: &mpsc::Receiver<Command>) {
-        for (launch, reply) in commands {
+        for command in commands {
             // A caller that is gone leaves its process to be killed with its cgroup, which is empty of others.
-            if let Err(Ok(unwanted)) = reply.send(self.launch(launch)) {
-                unwanted.cgroup.kill();
+            let unwanted = match command {
+                Command::Launch(launch, reply) => {
+                    reply.send(self.launch(launch)).err().and_then(Result::ok).map(|launched| launched.cgroup)
+                }
+                Command::Worker(id, reply) => {
+                    reply.send(self.worker(id)).err().and_then(Result::ok).map(|worker| worker.cgroup)
+                }
+            };
+            if let Some(cgroup) = unwanted {
+                cgroup.kill();
+            }
+        }
+    }
+
+    /// Forks a worker in the mount namespace where processes are started now, and in the agent's own PID namespace.
+    fn worker(&self, id: u64) -> Result<Worker, StepError> {
+        self.leave_ended_pid_one()?;
+        let (own_requests, requests) = pipe()?;
+        let (responses, own_responses) = pipe()?;
+        let (cgroup, directory) = self.workload.create_child(id)?;
+        // Of a PID 1 that is ending there is none left.
+        let entrypoints_pids = self.pid_one.borrow().is_some().then(|| open_read("/proc/1/ns/pid").ok());
+        if entrypoints_pids.as_ref().is_some_and(Option::is_none) {
+            self.leave_pid_one()?;
+        }
+        let pids = entrypoints_pids.flatten();
+        self.move_to(&self.agents_pids, LinkNameSpaceType::ProcessID)?;
+        let born = self.children.adopt(|| {
+            fork_into(directory.as_fd(), |cgroup| {
+                let (requests, responses, proc) = (&own_requests, &own_responses, &self.agents_proc);
+                worker::run(&worker::Inheritance { requests, responses, proc, cgroup })
+            })
+        });
+        self.move_to(pids.as_ref().unwrap_or(&self.pids), LinkNameSpaceType::ProcessID)?;
+        match born {
+            Ok((_, exit)) => Ok(Worker { exit, cgroup, requests, responses }),
+            Err(errno) => {
+                cgroup.try_remove();
+                Err(errno).step(|| "forking a worker".into())
             }
         }
     }

@@ -5,6 +5,7 @@
 mod apart;
 mod ending;
 mod entrypoint;
+mod files;
 mod furnished;
 mod image;
 mod limits;

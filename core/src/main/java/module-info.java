@@ -26,6 +26,7 @@ module dev.nacelle {
 
   exports dev.nacelle;
   exports dev.nacelle.container;
+  exports dev.nacelle.files;
   exports dev.nacelle.image;
   exports dev.nacelle.kernel;
   exports dev.nacelle.oci;

@@ -248,6 +248,9 @@ public interface Sandbox extends AutoCloseable {
     void close();
   }
 
+  /** Reads and changes its files, whatever runs in it. */
+  GuestFiles files();
+
   /** Whether it can run processes: false as soon as it begins to end. */
   boolean isAlive();
 

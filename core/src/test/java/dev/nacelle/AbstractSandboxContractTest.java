@@ -19,6 +19,9 @@ import dev.nacelle.container.ProcessSecurity;
 import dev.nacelle.container.ResourceLimit;
 import dev.nacelle.container.TimeNamespace;
 import dev.nacelle.container.UserNamespace;
+import dev.nacelle.files.FileInfo;
+import dev.nacelle.files.TreeCopy;
+import dev.nacelle.files.WriteOptions;
 import dev.nacelle.image.ImageConfig;
 import dev.nacelle.image.testing.Tool;
 import dev.nacelle.kernel.store.TestKernels;
@@ -27,6 +30,7 @@ import dev.nacelle.oci.OciRuntime;
 import dev.nacelle.oci.OciState;
 import dev.nacelle.spi.ContractGuest;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.OutputStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
@@ -252,6 +256,79 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
       String output =
           own.exec(process).orThrow().stdout().text().replace("hidepid=2", "hidepid=invisible");
       assertEquals("read-only\nx\nsame\nhidepid=invisible 0 0\n2\nexample.com\n", output);
+    }
+  }
+
+  @Test
+  void filesGoInAndComeOut(@TempDir Path directory) throws IOException {
+    GuestFiles files = sandbox.files();
+    byte[] content = new byte[3_000_017];
+    new Random(5).nextBytes(content);
+    files.makeDirectories("/tmp/files/d");
+    files.write(
+        "/tmp/files/d/large",
+        content,
+        WriteOptions.builder().permissions(0640).owner(1000, 1001).atomic(true).build());
+    assertEquals(
+        "640 app:apps 3000017\n", output("stat", "-c", "%a %U:%G %s", "/tmp/files/d/large"));
+    assertArrayEquals(content, files.read("/tmp/files/d/large"));
+    assertEquals(
+        List.of("large"), files.list("/tmp/files/d").stream().map(FileInfo::name).toList());
+
+    // Beyond 4 GiB, of which a page is there.
+    asRoot("cd /tmp/files; echo end > sparse; truncate -s 5G sparse; ln sparse hard");
+    FileInfo sparse = files.info("/tmp/files/sparse");
+    assertEquals(5L << 30, sparse.size());
+    assertTrue(sparse.allocated() <= 1 << 20, sparse::toString);
+    files.read("/tmp/files/sparse", directory.resolve("sparse"));
+    assertEquals(5L << 30, Files.size(directory.resolve("sparse")));
+
+    asRoot("cd /tmp/files; ln -s d/large link; ln -s /etc/shadow out; mkfifo fifo");
+    Path tree = directory.resolve("tree");
+    TreeCopy copy = files.readTree("/tmp/files", tree);
+    assertEquals(2, copy.skippedCount(), copy::toString);
+    assertEquals(Path.of("d/large"), Files.readSymbolicLink(tree.resolve("link")));
+    assertEquals(2, Files.getAttribute(tree.resolve("hard"), "unix:nlink"));
+    assertArrayEquals(content, Files.readAllBytes(tree.resolve("d/large")));
+    files.writeTree("/tmp/copy/of", tree, 1000, 1001);
+    assertEquals(
+        "app 5368709120 2 d/large\n",
+        asRoot("cd /tmp/copy/of; stat -c '%U %s %h' hard | tr '\\n' ' '; readlink link"));
+    try (InputStream tar = files.openTar("/tmp/files/d")) {
+      files.writeTar("/tmp/again", tar);
+    }
+    assertEquals("same\n", asRoot("cmp /tmp/files/d/large /tmp/again/large && echo same"));
+    for (String directoryToGo : List.of("/tmp/files", "/tmp/copy", "/tmp/again")) {
+      files.removeTree(directoryToGo);
+      assertFalse(files.exists(directoryToGo));
+    }
+  }
+
+  @Test
+  void filesAreTheContainersAlone() {
+    GuestFiles files = sandbox.files();
+    asRoot("ln -s /proc/1/root/etc/passwd /tmp/magic; ln -s ../../../../etc/passwd /tmp/up");
+    assertArrayEquals(files.read("/etc/passwd"), files.read("/tmp/up"));
+    assertThrows(FileException.class, () -> files.read("/tmp/magic"));
+    FileException e = assertThrows(FileException.class, () -> files.read("/none"));
+    assertEquals(FileException.Reason.NOT_FOUND, e.reason());
+    e = assertThrows(FileException.class, () -> files.write("/dev/shm/full", new Endless()));
+    assertEquals(FileException.Reason.NO_SPACE, e.reason());
+    files.remove("/dev/shm/full");
+  }
+
+  private String asRoot(String script) {
+    return sandbox
+        .exec(ProcessSpec.builder("sh", "-c", script).user("0").build())
+        .orThrow()
+        .stdout()
+        .text();
+  }
+
+  private static final class Endless extends InputStream {
+    @Override
+    public int read() {
+      return 1;
     }
   }
 

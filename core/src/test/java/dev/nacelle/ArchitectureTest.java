@@ -44,6 +44,7 @@ class ArchitectureTest {
       Set.of(
           "dev.nacelle",
           "dev.nacelle.container",
+          "dev.nacelle.files",
           "dev.nacelle.image",
           "dev.nacelle.kernel",
           "dev.nacelle.oci",
@@ -125,7 +126,11 @@ class ArchitectureTest {
       noClasses()
           .that()
           .resideInAnyPackage(
-              "dev.nacelle", "dev.nacelle.container", "dev.nacelle.image", "dev.nacelle.kernel")
+              "dev.nacelle",
+              "dev.nacelle.container",
+              "dev.nacelle.files",
+              "dev.nacelle.image",
+              "dev.nacelle.kernel")
           .should()
           .dependOnClassesThat(
               describe(
@@ -135,6 +140,7 @@ class ArchitectureTest {
                           && !Set.of(
                                   "dev.nacelle",
                                   "dev.nacelle.container",
+                                  "dev.nacelle.files",
                                   "dev.nacelle.image",
                                   "dev.nacelle.kernel",
                                   "dev.nacelle.internal.check")

@@ -6,6 +6,11 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import dev.nacelle.HostCheck.Finding;
+import dev.nacelle.files.FileInfo;
+import dev.nacelle.files.FileType;
+import dev.nacelle.files.TransferProgress;
+import dev.nacelle.files.TreeCopy;
+import dev.nacelle.files.WriteOptions;
 import dev.nacelle.image.Digest;
 import dev.nacelle.image.ImageConfig;
 import dev.nacelle.image.ImageRef;
@@ -158,6 +163,47 @@ class ValuesTest {
         PackageProgress.of(KERNEL, "a", DIGEST, state, TWO, ONE),
         PackageProgress.of(KERNEL, "a", DIGEST, state, ONE, TWO),
         PackageProgress.of(KERNEL, "a", DIGEST, state, ONE));
+  }
+
+  private static FileInfo.Builder file() {
+    return FileInfo.builder("a");
+  }
+
+  @Test
+  void files() {
+    check(
+        () -> file().build(),
+        FileInfo.builder("b").build(),
+        file().type(FileType.DIRECTORY).build(),
+        file().permissions(0).build(),
+        file().owner(1, 0).build(),
+        file().owner(0, 1).build(),
+        file().size(1, 0).build(),
+        file().size(0, 1).build(),
+        file().links(2).build(),
+        file().modified(Instant.MAX).build(),
+        file().linkTarget("b").build());
+    check(
+        () -> WriteOptions.builder().build(),
+        WriteOptions.builder().existing(WriteOptions.Existing.FAIL).build(),
+        WriteOptions.builder().atomic(true).build(),
+        WriteOptions.builder().permissions(0).build(),
+        WriteOptions.builder().owner(0, 0).build());
+    assertEquals(
+        WriteOptions.builder().atomic(true).permissions(1).owner(2, 3).build(),
+        WriteOptions.builder().atomic(true).permissions(1).owner(2, 3).build().toBuilder().build());
+    check(
+        () -> TransferProgress.of("a", 1, 1, 1),
+        TransferProgress.of("b", 1, 1, 1),
+        TransferProgress.of("a", 2, 1, 1),
+        TransferProgress.of("a", 1, 2, 1),
+        TransferProgress.of("a", 1, 1, -1));
+    check(
+        () -> TreeCopy.of(1, 1, 1, List.of()),
+        TreeCopy.of(2, 1, 1, List.of()),
+        TreeCopy.of(1, 2, 1, List.of()),
+        TreeCopy.of(1, 1, 2, List.of()),
+        TreeCopy.of(1, 1, 1, List.of("a")));
   }
 
   @Test

@@ -263,6 +263,20 @@ public final class AgentClient implements AutoCloseable {
         timers);
   }
 
+  /**
+   * Does something with files. What the agent is too old for, the call fails with {@link
+   * Kind#REFUSED}.
+   *
+   * @param timeout that the guest has for it, or null
+   * @param deadline from now on, after which the host gives up, whatever the guest does; or null
+   */
+  public FileCall files(FileOrder order, @Nullable Duration timeout, @Nullable Duration deadline) {
+    var call = newCall(AgentGrpc.getUseFilesMethod());
+    return features.contains(order.feature())
+        ? new FileCall(call, order.toProto(timeout), this::failure, timers, deadline)
+        : new FileCall(call, lacking(order.feature()), timers);
+  }
+
   private @Nullable AgentException refusal(ProcessRequest request) {
     Outputs outputs = request.outputs();
     List<String> needed = new ArrayList<>();

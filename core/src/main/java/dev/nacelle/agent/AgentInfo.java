@@ -76,6 +76,12 @@ public record AgentInfo(
   /** Sets the wall clock. */
   static final String SET_CLOCK = "set-clock";
 
+  /** Reads and changes files. */
+  static final String FILES = "files";
+
+  /** The same of whole directories. */
+  static final String FILE_TREES = "file-trees";
+
   /** More than there will be for long; what is beyond is ignored. */
   private static final int MAX_FEATURES = 256;
 

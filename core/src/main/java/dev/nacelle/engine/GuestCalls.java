@@ -125,8 +125,8 @@ final class GuestCalls {
         Stage.RUN, "interrupted while waiting for the sandbox's guest", e);
   }
 
-  /** May wait for the machine to tell why it ended. */
-  private RuntimeException translate(Throwable failure) {
+  /** What users are told of it. May wait for the machine to tell why it ended. */
+  RuntimeException translate(Throwable failure) {
     Throwable cause = Failures.cause(failure);
     if (cause instanceof AgentException e) {
       return switch (e.kind()) {

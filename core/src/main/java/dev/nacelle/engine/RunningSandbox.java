@@ -4,6 +4,7 @@ package dev.nacelle.engine;
 import dev.nacelle.BootTimeline;
 import dev.nacelle.ExecResult;
 import dev.nacelle.ExitStatus;
+import dev.nacelle.GuestFiles;
 import dev.nacelle.GuestIOException;
 import dev.nacelle.GuestProcess;
 import dev.nacelle.GuestProcessInfo;
@@ -74,6 +75,7 @@ final class RunningSandbox implements Sandbox {
   private final GuestSockets sockets;
   private final SandboxPauses pauses;
   private final GuestSight sight;
+  private final GuestFiles files;
 
   /** Why it ended. Who completes it, before anything is taken down, does that. */
   private final CompletableFuture<SandboxExit> cause = new CompletableFuture<>();
@@ -112,16 +114,14 @@ final class RunningSandbox implements Sandbox {
     calls = new GuestCalls(info.name(), cause, vm, workers);
     pauses = new SandboxPauses(vm, client);
     sight = new GuestSight(calls, client, workers, "sandbox " + info.name());
+    Consumer<CompletableFuture<Void>> onUse =
+        ended -> {
+          touch();
+          var unused = ended.thenRun(this::touch);
+        };
     sockets =
-        new GuestSockets(
-            calls,
-            vm,
-            client.timers()::schedule,
-            GuestSockets.ANSWER_LIMIT,
-            ended -> {
-              touch();
-              var unused = ended.thenRun(this::touch);
-            });
+        new GuestSockets(calls, vm, client.timers()::schedule, GuestSockets.ANSWER_LIMIT, onUse);
+    files = new SandboxFiles(calls, client, onUse);
   }
 
   /** From now on it ends when its guest does, or when its time is over. */
@@ -401,6 +401,11 @@ final class RunningSandbox implements Sandbox {
   @Override
   public GuestSocket connect(int port) throws GuestIOException {
     return sockets.connect(port);
+  }
+
+  @Override
+  public GuestFiles files() {
+    return files;
   }
 
   private <T> T awaitOrKill(CompletableFuture<T> future, Runnable kill) {

@@ -5,6 +5,8 @@ import dev.nacelle.proto.agent.v1.AgentGrpc;
 import dev.nacelle.proto.agent.v1.BootMarks;
 import dev.nacelle.proto.agent.v1.Event;
 import dev.nacelle.proto.agent.v1.Exited;
+import dev.nacelle.proto.agent.v1.FileRequest;
+import dev.nacelle.proto.agent.v1.FileResponse;
 import dev.nacelle.proto.agent.v1.GetInfoRequest;
 import dev.nacelle.proto.agent.v1.GetInfoResponse;
 import dev.nacelle.proto.agent.v1.GetStatisticsRequest;
@@ -52,6 +54,7 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
   private final AtomicLong nextId = new AtomicLong();
   private final List<PrepareRequest> prepared = new CopyOnWriteArrayList<>();
   private final Runnable powerOff;
+  private final FakeFiles files = new FakeFiles();
   private final Object change = new Object();
   private final List<String> features;
   private final List<ServerCallStreamObserver<Event>> watching = new CopyOnWriteArrayList<>();
@@ -81,6 +84,8 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
             "cgroup-settings",
             "executable",
             "set-clock",
+            "files",
+            "file-trees",
             "of-the-future"));
   }
 
@@ -112,6 +117,16 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
   /** How many watch events. */
   public int watching() {
     return (int) watching.stream().filter(call -> !call.isCancelled()).count();
+  }
+
+  /** Its files. */
+  public FakeFiles files() {
+    return files;
+  }
+
+  @Override
+  public StreamObserver<FileRequest> useFiles(StreamObserver<FileResponse> responses) {
+    return files.use(responses);
   }
 
   /** What Prepare was called with. */

@@ -11,6 +11,8 @@ import dev.nacelle.agent.FakeProgram;
 import dev.nacelle.fake.FakeHypervisor.Fault;
 import dev.nacelle.proto.agent.v1.AgentGrpc;
 import dev.nacelle.proto.agent.v1.Event;
+import dev.nacelle.proto.agent.v1.FileRequest;
+import dev.nacelle.proto.agent.v1.FileResponse;
 import dev.nacelle.proto.agent.v1.GetInfoRequest;
 import dev.nacelle.proto.agent.v1.GetInfoResponse;
 import dev.nacelle.proto.agent.v1.GetStatisticsRequest;
@@ -398,6 +400,11 @@ public final class FakeMachine implements VirtualMachine {
     public StreamObserver<RunProcessRequest> runProcess(
         StreamObserver<RunProcessResponse> responses) {
       return fault == Fault.NEVER_STARTS_PROCESSES ? new SilentCall() : agent.runProcess(responses);
+    }
+
+    @Override
+    public StreamObserver<FileRequest> useFiles(StreamObserver<FileResponse> responses) {
+      return agent.useFiles(responses);
     }
 
     @Override

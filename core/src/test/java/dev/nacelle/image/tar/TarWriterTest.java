@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.image.tar;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertNull;
+
+import dev.nacelle.image.ext4.DataRange;
+import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.time.Instant;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import org.junit.jupiter.api.Test;
+
+/** What the reader makes of it; that GNU tar agrees is tested where archives are used. */
+class TarWriterTest {
+  private static TarEntry read(TarEntry written) throws IOException {
+    ByteArrayOutputStream archive = new ByteArrayOutputStream();
+    archive.writeBytes(TarWriter.header(written));
+    archive.writeBytes(TarWriter.end());
+    return new TarReader(new ByteArrayInputStream(archive.toByteArray()), 1 << 20).next();
+  }
+
+  private static TarEntry entry(byte[] path, byte[] target, long number, Instant time) {
+    return new TarEntry(
+        target.length == 0 ? TarEntry.Type.CHARACTER_DEVICE : TarEntry.Type.SYMBOLIC_LINK,
+        path,
+        target,
+        04755,
+        number,
+        number / 2,
+        time,
+        0,
+        List.of(),
+        target.length == 0 ? 7 : 0,
+        target.length == 0 ? 8 : 0,
+        Map.of("user.a", new byte[] {0, '\n', -1}));
+  }
+
+  @Test
+  void whateverIsWrittenIsRead() throws IOException {
+    Random random = new Random(3);
+    for (int i = 0; i < 3000; i++) {
+      byte[] path = new byte[1 + random.nextInt(random.nextInt(300) + 1)];
+      byte[] target = new byte[random.nextInt(random.nextInt(300) + 1)];
+      for (int at = 0; at < path.length; at++) {
+        path[at] = (byte) (1 + random.nextInt(255));
+      }
+      for (int at = 0; at < target.length; at++) {
+        target[at] = (byte) (random.nextBoolean() ? 'a' : 1 + random.nextInt(255));
+      }
+      long number = random.nextLong() >>> (32 + random.nextInt(31));
+      Instant time =
+          Instant.ofEpochSecond(random.nextLong() >> (20 + random.nextInt(30)), random.nextInt(3));
+      TarEntry written = entry(path, target, Math.min(number, 0xFFFF_FFFEL), time);
+      TarEntry read = read(written);
+      assertNotNull(read);
+      assertArrayEquals(written.path(), read.path());
+      assertArrayEquals(written.linkTarget(), read.linkTarget());
+      assertEquals(written.type(), read.type());
+      assertEquals(written.permissions(), read.permissions());
+      assertEquals(written.uid(), read.uid());
+      assertEquals(written.gid(), read.gid());
+      assertEquals(written.modified(), read.modified());
+      assertEquals(written.major(), read.major());
+      assertEquals(written.minor(), read.minor());
+      assertArrayEquals(new byte[] {0, '\n', -1}, read.xattrs().get("user.a"));
+    }
+  }
+
+  @Test
+  void sizesHaveNoBound() throws IOException {
+    for (long size : new long[] {0, 1, 077777777777L, 1L << 33, 1L << 40, Long.MAX_VALUE}) {
+      TarEntry written =
+          new TarEntry(
+              TarEntry.Type.REGULAR_FILE,
+              new byte[] {'a'},
+              new byte[0],
+              0644,
+              0,
+              0,
+              Instant.EPOCH,
+              size,
+              List.of(new DataRange(0, size)),
+              0,
+              0,
+              Map.of());
+      TarEntry read = read(written);
+      assertNotNull(read);
+      assertEquals(size, read.size());
+    }
+    assertEquals(511, TarWriter.padding(1));
+    assertEquals(0, TarWriter.padding(1L << 40));
+    assertNull(new TarReader(new ByteArrayInputStream(TarWriter.end()), 1).next());
+  }
+}
