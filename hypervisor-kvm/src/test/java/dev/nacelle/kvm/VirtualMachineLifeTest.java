@@ -27,6 +27,7 @@ import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.FutureTask;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.extension.RegisterExtension;
@@ -213,9 +214,12 @@ class VirtualMachineLifeTest {
                 return spinning.load(memory, hardware);
               },
               List.of());
-      CompletableFuture<Void> refused =
-          CompletableFuture.runAsync(
+      FutureTask<?> refused =
+          new FutureTask<>(
               () -> assertThrows(IllegalStateException.class, () -> impatient.create(spec)));
+      // Not one of the JDK's pool, which would be there afterwards.
+      Thread maker = new Thread(refused);
+      maker.start();
       reading.await();
       impatient.close();
       assertTrue(
@@ -224,6 +228,7 @@ class VirtualMachineLifeTest {
       assertThrows(IllegalStateException.class, () -> impatient.create(spec));
       answer.countDown();
       refused.get();
+      maker.join();
     }
     assertEquals(before, Resources.now());
   }
