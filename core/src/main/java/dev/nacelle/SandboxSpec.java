@@ -659,8 +659,9 @@ public final class SandboxSpec {
     /**
      * Limit of files that all processes of the workload have open together (fs.file-max): beyond it
      * opening one is ENFILE. Each process has a limit of its own besides: 1024, which it may raise
-     * to 524,288 (RLIMIT_NOFILE). The default is what the guest's memory allows, about one for each
-     * 10 KiB.
+     * to 524,288 (RLIMIT_NOFILE). It does not hold processes that have CAP_SYS_ADMIN, as those of a
+     * privileged sandbox have. The default is what the guest's memory allows, about one for each 10
+     * KiB.
      *
      * @throws IllegalArgumentException when it is not between 1 and 2^31
      */
