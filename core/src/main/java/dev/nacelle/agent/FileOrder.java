@@ -35,6 +35,11 @@ public final class FileOrder {
     this.feature = feature;
   }
 
+  /** What it is, in a word. */
+  public String name() {
+    return operation.getOperationCase().name();
+  }
+
   private static FileOperation.Builder at(String path) {
     return FileOperation.newBuilder().setPath(path(path));
   }

@@ -121,7 +121,14 @@ final class RunningSandbox implements Sandbox {
         };
     sockets =
         new GuestSockets(calls, vm, client.timers()::schedule, GuestSockets.ANSWER_LIMIT, onUse);
-    files = new SandboxFiles(calls, client, onUse);
+    files =
+        new SandboxFiles(
+            calls,
+            client,
+            (order, ended) -> {
+              onUse.accept(ended);
+              var unused = ended.thenRun(Recordings.file(id, info.name(), order.name()));
+            });
   }
 
   /** From now on it ends when its guest does, or when its time is over. */

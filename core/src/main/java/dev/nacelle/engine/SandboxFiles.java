@@ -41,7 +41,7 @@ import java.util.List;
 import java.util.Objects;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
-import java.util.function.Consumer;
+import java.util.function.BiConsumer;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
@@ -57,7 +57,7 @@ final class SandboxFiles implements GuestFiles {
 
   private final GuestCalls calls;
   private final AgentClient client;
-  private final Consumer<CompletableFuture<Void>> onCall;
+  private final BiConsumer<FileOrder, CompletableFuture<Void>> onCall;
   private final @Nullable Duration timeout;
   private final @Nullable DataSize limit;
   private final @Nullable TransferListener listener;
@@ -65,14 +65,15 @@ final class SandboxFiles implements GuestFiles {
   /**
    * @param onCall gets of each call, before it is made, what completes when it is no more
    */
-  SandboxFiles(GuestCalls calls, AgentClient client, Consumer<CompletableFuture<Void>> onCall) {
+  SandboxFiles(
+      GuestCalls calls, AgentClient client, BiConsumer<FileOrder, CompletableFuture<Void>> onCall) {
     this(calls, client, onCall, null, null, null);
   }
 
   private SandboxFiles(
       GuestCalls calls,
       AgentClient client,
-      Consumer<CompletableFuture<Void>> onCall,
+      BiConsumer<FileOrder, CompletableFuture<Void>> onCall,
       @Nullable Duration timeout,
       @Nullable DataSize limit,
       @Nullable TransferListener listener) {
@@ -121,7 +122,7 @@ final class SandboxFiles implements GuestFiles {
 
   private FileCall begin(FileOrder order, CompletableFuture<Void> ended) {
     calls.requireOpen();
-    onCall.accept(ended);
+    onCall.accept(order, ended);
     try {
       return client.files(order, timeout, timeout == null ? null : timeout.plus(MARGIN));
     } catch (Throwable e) {

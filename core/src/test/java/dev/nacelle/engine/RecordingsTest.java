@@ -2,7 +2,10 @@
 package dev.nacelle.engine;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 
+import dev.nacelle.FileException;
 import dev.nacelle.ProcessSpec;
 import dev.nacelle.Sandbox;
 import dev.nacelle.Stage;
@@ -87,5 +90,31 @@ class RecordingsTest {
             .map(event -> event.getString("reason") + " " + event.getString("detail"))
             .toList();
     assertEquals(List.of("CLOSED was closed"), ends);
+  }
+
+  @Test
+  void operationsOnFilesAreEventsWithoutPaths(@TempDir Path directory) throws Exception {
+    Path file = directory.resolve("recording.jfr");
+    String id;
+    try (Recording recording = new Recording();
+        FakeNacelle fake = new FakeNacelle()) {
+      recording.enable("dev.nacelle.FileOperation").withoutThreshold();
+      recording.start();
+      try (Sandbox sandbox = fake.start()) {
+        id = sandbox.id();
+        // What the guest says of it is of no importance.
+        assertThrows(FileException.class, () -> sandbox.files().read("/a-secret"));
+      }
+      recording.stop();
+      recording.dump(file);
+    }
+    List<RecordedEvent> operations =
+        RecordingFile.readAllEvents(file).stream()
+            .filter(event -> event.getEventType().getName().equals("dev.nacelle.FileOperation"))
+            .filter(event -> event.getString("id").equals(id))
+            .toList();
+    assertEquals(
+        List.of("READ"), operations.stream().map(event -> event.getString("operation")).toList());
+    assertFalse(operations.toString().contains("secret"));
   }
 }

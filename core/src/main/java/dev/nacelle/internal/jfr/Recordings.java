@@ -9,7 +9,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * What Java Flight Recorder gets of the library's work; nothing where the Java runtime is without
- * the module jdk.jfr, as one that jlink made may be. No event holds arguments, variables or
+ * the module jdk.jfr, as one that jlink made may be. No event holds arguments, variables, paths or
  * contents: they may be secrets.
  */
 public final class Recordings {
@@ -95,6 +95,24 @@ public final class Recordings {
       }
       event.commit();
     };
+  }
+
+  /**
+   * An operation on files of a sandbox begins; what is returned ends it.
+   *
+   * @param operation what it is, without its path
+   */
+  public static Runnable file(String id, String sandbox, String operation) {
+    return HAS_RECORDER ? fileEvent(id, sandbox, operation) : () -> {};
+  }
+
+  private static Runnable fileEvent(String id, String sandbox, String operation) {
+    FileEvent event = new FileEvent();
+    event.id = id;
+    event.sandbox = sandbox;
+    event.operation = operation;
+    event.begin();
+    return event::commit;
   }
 
   /** A layer of an image is fetched. */
