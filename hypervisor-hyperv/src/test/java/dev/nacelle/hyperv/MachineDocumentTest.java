@@ -242,7 +242,9 @@ class MachineDocumentTest {
                 512L << 20,
                 1,
                 0),
-            VmSpec.builder("m1", linux, DataSize.mebibytes(512)).rateLimits(LIMITED).build());
+            VmSpec.builder("m1", linux, DataSize.mebibytes(512)).rateLimits(LIMITED).build(),
+            VmSpec.builder("m1", linux, DataSize.mebibytes(512)).cpuQuota(0.5).build(),
+            VmSpec.builder("m1", linux, DataSize.mebibytes(512)).niceness(1).build());
     for (VmSpec spec : wrong) {
       HypervisorException e =
           assertThrows(HypervisorException.class, () -> document(spec, MachineDocument.NEWEST));
@@ -258,6 +260,7 @@ class MachineDocumentTest {
     HypervisorException e =
         assertThrows(HypervisorException.class, () -> document(spec, new Version(major, minor)));
     assertEquals(Stage.HOST, e.stage());
+    assertTrue(e.remedy().orElseThrow().contains("18362"));
   }
 
   @ParameterizedTest
