@@ -27,7 +27,7 @@ import java.util.UUID;
  * <p>That the footer is there is told by the file's size, never by its bytes, which an image's
  * author may have chosen: images are whole blocks of 4096 bytes, of which a footer is an eighth.
  * The footer of a file is always the same, so processes that put it there at the same time do no
- * harm, and what a crash left of it is written over.
+ * harm, and what a crash left of it, of whatever size, is written over.
  *
  * <p>Windows tells a disk's format from the name's extension. {@link #link} gives the file such a
  * name for as long as a machine has it.
@@ -83,15 +83,25 @@ final class FixedVhd {
           "Use a raw image of whole blocks of " + BLOCK + " bytes, at most 2040 GiB.",
           null);
     }
-    if (size == raw + FOOTER) {
+    ByteBuffer footer = footer(raw, image.getFileName().toString());
+    if (size == raw + FOOTER && footer.equals(footerOf(image, raw))) {
       return;
     }
-    ByteBuffer footer = footer(raw, image.getFileName().toString());
     try (FileChannel file = FileChannel.open(image, StandardOpenOption.WRITE)) {
       while (footer.hasRemaining()) {
         int ignored = file.write(footer, raw + footer.position());
       }
     }
+  }
+
+  private static ByteBuffer footerOf(Path image, long at) throws IOException {
+    ByteBuffer footer = ByteBuffer.allocate(FOOTER);
+    try (FileChannel file = FileChannel.open(image, StandardOpenOption.READ)) {
+      while (footer.hasRemaining() && file.read(footer, at + footer.position()) >= 0) {
+        // as much as is there
+      }
+    }
+    return footer.flip();
   }
 
   /**
@@ -120,9 +130,8 @@ final class FixedVhd {
     footer.putInt(VERSION, VERSION_1_0);
     footer.putLong(DATA_OFFSET, -1);
     footer.putInt(TIMESTAMP, 0);
-    // As if Windows had made it: readers take the size from the geometry, which is rounded, of
-    // disks
-    // whose creator they do not know (QEMU: block/vpc.c).
+    // As if Windows had made it: of disks whose creator they do not know, readers take the size
+    // from the geometry, which is rounded (QEMU: block/vpc.c).
     put(footer, CREATOR, "win ");
     footer.putInt(CREATOR_VERSION, WINDOWS_10);
     put(footer, CREATOR_SYSTEM, "Wi2k");

@@ -134,7 +134,7 @@ class FixedVhdTest {
   }
 
   @ParameterizedTest
-  @ValueSource(ints = {1, 84, 511})
+  @ValueSource(ints = {1, 84, 511, 512})
   void whatACrashLeftIsWrittenOver(int written) throws Exception {
     byte[] content = random(8192);
     Path image = image(Arrays.copyOf(content, content.length + written));
