@@ -7,6 +7,8 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
@@ -22,6 +24,9 @@ import org.jspecify.annotations.Nullable;
  */
 public final class ComputeSystem implements AutoCloseable {
   private static final System.Logger LOGGER = System.getLogger(ComputeSystem.class.getName());
+
+  /** Closed, but for what the service had not finished: that is seen to when another is made. */
+  private static final Queue<ComputeSystem> LEFT = new ConcurrentLinkedQueue<>();
 
   private final String id;
   private final HcsLimits limits;
@@ -82,6 +87,7 @@ public final class ComputeSystem implements AutoCloseable {
    */
   public static ComputeSystem create(
       String id, String document, Consumer<HcsEvent> listener, HcsLimits limits) {
+    LEFT.removeIf(ComputeSystem::releaseLeft);
     String call = "HcsCreateComputeSystem " + id;
     Memory idString = WideString.of(id);
     Memory configuration = WideString.of(document);
@@ -260,8 +266,8 @@ public final class ComputeSystem implements AutoCloseable {
    * concurrent calls wait for it. Does not throw because of what the service answers.
    *
    * <p>Takes a few times {@link HcsLimits#teardown()} at most. What the service has not finished by
-   * then keeps the handle open, which the log tells, and closing again tries again: closing the
-   * handle under a call would end the process.
+   * then keeps the handle open, which the log tells, until it is closed again or another machine
+   * {@linkplain #create made}: closing the handle under a call would end the process.
    *
    * @throws IllegalStateException on a thread that delivers an event, which closing waits for
    */
@@ -282,9 +288,10 @@ public final class ComputeSystem implements AutoCloseable {
     if (owned && receiver.end == null && terminateQuietly() && listening) {
       awaitEndUninterruptibly();
     }
-    if (gate.awaitEmpty(limits.teardown()) && finishAll()) {
-      release();
-    } else {
+    if (!releaseIfFinished(limits.teardown())) {
+      if (!LEFT.contains(this)) {
+        LEFT.add(this);
+      }
       LOGGER.log(
           System.Logger.Level.WARNING,
           "The service has not finished with the machine " + id + ": its handle stays open");
@@ -325,8 +332,21 @@ public final class ComputeSystem implements AutoCloseable {
     }
   }
 
-  private boolean finishAll() {
-    long deadline = System.nanoTime() + limits.teardown().toNanos();
+  private synchronized boolean releaseLeft() {
+    return released || releaseIfFinished(Duration.ZERO);
+  }
+
+  /** Returns whether it is released. */
+  private boolean releaseIfFinished(Duration limit) {
+    if (!gate.awaitEmpty(limit) || !finishAll(limit)) {
+      return false;
+    }
+    release();
+    return true;
+  }
+
+  private boolean finishAll(Duration limit) {
+    long deadline = System.nanoTime() + limit.toNanos();
     unfinished.removeIf(
         operation -> operation.closeIfEnded(Duration.ofNanos(deadline - System.nanoTime())));
     return unfinished.isEmpty();

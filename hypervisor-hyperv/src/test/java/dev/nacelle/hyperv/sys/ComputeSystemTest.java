@@ -330,6 +330,21 @@ class ComputeSystemTest {
   }
 
   @Test
+  void whatTheServiceHadNotFinishedIsReleasedWhenAnotherMachineIsMade() {
+    StandIn.hold("HcsStartComputeSystem");
+    ComputeSystem system = create(new HcsLimits(SHORT, SHORT));
+    assertThrows(HcsException.class, system::start);
+    system.close();
+    ComputeSystem.create("m2", "{}", events::add, LIMITS).close();
+    assertEquals(1, StandIn.standin_open_handles(), "not finished yet");
+    StandIn.standin_release();
+    StandIn.standin_quiesce();
+    ComputeSystem.create("m2", "{}", events::add, LIMITS).close();
+    assertEquals(0, StandIn.standin_open_handles());
+    system.close();
+  }
+
+  @Test
   void closingWaitsForTheCallsOfOthers() throws Exception {
     StandIn.hold("HcsGetComputeSystemProperties");
     ComputeSystem system = create(LIMITS);
