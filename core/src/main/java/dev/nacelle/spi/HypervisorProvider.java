@@ -35,8 +35,8 @@ public interface HypervisorProvider {
 
   /**
    * Finds out what this host can do, by trying it rather than by guessing. Never throws for
-   * something that is wrong with the host: that is what the answer is for. Takes milliseconds,
-   * leaves nothing behind, safe on any thread.
+   * something that is wrong with the host: that is what the answer is for. Takes no longer than
+   * making a machine, leaves nothing behind, safe on any thread.
    */
   HostCheck check();
 

@@ -294,7 +294,7 @@ final class GuestSockets implements AutoCloseable {
         connections.forEach(HvConnection::look);
       }
     } catch (WinsockException | RuntimeException | Error e) {
-      LOGGER.log(Level.ERROR, thread.getName() + " failed: the machine has no connections", e);
+      LOGGER.log(Level.WARNING, thread.getName() + " failed: the machine has no connections", e);
     } finally {
       finish();
     }

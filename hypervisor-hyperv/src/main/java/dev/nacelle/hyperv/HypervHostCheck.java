@@ -48,7 +48,8 @@ final class HypervHostCheck {
     return new HypervHostCheck(
         System.getProperty("os.name"),
         System.getProperty("os.arch"),
-        () -> new NTSystem().getUserSID());
+        // null where Windows fails to tell
+        () -> Objects.requireNonNullElse(new NTSystem().getUserSID(), "none"));
   }
 
   /** Asks all questions. */
@@ -106,7 +107,7 @@ final class HypervHostCheck {
               + " "
               + VERSION_REMEDY);
     } catch (HcsException e) {
-      return findings.failed("service", message(e), remedy(e));
+      return findings.failed("service", message(e), e.remedy());
     } catch (DocumentException e) {
       return findings.failed(
           "service", "the Host Compute Service answers: " + e.getMessage(), VERSION_REMEDY);
@@ -133,6 +134,11 @@ final class HypervHostCheck {
           "machines",
           "this Java does not tell whose process it is: " + e.getMessage(),
           "Use a Java runtime with the module jdk.security.auth.");
+    } catch (IllegalArgumentException e) {
+      findings.failed(
+          "machines",
+          "Windows does not tell whose process this is: " + e.getMessage(),
+          "Run it as a user whom \"whoami /user\" shows with a SID.");
     } catch (HcsException e) {
       HResult result = e.result();
       if (result == HResult.HCS_E_HYPERV_NOT_INSTALLED
@@ -140,19 +146,14 @@ final class HypervHostCheck {
           || result == HResult.HCS_E_SERVICE_DISCONNECT
           || result == HResult.HCS_E_ACCESS_DENIED
           || result == HResult.E_ACCESSDENIED) {
-        findings.failed("machines", message(e), remedy(e));
+        findings.failed("machines", message(e), e.remedy());
       } else {
-        findings.add(Finding.warning("machines", message(e), remedy(e)));
+        findings.add(Finding.warning("machines", message(e), e.remedy()));
       }
     }
   }
 
   private static String message(HcsException failure) {
     return String.valueOf(failure.getMessage());
-  }
-
-  private static String remedy(HcsException failure) {
-    return Objects.requireNonNullElse(
-        failure.remedy(), "Look at what the event log says of Hyper-V-Compute.");
   }
 }

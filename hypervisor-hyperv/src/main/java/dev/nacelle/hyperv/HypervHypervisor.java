@@ -5,6 +5,7 @@ import dev.nacelle.hyperv.schema.DocumentException;
 import dev.nacelle.hyperv.schema.SystemProperties;
 import dev.nacelle.hyperv.schema.SystemQuery;
 import dev.nacelle.hyperv.sys.ComputeSystem;
+import dev.nacelle.hyperv.sys.HResult;
 import dev.nacelle.hyperv.sys.HcsException;
 import dev.nacelle.hyperv.sys.HcsLimits;
 import dev.nacelle.hyperv.sys.HostComputeService;
@@ -61,9 +62,12 @@ final class HypervHypervisor implements Hypervisor {
   private void end(String id) {
     try (ComputeSystem left = ComputeSystem.open(id, limits)) {
       left.terminate();
-      LOGGER.log(Level.INFO, "Ended the machine {0}, whose process was killed", id);
+      LOGGER.log(Level.DEBUG, "Ended the machine {0}, whose process was killed", id);
     } catch (HcsException e) {
-      LOGGER.log(Level.WARNING, "The machine " + id + ", whose process was killed, runs on", e);
+      // Unless it has ended meanwhile, by somebody else who looked for them.
+      if (e.result() != HResult.HCS_E_SYSTEM_NOT_FOUND) {
+        LOGGER.log(Level.WARNING, "The machine " + id + ", whose process was killed, runs on", e);
+      }
     }
   }
 

@@ -22,6 +22,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.lang.System.Logger.Level;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -54,6 +55,11 @@ final class HypervVirtualMachine implements VirtualMachine {
 
   /** Where a bzImage has it (Documentation/arch/x86/boot.rst). */
   private static final int BZIMAGE_AT = 0x202;
+
+  /** What to do where one cannot be read, written to, or given another name. */
+  private static final String FILES =
+      "See that the cache and the scratch directory are on NTFS, which has hard links, that this"
+          + " user may write to them, and that nobody removes files there.";
 
   private final String name;
   private final Consumer<HypervVirtualMachine> onReleased;
@@ -145,7 +151,9 @@ final class HypervVirtualMachine implements VirtualMachine {
       made.clear();
       return machine;
     } catch (NoSuchFileException e) {
-      throw refuse(spec, e.getFile() + " is not there", null, e);
+      throw refuse(spec, e.getFile() + " is not there", FILES, e);
+    } catch (FileSystemException e) {
+      throw refuse(spec, String.valueOf(e.getMessage()), FILES, e);
     } catch (HcsException e) {
       throw refuse(spec, String.valueOf(e.getMessage()), e.remedy(), e);
     } catch (IOException | DocumentException | OutOfMemoryError e) {

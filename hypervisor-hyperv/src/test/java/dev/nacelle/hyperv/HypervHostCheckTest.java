@@ -162,6 +162,14 @@ class HypervHostCheckTest {
   }
 
   @Test
+  void userWhomWindowsDoesNotTellIsAFinding() {
+    takes(2, 6);
+    HostCheck result = new HypervHostCheck("Windows 11", "amd64", () -> "none").run();
+    assertHolds("whoami", result.failure(HostCheck.Ability.LINUX_KERNELS).orElseThrow());
+    assertEquals(0, StandIn.calls("HcsCreateComputeSystem"));
+  }
+
+  @Test
   @EnabledOnOs(value = OS.LINUX, disabledReason = "of a host that is not Windows")
   void providerIsFoundBesideOthersAndTouchesNothing() {
     HypervisorProvider provider = provider();

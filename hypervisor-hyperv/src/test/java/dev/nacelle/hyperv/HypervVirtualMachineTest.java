@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.nacelle.DataSize;
 import dev.nacelle.HypervisorException;
 import dev.nacelle.VmExit;
@@ -53,6 +54,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** Machines over the stand-in for Windows: see src/test/c. */
 @Timeout(120)
 class HypervVirtualMachineTest {
+  private static final String CONTROLLER = MachineDocument.SCSI_CONTROLLERS.get(0);
+
   private static final HcsLimits LIMITS =
       new HcsLimits(Duration.ofSeconds(30), Duration.ofSeconds(20));
 
@@ -296,11 +299,35 @@ class HypervVirtualMachineTest {
     }
   }
 
+  /** By the name that the machine's document has for it: the service knows no other. */
   @ParameterizedTest
-  @ValueSource(strings = {"vmlinux", "initramfs", "a.ext4", "scratch.vhdx"})
-  void fileThatTheServiceMayNotReadIsNamed(String file) throws Exception {
-    VirtualMachine machine = hypervisor.create(spec().build());
-    String path = temp.resolve(file).toString();
+  @CsvSource({
+    "/Chipset/LinuxKernelDirect/KernelFilePath, vmlinux",
+    "/Chipset/LinuxKernelDirect/InitRdPath, initramfs",
+    "/Devices/Scsi/{controller}/Attachments/0/Path, a.ext4",
+    "/Devices/Scsi/{controller}/Attachments/1/Path, b.vhdx"
+  })
+  void fileThatTheServiceMayNotReadIsNamed(String place, String file) throws Exception {
+    VmSpec.Linux linux =
+        VmSpec.Linux.builder(kernel)
+            .initramfs(Files.write(temp.resolve("initramfs"), new byte[1]))
+            .build();
+    Path scratch = Files.createFile(temp.resolve("b.vhdx"));
+    DynamicVhdx.create(scratch, 1 << 20).close();
+    files = files();
+    StandIn.failCall("HcsGrantVmAccess", HResult.E_ACCESSDENIED);
+    VirtualMachine machine =
+        hypervisor.create(
+            VmSpec.builder("m", linux, DataSize.mebibytes(64))
+                .disks(List.of(disk, VmSpec.Disk.of("scratch", scratch, false)))
+                .build());
+    assertEquals(2, StandIn.calls("HcsGrantVmAccess"));
+    String path =
+        new ObjectMapper()
+            .readTree(StandIn.received("HcsCreateComputeSystem"))
+            .at("/VirtualMachine" + place.replace("{controller}", CONTROLLER))
+            .textValue();
+    assertTrue(Files.isSameFile(temp.resolve(file), Path.of(path)), path);
     StandIn.failResult(
         "HcsStartComputeSystem",
         HResult.E_ACCESSDENIED,
@@ -313,6 +340,10 @@ class HypervVirtualMachineTest {
     assertTrue(e.getMessage().contains("E_ACCESSDENIED"), e::getMessage);
     assertTrue(e.remedy().orElseThrow().contains("SYSTEM"), e::getMessage);
     machine.close();
+    // What was not granted is not taken back, either.
+    assertEquals(0, StandIn.calls("HcsRevokeVmAccess"));
+    StandIn.requireNothingLeft();
+    StandIn.reset();
   }
 
   @Test
@@ -451,6 +482,7 @@ class HypervVirtualMachineTest {
     HypervisorException e =
         assertThrows(HypervisorException.class, () -> hypervisor.create(spec).close());
     assertTrue(e.getMessage().contains(reason), e::getMessage);
+    assertTrue(e.remedy().isPresent(), e::getMessage);
     assertEquals(0, StandIn.calls("HcsCreateComputeSystem"));
   }
 
@@ -472,6 +504,11 @@ class HypervVirtualMachineTest {
     assertRefused(
         "not-there is not there",
         spec().disks(List.of(disk, VmSpec.Disk.of("d", temp.resolve("not-there"), true))).build());
+    Path directory = Files.createDirectory(temp.resolve("directory"));
+    assertRefused(
+        directory.toString(),
+        spec().disks(List.of(disk, VmSpec.Disk.of("d", directory, true))).build());
+    Files.delete(directory);
     assertRefused("3 vCPUs are more than the 2 processors", spec().cpus(3).build());
     assertRefused("steps of 2 MiB", VmSpec.builder("m", good, DataSize.mebibytes(3)).build());
     Path deep = temp.resolve("d".repeat(200)).resolve("e".repeat(60));

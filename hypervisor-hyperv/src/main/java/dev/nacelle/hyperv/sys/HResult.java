@@ -56,8 +56,8 @@ public enum HResult {
       "See that the system (SYSTEM) may read the files of the machine, and that this user may"
           + " change who may; "
           + Remedies.RIGHTS_INSIDE),
-  ERROR_FILE_NOT_FOUND(0x8007_0002, "a file is not there"),
-  ERROR_PATH_NOT_FOUND(0x8007_0003, "a directory is not there"),
+  ERROR_FILE_NOT_FOUND(0x8007_0002, "a file is not there", Remedies.FILES),
+  ERROR_PATH_NOT_FOUND(0x8007_0003, "a directory is not there", Remedies.FILES),
   ERROR_INVALID_DATA(
       0x8007_000d,
       "something that was given is not valid",
@@ -95,6 +95,9 @@ public enum HResult {
         "run as an administrator (elevated), or as a member of the group \"Hyper-V"
             + " Administrators\", where that is enough.";
     static final String RIGHTS = "R" + RIGHTS_INSIDE.substring(1);
+    static final String FILES =
+        "See whether somebody removes files of the cache or of the scratch directory, and that the"
+            + " system (SYSTEM) sees the drive that they are on.";
     static final String MEMORY = "Give the machine less memory, or free some of the host's.";
   }
 
@@ -130,7 +133,7 @@ public enum HResult {
     return meaning;
   }
 
-  /** What a user can do, in full sentences; null where there is nothing. */
+  /** What a user can do about this one, in full sentences; null where there is nothing special. */
   public @Nullable String remedy() {
     return remedy;
   }

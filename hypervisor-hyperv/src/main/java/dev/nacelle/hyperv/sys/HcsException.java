@@ -8,6 +8,11 @@ import org.jspecify.annotations.Nullable;
 public final class HcsException extends RuntimeException {
   private static final long serialVersionUID = 1L;
 
+  /** Where nothing better is known. */
+  private static final String EVENT_LOG =
+      "Look at what the event log says: Applications and Services Logs, Microsoft, Windows,"
+          + " Hyper-V-Compute and Hyper-V-Worker.";
+
   private final int code;
 
   /**
@@ -35,9 +40,10 @@ public final class HcsException extends RuntimeException {
     return HResult.of(code);
   }
 
-  /** What a user can do, in full sentences; null where that is not known. */
-  public @Nullable String remedy() {
+  /** What a user can do, in full sentences. */
+  public String remedy() {
     HResult result = result();
-    return result == null ? null : result.remedy();
+    String remedy = result == null ? null : result.remedy();
+    return remedy == null ? EVENT_LOG : remedy;
   }
 }

@@ -28,9 +28,8 @@ final class SystemEvents {
 
   static {
     // The service's threads are the JVM's for the time of an event only, of which there are few.
-    // One
-    // that ended while it is the JVM's would leave it in DllMain, where it holds the loader's lock
-    // and must wait for nobody: it would for a safepoint, and hang the process with it.
+    // One that ended while it is the JVM's would leave it in DllMain, where it holds the loader's
+    // lock and must wait for nobody: it would for a safepoint, and hang the process with it.
     Native.setCallbackThreadInitializer(
         CALLBACK, new CallbackThreadInitializer(true, true, "nacelle-hcs-event"));
   }

@@ -25,12 +25,11 @@ class HResultTest {
 
   @ParameterizedTest
   @EnumSource
-  void remediesAreSentences(HResult result) {
+  void everyResultIsToldWithWhatToDoInSentences(HResult result) {
     assertFalse(result.meaning().endsWith("."));
-    if (result.remedy() != null) {
-      assertTrue(result.remedy().endsWith("."), result.remedy());
-      assertTrue(Character.isUpperCase(result.remedy().charAt(0)), result.remedy());
-    }
+    String remedy = new HcsException("HcsX", result.code(), null).remedy();
+    assertTrue(remedy.endsWith("."), remedy);
+    assertTrue(Character.isUpperCase(remedy.charAt(0)), remedy);
   }
 
   @Test
@@ -45,6 +44,6 @@ class HResultTest {
     assertEquals("HcsX: HRESULT 0x80004005", e.getMessage());
     assertEquals(0x8000_4005, e.code());
     assertNull(e.result());
-    assertNull(e.remedy());
+    assertTrue(e.remedy().contains("event log"), e::remedy);
   }
 }
