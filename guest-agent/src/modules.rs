@@ -13,6 +13,11 @@ use rustix::system::finit_module;
 /// The parameters of the kernel.
 const COMMAND_LINE: &str = "/proc/cmdline";
 
+/// Modules that are of use where the machine has a certain virtio device, by its number in sysfs (virtio 1.2 section 5).
+const FOR_DEVICES: [(&str, &str); 1] = [("virtio_balloon", "0x0005")];
+/// The virtio devices.
+const DEVICES: &str = "/sys/bus/virtio/devices";
+
 /// A module that could not be loaded.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Failure {
@@ -75,10 +80,23 @@ impl Modules {
         lines.filter_map(|line| {
             let path = line.strip_prefix('!').unwrap_or(line);
             let module = name(path);
+            if !is_of_use(module, Path::new(DEVICES)) {
+                return None;
+            }
             let failed = load(path, &parameters(&self.command_line, module)).err()?;
             Some(Failure { module: module.into(), promised: path != line, errno: failed })
         })
     }
+}
+
+/// Whether there is something for the module to drive, as far as that is known.
+fn is_of_use(module: &str, devices: &Path) -> bool {
+    let Some((_, number)) = FOR_DEVICES.iter().find(|(name, _)| *name == module) else { return true };
+    fs::read_dir(devices)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|device| fs::read_to_string(device.path().join("device")).is_ok_and(|found| found.trim_end() == *number))
 }
 
 /// "tun" of "/nacelle/modules.d/07-tun.ko".
@@ -138,6 +156,21 @@ mod tests {
         let (dial, rest) = split("/m/00-virtio.ko\n/m/01-vsock.ko\n\n/m/02-ext4.ko\n!/m/03-tun.ko\n");
         assert_eq!(dial, ["/m/00-virtio.ko", "/m/01-vsock.ko"]);
         assert_eq!(rest, ["/m/02-ext4.ko", "!/m/03-tun.ko"]);
+    }
+
+    #[test]
+    fn a_driver_is_of_use_where_its_device_is() {
+        let devices = std::env::temp_dir().join(format!("nacelle-virtio-devices-{}", std::process::id()));
+        assert!(!is_of_use("virtio_balloon", &devices));
+        assert!(is_of_use("virtio_blk", &devices));
+        for (name, number) in [("virtio0", "0x0013\n"), ("virtio1", "0x0002\n")] {
+            fs::create_dir_all(devices.join(name)).unwrap();
+            fs::write(devices.join(name).join("device"), number).unwrap();
+        }
+        assert!(!is_of_use("virtio_balloon", &devices));
+        fs::write(devices.join("virtio1/device"), "0x0005\n").unwrap();
+        assert!(is_of_use("virtio_balloon", &devices));
+        fs::remove_dir_all(&devices).unwrap();
     }
 
     #[test]

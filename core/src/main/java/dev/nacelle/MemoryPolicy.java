@@ -13,9 +13,12 @@ public enum MemoryPolicy {
   /**
    * Many guests: memory comes in pages of 4 KiB as the guest touches it, and the kernel's file is
    * mapped copy-on-write, not read: guests of one kernel share what they do not write to. A machine
-   * is made sooner and then boots longer, with a fault for every page. A guest that times its own
-   * reads may learn which parts of the kernel's code the others run. With Hyper-V memory counts as
-   * it is touched, and may be given back by the guest from Windows 10 2004 on; nothing is shared.
+   * is made sooner and then boots longer, with a fault for every page. What the guest has freed
+   * goes back to the host after some seconds, and the guest can be {@linkplain Sandbox#setMemory
+   * asked for more}, where its kernel has the driver (CONFIG_VIRTIO_BALLOON). A guest that times
+   * its own reads may learn which parts of the kernel's code the others run. With Hyper-V memory
+   * counts as it is touched, and may be given back by the guest from Windows 10 2004 on; it is not
+   * asked for, and nothing is shared.
    */
   DENSITY
 }

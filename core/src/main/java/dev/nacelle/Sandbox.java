@@ -251,6 +251,27 @@ public interface Sandbox extends AutoCloseable {
   /** Reads and changes its files, whatever runs in it. */
   GuestFiles files();
 
+  /**
+   * Asks its guest to do with so much of {@link SandboxSpec#memory()}, or lets it have it again:
+   * for a sandbox that is idle, or a host that runs short. Returns at once. The guest gives back
+   * what it can spare, its caches first, as fast as it can; {@link #memory()} tells how far it is.
+   * It is a wish: before its processes would be killed for lack of memory, it takes back what they
+   * need.
+   *
+   * @param size at most {@link SandboxSpec#memory()}; rounded up to whole pages of 4096 bytes
+   * @throws IllegalArgumentException when it is zero, or more than that
+   * @throws UnsupportedOperationException where the hypervisor cannot, and for a sandbox without
+   *     {@link MemoryPolicy#DENSITY}
+   * @throws SandboxEndedException when it has ended
+   */
+  void setMemory(DataSize size);
+
+  /**
+   * What its guest has of {@link SandboxSpec#memory()}, as it says: all, unless it has followed
+   * {@link #setMemory}. Where its kernel has no driver for that, it has all.
+   */
+  DataSize memory();
+
   /** Whether it can run processes: false as soon as it begins to end. */
   boolean isAlive();
 

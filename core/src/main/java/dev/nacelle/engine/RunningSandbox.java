@@ -2,6 +2,7 @@
 package dev.nacelle.engine;
 
 import dev.nacelle.BootTimeline;
+import dev.nacelle.DataSize;
 import dev.nacelle.ExecResult;
 import dev.nacelle.ExitStatus;
 import dev.nacelle.GuestFiles;
@@ -60,6 +61,9 @@ final class RunningSandbox implements Sandbox {
           "was given up, for its guest did not answer: its processors are stuck, or not run");
 
   private static final SandboxExit KILLED = SandboxExit.of(Reason.KILLED, "was killed");
+
+  /** What guests' memory is counted in. */
+  private static final long PAGE = 4096;
 
   private final String id;
   private final SandboxSpec spec;
@@ -437,6 +441,35 @@ final class RunningSandbox implements Sandbox {
   @Override
   public List<String> pauses() {
     return isAlive() ? pauses.reasons() : List.of();
+  }
+
+  @Override
+  public void setMemory(DataSize size) {
+    calls.requireOpen();
+    if (size.bytes() == 0 || size.bytes() > spec.memory().bytes()) {
+      throw new IllegalArgumentException(
+          "the sandbox has "
+              + spec.memory()
+              + " of memory, of which it can have less, not "
+              + size);
+    }
+    if (!canResize()) {
+      throw new UnsupportedOperationException(
+          "the memory of "
+              + this
+              + " stays as it is: that wants a hypervisor that can resize it, and"
+              + " MemoryPolicy.DENSITY");
+    }
+    vm.setMemory(DataSize.bytes(size.bytes() + PAGE - 1 & -PAGE));
+  }
+
+  @Override
+  public DataSize memory() {
+    return canResize() ? vm.memory() : spec.memory();
+  }
+
+  private boolean canResize() {
+    return vm.abilities().contains(VirtualMachine.Ability.RESIZE_MEMORY);
   }
 
   @Override

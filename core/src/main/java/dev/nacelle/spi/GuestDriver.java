@@ -21,7 +21,9 @@ public record GuestDriver(String option, String module, Use use) {
     /** The disks. */
     DISK,
     /** Random numbers; used where the kernel has it, and not missed elsewhere. */
-    ENTROPY
+    ENTROPY,
+    /** Gives back memory that the guest does not use; used and missed likewise. */
+    MEMORY
   }
 
   public GuestDriver {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.spi;
 
+import dev.nacelle.DataSize;
 import dev.nacelle.HypervisorException;
 import dev.nacelle.VmExit;
 import dev.nacelle.VmStatistics;
@@ -25,7 +26,9 @@ public interface VirtualMachine extends AutoCloseable {
    */
   enum Ability {
     /** {@link #pause()} and {@link #resume()}. */
-    PAUSE
+    PAUSE,
+    /** {@link #setMemory} and {@link #memory}; for guests whose kernel has the driver. */
+    RESIZE_MEMORY
   }
 
   /** What it can do beyond what all machines can; does not change. */
@@ -90,6 +93,28 @@ public interface VirtualMachine extends AutoCloseable {
    * @throws UnsupportedOperationException without {@link Ability#PAUSE}
    */
   void resume();
+
+  /**
+   * Asks the guest to do with so much of its memory, or lets it have it again. Returns at once; the
+   * guest does it as fast as it can, as far as it can, and takes memory back before it would run
+   * out of it.
+   *
+   * @param size a multiple of 4096 bytes, at most {@link VmSpec#memory()}
+   * @throws IllegalArgumentException when it is another
+   * @throws UnsupportedOperationException without {@link Ability#RESIZE_MEMORY}
+   */
+  default void setMemory(DataSize size) {
+    throw new UnsupportedOperationException();
+  }
+
+  /**
+   * What the guest has of {@link VmSpec#memory()}, as it says, when it has given the rest back.
+   *
+   * @throws UnsupportedOperationException without {@link Ability#RESIZE_MEMORY}
+   */
+  default DataSize memory() {
+    throw new UnsupportedOperationException();
+  }
 
   /** The console's output so far. */
   Console console();

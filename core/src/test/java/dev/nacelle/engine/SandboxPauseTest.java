@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.DataSize;
 import dev.nacelle.ExecResult;
 import dev.nacelle.GuestProcess;
 import dev.nacelle.HypervisorException;
@@ -129,6 +130,29 @@ class SandboxPauseTest {
     }
     process.signal(Signal.TERM);
     process.waitFor();
+  }
+
+  @Test
+  void memoryIsResizedInWholePagesUpToWhatItWasGiven() {
+    DataSize all = sandbox.spec().memory();
+    assertEquals(all, sandbox.memory());
+    sandbox.setMemory(DataSize.bytes(all.bytes() / 2 + 1));
+    assertEquals(DataSize.bytes(all.bytes() / 2 + 4096), sandbox.memory());
+    sandbox.setMemory(all);
+    assertEquals(all, sandbox.memory());
+    assertThrows(
+        IllegalArgumentException.class, () -> sandbox.setMemory(DataSize.bytes(all.bytes() + 1)));
+    assertThrows(IllegalArgumentException.class, () -> sandbox.setMemory(DataSize.bytes(0)));
+  }
+
+  @Test
+  void memoryThatCannotBeResizedIsAllThere() {
+    try (FakeNacelle other = new FakeNacelle(Fault.CANNOT_BE_PAUSED);
+        Sandbox own = other.start()) {
+      assertEquals(own.spec().memory(), own.memory());
+      assertThrows(
+          UnsupportedOperationException.class, () -> own.setMemory(DataSize.mebibytes(64)));
+    }
   }
 
   @Test

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.fake;
 
+import dev.nacelle.DataSize;
 import dev.nacelle.HypervisorException;
 import dev.nacelle.Stage;
 import dev.nacelle.VmExit;
@@ -90,6 +91,7 @@ public final class FakeMachine implements VirtualMachine {
   private final CompletableFuture<Void> asked = new CompletableFuture<>();
   private final AtomicReference<@Nullable CompletableFuture<Void>> pause = new AtomicReference<>();
   private final AtomicInteger pauses = new AtomicInteger();
+  private volatile DataSize memory;
   private volatile @Nullable Consumer<GuestConnection> onConnect;
   private volatile boolean listening;
   private final Object consoleLock = new Object();
@@ -101,6 +103,7 @@ public final class FakeMachine implements VirtualMachine {
   FakeMachine(
       VmSpec spec, Map<String, FakeProgram> programs, Fault fault, Consumer<FakeMachine> onClose) {
     this.spec = spec;
+    memory = spec.memory();
     this.fault = fault;
     this.onClose = onClose;
     console = spec.guest() instanceof VmSpec.Linux ? "[    0.0] Linux version 6.1.0-fake\n" : "";
@@ -273,7 +276,19 @@ public final class FakeMachine implements VirtualMachine {
 
   @Override
   public Set<Ability> abilities() {
-    return fault == Fault.CANNOT_BE_PAUSED ? Set.of() : Set.of(Ability.PAUSE);
+    return fault == Fault.CANNOT_BE_PAUSED
+        ? Set.of()
+        : Set.of(Ability.PAUSE, Ability.RESIZE_MEMORY);
+  }
+
+  @Override
+  public void setMemory(DataSize size) {
+    memory = size;
+  }
+
+  @Override
+  public DataSize memory() {
+    return memory;
   }
 
   /** Nothing comes from the guest any more, and nothing reaches it. */

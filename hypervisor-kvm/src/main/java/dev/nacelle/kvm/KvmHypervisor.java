@@ -2,6 +2,7 @@
 package dev.nacelle.kvm;
 
 import dev.nacelle.HypervisorException;
+import dev.nacelle.MemoryPolicy;
 import dev.nacelle.Stage;
 import dev.nacelle.kvm.boot.BareImage;
 import dev.nacelle.kvm.boot.LinuxKernel;
@@ -32,8 +33,8 @@ import org.jspecify.annotations.Nullable;
 final class KvmHypervisor implements Hypervisor {
   private static final System.Logger LOGGER = System.getLogger(KvmHypervisor.class.getName());
 
-  /** All but the virtio socket and the entropy device. */
-  private static final int MAX_DISKS = MachineLayout.MAX_MMIO_DEVICES - 2;
+  /** All but the virtio socket, the entropy device and the balloon. */
+  private static final int MAX_DISKS = MachineLayout.MAX_MMIO_DEVICES - 3;
 
   /** What a thread that is stuck is waited for when machines are closed. */
   private static final Duration PATIENCE = Duration.ofSeconds(10);
@@ -113,7 +114,9 @@ final class KvmHypervisor implements Hypervisor {
             spec.rateLimits(),
             spec.coreScheduling(),
             spec.cpuQuota(),
-            spec.niceness()));
+            spec.niceness(),
+            spec.guest() instanceof VmSpec.Linux linux
+                && linux.memoryPolicy() == MemoryPolicy.DENSITY));
   }
 
   @Override

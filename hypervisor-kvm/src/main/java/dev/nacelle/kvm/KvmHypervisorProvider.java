@@ -23,7 +23,8 @@ public final class KvmHypervisorProvider implements HypervisorProvider {
           new GuestDriver("VIRTIO_MMIO", "virtio_mmio", Use.BUS),
           new GuestDriver("VIRTIO_VSOCKETS", "vmw_vsock_virtio_transport", Use.CONNECTION),
           new GuestDriver("VIRTIO_BLK", "virtio_blk", Use.DISK),
-          new GuestDriver("HW_RANDOM_VIRTIO", "virtio_rng", Use.ENTROPY));
+          new GuestDriver("HW_RANDOM_VIRTIO", "virtio_rng", Use.ENTROPY),
+          new GuestDriver("VIRTIO_BALLOON", "virtio_balloon", Use.MEMORY));
 
   /** For {@link java.util.ServiceLoader}. */
   public KvmHypervisorProvider() {}

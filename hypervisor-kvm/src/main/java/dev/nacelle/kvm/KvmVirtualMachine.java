@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm;
 
+import dev.nacelle.DataSize;
 import dev.nacelle.DiskUse;
 import dev.nacelle.VmExit;
 import dev.nacelle.VmStatistics;
 import dev.nacelle.kvm.boot.InitialState;
 import dev.nacelle.kvm.device.AttachedDevice;
+import dev.nacelle.kvm.device.virtio.BalloonDevice;
 import dev.nacelle.kvm.device.virtio.vsock.VsockDevice;
+import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.kvm.vcpu.Vcpu;
 import dev.nacelle.spi.Console;
 import dev.nacelle.spi.ConsoleRing;
@@ -20,6 +23,7 @@ import java.util.OptionalLong;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A virtual machine, as its users see it: {@link MachineBuilder} has put it together, and {@link
@@ -31,10 +35,13 @@ final class KvmVirtualMachine implements VirtualMachine {
   private final InitialState initialState;
   private final List<AttachedDevice> devices;
   private final VsockDevice vsock;
+  private final @Nullable BalloonDevice balloon;
+  private final GuestMemory memory;
   private final ConsoleRing console;
 
   /**
    * @param vcpus of which the first begins in the initial state
+   * @param balloon null where the guest keeps its memory
    */
   KvmVirtualMachine(
       MachineLife life,
@@ -42,12 +49,16 @@ final class KvmVirtualMachine implements VirtualMachine {
       InitialState initialState,
       List<AttachedDevice> devices,
       VsockDevice vsock,
+      @Nullable BalloonDevice balloon,
+      GuestMemory memory,
       ConsoleRing console) {
     this.life = life;
     this.vcpus = List.copyOf(vcpus);
     this.initialState = initialState;
     this.devices = List.copyOf(devices);
     this.vsock = vsock;
+    this.balloon = balloon;
+    this.memory = memory;
     this.console = console;
   }
 
@@ -76,7 +87,7 @@ final class KvmVirtualMachine implements VirtualMachine {
 
   @Override
   public Set<Ability> abilities() {
-    return Set.of(Ability.PAUSE);
+    return balloon == null ? Set.of(Ability.PAUSE) : Set.of(Ability.PAUSE, Ability.RESIZE_MEMORY);
   }
 
   @Override
@@ -87,6 +98,28 @@ final class KvmVirtualMachine implements VirtualMachine {
   @Override
   public void resume() {
     life.resume();
+  }
+
+  @Override
+  public void setMemory(DataSize size) {
+    long given = memory.size() - size.bytes();
+    if (given < 0 || size.bytes() <= 0 || given % BalloonDevice.PAGE != 0) {
+      throw new IllegalArgumentException(
+          size + " is no multiple of 4096 bytes, or more than " + DataSize.bytes(memory.size()));
+    }
+    balloon().inflateTo(given);
+  }
+
+  @Override
+  public DataSize memory() {
+    return DataSize.bytes(memory.size() - balloon().given());
+  }
+
+  private BalloonDevice balloon() {
+    if (balloon == null) {
+      throw new UnsupportedOperationException("the machine was made without a balloon");
+    }
+    return balloon;
   }
 
   @Override

@@ -15,6 +15,7 @@ import dev.nacelle.kvm.device.legacy.I8042;
 import dev.nacelle.kvm.device.legacy.PowerControl;
 import dev.nacelle.kvm.device.legacy.Rtc;
 import dev.nacelle.kvm.device.legacy.Serial;
+import dev.nacelle.kvm.device.virtio.BalloonDevice;
 import dev.nacelle.kvm.device.virtio.vsock.VsockDevice;
 import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.kvm.platform.Hardware;
@@ -105,6 +106,7 @@ final class MachineBuilder {
     }
     VsockDevice vsock = addVsock(spec.rateLimits().socket().orElse(null));
     spec.devices().forEach(this::add);
+    BalloonDevice balloon = spec.balloon() ? addBalloon() : null;
     if (spec.payload().needsPit(cpuid.hasClockAndTimer())) {
       vm.createPit();
     }
@@ -113,7 +115,7 @@ final class MachineBuilder {
     InitialState state = spec.payload().load(memory, new Hardware(spec.cpus(), devices.size()));
     vcpus.forEach(Vcpu::awaitCreated);
     life.built(vm);
-    return new KvmVirtualMachine(life, vcpus, state, devices, vsock, console);
+    return new KvmVirtualMachine(life, vcpus, state, devices, vsock, balloon, memory, console);
   }
 
   /**
@@ -196,6 +198,17 @@ final class MachineBuilder {
     add(
         resources -> {
           VsockDevice device = new VsockDevice(resources, VirtualMachine.FIRST_GUEST_CID, limit);
+          created.set(device);
+          return DeviceFactory.overMmio(device);
+        });
+    return Objects.requireNonNull(created.get());
+  }
+
+  private BalloonDevice addBalloon() {
+    AtomicReference<@Nullable BalloonDevice> created = new AtomicReference<>();
+    add(
+        resources -> {
+          BalloonDevice device = new BalloonDevice(resources);
           created.set(device);
           return DeviceFactory.overMmio(device);
         });

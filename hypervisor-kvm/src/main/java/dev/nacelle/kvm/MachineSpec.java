@@ -20,6 +20,7 @@ import java.util.OptionalDouble;
  *     can see to that
  * @param cpuQuota how many processors' time its vCPUs may have
  * @param niceness how much its vCPUs give way to other threads
+ * @param balloon whether its guest is asked for memory, and gives back what it does not use
  */
 record MachineSpec(
     String name,
@@ -31,8 +32,9 @@ record MachineSpec(
     RateLimits rateLimits,
     boolean coreScheduling,
     OptionalDouble cpuQuota,
-    int niceness) {
-  /** Without a limit of CPU time. */
+    int niceness,
+    boolean balloon) {
+  /** Without a limit of CPU time and a balloon. */
   MachineSpec(
       String name,
       long memoryBytes,
@@ -52,7 +54,8 @@ record MachineSpec(
         rateLimits,
         coreScheduling,
         OptionalDouble.empty(),
-        0);
+        0,
+        false);
   }
 
   /** Without limits of rates, with core scheduling. */

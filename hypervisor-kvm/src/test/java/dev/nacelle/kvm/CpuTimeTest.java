@@ -37,7 +37,8 @@ class CpuTimeTest {
                     RateLimits.NONE,
                     true,
                     OptionalDouble.of(quota),
-                    niceness));
+                    niceness,
+                    false));
     machine.start();
     return machine;
   }

@@ -67,7 +67,7 @@ record GuestRequirement(
     boolean forDial =
         switch (driver.use()) {
           case BUS, CONNECTION -> true;
-          case DISK, ENTROPY -> false;
+          case DISK, ENTROPY, MEMORY -> false;
         };
     String purpose =
         switch (driver.use()) {
@@ -75,9 +75,14 @@ record GuestRequirement(
           case CONNECTION -> "to talk to the host";
           case DISK -> "for the image's disk";
           case ENTROPY -> "for entropy";
+          case MEMORY -> "to give back memory";
         };
-    // The agent gets entropy from the host as well, so a kernel can do without.
-    boolean required = driver.use() != GuestDriver.Use.ENTROPY;
+    // The agent gets entropy from the host as well, and memory can be kept.
+    boolean required =
+        switch (driver.use()) {
+          case BUS, CONNECTION, DISK -> true;
+          case ENTROPY, MEMORY -> false;
+        };
     return new GuestRequirement(driver.option(), driver.module(), required, forDial, purpose);
   }
 

@@ -8,6 +8,9 @@ import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.Comparator;
+import java.util.List;
+import java.util.stream.Stream;
 
 /**
  * The guest's RAM, by guest physical address. It starts at address 0; what does not fit below
@@ -49,6 +52,12 @@ public final class GuestMemory implements AutoCloseable {
    * scalar never crosses slices.
    */
   private final ByteBuffer[] slices;
+
+  /** A part of the mapping that has pages of a file. */
+  private record FilePart(long start, long end) {}
+
+  /** By ascending offsets, and apart; few. */
+  private volatile List<FilePart> fileParts = List.of();
 
   private volatile boolean closed;
 
@@ -279,6 +288,32 @@ public final class GuestMemory implements AutoCloseable {
     long offset = check(gpa, length);
     mapping.mapCopyOnWrite(offset, file, position, length);
     mapping.keepPrivate(offset, length);
+    fileParts =
+        Stream.concat(fileParts.stream(), Stream.of(new FilePart(offset, offset + length)))
+            .sorted(Comparator.comparingLong(FilePart::start))
+            .toList();
+  }
+
+  /**
+   * Gives the host what a range takes, for the guest has no use for what is in it: it reads as
+   * zeros, and takes memory again where it is touched. What has pages of a file stays as it is.
+   *
+   * @param gpa a multiple of 4096, as is the length
+   */
+  public void discard(long gpa, long length) {
+    long from = check(gpa, length);
+    long end = from + length;
+    for (FilePart part : fileParts) {
+      if (part.end > from && part.start < end) {
+        if (part.start > from) {
+          mapping.discard(from, part.start - from);
+        }
+        from = part.end;
+      }
+    }
+    if (from < end) {
+      mapping.discard(from, end - from);
+    }
   }
 
   /**

@@ -19,6 +19,7 @@ public final class Mapping implements AutoCloseable {
   private static final int MAP_ANONYMOUS = 0x20;
   private static final int MAP_NORESERVE = 0x4000;
   private static final long MAP_FAILED = -1;
+  private static final int MADV_DONTNEED = 4;
   private static final int MADV_DONTFORK = 10;
   private static final int MADV_HUGEPAGE = 14;
   private static final int MADV_NOHUGEPAGE = 15;
@@ -143,6 +144,15 @@ public final class Mapping implements AutoCloseable {
   public void mapCopyOnWrite(long offset, FileDescriptor file, long position, long size) {
     // Safe: the address is that of a range which is ours, and stays mapped until all of it goes.
     map(address(offset, size), size, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file, position);
+  }
+
+  /**
+   * Gives the host what a part of anonymous memory takes: it reads as zeros, and takes memory again
+   * where it is touched. The kernel refuses that for memory that is locked, as by a process that
+   * locks all of its own; then it stays.
+   */
+  public void discard(long offset, long size) {
+    int ignored = Libc.madvise(address(offset, size), size, MADV_DONTNEED);
   }
 
   /** Keeps a part's content out of child processes of this one, and out of its core dumps. */

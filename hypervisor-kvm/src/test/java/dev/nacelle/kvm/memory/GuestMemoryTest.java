@@ -18,6 +18,7 @@ import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
@@ -28,6 +29,28 @@ import org.junit.jupiter.params.provider.ValueSource;
 class GuestMemoryTest {
   private static final long MIB = 1 << 20;
   private static final long GIB = 1 << 30;
+
+  @Test
+  void discardsWholeRangesButNotWhatHasPagesOfAFile(@TempDir Path directory) throws Exception {
+    byte[] content = new byte[2 * 4096];
+    Arrays.fill(content, (byte) 7);
+    Path path = Files.write(directory.resolve("file"), content);
+    try (GuestMemory memory = GuestMemory.allocate(16 * 4096);
+        FileDescriptor file = FileDescriptor.openFile(path, false)) {
+      memory.mapCopyOnWrite(file, 0, 8 * 4096, 4096);
+      memory.mapCopyOnWrite(file, 4096, 4 * 4096, 4096);
+      for (int page = 0; page < 16; page++) {
+        memory.putByte(page * 4096, (byte) 9);
+      }
+      memory.discard(2 * 4096, 12 * 4096);
+      String left = "";
+      for (int page = 0; page < 16; page++) {
+        left += memory.getByte(page * 4096);
+      }
+      assertEquals("9900900090000099", left);
+      assertThrows(GuestAddressException.class, () -> memory.discard(15 * 4096, 2 * 4096));
+    }
+  }
 
   @Test
   void keepsIntegersLittleEndian() {

@@ -12,7 +12,7 @@ public enum Ignored {
   REGISTER_WIDTH("a register written with other than 4 bytes"),
   /** Section 4.2.2; drivers of the legacy interface write its registers (section 4.2.4). */
   NO_REGISTER("a write to what is no writable register"),
-  /** No device here has a writable field. */
+  /** All fields but the balloon's {@code actual} are the device's (section 5.5.4). */
   CONFIGURATION("a write to the configuration space"),
   /** Section 4.2.2.2: a queue that QueueSizeMax says is not there. */
   NO_QUEUE("a queue used that there is not"),
@@ -31,7 +31,9 @@ public enum Ignored {
   /** Sections 5.4.6.1 and 5.10.6: readable where the device writes, or the other way round. */
   DIRECTION("a buffer of the other direction"),
   /** Section 5.10.6: shorter than its header, or longer than its buffer. */
-  PACKET("a packet that is not as long as it says");
+  PACKET("a packet that is not as long as it says"),
+  /** Section 5.5.6: pages of the guest; {@link BalloonDevice} says how many at a time. */
+  PAGES("pages given back that are none of the guest's, or too many at a time");
 
   private final String words;
 

@@ -116,11 +116,7 @@ public final class MmioTransport implements AttachedDevice {
   @Override
   public synchronized long read(long offset, int size) {
     if (offset >= CONFIG) {
-      long value = 0;
-      for (int i = 0; i < size; i++) {
-        value |= (long) device.configurationByte(offset - CONFIG + i) << (8 * i);
-      }
-      return value;
+      return device.readConfiguration(offset - CONFIG, size);
     }
     if (size != 4) {
       return 0;
@@ -139,8 +135,7 @@ public final class MmioTransport implements AttachedDevice {
       case QUEUE_READY -> queueExists() && queues[queueSelect].ready ? 1 : 0;
       case INTERRUPT_STATUS -> device.interrupt().status();
       case STATUS -> status;
-      // No device here changes its configuration while it exists.
-      case CONFIG_GENERATION -> 0;
+      case CONFIG_GENERATION -> device.configurationGeneration();
       // No shared memory region: both its length and its base are -1.
       default -> register >= SHM_LEN_LOW && register <= SHM_BASE_HIGH ? -1 : 0;
     };
@@ -161,7 +156,9 @@ public final class MmioTransport implements AttachedDevice {
   @Override
   public synchronized void write(long offset, int size, long value) {
     if (offset >= CONFIG) {
-      device.ignored(Ignored.CONFIGURATION);
+      if (!device.writeConfiguration(offset - CONFIG, size, value)) {
+        device.ignored(Ignored.CONFIGURATION);
+      }
     } else if (size != 4 || (offset & 3) != 0) {
       device.ignored(Ignored.REGISTER_WIDTH);
     } else {

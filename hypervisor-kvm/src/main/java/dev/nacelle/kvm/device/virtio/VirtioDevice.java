@@ -38,7 +38,8 @@ public abstract class VirtioDevice implements AutoCloseable {
   private final String name;
   private final int id;
   private final long features;
-  private final byte[] configuration;
+  private final byte[] configuration; // its content is guarded by itself
+  private volatile int generation; // changed with the configuration locked
   private final int[] queueSizes;
   private final Doorbell[] doorbells;
 
@@ -58,7 +59,7 @@ public abstract class VirtioDevice implements AutoCloseable {
    * @param name as Linux calls its driver, for messages
    * @param id virtio 1.2 section 5
    * @param features what the device offers beyond what every device does
-   * @param configuration the device's configuration space, which does not change
+   * @param configuration the device's configuration space, at first
    * @param queueSizes the largest size of each queue
    */
   protected VirtioDevice(
@@ -147,9 +148,49 @@ public abstract class VirtioDevice implements AutoCloseable {
     return queueSizes[queue];
   }
 
-  /** One byte of the configuration space; what is behind its end reads as 0. */
-  final int configurationByte(long offset) {
-    return offset < configuration.length ? Byte.toUnsignedInt(configuration[(int) offset]) : 0;
+  /** Up to 8 bytes of the configuration space; what is behind its end reads as 0. */
+  final long readConfiguration(long offset, int size) {
+    long value = 0;
+    synchronized (configuration) {
+      for (int i = 0; i < size && offset + i < configuration.length; i++) {
+        value |= Byte.toUnsignedLong(configuration[(int) offset + i]) << (8 * i);
+      }
+    }
+    return value;
+  }
+
+  /** ConfigGeneration (section 4.2.2): another one after each change. */
+  final int configurationGeneration() {
+    return generation;
+  }
+
+  /**
+   * The driver writes to the configuration space.
+   *
+   * @return false when that has no effect
+   */
+  protected boolean writeConfiguration(long offset, int size, long value) {
+    return false;
+  }
+
+  /** Writes 4 bytes of the configuration space without a word to the driver, whose they are. */
+  protected final void putConfiguration(int offset, int value) {
+    synchronized (configuration) {
+      for (int i = 0; i < Integer.BYTES; i++) {
+        configuration[offset + i] = (byte) (value >>> (8 * i));
+      }
+    }
+  }
+
+  /** Changes 4 bytes of the configuration space, and tells the driver if there is one. */
+  protected final void changeConfiguration(int offset, int value) {
+    synchronized (configuration) {
+      putConfiguration(offset, value);
+      generation++;
+    }
+    if (queues != null) {
+      interrupt.configurationChanged();
+    }
   }
 
   /**

@@ -11,32 +11,43 @@ import dev.nacelle.kvm.device.InterruptLine;
  * hear of what happened in between. Safe from any thread.
  */
 final class VirtioInterrupt {
-  /** Bit 0 of InterruptStatus. The other is of changes of configuration, which no device has. */
+  // Bits of InterruptStatus
   private static final int USED_BUFFER = 1;
+  private static final int CONFIGURATION = 2;
 
   private final InterruptLine line;
-  private volatile int status;
+  private volatile boolean used;
+  private volatile boolean changed;
 
   VirtioInterrupt(InterruptLine line) {
     this.line = line;
   }
 
   void usedBuffer() {
-    status = USED_BUFFER;
+    used = true;
+    line.raise();
+  }
+
+  void configurationChanged() {
+    changed = true;
     line.raise();
   }
 
   int status() {
-    return status;
+    return (used ? USED_BUFFER : 0) | (changed ? CONFIGURATION : 0);
   }
 
   void acknowledge(int bits) {
     if ((bits & USED_BUFFER) != 0) {
-      status = 0;
+      used = false;
+    }
+    if ((bits & CONFIGURATION) != 0) {
+      changed = false;
     }
   }
 
   void reset() {
-    status = 0;
+    used = false;
+    changed = false;
   }
 }
