@@ -39,7 +39,7 @@ class MemoryGivenBackBootTest {
         .kernel(kernel)
         .memory(DataSize.mebibytes(MEMORY))
         .memoryPolicy(MemoryPolicy.DENSITY)
-        .writableLayer(WritableLayer.inMemory(DataSize.mebibytes(160)))
+        .writableLayer(WritableLayer.inMemory(DataSize.mebibytes(120)))
         .user("0")
         .startTimeout(Duration.ofMinutes(8));
   }
