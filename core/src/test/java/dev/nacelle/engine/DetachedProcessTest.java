@@ -9,7 +9,6 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.DataSize;
-import dev.nacelle.ExitStatus;
 import dev.nacelle.GuestIOException;
 import dev.nacelle.GuestProcess;
 import dev.nacelle.GuestProcessInfo;
@@ -95,9 +94,13 @@ class DetachedProcessTest {
     while (sandbox.processes().stream().anyMatch(process -> process.id() == info.id())) {
       Thread.onSpinWait();
     }
+    // Until its output has arrived here, too: it waits for nobody who does not read.
     try (GuestProcess process = sandbox.attach(info.id())) {
-      ExitStatus status = process.waitFor();
-      assertEquals(0, status.exitCode());
+      process.stdout().close();
+      process.stderr().close();
+      assertEquals(0, process.waitFor().exitCode());
+    }
+    try (GuestProcess process = sandbox.attach(info.id())) {
       assertEquals(RecentOutput.CAPACITY, process.stdout().readAllBytes().length);
       assertEquals(RecentOutput.CAPACITY, process.stderr().readAllBytes().length);
     }
