@@ -15,6 +15,8 @@ import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.TerminalSize;
 import dev.nacelle.TestImages;
+import dev.nacelle.container.ProcessSecurity;
+import dev.nacelle.container.SeccompProfile;
 import dev.nacelle.kernel.store.TestKernels;
 import java.io.BufferedReader;
 import java.io.IOException;
@@ -24,6 +26,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import org.junit.jupiter.api.AfterAll;
@@ -122,6 +125,8 @@ class HostileWorkloadTest {
             .kernel("nacelle:6.12")
             .memory(DataSize.mebibytes(192))
             .user("0")
+            // What there is below the filter has to hold alone: filters are the first wall.
+            .security(ProcessSecurity.builder().seccomp(SeccompProfile.UNCONFINED).build())
             .startTimeout(Duration.ofMinutes(10))
             .build();
     sandbox = sandboxWithTheProgram(spec);
@@ -149,6 +154,27 @@ class HostileWorkloadTest {
 
   @Test
   void everyAttemptGetsWhatItMust() throws IOException {
+    assertOutcomes(sandbox, OUTCOMES);
+  }
+
+  @Test
+  void dockersFilterRefusesNamespacesAndKeysAsWell() throws IOException {
+    String expected = OUTCOMES;
+    for (String refused :
+        List.of(
+            "unmounting a mask in namespaces: EINVAL",
+            "making cgroups below its own: EAGAIN",
+            "leaving its cgroup by number: ENOENT",
+            "the agent's keys: 1 KEYS")) {
+      expected = expected.replace(refused, refused.replaceAll(":.*", ": EPERM"));
+    }
+    try (Sandbox own =
+        sandboxWithTheProgram(spec.toBuilder().security(ProcessSecurity.DEFAULT).build())) {
+      assertOutcomes(own, expected);
+    }
+  }
+
+  private static void assertOutcomes(Sandbox sandbox, String all) throws IOException {
     Map<String, String> outcomes = new LinkedHashMap<>();
     try (GuestProcess hostile = sandbox.start(ProcessSpec.of("hostile"));
         BufferedReader lines =
@@ -158,7 +184,7 @@ class HostileWorkloadTest {
       }
     }
     Map<String, String> expected = new LinkedHashMap<>();
-    OUTCOMES.lines().forEach(line -> put(expected, line));
+    all.lines().forEach(line -> put(expected, line));
     StringBuilder wrong = new StringBuilder();
     outcomes.forEach(
         (attempt, outcome) -> {
