@@ -80,6 +80,11 @@ public abstract class AbstractKernelContractTest {
     return Nacelle.builder();
   }
 
+  /** {@link #sandbox}, for tests elsewhere. */
+  protected Sandbox sandbox() {
+    return sandbox;
+  }
+
   /** Whether files of disks have names while their machines run. */
   protected boolean disksKeepTheirNames() {
     return false;

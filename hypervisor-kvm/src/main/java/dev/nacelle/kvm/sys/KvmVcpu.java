@@ -23,7 +23,7 @@ public final class KvmVcpu implements AutoCloseable {
   private static final int TSC_CTRL = 0;
   private static final long TSC_OFFSET = 0;
 
-  private final FileDescriptor descriptor;
+  final FileDescriptor descriptor;
   private final Mapping mapping;
   private final ByteBuffer run;
 

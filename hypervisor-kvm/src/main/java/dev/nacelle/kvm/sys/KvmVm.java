@@ -49,7 +49,7 @@ public final class KvmVm implements AutoCloseable {
   /** struct kvm_irq_level (section 4.25). */
   static final int IRQ_LEVEL_SIZE = 8;
 
-  private final FileDescriptor descriptor;
+  final FileDescriptor descriptor;
   private final int vcpuMappingSize;
   private boolean hasPit;
   private final NativeStruct irqLevel = new NativeStruct(IRQ_LEVEL_SIZE);
