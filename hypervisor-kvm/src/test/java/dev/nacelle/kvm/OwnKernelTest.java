@@ -11,6 +11,8 @@ import dev.nacelle.ProcessSpec;
 import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.TestImages;
+import dev.nacelle.container.ProcessSecurity;
+import dev.nacelle.container.SeccompProfile;
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.kernel.KernelRef;
 import dev.nacelle.kernel.store.TestKernels;
@@ -240,8 +242,8 @@ class OwnKernelTest {
   }
 
   /**
-   * By root in namespaces of its own, which is as far as a workload gets: the programs that
-   * containers bring along, and what has no program by system calls.
+   * By root in namespaces of its own, which is as far as a workload without a filter gets: the
+   * programs that containers bring along, and what has no program by system calls.
    */
   @ParameterizedTest
   @CsvSource({"nacelle:6.1, 2", "nacelle:6.12, 6"})
@@ -251,6 +253,7 @@ class OwnKernelTest {
             .image(programs)
             .kernel(kernel)
             .user("0")
+            .security(ProcessSecurity.builder().seccomp(SeccompProfile.UNCONFINED).build())
             .memory(DataSize.mebibytes(96))
             .startTimeout(Duration.ofMinutes(8))
             .build();
