@@ -166,7 +166,7 @@ class OciRuntimeTest {
     String json = create("one", process("hang")).toJson();
     assertEquals(
         "{\"ociVersion\":\"1.0.2\",\"id\":\"one\",\"status\":\"created\",\"pid\":1,\"bundle\":\""
-            + bundle.toAbsolutePath()
+            + bundle.toAbsolutePath().toString().replace("\\", "\\\\")
             + "\",\"annotations\":{\"a\":\"b\"}}",
         json);
   }

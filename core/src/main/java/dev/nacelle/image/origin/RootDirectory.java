@@ -80,6 +80,13 @@ public final class RootDirectory implements ImageOrigin {
           "Write the directory of a root filesystem.",
           null);
     }
+    if (!root.getFileSystem().supportedFileAttributeViews().contains("unix")) {
+      throw new ImageException(
+          ImageException.Reason.UNSUPPORTED,
+          "Files of this system have no owners, modes and devices of Linux: " + root,
+          "Write an OCI image, as oci:DIRECTORY or oci-archive:FILE.",
+          null);
+    }
     Files.createDirectories(scratch);
     FileChannel file =
         FileChannel.open(
