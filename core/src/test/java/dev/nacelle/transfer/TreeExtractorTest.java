@@ -178,7 +178,7 @@ class TreeExtractorTest {
   @Test
   void hardLinksAreOfFilesThatCame() {
     Path secret = directory.resolve("secret");
-    for (String target : List.of("../secret", "/etc/passwd", secret.toString(), "")) {
+    for (String target : List.of("../secret", "/etc/passwd", secret.toUri().getPath(), "")) {
       assertEquals(
           Reason.UNREPRESENTABLE,
           refused(false, link(Kind.HARD_LINK, "l", target)).reason(),
