@@ -173,13 +173,6 @@ static void receive(const char *name, const char16_t *text) {
   received = entry;
 }
 
-static void start_thread(void *(*run)(void *), void *argument) {
-  pthread_t thread;
-  running_threads++;
-  if (pthread_create(&thread, NULL, run, argument)) abort();
-  pthread_detach(thread);
-}
-
 static void end_thread(void) {
   running_threads--;
   pthread_cond_broadcast(&changed);
@@ -226,7 +219,7 @@ static void tell(struct machine *machine, int type, const char16_t *data) {
     if (h->machine != machine || !h->open) continue;
     struct delivery *d = malloc(sizeof *d);
     *d = (struct delivery){h, h->told++, type, copy(data)};
-    start_thread(deliver, d);
+    machines_start_thread(deliver, d);
   }
 }
 
@@ -385,7 +378,7 @@ static HRESULT begin(const char *name, struct operation *operation, struct handl
   if (handle) handle->calls++;
   struct work *w = malloc(sizeof *w);
   *w = (struct work){operation, name, document, copy(document), handle, effect, f};
-  start_thread(work, w);
+  machines_start_thread(work, w);
   return S_OK;
 }
 

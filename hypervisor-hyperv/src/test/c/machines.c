@@ -172,7 +172,7 @@ static struct console *consoles;
 
 static char *copy(const char *text) { return strcpy(malloc(strlen(text) + 1), text); }
 
-static void start(void *(*run)(void *), void *argument) {
+void machines_start_thread(void *(*run)(void *), void *argument) {
   pthread_t thread;
   if (pthread_create(&thread, NULL, run, argument)) abort();
   pthread_detach(thread);
@@ -218,7 +218,7 @@ static void tell_later(const char *id, int type, char *document) {
   struct event **last = &untold;
   while (*last) last = &(*last)->next;
   *last = e;
-  if (!telling++) start(tell, NULL);
+  if (!telling++) machines_start_thread(tell, NULL);
   pthread_cond_broadcast(&changed);
   pthread_mutex_unlock(&lock);
 }
@@ -272,7 +272,7 @@ int32_t machines_request(const char *request, const char *content, char **docume
     machines_socket opened = machines_open("control");
     if (opened != MACHINES_NO_SOCKET) {
       control = opened;
-      start(read_control, NULL);
+      machines_start_thread(read_control, NULL);
     }
   }
   pthread_mutex_lock(&lock);
@@ -327,7 +327,7 @@ void machines_stream_console(const char *id) {
   mine->next = consoles;
   consoles = mine;
   pthread_mutex_unlock(&lock);
-  start(stream_console, mine);
+  machines_start_thread(stream_console, mine);
 }
 
 // ---- Text
@@ -375,4 +375,12 @@ uint16_t *machines_widen(const char *text) {
   }
   *to = 0;
   return result;
+}
+
+void machines_ask_for(char *line, const char *what, const uint8_t id[16], const uint8_t service[16]) {
+  uint32_t port;
+  memcpy(&port, service, sizeof port);
+  // The first three numbers of a GUID are little endian.
+  sprintf(line, "%s %02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x %u", what, id[3], id[2], id[1],
+          id[0], id[5], id[4], id[7], id[6], id[8], id[9], id[10], id[11], id[12], id[13], id[14], id[15], port);
 }

@@ -27,6 +27,10 @@ void machines_at(const char *address);
 // document is malloc'd, or NULL.
 int32_t machines_request(const char *request, const char *body, char **document);
 
+// The line that asks for a machine's port, as "connect RUNTIME-ID PORT": 128 bytes hold it. The runtime ID and the service
+// are GUIDs, as SOCKADDR_HV has them.
+void machines_ask_for(char *line, const char *what, const uint8_t vm[16], const uint8_t service[16]);
+
 // Opens a connection that begins with a line. It blocks.
 machines_socket machines_open(const char *line);
 
@@ -43,6 +47,9 @@ void machines_close(machines_socket socket);
 
 // Has the console of a machine that was started written to its pipe. Its end is told only when all was written.
 void machines_stream_console(const char *id);
+
+// A thread that nobody waits for.
+void machines_start_thread(void *(*run)(void *), void *argument);
 
 // UTF-16 as UTF-8 and back, malloc'd.
 char *machines_narrow(const uint16_t *text);

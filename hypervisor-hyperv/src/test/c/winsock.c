@@ -177,10 +177,8 @@ int WSAStartup(uint16_t version, void *data) {
   memset(data, 0, 408);
   pthread_mutex_lock(&lock);
   if (!started++) {
-    pthread_t thread;
     epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (pthread_create(&thread, NULL, watch, NULL)) abort();
-    pthread_detach(thread);
+    machines_start_thread(watch, NULL);
   }
   pthread_mutex_unlock(&lock);
   return 0;
@@ -229,21 +227,6 @@ int bind(SOCKET number, const struct address *address, int size) {
 }
 
 // ---- Sockets of machines that really boot
-
-// The line that asks for a machine's port.
-static void ask_for(char *line, const char *what, const struct address *address) {
-  const uint8_t *id = address->vm; // the first three numbers are little endian
-  uint32_t port;
-  memcpy(&port, address->service, sizeof port);
-  sprintf(line, "%s %02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x %u", what, id[3], id[2], id[1],
-          id[0], id[5], id[4], id[7], id[6], id[8], id[9], id[10], id[11], id[12], id[13], id[14], id[15], port);
-}
-
-static void start_thread(void *(*run)(void *), void *argument) {
-  pthread_t thread;
-  if (pthread_create(&thread, NULL, run, argument)) abort();
-  pthread_detach(thread);
-}
 
 // What threads have of a socket, which may be closed under them, and its place be another's.
 struct task {
@@ -311,7 +294,7 @@ static void *hear_of_connections(void *argument) {
 
 static int listen_to_machine(struct socket *s) {
   struct task *t = malloc(sizeof *t);
-  ask_for(t->line, "listen", &s->local);
+  machines_ask_for(t->line, "listen", s->local.vm, s->local.service);
   machines_socket host = machines_open(t->line);
   char answer[32];
   int error = host == MACHINES_NO_SOCKET || machines_read_line(host, answer, sizeof answer) < 0 ? WSAEINVAL : atoi(answer);
@@ -325,7 +308,7 @@ static int listen_to_machine(struct socket *s) {
   t->serial = s->serial;
   // Whoever closes the socket reads from it as well.
   t->host = fcntl(host, F_DUPFD_CLOEXEC, 0);
-  start_thread(hear_of_connections, t);
+  machines_start_thread(hear_of_connections, t);
   return 0;
 }
 
@@ -386,8 +369,8 @@ int connect(SOCKET number, const struct address *address, int size) {
   if (s && machines_boot()) {
     struct task *t = malloc(sizeof *t);
     *t = (struct task){.socket = s, .serial = s->serial, .limit = s->connect_limit};
-    ask_for(t->line, "connect", address);
-    start_thread(connect_to_machine, t);
+    machines_ask_for(t->line, "connect", address->vm, address->service);
+    machines_start_thread(connect_to_machine, t);
   } else if (s) {
     int result = length ? syscall(SYS_connect, s->fd, &name, length) : SOCKET_ERROR;
     s->connect_error = result ? WSAECONNREFUSED : 0;

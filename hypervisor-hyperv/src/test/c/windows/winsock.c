@@ -180,21 +180,6 @@ int hv_bind(uint64_t number, const struct address *address, int size) {
 
 // ---- Sockets of machines that really boot
 
-// The line that asks for a machine's port.
-static void ask_for(char *line, const char *what, const struct address *address) {
-  const uint8_t *id = address->vm; // the first three numbers are little endian
-  uint32_t port;
-  memcpy(&port, address->service, sizeof port);
-  sprintf(line, "%s %02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x %u", what, id[3], id[2], id[1],
-          id[0], id[5], id[4], id[7], id[6], id[8], id[9], id[10], id[11], id[12], id[13], id[14], id[15], port);
-}
-
-static void start_thread(void *(*run)(void *), void *argument) {
-  pthread_t thread;
-  if (pthread_create(&thread, NULL, run, argument)) abort();
-  pthread_detach(thread);
-}
-
 // A connect, during which the socket may be closed, and its place be another's.
 struct attempt {
   struct hv_socket *socket;
@@ -281,7 +266,7 @@ static struct incoming *first_incoming(struct listening *l) {
 // Returns an error.
 static int listen_to_machine(struct hv_socket *s) {
   char line[128], answer[32];
-  ask_for(line, "listen", &s->local);
+  machines_ask_for(line, "listen", s->local.vm, s->local.service);
   machines_socket host = machines_open(line);
   int error =
       host == MACHINES_NO_SOCKET || machines_read_line(host, answer, sizeof answer) < 0 ? WSAEINVAL : atoi(answer);
@@ -292,7 +277,7 @@ static int listen_to_machine(struct hv_socket *s) {
   s->listening = calloc(1, sizeof *s->listening);
   s->listening->host = host;
   s->listening->port = s->port;
-  start_thread(hear_of_connections, s->listening);
+  machines_start_thread(hear_of_connections, s->listening);
   return 0;
 }
 
@@ -347,8 +332,8 @@ int hv_connect(uint64_t number, const struct address *address, int size) {
   if (machines_boot()) {
     struct attempt *a = malloc(sizeof *a);
     *a = (struct attempt){.socket = s, .serial = s->serial, .limit = s->connect_limit};
-    ask_for(a->line, "connect", address);
-    start_thread(connect_to_machine, a);
+    machines_ask_for(a->line, "connect", address->vm, address->service);
+    machines_start_thread(connect_to_machine, a);
     return leave(fail(WSAEWOULDBLOCK));
   }
   struct hv_socket *to = listener(address);

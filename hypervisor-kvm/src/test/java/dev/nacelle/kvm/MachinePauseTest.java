@@ -229,18 +229,6 @@ class MachinePauseTest {
   @Test
   void endsWhereADiskHangs(@TempDir Path directory) throws Exception {
     HangingDisk disk = new HangingDisk(Files.write(directory.resolve("image"), new byte[4096]));
-    DeviceFactory factory =
-        new DeviceFactory() {
-          @Override
-          public AttachedDevice create(DeviceResources resources) {
-            return DeviceFactory.overMmio(disk.device(resources, 50));
-          }
-
-          @Override
-          public boolean waits() {
-            return true;
-          }
-        };
     try (KvmHypervisor impatient = new KvmHypervisor(Kvm.open(), Duration.ofMillis(500));
         LogRecords unused = LogRecords.of("dev.nacelle.kvm.Teardown")) {
       KvmVirtualMachine machine =
@@ -251,7 +239,7 @@ class MachinePauseTest {
                   1,
                   1024,
                   new DriverProgram(1).live(0, 0).available(0, 0),
-                  List.of(factory)));
+                  List.of(TestMachines.factory(disk))));
       machine.start();
       disk.awaitHung();
       HypervisorException e = assertThrows(HypervisorException.class, machine::pause);

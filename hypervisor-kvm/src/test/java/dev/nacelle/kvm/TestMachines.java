@@ -2,6 +2,9 @@
 package dev.nacelle.kvm;
 
 import dev.nacelle.kvm.boot.Payload;
+import dev.nacelle.kvm.device.AttachedDevice;
+import dev.nacelle.kvm.device.DeviceResources;
+import dev.nacelle.kvm.device.virtio.block.HangingDisk;
 import dev.nacelle.kvm.sys.Kvm;
 import java.util.List;
 import org.junit.jupiter.api.extension.AfterEachCallback;
@@ -57,5 +60,20 @@ final class TestMachines implements BeforeEachCallback, AfterEachCallback {
     KvmVirtualMachine machine = create(memory, 1, payload, devices);
     machine.start();
     return machine;
+  }
+
+  /** A disk for a machine, waited for 50 ms where it must not be waited for for ever. */
+  static DeviceFactory factory(HangingDisk disk) {
+    return new DeviceFactory() {
+      @Override
+      public AttachedDevice create(DeviceResources resources) {
+        return DeviceFactory.overMmio(disk.device(resources, 50));
+      }
+
+      @Override
+      public boolean waits() {
+        return true;
+      }
+    };
   }
 }

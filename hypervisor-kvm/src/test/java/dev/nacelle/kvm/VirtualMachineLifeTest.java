@@ -317,18 +317,6 @@ class VirtualMachineLifeTest {
   void endsAndClosesInTimeAlthoughAVcpuResetsADiskThatHangs(@TempDir Path directory)
       throws Exception {
     HangingDisk disk = new HangingDisk(Files.write(directory.resolve("image"), new byte[4096]));
-    DeviceFactory factory =
-        new DeviceFactory() {
-          @Override
-          public AttachedDevice create(DeviceResources resources) {
-            return DeviceFactory.overMmio(disk.device(resources, 50));
-          }
-
-          @Override
-          public boolean waits() {
-            return true;
-          }
-        };
     try (KvmHypervisor impatient = new KvmHypervisor(Kvm.open(), Duration.ofMillis(50));
         LogRecords log = LogRecords.of("dev.nacelle.kvm.Teardown")) {
       KvmVirtualMachine machine =
@@ -339,7 +327,7 @@ class VirtualMachineLifeTest {
                   2,
                   1024,
                   BareGuest.longMode(RESETTING),
-                  List.of(factory)));
+                  List.of(TestMachines.factory(disk))));
       machine.start();
       VmExit exit = machine.exit().get();
       assertEquals(Reason.HOST_ERROR, exit.reason());
