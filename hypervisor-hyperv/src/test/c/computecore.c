@@ -173,6 +173,12 @@ static void receive(const char *name, const char16_t *text) {
   received = entry;
 }
 
+// The lock is held.
+static void start_thread(void *(*run)(void *), void *argument) {
+  running_threads++;
+  machines_start_thread(run, argument);
+}
+
 static void end_thread(void) {
   running_threads--;
   pthread_cond_broadcast(&changed);
@@ -219,7 +225,7 @@ static void tell(struct machine *machine, int type, const char16_t *data) {
     if (h->machine != machine || !h->open) continue;
     struct delivery *d = malloc(sizeof *d);
     *d = (struct delivery){h, h->told++, type, copy(data)};
-    machines_start_thread(deliver, d);
+    start_thread(deliver, d);
   }
 }
 
@@ -378,7 +384,7 @@ static HRESULT begin(const char *name, struct operation *operation, struct handl
   if (handle) handle->calls++;
   struct work *w = malloc(sizeof *w);
   *w = (struct work){operation, name, document, copy(document), handle, effect, f};
-  machines_start_thread(work, w);
+  start_thread(work, w);
   return S_OK;
 }
 
