@@ -61,13 +61,17 @@ final class ExecCapture extends ExecCall {
   }
 
   @Override
-  boolean take(boolean error, ByteBuffer bytes) {
+  void take(boolean error, ByteBuffer bytes) {
     (error ? stderr : stdout).add(bytes);
-    return true;
   }
 
   @Override
-  void onEnd() {
+  boolean isFull() {
+    return false;
+  }
+
+  @Override
+  void onEnd(@Nullable String why) {
     nanos = System.nanoTime() - start;
   }
 }

@@ -24,31 +24,28 @@ final class ExecStream extends ExecCall {
   private final Deque<StandardStream> streams = new ArrayDeque<>();
 
   private long buffered;
-  private boolean paused;
   private boolean ended;
 
   ExecStream(
       AgentClient client, ProcessSpec spec, ProcessRequest request, @Nullable Duration deadline) {
-    super(
-        client,
-        spec,
-        request,
-        spec.outputLimit().map(limit -> limit.bytes()).orElse(Long.MAX_VALUE),
-        deadline);
+    super(client, spec, request, streamLimit(spec), deadline);
   }
 
   @Override
-  synchronized boolean take(boolean error, ByteBuffer bytes) {
+  void take(boolean error, ByteBuffer bytes) {
     chunks.add(bytes);
     streams.add(error ? StandardStream.STDERR : StandardStream.STDOUT);
     buffered += bytes.remaining() + CHUNK_OVERHEAD;
     notifyAll();
-    paused = buffered >= OutputPipe.CAPACITY;
-    return !paused;
   }
 
   @Override
-  synchronized void onEnd() {
+  boolean isFull() {
+    return buffered >= OutputPipe.CAPACITY;
+  }
+
+  @Override
+  synchronized void onEnd(@Nullable String why) {
     ended = true;
     notifyAll();
   }
@@ -62,7 +59,6 @@ final class ExecStream extends ExecCall {
     while (true) {
       ByteBuffer chunk;
       StandardStream stream;
-      boolean room;
       synchronized (this) {
         awaitChunk();
         chunk = chunks.poll();
@@ -71,14 +67,8 @@ final class ExecStream extends ExecCall {
           return;
         }
         buffered -= chunk.remaining() + CHUNK_OVERHEAD;
-        room = paused && buffered < OutputPipe.CAPACITY;
-        if (room) {
-          paused = false;
-        }
       }
-      if (room) {
-        resume();
-      }
+      goOn();
       byte[] bytes = new byte[chunk.remaining()];
       chunk.get(bytes);
       consumer.accept(stream, bytes);

@@ -7,6 +7,8 @@ import dev.nacelle.Signal;
 import dev.nacelle.SignalScope;
 import dev.nacelle.TerminalSize;
 import dev.nacelle.agent.AgentClient;
+import java.io.InputStream;
+import java.io.OutputStream;
 import java.time.Duration;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
@@ -15,35 +17,61 @@ import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 
-/** What can be done to a process, whatever becomes of its streams. */
+/** A process in the hands of one who reads its outputs. */
 abstract class ProcessInHand implements GuestProcess {
   private final GuestCalls calls;
   private final AgentClient client;
-  private final boolean terminal;
+  private final ProcessCall call;
+  private final OutputPipes outputs;
   private final Signal stopSignal;
 
-  ProcessInHand(GuestCalls calls, AgentClient client, boolean terminal, Signal stopSignal) {
+  /**
+   * @param outputs what its holder reads
+   * @param stopSignal what {@link #stop} sends
+   */
+  ProcessInHand(
+      GuestCalls calls,
+      AgentClient client,
+      ProcessCall call,
+      OutputPipes outputs,
+      Signal stopSignal) {
     this.calls = calls;
     this.client = client;
-    this.terminal = terminal;
+    this.call = call;
+    this.outputs = outputs;
     this.stopSignal = stopSignal;
   }
 
-  /** The agent's name for it. */
-  abstract long id();
+  final ProcessCall call() {
+    return call;
+  }
 
-  /** Completes with its PID when it runs. */
-  abstract CompletableFuture<Long> started();
+  final void closeOutputs() {
+    outputs.close();
+  }
 
-  /** Completes with its end, or fails, also when it did not start; on an event loop. */
-  abstract CompletableFuture<ExitStatus> ended();
+  private CompletableFuture<ExitStatus> ended() {
+    return call.ended();
+  }
 
-  /** Kills it with all that it started; its end is told. */
-  abstract void kill();
+  @Override
+  public final OutputStream stdin() {
+    return call.stdin();
+  }
+
+  @Override
+  public final InputStream stdout() {
+    return outputs.get(false);
+  }
+
+  @Override
+  public final InputStream stderr() {
+    return outputs.get(true);
+  }
 
   @Override
   public final long pid() {
-    return started().join();
+    return call.started().join();
   }
 
   @Override
@@ -83,7 +111,7 @@ abstract class ProcessInHand implements GuestProcess {
   @Override
   public final void signal(Signal signal, SignalScope scope) {
     if (!ended().isDone() || scope == SignalScope.TREE) {
-      calls.await(GuestCalls.unlessEnded(client.signal(id(), signal, scope)));
+      calls.await(GuestCalls.unlessEnded(client.signal(call.id(), signal, scope)));
     }
   }
 
@@ -93,7 +121,7 @@ abstract class ProcessInHand implements GuestProcess {
       awaitStop(grace);
     }
     if (!ended().isDone()) {
-      kill();
+      call.kill();
     }
     return waitFor();
   }
@@ -103,7 +131,7 @@ abstract class ProcessInHand implements GuestProcess {
     CompletableFuture<Void> over = new CompletableFuture<>();
     Future<?> timer = client.timers().schedule(() -> over.complete(null), grace);
     CompletableFuture<ExitStatus> stopped =
-        GuestCalls.unlessEnded(client.signal(id(), stopSignal, SignalScope.PROCESS))
+        GuestCalls.unlessEnded(client.signal(call.id(), stopSignal, SignalScope.PROCESS))
             .thenCompose(done -> ended());
     try {
       CompletableFuture.anyOf(ended(), stopped, over).get();
@@ -118,11 +146,11 @@ abstract class ProcessInHand implements GuestProcess {
 
   @Override
   public final void resize(TerminalSize size) {
-    if (!terminal) {
+    if (!call.hasTerminal()) {
       throw new IllegalStateException("the process has no terminal");
     }
     if (!ended().isDone()) {
-      calls.await(GuestCalls.unlessEnded(client.resize(id(), size)));
+      calls.await(GuestCalls.unlessEnded(client.resize(call.id(), size)));
     }
   }
 }

@@ -41,7 +41,6 @@ import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.function.Consumer;
-import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /** A sandbox on a virtual machine whose agent is ready. */
@@ -179,20 +178,20 @@ final class RunningSandbox implements Sandbox {
     }
   }
 
-  /** The guest runs a process, which is recorded. */
-  private CompletableFuture<ExitStatus> run(
-      ProcessSpec process, Supplier<CompletableFuture<ExitStatus>> work) {
+  /** Starts a process, which is recorded. */
+  private CompletableFuture<ExitStatus> run(ProcessSpec process, ProcessCall call) {
     String executable = process.isEntrypoint() ? "(entrypoint)" : process.arguments().get(0);
     Consumer<@Nullable ExitStatus> recording = Recordings.process(id, info.name(), executable);
     touch();
-    CompletableFuture<ExitStatus> ended = work.get();
     var unused =
-        ended.whenComplete(
-            (status, failure) -> {
-              touch();
-              recording.accept(status);
-            });
-    return ended;
+        call.ended()
+            .whenComplete(
+                (status, failure) -> {
+                  touch();
+                  recording.accept(status);
+                });
+    call.start();
+    return call.ended();
   }
 
   private void awaitLastWords(AgentLoops loops) {
@@ -282,7 +281,7 @@ final class RunningSandbox implements Sandbox {
   @Override
   public ExecResult exec(ProcessSpec process) {
     ExecCapture capture = capture(process);
-    return capture.result(awaitOrKill(run(process, capture::start), capture::cancel));
+    return capture.result(awaitOrKill(run(process, capture), capture::cancel));
   }
 
   @Override
@@ -293,7 +292,7 @@ final class RunningSandbox implements Sandbox {
     } catch (NacelleException e) {
       return CompletableFuture.failedFuture(e);
     }
-    CompletableFuture<ExitStatus> ended = run(process, capture::start);
+    CompletableFuture<ExitStatus> ended = run(process, capture);
     CompletableFuture<ExecResult> result = calls.translated(ended).thenApply(capture::result);
     var unused =
         result.whenComplete(
@@ -319,7 +318,7 @@ final class RunningSandbox implements Sandbox {
   public <X extends Exception> ExitStatus exec(ProcessSpec process, OutputConsumer<X> consumer)
       throws X {
     ExecStream stream = new ExecStream(client, process, request(process), hostDeadline(process));
-    CompletableFuture<ExitStatus> ended = run(process, stream::start);
+    CompletableFuture<ExitStatus> ended = run(process, stream);
     boolean complete = false;
     try {
       stream.drain(consumer);
@@ -336,7 +335,7 @@ final class RunningSandbox implements Sandbox {
   @Override
   public GuestProcess start(ProcessSpec process) {
     RunningProcess running = running(process);
-    var unused = awaitOrKill(running.start(), running::close);
+    var unused = awaitOrKill(running.call().started(), running::close);
     return running;
   }
 
@@ -349,7 +348,7 @@ final class RunningSandbox implements Sandbox {
       return CompletableFuture.failedFuture(e);
     }
     CompletableFuture<GuestProcess> result =
-        calls.translated(running.start()).thenApply(pid -> running);
+        calls.translated(running.call().started()).thenApply(pid -> running);
     var unused =
         result.whenComplete(
             (done, failure) -> {
@@ -367,7 +366,7 @@ final class RunningSandbox implements Sandbox {
     RunningProcess running =
         new RunningProcess(
             calls, client, process, request, plan.stopSignal(process), hostDeadline(process));
-    var unused = run(process, running::ended);
+    var unused = run(process, running.call());
     return running;
   }
 
@@ -382,8 +381,8 @@ final class RunningSandbox implements Sandbox {
             plan.request(process, true),
             plan.stopSignal(process),
             hostDeadline(process));
-    var unused = run(process, made::ended);
-    long pid = awaitOrKill(made.start(), made::kill);
+    var unused = run(process, made);
+    long pid = awaitOrKill(made.started(), made::kill);
     detached.add(made);
     return GuestProcessInfo.builder(made.id(), String.join(" ", process.arguments()))
         .pid(pid)

@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.internal.jfr;
 
-import jdk.jfr.Category;
-import jdk.jfr.DataAmount;
 import jdk.jfr.Description;
-import jdk.jfr.Event;
 import jdk.jfr.Label;
 import jdk.jfr.Name;
-import jdk.jfr.StackTrace;
 
 /**
  * A filesystem is made of the layers of an image, for Java Flight Recorder; see {@link Recordings}.
@@ -15,9 +11,7 @@ import jdk.jfr.StackTrace;
 @Name("dev.nacelle.ImageBuild")
 @Label("Image Build")
 @Description("A filesystem is made of the layers of an image")
-@Category("Nacelle")
-@StackTrace(false)
-final class ImageEvent extends Event {
+final class ImageEvent extends SizedEvent {
   @Label("Chain ID")
   String chainId = "";
 
@@ -27,11 +21,4 @@ final class ImageEvent extends Event {
   @Label("Shared Layers")
   @Description("How many of them another image had already")
   int sharedLayers;
-
-  @Label("Size")
-  @DataAmount
-  long size;
-
-  @Label("Succeeded")
-  boolean succeeded;
 }

@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.internal.jfr;
 
-import jdk.jfr.Category;
 import jdk.jfr.Description;
-import jdk.jfr.Event;
 import jdk.jfr.Label;
 import jdk.jfr.Name;
-import jdk.jfr.StackTrace;
 
 /**
  * A process in a sandbox, from the request to its end, for Java Flight Recorder; see {@link
@@ -15,15 +12,7 @@ import jdk.jfr.StackTrace;
 @Name("dev.nacelle.Process")
 @Label("Sandbox Process")
 @Description("A process in a sandbox, from the request to its end")
-@Category("Nacelle")
-@StackTrace(false)
-final class ProcessEvent extends Event {
-  @Label("Sandbox ID")
-  String id = "";
-
-  @Label("Sandbox")
-  String sandbox = "";
-
+final class ProcessEvent extends OfSandboxEvent {
   @Label("Executable")
   String executable = "";
 

@@ -44,8 +44,7 @@ public final class Recordings {
 
   private static Runnable stageEvent(String id, String sandbox, String stage) {
     StageEvent event = new StageEvent();
-    event.id = id;
-    event.sandbox = sandbox;
+    event.of(id, sandbox);
     event.stage = stage;
     event.begin();
     return event::commit;
@@ -60,8 +59,7 @@ public final class Recordings {
 
   private static void exitEvent(String id, String sandbox, SandboxExit exit) {
     ExitEvent event = new ExitEvent();
-    event.id = id;
-    event.sandbox = sandbox;
+    event.of(id, sandbox);
     event.reason = exit.reason().name();
     event.detail = exit.detail();
     event.commit();
@@ -81,8 +79,7 @@ public final class Recordings {
   private static Consumer<@Nullable ExitStatus> processEvent(
       String id, String sandbox, String executable) {
     ProcessEvent event = new ProcessEvent();
-    event.id = id;
-    event.sandbox = sandbox;
+    event.of(id, sandbox);
     event.executable = executable;
     event.begin();
     return status -> {
@@ -108,8 +105,7 @@ public final class Recordings {
 
   private static Runnable fileEvent(String id, String sandbox, String operation) {
     FileEvent event = new FileEvent();
-    event.id = id;
-    event.sandbox = sandbox;
+    event.of(id, sandbox);
     event.operation = operation;
     event.begin();
     return event::commit;
@@ -125,11 +121,7 @@ public final class Recordings {
     event.image = image;
     event.digest = digest;
     event.begin();
-    return size -> {
-      event.size = Math.max(0, size);
-      event.succeeded = size >= 0;
-      event.commit();
-    };
+    return event.ending(event::commit);
   }
 
   /**
@@ -147,10 +139,6 @@ public final class Recordings {
     event.layers = layers;
     event.sharedLayers = sharedLayers;
     event.begin();
-    return size -> {
-      event.size = Math.max(0, size);
-      event.succeeded = size >= 0;
-      event.commit();
-    };
+    return event.ending(event::commit);
   }
 }
