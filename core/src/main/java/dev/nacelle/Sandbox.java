@@ -223,8 +223,9 @@ public interface Sandbox extends AutoCloseable {
    * @param reason who or what for, for {@link #pauses()}
    * @return the pause; {@link Pause#close()} ends it
    * @throws UnsupportedOperationException when the hypervisor of this host cannot pause machines
-   * @throws HypervisorException when the machine does not stand still within some seconds, as when
-   *     the host's disk does not answer; the sandbox then ends
+   * @throws HypervisorException when the machine does not stand still within half a minute, or
+   *     sooner where the hypervisor knows better, as when the host's disk does not answer; the
+   *     sandbox then ends
    * @throws SandboxEndedException when the sandbox has ended
    */
   Pause pause(String reason);
@@ -234,19 +235,6 @@ public interface Sandbox extends AutoCloseable {
    * runs.
    */
   List<String> pauses();
-
-  /** A pause, until it is closed. */
-  interface Pause extends AutoCloseable {
-    /** Who or what for. */
-    String reason();
-
-    /**
-     * Ends it, and has the sandbox go on when there is no other. Idempotent, on any thread but one
-     * that calls a listener; of no effect when the sandbox has ended. Does not throw.
-     */
-    @Override
-    void close();
-  }
 
   /** Reads and changes its files, whatever runs in it. */
   GuestFiles files();

@@ -7,8 +7,9 @@ import java.time.Instant;
 /**
  * What happens to a sandbox. First come the stages of its start, each as a pair, of which some
  * overlap; then {@link Started} and, at its end, {@link Ended}; or {@link StartFailed} alone.
- * Between those two comes what happens in its guest: processes by {@link GuestProcessInfo#id()},
- * limits, pressure. That is the guest's word: bounded, but not verified.
+ * Between those two come its pauses, and what happens in its guest: processes by {@link
+ * GuestProcessInfo#id()}, limits, pressure. The latter is the guest's word: bounded, but not
+ * verified.
  *
  * <p>Later versions may have events of more kinds, which is why a {@code switch} needs a default.
  * Those that there are get no more components, so that they can be made and taken apart as records:
@@ -52,6 +53,24 @@ public sealed interface SandboxEvent {
    *     java.util.concurrent.CancellationException} when the start was given up
    */
   record StartFailed(String sandboxId, String sandboxName, Instant time, Throwable failure)
+      implements SandboxEvent {}
+
+  /**
+   * Its machine stands still: the first {@linkplain Sandbox#pause(String) pause} has begun. Others
+   * that begin meanwhile are not told of.
+   *
+   * @param reason {@link Pause#reason()} of that one
+   */
+  record Paused(String sandboxId, String sandboxName, Instant time, String reason)
+      implements SandboxEvent {}
+
+  /**
+   * Its machine goes on, since the last pause is closed. Not told of one that ends while it is
+   * paused.
+   *
+   * @param paused for how long it stood still
+   */
+  record Resumed(String sandboxId, String sandboxName, Instant time, Duration paused)
       implements SandboxEvent {}
 
   /**

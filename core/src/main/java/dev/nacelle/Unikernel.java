@@ -2,6 +2,7 @@
 package dev.nacelle;
 
 import java.time.Duration;
+import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 
@@ -21,6 +22,31 @@ public interface Unikernel extends AutoCloseable {
 
   /** Counters since its start. */
   VmStatistics statistics();
+
+  /** As {@link #pause(String)}, for the reason {@code "user"}. */
+  default Pause pause() {
+    return pause("user");
+  }
+
+  /**
+   * Has its machine stand still until the pause is closed, as {@link Sandbox#pause(String)} does.
+   * Its clocks stand, as far as the hypervisor sees to that, and go on where they were: nobody sets
+   * them afterwards. Of them the real-time clock of the machine is the host's, and jumps. Its
+   * {@link UnikernelSpec#timeout()} does not count the pause; {@link #waitFor(Duration)} does.
+   *
+   * @param reason who or what for, for {@link #pauses()}
+   * @return the pause; {@link Pause#close()} ends it
+   * @throws UnsupportedOperationException when the hypervisor of this host cannot pause machines
+   * @throws HypervisorException as with a sandbox; the unikernel then ends
+   * @throws IllegalStateException when it has ended
+   */
+  Pause pause(String reason);
+
+  /**
+   * The reasons of those that hold it paused, in the order in which they began; empty while it
+   * runs.
+   */
+  List<String> pauses();
 
   /**
    * Completes when it has ended, by itself or not, and everything of it is released; on a thread

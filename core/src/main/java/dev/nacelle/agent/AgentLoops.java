@@ -57,6 +57,11 @@ public final class AgentLoops implements AutoCloseable {
     return loop().schedule(task, delay.toNanos(), TimeUnit.NANOSECONDS);
   }
 
+  /** Times what is expected of a guest that has no agent. */
+  public GuestTimers timers() {
+    return new GuestTimers(loop());
+  }
+
   private EventLoop loop() {
     return loops.get(Math.floorMod(next.getAndIncrement(), loops.size()));
   }

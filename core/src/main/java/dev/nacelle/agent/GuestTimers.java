@@ -46,12 +46,12 @@ public final class GuestTimers {
   }
 
   /** Time stands still. */
-  void pause() {
+  public void pause() {
     clock.pause();
   }
 
   /** Time goes on. */
-  void resume() {
+  public void resume() {
     List<Timer> waiting;
     synchronized (this) {
       clock.resume();

@@ -168,7 +168,7 @@ final class Engine implements Nacelle {
       place.close();
       events.startFailed(e);
     }
-    if (sandbox != null && !keep(sandbox, events)) {
+    if (sandbox != null && !keep(sandbox)) {
       sandbox.close(CLOSED_WITH_NACELLE);
       failure = closedMeanwhile();
     }
@@ -185,7 +185,7 @@ final class Engine implements Nacelle {
     }
   }
 
-  private boolean keep(RunningSandbox sandbox, SandboxEvents events) {
+  private boolean keep(RunningSandbox sandbox) {
     synchronized (this) {
       if (closing) {
         return false;
@@ -193,7 +193,7 @@ final class Engine implements Nacelle {
       running.add(sandbox);
     }
     // Not before, for it may be at its end.
-    sandbox.watch(loops, events);
+    sandbox.watch(loops);
     return true;
   }
 
@@ -242,6 +242,7 @@ final class Engine implements Nacelle {
             spec,
             name,
             machine,
+            loops.timers(),
             workers,
             ended -> {
               place.close();
@@ -251,7 +252,7 @@ final class Engine implements Nacelle {
       if (!closing) {
         unikernels.add(unikernel);
         try {
-          unikernel.start(loops);
+          unikernel.start();
         } catch (Throwable e) {
           unikernel.close();
           throw e;

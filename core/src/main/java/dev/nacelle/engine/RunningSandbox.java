@@ -14,6 +14,7 @@ import dev.nacelle.GuestStatistics;
 import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.NacelleException;
 import dev.nacelle.OutputConsumer;
+import dev.nacelle.Pause;
 import dev.nacelle.ProcessSpec;
 import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxExit;
@@ -64,6 +65,7 @@ final class RunningSandbox implements Sandbox {
   /** What guests' memory is counted in. */
   private static final long PAGE = 4096;
 
+  private final SandboxEvents events;
   private final String id;
   private final SandboxSpec spec;
   private final SandboxInfo info;
@@ -76,7 +78,7 @@ final class RunningSandbox implements Sandbox {
   private final Consumer<RunningSandbox> onEnd;
   private final GuestCalls calls;
   private final GuestSockets sockets;
-  private final SandboxPauses pauses;
+  private final Pauses pauses;
   private final GuestSight sight;
   private final GuestFiles files;
 
@@ -94,7 +96,7 @@ final class RunningSandbox implements Sandbox {
   private volatile @Nullable IdleWatch idle;
 
   RunningSandbox(
-      String id,
+      SandboxEvents events,
       SandboxSpec spec,
       SandboxInfo info,
       BootTimeline timeline,
@@ -104,7 +106,8 @@ final class RunningSandbox implements Sandbox {
       Workers workers,
       RootImage image,
       Consumer<RunningSandbox> onEnd) {
-    this.id = id;
+    this.events = events;
+    id = events.id();
     this.spec = spec;
     this.info = info;
     this.timeline = timeline;
@@ -115,7 +118,7 @@ final class RunningSandbox implements Sandbox {
     this.image = image;
     this.onEnd = onEnd;
     calls = new GuestCalls(info.name(), cause, vm, workers);
-    pauses = new SandboxPauses(vm, client);
+    pauses = new Pauses(vm, new Pausing());
     sight = new GuestSight(calls, client, workers, "sandbox " + info.name());
     Consumer<CompletableFuture<Void>> onUse =
         ended -> {
@@ -134,8 +137,33 @@ final class RunningSandbox implements Sandbox {
             });
   }
 
+  /** What rests while its machine does, and who is told. */
+  private final class Pausing implements Pauses.Concerned {
+    @Override
+    public void rest() {
+      client.pause();
+    }
+
+    @Override
+    public void goOn() {
+      client.resume();
+      // Its answer is of no interest: a guest that gives none is found out by other means.
+      var unused = client.setClock(Pauses.realtime());
+    }
+
+    @Override
+    public Runnable stands(String reason) {
+      return events.paused(reason);
+    }
+
+    @Override
+    public Runnable goesOn(Duration time) {
+      return events.resumed(time);
+    }
+  }
+
   /** From now on it ends when its guest does, or when its time is over. */
-  void watch(AgentLoops loops, SandboxEvents events) {
+  void watch(AgentLoops loops) {
     var unusedExit = vm.exit().thenAccept(how -> endLater(ended(how), Duration.ZERO));
     var unusedEnd = client.disconnected().thenRun(() -> awaitLastWords(loops));
     var unusedWorkload =

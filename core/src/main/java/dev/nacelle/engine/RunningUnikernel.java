@@ -2,15 +2,17 @@
 package dev.nacelle.engine;
 
 import dev.nacelle.InterruptedOperationException;
+import dev.nacelle.Pause;
 import dev.nacelle.Stage;
 import dev.nacelle.Unikernel;
 import dev.nacelle.UnikernelExit;
 import dev.nacelle.UnikernelSpec;
 import dev.nacelle.VmStatistics;
-import dev.nacelle.agent.AgentLoops;
+import dev.nacelle.agent.GuestTimers;
 import dev.nacelle.spi.VirtualMachine;
 import java.time.Duration;
 import java.time.temporal.ChronoUnit;
+import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
@@ -26,7 +28,9 @@ final class RunningUnikernel implements Unikernel {
   private final UnikernelSpec spec;
   private final String name;
   private final VirtualMachine vm;
+  private final GuestTimers timers;
   private final Workers workers;
+  private final Pauses pauses;
   private final Consumer<RunningUnikernel> onEnd;
   private final AtomicBoolean ending = new AtomicBoolean();
   private final CompletableFuture<UnikernelExit> exit = new CompletableFuture<>();
@@ -41,24 +45,40 @@ final class RunningUnikernel implements Unikernel {
       UnikernelSpec spec,
       String name,
       VirtualMachine vm,
+      GuestTimers timers,
       Workers workers,
       Consumer<RunningUnikernel> onEnd) {
     this.spec = spec;
     this.name = name;
     this.vm = vm;
+    this.timers = timers;
+    pauses =
+        new Pauses(
+            vm,
+            new Pauses.Concerned() {
+              @Override
+              public void rest() {
+                timers.pause();
+              }
+
+              @Override
+              public void goOn() {
+                timers.resume();
+              }
+            });
     this.workers = workers;
     this.onEnd = onEnd;
   }
 
   /** Runs its first instruction, and from then on its time. */
-  void start(AgentLoops loops) {
+  void start() {
     spec.console()
         .ifPresent(
             listener -> {
               var unused = vm.console().stream(output -> onOutput(listener, output));
             });
     vm.start();
-    Future<?> deadline = loops.schedule(() -> workers.execute(() -> end(true)), spec.timeout());
+    Future<?> deadline = timers.schedule(() -> workers.execute(() -> end(true)), spec.timeout());
     var unused =
         vm.exit()
             .thenAccept(
@@ -113,6 +133,19 @@ final class RunningUnikernel implements Unikernel {
   @Override
   public VmStatistics statistics() {
     return vm.statistics();
+  }
+
+  @Override
+  public Pause pause(String reason) {
+    if (!isAlive()) {
+      throw new IllegalStateException("the " + this + " has ended");
+    }
+    return pauses.begin(reason);
+  }
+
+  @Override
+  public List<String> pauses() {
+    return isAlive() ? pauses.reasons() : List.of();
   }
 
   @Override

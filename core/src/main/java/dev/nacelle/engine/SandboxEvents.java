@@ -72,6 +72,24 @@ final class SandboxEvents {
     tell(new SandboxEvent.Ended(id, name, Instant.now(), exit));
   }
 
+  /**
+   * Its machine stands still.
+   *
+   * @return as {@link #add}
+   */
+  Runnable paused(String reason) {
+    return add(new SandboxEvent.Paused(id, name, Instant.now(), reason), () -> {});
+  }
+
+  /**
+   * Its machine goes on.
+   *
+   * @return as {@link #add}
+   */
+  Runnable resumed(Duration paused) {
+    return add(new SandboxEvent.Resumed(id, name, Instant.now(), paused), () -> {});
+  }
+
   /** Whether there is anybody to tell. */
   boolean areHeard() {
     return !listeners.isEmpty();
@@ -88,20 +106,28 @@ final class SandboxEvents {
    *     no other, so that a slow listener makes the guest's events wait in the guest
    */
   void tell(SandboxEvent event, Runnable after) {
-    if (listeners.isEmpty()) {
-      return;
+    add(event, after).run();
+  }
+
+  /**
+   * Puts an event behind those that there are, for one who holds a lock.
+   *
+   * @return delivers what is to be delivered; to be run once, when the lock is left
+   */
+  private synchronized Runnable add(SandboxEvent event, Runnable after) {
+    if (listeners.isEmpty() || ended) {
+      return () -> {};
     }
-    synchronized (this) {
-      if (ended) {
-        return;
-      }
-      ended = event instanceof SandboxEvent.Ended;
-      waiting.add(new Waiting(event, after));
-      if (delivering) {
-        return;
-      }
-      delivering = true;
+    ended = event instanceof SandboxEvent.Ended;
+    waiting.add(new Waiting(event, after));
+    if (delivering) {
+      return () -> {};
     }
+    delivering = true;
+    return this::deliver;
+  }
+
+  private void deliver() {
     for (Waiting next = next(); next != null; next = next()) {
       SandboxEvent told = next.event();
       listeners.forEach(one -> one.guard().run(() -> one.listener().onEvent(told)));

@@ -219,11 +219,11 @@ final class SandboxStart {
     List<AgentClient.Step> steps =
         clock.time(
             Stage.PREPARE,
-            () -> await(client.prepare(workload(created), SandboxPauses.realtime(), entropy())));
+            () -> await(client.prepare(workload(created), Pauses.realtime(), entropy())));
     noteParts(machine, agent, steps);
     RunningSandbox sandbox =
         new RunningSandbox(
-            events.id(),
+            events,
             spec,
             info(kernel, root, agent),
             clock.timeline(),

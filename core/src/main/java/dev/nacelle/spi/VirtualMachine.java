@@ -80,8 +80,9 @@ public interface VirtualMachine extends AutoCloseable {
    * machine that is paused already, or has ended.
    *
    * @throws IllegalStateException before {@link #start()}, and on a thread of a virtual machine
-   * @throws HypervisorException when it does not stand still within some seconds, as when the
-   *     host's disk does not answer; the machine then ends
+   * @throws HypervisorException when it does not stand still within a time that the hypervisor
+   *     chooses, half a minute at most, as when the host's disk does not answer; the machine then
+   *     ends, which may take as long again
    * @throws UnsupportedOperationException without {@link Ability#PAUSE}
    */
   void pause();

@@ -3,6 +3,7 @@ package dev.nacelle.engine;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -10,10 +11,13 @@ import dev.nacelle.DataSize;
 import dev.nacelle.ExecResult;
 import dev.nacelle.GuestProcess;
 import dev.nacelle.HypervisorException;
+import dev.nacelle.Pause;
 import dev.nacelle.ProcessSpec;
 import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxEndedException;
+import dev.nacelle.SandboxEvent;
 import dev.nacelle.SandboxExit;
+import dev.nacelle.SandboxListener;
 import dev.nacelle.Signal;
 import dev.nacelle.fake.FakeHypervisor.Fault;
 import dev.nacelle.fake.FakeMachine;
@@ -21,6 +25,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -38,8 +43,8 @@ class SandboxPauseTest {
 
   @Test
   void goesOnWhenTheLastPauseIsOver() {
-    Sandbox.Pause first = sandbox.pause();
-    Sandbox.Pause second = sandbox.pause("a copy of its disk");
+    Pause first = sandbox.pause();
+    Pause second = sandbox.pause("a copy of its disk");
     assertTrue(machine.isPaused());
     assertEquals("a copy of its disk", second.reason());
     assertEquals(List.of("user", "a copy of its disk"), sandbox.pauses());
@@ -58,7 +63,7 @@ class SandboxPauseTest {
   void callsWaitForItToGoOn() throws Exception {
     CompletableFuture<ExecResult> result;
     CompletableFuture<Integer> listed;
-    try (Sandbox.Pause unused = sandbox.pause()) {
+    try (Pause unused = sandbox.pause()) {
       result = sandbox.execAsync("echo", "on");
       listed = CompletableFuture.supplyAsync(() -> sandbox.processes().size());
       Thread.sleep(100);
@@ -72,19 +77,19 @@ class SandboxPauseTest {
   @Test
   void itsWallClockIsSetAfterwards() throws Exception {
     sandbox.pause().close();
-    long before = SandboxPauses.realtime();
+    long before = Pauses.realtime();
     sandbox.pause().close();
     while (machine.agent().clocks().size() < 2) {
       Thread.sleep(1);
     }
     long set = machine.agent().clocks().get(1);
-    assertTrue(set >= before && set <= SandboxPauses.realtime(), () -> set + " and " + before);
+    assertTrue(set >= before && set <= Pauses.realtime(), () -> set + " and " + before);
   }
 
   @Test
   void aGraceDoesNotCountThePause() throws Exception {
     GuestProcess process = sandbox.start("hang");
-    Sandbox.Pause pause = sandbox.pause();
+    Pause pause = sandbox.pause();
     CompletableFuture<?> stopped =
         CompletableFuture.supplyAsync(() -> process.stop(Duration.ofMillis(1)));
     Thread.sleep(100);
@@ -98,7 +103,7 @@ class SandboxPauseTest {
   void isClosedAtOnceWhilePaused() {
     Sandbox own = fake.nacelle.start(FakeNacelle.spec().stopGrace(Duration.ofMinutes(5)).build());
     FakeMachine its = fake.machine();
-    Sandbox.Pause pause = own.pause();
+    Pause pause = own.pause();
     own.close();
     assertFalse(its.askedToShutDown().isDone());
     assertEquals(SandboxExit.Reason.CLOSED, own.onExit().join().reason());
@@ -152,6 +157,56 @@ class SandboxPauseTest {
       assertEquals(own.spec().memory(), own.memory());
       assertThrows(
           UnsupportedOperationException.class, () -> own.setMemory(DataSize.mebibytes(64)));
+    }
+  }
+
+  @Test
+  void listenersAreToldWhenItStandsStillAndWhenItGoesOn() {
+    List<SandboxEvent> events = new CopyOnWriteArrayList<>();
+    List<Boolean> standing = new CopyOnWriteArrayList<>();
+    CompletableFuture<FakeMachine> its = new CompletableFuture<>();
+    SandboxListener listener =
+        event -> {
+          if (event instanceof SandboxEvent.Paused || event instanceof SandboxEvent.Resumed) {
+            events.add(event);
+            standing.add(its.join().isPaused());
+          }
+        };
+    try (FakeNacelle other = new FakeNacelle(Fault.NONE, new FakeSources(), listener)) {
+      Sandbox own = other.start();
+      its.complete(other.machine());
+      Pause first = own.pause("one");
+      Pause second = own.pause("two");
+      first.close();
+      second.close();
+      own.pause("three");
+      own.close();
+      assertEquals(3, events.size(), events::toString);
+      SandboxEvent.Paused paused = assertInstanceOf(SandboxEvent.Paused.class, events.get(0));
+      assertEquals("one", paused.reason());
+      assertEquals(own.id(), paused.sandboxId());
+      SandboxEvent.Resumed resumed = assertInstanceOf(SandboxEvent.Resumed.class, events.get(1));
+      assertTrue(resumed.paused().toNanos() > 0, resumed::toString);
+      assertEquals("three", assertInstanceOf(SandboxEvent.Paused.class, events.get(2)).reason());
+      assertEquals(List.of(true, false, true), standing);
+    }
+  }
+
+  @Test
+  void aListenerMayHaveOthersPauseIt() {
+    CompletableFuture<Sandbox> its = new CompletableFuture<>();
+    SandboxListener listener =
+        event -> {
+          if (event instanceof SandboxEvent.Paused) {
+            // Were a lock held, the other thread would wait for this one.
+            CompletableFuture.runAsync(() -> its.join().pause("another").close()).join();
+          }
+        };
+    try (FakeNacelle other = new FakeNacelle(Fault.NONE, new FakeSources(), listener);
+        Sandbox own = other.start()) {
+      its.complete(own);
+      own.pause().close();
+      assertEquals(List.of(), own.pauses());
     }
   }
 

@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.nacelle.DataSize;
 import dev.nacelle.HypervisorException;
 import dev.nacelle.InterruptedOperationException;
+import dev.nacelle.Pause;
 import dev.nacelle.RateLimit;
 import dev.nacelle.RateLimits;
 import dev.nacelle.Unikernel;
@@ -19,6 +20,7 @@ import dev.nacelle.fake.FakeHypervisor.Fault;
 import dev.nacelle.spi.VmSpec;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import org.junit.jupiter.api.Test;
@@ -80,6 +82,36 @@ class UnikernelTest {
           fake.nacelle.startUnikernel(spec().timeout(Duration.ofMillis(20)).build()).waitFor();
       assertTrue(exit.timedOut());
       assertEquals(Reason.CLOSED, exit.machine().reason());
+    }
+  }
+
+  @Test
+  void itsTimeDoesNotCountAPause() throws Exception {
+    try (FakeNacelle fake = new FakeNacelle();
+        Unikernel unikernel =
+            fake.nacelle.startUnikernel(spec().timeout(Duration.ofSeconds(1)).build())) {
+      Pause first = unikernel.pause();
+      Pause second = unikernel.pause("to look at it");
+      assertTrue(fake.machine().isPaused());
+      assertEquals(List.of("user", "to look at it"), unikernel.pauses());
+      first.close();
+      assertEquals(Optional.empty(), unikernel.waitFor(Duration.ofMillis(1200)));
+      second.close();
+      assertFalse(fake.machine().isPaused());
+      assertTrue(unikernel.waitFor().timedOut());
+      assertEquals(List.of(), unikernel.pauses());
+      assertThrows(IllegalStateException.class, unikernel::pause);
+    }
+  }
+
+  @Test
+  void isClosedAtOnceWhilePaused() {
+    try (FakeNacelle fake = new FakeNacelle()) {
+      Unikernel unikernel = fake.nacelle.startUnikernel(spec().build());
+      Pause pause = unikernel.pause();
+      unikernel.close();
+      assertEquals(Reason.CLOSED, unikernel.waitFor().machine().reason());
+      pause.close();
     }
   }
 

@@ -325,12 +325,13 @@ final class HypervVirtualMachine implements VirtualMachine {
         }
       }
       String why = "cannot " + what + " the " + this + ": " + e.getMessage();
-      end.failed(why);
+      end.failing(why);
       try {
-        system.terminate();
-      } catch (HcsException | IllegalStateException other) {
-        LOGGER.log(Level.WARNING, "the " + this + " is ended when it is closed", other);
+        system.endNow();
+      } catch (IllegalStateException closed) {
+        // Which ends it as well.
       }
+      end.failed(why);
       throw new HypervisorException(Stage.RUN, why, e.remedy(), e);
     } catch (IllegalStateException e) {
       return false; // it was closed meanwhile

@@ -27,6 +27,7 @@ final class MachineEnd implements Consumer<HcsEvent> {
   private volatile @Nullable String lastWords;
   private volatile boolean crashed;
   private volatile boolean closing;
+  private volatile @Nullable String failure;
 
   /**
    * @param onEnd called once, on whichever thread tells of the end
@@ -57,6 +58,10 @@ final class MachineEnd implements Consumer<HcsEvent> {
   private VmExit describe(@Nullable String document) {
     if (closing) {
       return closed();
+    }
+    String failed = failure;
+    if (failed != null) {
+      return VmExit.of(Reason.HOST_ERROR, failed);
     }
     if (crashed) {
       return VmExit.of(
@@ -93,7 +98,12 @@ final class MachineEnd implements Consumer<HcsEvent> {
     }
   }
 
-  /** It cannot go on, which counts unless it has ended. */
+  /** It cannot go on, and is about to be ended for that, which its end is told as. */
+  void failing(String why) {
+    failure = why;
+  }
+
+  /** It could not go on, which counts unless its end was told. */
   void failed(String why) {
     set(VmExit.of(Reason.HOST_ERROR, why));
   }

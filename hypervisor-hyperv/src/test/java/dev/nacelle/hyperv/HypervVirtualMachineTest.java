@@ -57,7 +57,7 @@ class HypervVirtualMachineTest {
   private static final String CONTROLLER = MachineDocument.SCSI_CONTROLLERS.get(0);
 
   private static final HcsLimits LIMITS =
-      new HcsLimits(Duration.ofSeconds(30), Duration.ofSeconds(20));
+      new HcsLimits(Duration.ofSeconds(30), Duration.ofSeconds(30), Duration.ofSeconds(20));
 
   @TempDir Path temp;
 
@@ -282,7 +282,8 @@ class HypervVirtualMachineTest {
         "HcsStartComputeSystem"
       })
   void callThatTakesTooLongIsToldWithWhatToDo(String function) {
-    HcsLimits impatient = new HcsLimits(Duration.ofSeconds(2), Duration.ofSeconds(20));
+    HcsLimits impatient =
+        new HcsLimits(Duration.ofSeconds(2), Duration.ofSeconds(30), Duration.ofSeconds(20));
     try (HypervHypervisor own = new HypervHypervisor(host(), impatient)) {
       StandIn.hold(function);
       CompletableFuture<Void> release =
@@ -597,6 +598,28 @@ class HypervVirtualMachineTest {
     assertTrue(e.getMessage().startsWith(exit.detail()), exit::detail);
     assertEquals(1, StandIn.calls("HcsTerminateComputeSystem"));
     machine.pause();
+  }
+
+  @Test
+  void endOfAMachineThatDoesNotStandStillInTimeIsToldWhenItHasEnded() throws Exception {
+    HcsLimits impatient =
+        new HcsLimits(Duration.ofSeconds(30), Duration.ofSeconds(1), Duration.ofSeconds(20));
+    try (HypervHypervisor own = new HypervHypervisor(host(), impatient)) {
+      VirtualMachine machine = own.create(spec().build());
+      machine.start();
+      StandIn.hold("HcsPauseComputeSystem");
+      StandIn.hold("HcsTerminateComputeSystem");
+      CompletableFuture<Void> pausing = CompletableFuture.runAsync(machine::pause);
+      StandIn.awaitCall("HcsTerminateComputeSystem");
+      assertFalse(machine.exit().isDone());
+      assertFalse(pausing.isDone());
+      StandIn.standin_release();
+      Throwable e = assertThrows(ExecutionException.class, pausing::get).getCause();
+      assertTrue(e.getMessage().contains("HCS_E_OPERATION_TIMEOUT"), e::getMessage);
+      VmExit exit = machine.exit().get();
+      assertEquals(Reason.HOST_ERROR, exit.reason());
+      assertTrue(e.getMessage().startsWith(exit.detail()), exit::detail);
+    }
   }
 
   @Test

@@ -10,6 +10,7 @@ import dev.nacelle.DataSize;
 import dev.nacelle.ExecResult;
 import dev.nacelle.GuestProcess;
 import dev.nacelle.Nacelle;
+import dev.nacelle.Pause;
 import dev.nacelle.ProcessSpec;
 import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxSpec;
@@ -122,7 +123,7 @@ class PauseBootTest {
     CompletableFuture<Integer> echoing = echoing(enough);
     Random random = new Random(11);
     for (int i = 0; i < PAUSES; i++) {
-      try (Sandbox.Pause unused = sandbox.pause()) {
+      try (Pause unused = sandbox.pause()) {
         LockSupport.parkNanos(random.nextInt(2_000_000));
       }
       LockSupport.parkNanos(random.nextInt(5_000_000));
@@ -155,7 +156,7 @@ class PauseBootTest {
     // Soon after its start, at the latest.
     double running = uptime();
     long paused = System.nanoTime();
-    try (Sandbox.Pause unused = sandbox.pause()) {
+    try (Pause unused = sandbox.pause()) {
       Thread.sleep(20_000);
     }
     long pause = System.nanoTime() - paused;
@@ -171,7 +172,7 @@ class PauseBootTest {
 
   @Test
   void theWallClockIsTheHostsAfterwards() throws Exception {
-    try (Sandbox.Pause unused = sandbox.pause()) {
+    try (Pause unused = sandbox.pause()) {
       Thread.sleep(10_000);
     }
     long behind = Long.MAX_VALUE;

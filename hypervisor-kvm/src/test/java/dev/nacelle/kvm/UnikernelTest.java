@@ -10,6 +10,7 @@ import dev.nacelle.DataSize;
 import dev.nacelle.HostCheck;
 import dev.nacelle.HypervisorException;
 import dev.nacelle.Nacelle;
+import dev.nacelle.Pause;
 import dev.nacelle.Unikernel;
 import dev.nacelle.UnikernelExit;
 import dev.nacelle.UnikernelSpec;
@@ -29,6 +30,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalInt;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -163,6 +165,28 @@ class UnikernelTest {
     assertTrue(exit.timedOut());
     assertEquals(Reason.CLOSED, exit.machine().reason());
     assertEquals(OptionalInt.empty(), exit.status());
+  }
+
+  @Test
+  void standsStillWhilePausedAndHasTheRestOfItsTimeThen() throws Exception {
+    Duration limit = Duration.ofSeconds(2);
+    // mov $0x3f8, %edx; 1: out %al, (%dx); jmp 1b
+    ByteBuffer printing = BareElf.pvh("ba f8 03 00 00 ee eb fd");
+    try (Unikernel unikernel = nacelle.startUnikernel(spec(printing).timeout(limit).build())) {
+      long before;
+      try (Pause unused = unikernel.pause()) {
+        before = printed(unikernel);
+        assertEquals(Optional.empty(), unikernel.waitFor(limit.plusMillis(100)));
+        assertEquals(before, printed(unikernel));
+      }
+      while (printed(unikernel) == before) {
+        Thread.onSpinWait();
+      }
+    }
+  }
+
+  private static long printed(Unikernel unikernel) {
+    return unikernel.statistics().exits().getOrDefault("io:0x3f8:out", 0L);
   }
 
   @Test

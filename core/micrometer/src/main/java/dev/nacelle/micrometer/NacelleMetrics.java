@@ -69,6 +69,7 @@ public final class NacelleMetrics implements SandboxListener, MeterBinder {
     for (SandboxExit.Reason reason : SandboxExit.Reason.values()) {
       registry.counter("nacelle.sandbox.exits", "reason", tag(reason));
     }
+    registry.timer("nacelle.sandbox.pauses");
     registry.counter("nacelle.process.starts");
     registry.counter("nacelle.oom.kills");
     for (SandboxEvent.Limit limit : SandboxEvent.Limit.values()) {
@@ -106,6 +107,9 @@ public final class NacelleMetrics implements SandboxListener, MeterBinder {
     } else if (event instanceof SandboxEvent.Ended ended) {
       sandboxes.decrementAndGet();
       count(1, "nacelle.sandbox.exits", "reason", tag(ended.exit().reason()));
+    } else if (event instanceof SandboxEvent.Resumed resumed) {
+      registries.forEach(
+          registry -> registry.timer("nacelle.sandbox.pauses").record(resumed.paused()));
     } else if (event instanceof SandboxEvent.ProcessStarted) {
       count(1, "nacelle.process.starts");
     } else if (event instanceof SandboxEvent.ProcessExited exited) {

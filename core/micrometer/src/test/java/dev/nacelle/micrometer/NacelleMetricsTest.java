@@ -48,6 +48,8 @@ class NacelleMetricsTest {
             new SandboxEvent.Started("2", "b", NOW),
             new SandboxEvent.StartFailed(
                 "3", "c", NOW, new HypervisorException(Stage.CREATE, "no", null, null)),
+            new SandboxEvent.Paused("1", "a", NOW, "why"),
+            new SandboxEvent.Resumed("1", "a", NOW, second),
             new SandboxEvent.ProcessStarted("1", "a", NOW, 1, 1, "sh"),
             new SandboxEvent.ProcessExited("1", "a", NOW, 1, ExitStatus.of(0)),
             new SandboxEvent.ProcessExited("1", "a", NOW, 2, ExitStatus.of(3)),
@@ -70,6 +72,7 @@ class NacelleMetricsTest {
     assertEquals(0, count("nacelle.sandbox.exits", "reason", "idle"));
     var boot = registry.get("nacelle.sandbox.stage").tag("stage", "boot").timer();
     assertEquals(1.0, boot.totalTime(TimeUnit.SECONDS));
+    assertEquals(1, registry.get("nacelle.sandbox.pauses").timer().count());
     assertEquals(1, count("nacelle.process.starts"));
     for (String outcome : List.of("success", "failure", "signal")) {
       assertEquals(1, count("nacelle.process.exits", "outcome", outcome), outcome);

@@ -165,17 +165,17 @@ public final class ComputeSystem implements AutoCloseable {
   }
 
   /**
-   * Stops its processors.
+   * Stops its processors; waits {@link HcsLimits#pace()} for it at most.
    *
    * @param options a PauseOptions document, or null for none
    */
   public void pause(@Nullable String options) {
-    call("HcsPauseComputeSystem", options, ComputeCore::HcsPauseComputeSystem);
+    call("HcsPauseComputeSystem", options, limits.pace(), ComputeCore::HcsPauseComputeSystem);
   }
 
-  /** Lets them run again. */
+  /** Lets them run again; waits as {@link #pause} does. */
   public void resume() {
-    call("HcsResumeComputeSystem", null, ComputeCore::HcsResumeComputeSystem);
+    call("HcsResumeComputeSystem", null, limits.pace(), ComputeCore::HcsResumeComputeSystem);
   }
 
   /** Writes its state to a file, while it is paused. */
@@ -213,6 +213,24 @@ public final class ComputeSystem implements AutoCloseable {
     }
   }
 
+  /**
+   * Ends it by force, as {@link #close} does, and waits for its end, for {@link
+   * HcsLimits#teardown()} each. Does not throw because of what the service answers, which the log
+   * tells.
+   *
+   * @throws IllegalStateException when it is closed
+   */
+  public void endNow() {
+    gate.enter(id);
+    try {
+      if (terminateQuietly()) {
+        awaitEndUninterruptibly();
+      }
+    } finally {
+      gate.leave();
+    }
+  }
+
   /** OPERATION_PENDING: somebody else is ending it. */
   private static boolean hasEnded(HcsException failure) {
     HResult result = failure.result();
@@ -228,9 +246,14 @@ public final class ComputeSystem implements AutoCloseable {
   }
 
   private @Nullable String call(String name, @Nullable String document, Function function) {
+    return call(name, document, limits.call(), function);
+  }
+
+  private @Nullable String call(
+      String name, @Nullable String document, Duration limit, Function function) {
     gate.enter(id);
     try {
-      return run(name, document, limits.call(), function);
+      return run(name, document, limit, function);
     } finally {
       gate.leave();
     }

@@ -34,12 +34,12 @@ import org.junit.jupiter.params.provider.ValueSource;
 class ComputeSystemTest {
   private static final String ID = "m1";
   private static final Duration LONG = Duration.ofSeconds(30);
-  private static final HcsLimits LIMITS = new HcsLimits(LONG, LONG);
+  private static final HcsLimits LIMITS = new HcsLimits(LONG, LONG, LONG);
 
   /** Long enough for what is not held, on a machine with much else to do. */
   private static final Duration SHORT = Duration.ofSeconds(1);
 
-  private static final HcsLimits IMPATIENT = new HcsLimits(SHORT, LONG);
+  private static final HcsLimits IMPATIENT = new HcsLimits(SHORT, SHORT, LONG);
 
   private final ExecutorService threads = Executors.newCachedThreadPool();
   private final BlockingQueue<HcsEvent> events = new LinkedBlockingQueue<>();
@@ -206,7 +206,7 @@ class ComputeSystemTest {
   void failureOfAnyCallIsToldAndLeavesNothing(String function) {
     // A machine that could not be terminated never tells its end.
     HcsLimits limits =
-        new HcsLimits(LONG, function.equals("HcsTerminateComputeSystem") ? SHORT : LONG);
+        new HcsLimits(LONG, LONG, function.equals("HcsTerminateComputeSystem") ? SHORT : LONG);
     for (int i = 0; i < 2; i++) {
       try (ComputeSystem system = create(limits)) {
         if (i == 0) {
@@ -318,7 +318,7 @@ class ComputeSystemTest {
   @Test
   void handleStaysOpenUnderACallThatDoesNotEnd() {
     StandIn.hold("HcsStartComputeSystem");
-    ComputeSystem system = create(new HcsLimits(SHORT, SHORT));
+    ComputeSystem system = create(new HcsLimits(SHORT, SHORT, SHORT));
     assertThrows(HcsException.class, system::start);
     system.close();
     assertEquals(1, StandIn.standin_open_handles());
@@ -332,7 +332,7 @@ class ComputeSystemTest {
   @Test
   void whatTheServiceHadNotFinishedIsReleasedWhenAnotherMachineIsMade() {
     StandIn.hold("HcsStartComputeSystem");
-    ComputeSystem system = create(new HcsLimits(SHORT, SHORT));
+    ComputeSystem system = create(new HcsLimits(SHORT, SHORT, SHORT));
     assertThrows(HcsException.class, system::start);
     system.close();
     ComputeSystem.create("m2", "{}", events::add, LIMITS).close();
@@ -439,7 +439,7 @@ class ComputeSystemTest {
   @Test
   void endThatIsNeverToldIsNotWaitedForForever() {
     StandIn.failCall("event", HResult.HCS_E_SERVICE_DISCONNECT);
-    create(new HcsLimits(LONG, SHORT)).close();
+    create(new HcsLimits(LONG, LONG, SHORT)).close();
   }
 
   @ParameterizedTest
@@ -452,7 +452,7 @@ class ComputeSystemTest {
       })
   void closingDoesNotWaitForWhatCannotEnd(HResult answer) {
     // The end would be waited for for longer than this test may take.
-    ComputeSystem system = create(new HcsLimits(LONG, Duration.ofMinutes(10)));
+    ComputeSystem system = create(new HcsLimits(LONG, LONG, Duration.ofMinutes(10)));
     StandIn.failResult("HcsTerminateComputeSystem", answer, null);
     system.close();
   }
