@@ -3,6 +3,7 @@ package dev.nacelle.engine;
 
 import dev.nacelle.GuestIOException;
 import dev.nacelle.GuestSocket;
+import dev.nacelle.internal.BlockInputStream;
 import dev.nacelle.spi.GuestConnection;
 import java.io.IOException;
 import java.io.InputStream;
@@ -88,13 +89,7 @@ final class OpenSocket implements GuestSocket {
     return "port " + Integer.toUnsignedString(port()) + " of the guest";
   }
 
-  private final class Input extends InputStream {
-    @Override
-    public int read() throws IOException {
-      byte[] one = new byte[1];
-      return read(one, 0, 1) < 0 ? -1 : one[0] & 0xff;
-    }
-
+  private final class Input extends BlockInputStream {
     @Override
     public synchronized int read(byte[] target, int offset, int length) throws IOException {
       ByteBuffer room = ByteBuffer.wrap(target, offset, length);

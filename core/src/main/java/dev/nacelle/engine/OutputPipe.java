@@ -2,8 +2,8 @@
 package dev.nacelle.engine;
 
 import dev.nacelle.GuestIOException;
+import dev.nacelle.internal.BlockInputStream;
 import java.io.IOException;
-import java.io.InputStream;
 import java.io.InterruptedIOException;
 import java.nio.ByteBuffer;
 import java.util.ArrayDeque;
@@ -11,7 +11,7 @@ import java.util.Deque;
 import org.jspecify.annotations.Nullable;
 
 /** One output of a process, between the event loop that brings it and the thread that reads it. */
-final class OutputPipe extends InputStream {
+final class OutputPipe extends BlockInputStream {
   /** From here on the process is made to wait. */
   static final int CAPACITY = 256 * 1024;
 
@@ -52,12 +52,6 @@ final class OutputPipe extends InputStream {
     ended = true;
     failure = why;
     notifyAll();
-  }
-
-  @Override
-  public int read() throws IOException {
-    byte[] one = new byte[1];
-    return read(one, 0, 1) < 0 ? -1 : one[0] & 0xff;
   }
 
   @Override

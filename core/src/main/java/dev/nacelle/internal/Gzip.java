@@ -18,7 +18,7 @@ import java.util.zip.ZipException;
  * <p>Our own because java.util.zip takes what it does not understand behind a member for the end,
  * and Commons Compress wants the extra field to be subfields.
  */
-public final class Gzip extends InputStream {
+public final class Gzip extends BlockInputStream {
   private static final int BUFFER = 1 << 16;
 
   /** RFC 1952 section 2.3.1. */
@@ -56,12 +56,6 @@ public final class Gzip extends InputStream {
   /** Starts to unpack; nothing is read yet. */
   public static InputStream open(InputStream packed) {
     return new Gzip(packed);
-  }
-
-  @Override
-  public int read() throws IOException {
-    byte[] one = new byte[1];
-    return read(one, 0, 1) < 0 ? -1 : one[0] & 0xFF;
   }
 
   /**

@@ -3,8 +3,8 @@ package dev.nacelle.transfer;
 
 import dev.nacelle.GuestIOException;
 import dev.nacelle.agent.FileCall;
+import dev.nacelle.internal.BlockInputStream;
 import java.io.IOException;
-import java.io.InputStream;
 import java.io.InterruptedIOException;
 import java.nio.ByteBuffer;
 import java.util.Objects;
@@ -12,7 +12,7 @@ import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /** What a call brings, as a stream of bytes; ends the call when it is closed. */
-public abstract class GuestInput extends InputStream {
+public abstract class GuestInput extends BlockInputStream {
   private static final ByteBuffer ZEROS = ByteBuffer.allocate(64 * 1024).asReadOnlyBuffer();
   private static final ByteBuffer NOTHING = ByteBuffer.allocate(0);
 
@@ -52,12 +52,6 @@ public abstract class GuestInput extends InputStream {
   /** The next bytes are so many zeros, before those that are given. */
   protected final void giveZeros(long count) {
     zeros = count;
-  }
-
-  @Override
-  public int read() throws IOException {
-    byte[] one = new byte[1];
-    return read(one, 0, 1) < 0 ? -1 : one[0] & 0xff;
   }
 
   @Override

@@ -25,32 +25,14 @@ import java.time.Duration;
 import java.util.Arrays;
 import java.util.OptionalLong;
 import java.util.Random;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.extension.ExtendWith;
 
 /** Processes that nobody holds. */
 @ExtendWith(NettyLeaks.class)
-@TestInstance(TestInstance.Lifecycle.PER_CLASS)
 @Timeout(120)
-class DetachedProcessTest {
-  private FakeNacelle fake;
-  private Sandbox sandbox;
-
-  @BeforeAll
-  void start() {
-    fake = new FakeNacelle();
-    sandbox = fake.start();
-  }
-
-  @AfterAll
-  void close() {
-    fake.close();
-  }
-
+class DetachedProcessTest extends SharedSandboxTest {
   private static void say(GuestProcess process, String text) throws IOException {
     process.stdin().write(text.getBytes(UTF_8));
   }

@@ -14,30 +14,12 @@ import java.io.BufferedReader;
 import java.io.BufferedWriter;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.api.Timeout;
 
 /** A guest's process as the JDK's. */
-@TestInstance(TestInstance.Lifecycle.PER_CLASS)
 @Timeout(120)
-class ProcessViewTest {
-  private FakeNacelle fake;
-  private Sandbox sandbox;
-
-  @BeforeAll
-  void start() {
-    fake = new FakeNacelle();
-    sandbox = fake.start();
-  }
-
-  @AfterAll
-  void close() {
-    fake.close();
-  }
-
+class ProcessViewTest extends SharedSandboxTest {
   @Test
   void readersAndWritersWorkAsWithAnyProcess() throws Exception {
     try (GuestProcess guest = sandbox.start("cat")) {

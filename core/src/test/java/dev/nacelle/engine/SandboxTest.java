@@ -49,31 +49,13 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeoutException;
 import java.util.function.Consumer;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.extension.ExtendWith;
 
 @ExtendWith(NettyLeaks.class)
-@TestInstance(TestInstance.Lifecycle.PER_CLASS)
 @Timeout(120)
-class SandboxTest {
-  private FakeNacelle fake;
-  private Sandbox sandbox;
-
-  @BeforeAll
-  void start() {
-    fake = new FakeNacelle();
-    sandbox = fake.start();
-  }
-
-  @AfterAll
-  void close() {
-    fake.close();
-  }
-
+class SandboxTest extends SharedSandboxTest {
   private String run(ProcessSpec spec) {
     ExecResult result = sandbox.exec(spec);
     assertEquals(0, result.exitCode(), result.stderr()::text);

@@ -34,30 +34,12 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
-@TestInstance(TestInstance.Lifecycle.PER_CLASS)
 @Timeout(120)
-class StreamedExecTest {
-  private FakeNacelle fake;
-  private Sandbox sandbox;
-
-  @BeforeAll
-  void start() {
-    fake = new FakeNacelle();
-    sandbox = fake.start();
-  }
-
-  @AfterAll
-  void close() {
-    fake.close();
-  }
-
+class StreamedExecTest extends SharedSandboxTest {
   @Test
   void bothOutputsComeToTheCallersThreadInOrder() {
     List<String> pieces = new ArrayList<>();

@@ -1,43 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm;
 
-import dev.nacelle.kvm.device.DeviceResources;
 import dev.nacelle.kvm.device.EventLoop;
 import dev.nacelle.kvm.device.InterruptLine;
-import dev.nacelle.kvm.device.Timer;
+import dev.nacelle.kvm.device.LoopResources;
 import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.kvm.platform.MachineLayout;
 import dev.nacelle.kvm.sys.EventFd;
 import dev.nacelle.kvm.sys.KvmVm;
-import dev.nacelle.kvm.sys.Pollable;
 import java.util.ArrayList;
 import java.util.List;
 
 /** The n-th place for a memory-mapped device: its addresses, its interrupt, its doorbells. */
-final class DeviceSlot implements DeviceResources, AutoCloseable {
+final class DeviceSlot extends LoopResources implements AutoCloseable {
   private final int number;
   private final KvmVm vm;
-  private final GuestMemory memory;
-  private final EventLoop loop;
   private final List<EventFd> doorbells = new ArrayList<>();
   private final EventFd interrupt = new EventFd();
 
   DeviceSlot(int number, KvmVm vm, GuestMemory memory, EventLoop loop) {
+    super(memory, loop);
     this.number = number;
     this.vm = vm;
-    this.memory = memory;
-    this.loop = loop;
     try {
       vm.connectInterrupt(interrupt, MachineLayout.deviceGsi(number));
     } catch (RuntimeException | Error e) {
       interrupt.close();
       throw e;
     }
-  }
-
-  @Override
-  public GuestMemory memory() {
-    return memory;
   }
 
   @Override
@@ -51,26 +41,6 @@ final class DeviceSlot implements DeviceResources, AutoCloseable {
     doorbells.add(doorbell);
     vm.connectDoorbell(doorbell, MachineLayout.deviceAddress(number) + offset, value);
     loop.register(doorbell, onWrite);
-  }
-
-  @Override
-  public void watch(Pollable source, Runnable handler) {
-    loop.register(source, handler);
-  }
-
-  @Override
-  public boolean execute(Runnable task) {
-    return loop.execute(task);
-  }
-
-  @Override
-  public long nanoTime() {
-    return loop.nanoTime();
-  }
-
-  @Override
-  public Timer timer(Runnable onTime) {
-    return loop.timer(onTime);
   }
 
   /** A signal of the device that comes later is dropped; doorbells leave the event loop. */

@@ -1,43 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm;
 
-import static com.tngtech.archunit.base.DescribedPredicate.not;
-import static com.tngtech.archunit.core.domain.JavaCall.Predicates.target;
-import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAPackage;
 import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAnyPackage;
-import static com.tngtech.archunit.core.domain.JavaClass.Predicates.type;
-import static com.tngtech.archunit.core.domain.properties.HasOwner.Predicates.With.owner;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.classes;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
-import static com.tngtech.archunit.library.dependencies.SlicesRuleDefinition.slices;
 
 import com.tngtech.archunit.core.importer.ImportOption;
 import com.tngtech.archunit.junit.AnalyzeClasses;
 import com.tngtech.archunit.junit.ArchTest;
 import com.tngtech.archunit.lang.ArchRule;
-import dev.nacelle.PackageSlices;
+import dev.nacelle.HypervisorRules;
 
 /** Who may know what. */
 @AnalyzeClasses(packages = "dev.nacelle.kvm", importOptions = ImportOption.DoNotIncludeTests.class)
 class ArchitectureTest {
   @ArchTest
   static final ArchRule RAW_ADDRESSES_STAY_WITH_SYSTEM_CALLS_AND_MEMORY =
-      noClasses()
-          .that()
-          .resideOutsideOfPackages("dev.nacelle.kvm.sys", "dev.nacelle.kvm.memory")
-          .should()
-          .dependOnClassesThat(resideInAnyPackage("com.sun.jna..", "sun.misc..", "jdk.internal.."));
+      HypervisorRules.rawAddressesStayIn("dev.nacelle.kvm.sys", "dev.nacelle.kvm.memory");
 
   @ArchTest
   static final ArchRule ONLY_THE_API_AND_THE_SPI_OF_CORE_ARE_KNOWN =
-      noClasses()
-          .should()
-          .dependOnClassesThat(
-              resideInAPackage("dev.nacelle..")
-                  .and(
-                      not(
-                          resideInAnyPackage(
-                              "dev.nacelle.kvm..", "dev.nacelle", "dev.nacelle.spi"))));
+      HypervisorRules.onlyTheApiAndTheSpiOfCoreAreKnown("dev.nacelle.kvm");
 
   @ArchTest
   static final ArchRule SYSTEM_CALLS_KNOW_NOTHING_ABOVE_THEM =
@@ -65,12 +48,8 @@ class ArchitectureTest {
 
   @ArchTest
   static final ArchRule PACKAGES_HAVE_NO_CYCLES =
-      slices().assignedFrom(new PackageSlices("dev.nacelle.kvm")).should().beFreeOfCycles();
+      HypervisorRules.packagesHaveNoCycles("dev.nacelle.kvm");
 
   @ArchTest
-  static final ArchRule THREADS_TAKE_NOTHING_OVER =
-      noClasses()
-          .should()
-          .callConstructorWhere(target(owner(type(Thread.class))))
-          .because("MachineThread inherits nothing from who makes it");
+  static final ArchRule THREADS_TAKE_NOTHING_OVER = HypervisorRules.threadsTakeNothingOver();
 }

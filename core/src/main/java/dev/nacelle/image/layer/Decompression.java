@@ -3,6 +3,7 @@ package dev.nacelle.image.layer;
 
 import dev.nacelle.NacelleException;
 import dev.nacelle.image.oci.VerifyingInputStream;
+import dev.nacelle.internal.BlockInputStream;
 import dev.nacelle.internal.Gzip;
 import dev.nacelle.internal.Zstd;
 import java.io.BufferedInputStream;
@@ -22,7 +23,7 @@ import org.tukaani.xz.XZInputStream;
  * for some tools write the wrong media type: what does not begin as gzip, Zstandard, xz or bzip2 is
  * the archive itself. The last two are in no specification of today, but in images of old.
  */
-public final class Decompression extends InputStream {
+public final class Decompression extends BlockInputStream {
   private static final int BUFFER_SIZE = 1 << 16;
 
   /** What xz -9 needs is 65 MiB; as much as for Zstandard is given to it. */
@@ -118,12 +119,6 @@ public final class Decompression extends InputStream {
    */
   public static Optional<String> format(byte[] start) {
     return Format.of(start).map(format -> format.title);
-  }
-
-  @Override
-  public int read() throws IOException {
-    byte[] one = new byte[1];
-    return read(one, 0, 1) < 0 ? -1 : one[0] & 0xFF;
   }
 
   @Override

@@ -5,13 +5,14 @@ import dev.nacelle.DataSize;
 import dev.nacelle.ImageException;
 import dev.nacelle.image.Digest;
 import dev.nacelle.image.oci.Digests;
-import java.io.FilterInputStream;
+import dev.nacelle.internal.BlockInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.security.MessageDigest;
 
 /** The tar archive of a layer on its way to a reader: counted against a limit, and digested. */
-final class UnpackedInputStream extends FilterInputStream {
+final class UnpackedInputStream extends BlockInputStream {
+  private final InputStream in;
   private final MessageDigest digest;
   private final Digest.Algorithm algorithm;
   private final Budget budget;
@@ -27,21 +28,15 @@ final class UnpackedInputStream extends FilterInputStream {
   }
 
   UnpackedInputStream(InputStream in, Digest.Algorithm algorithm, Budget budget) {
-    super(in);
+    this.in = in;
     this.algorithm = algorithm;
     this.digest = algorithm.newMessageDigest();
     this.budget = budget;
   }
 
   @Override
-  public int read() throws IOException {
-    byte[] one = new byte[1];
-    return read(one, 0, 1) < 0 ? -1 : one[0] & 0xFF;
-  }
-
-  @Override
   public int read(byte[] bytes, int offset, int length) throws IOException {
-    int read = super.read(bytes, offset, length);
+    int read = in.read(bytes, offset, length);
     if (read > 0) {
       digest.update(bytes, offset, read);
       budget.used += read;
@@ -57,13 +52,8 @@ final class UnpackedInputStream extends FilterInputStream {
   }
 
   @Override
-  public long skip(long n) throws IOException {
-    return readNBytes((int) Math.min(n, 1 << 16)).length;
-  }
-
-  @Override
-  public boolean markSupported() {
-    return false;
+  public void close() throws IOException {
+    in.close();
   }
 
   /** The digest of all that was read. */

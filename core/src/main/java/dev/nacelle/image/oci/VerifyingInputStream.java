@@ -3,7 +3,7 @@ package dev.nacelle.image.oci;
 
 import dev.nacelle.ImageException;
 import dev.nacelle.image.Digest;
-import java.io.FilterInputStream;
+import dev.nacelle.internal.BlockInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.security.MessageDigest;
@@ -12,7 +12,8 @@ import java.security.MessageDigest;
  * A blob on its way to somebody who cannot trust it: {@link #verify} says whether what was read is
  * what the descriptor promised, and more than was promised is never read.
  */
-public final class VerifyingInputStream extends FilterInputStream {
+public final class VerifyingInputStream extends BlockInputStream {
+  private final InputStream in;
   private final Descriptor blob;
   private final String where;
   private final MessageDigest digest;
@@ -33,7 +34,7 @@ public final class VerifyingInputStream extends FilterInputStream {
    * @param where what to call the source in errors
    */
   public VerifyingInputStream(InputStream in, Descriptor blob, String where) {
-    super(in);
+    this.in = in;
     this.blob = blob;
     this.where = where;
     this.digest = blob.digest().algorithm().newMessageDigest();
@@ -50,16 +51,10 @@ public final class VerifyingInputStream extends FilterInputStream {
   }
 
   @Override
-  public int read() throws IOException {
-    byte[] one = new byte[1];
-    return read(one, 0, 1) < 0 ? -1 : one[0] & 0xFF;
-  }
-
-  @Override
   public int read(byte[] bytes, int offset, int length) throws IOException {
     int read;
     try {
-      read = super.read(bytes, offset, length);
+      read = in.read(bytes, offset, length);
     } catch (IOException e) {
       throw new SourceException("the blob " + blob.digest() + " of " + where + ": " + e, e);
     }
@@ -74,13 +69,8 @@ public final class VerifyingInputStream extends FilterInputStream {
   }
 
   @Override
-  public long skip(long n) throws IOException {
-    return readNBytes((int) Math.min(n, 1 << 16)).length;
-  }
-
-  @Override
-  public boolean markSupported() {
-    return false;
+  public void close() throws IOException {
+    in.close();
   }
 
   /**

@@ -10,6 +10,7 @@ import dev.nacelle.image.oci.ImageLimits;
 import dev.nacelle.image.tar.TarEntry;
 import dev.nacelle.image.tar.TarException;
 import dev.nacelle.image.tar.TarReader;
+import dev.nacelle.internal.BlockInputStream;
 import dev.nacelle.internal.RegularFile;
 import java.io.IOException;
 import java.io.InputStream;
@@ -151,7 +152,7 @@ final class ArchiveFile implements ImageFiles {
   }
 
   /** Lets the tar reader have zeros for contents that nobody looks at. */
-  private static final class HeaderStream extends InputStream {
+  private static final class HeaderStream extends BlockInputStream {
     private final SeekableByteChannel channel;
     private final InputStream in;
     private long unread;
@@ -164,12 +165,6 @@ final class ArchiveFile implements ImageFiles {
     void passOver(long size) throws IOException {
       channel.position(channel.position() + size);
       unread = size;
-    }
-
-    @Override
-    public int read() throws IOException {
-      byte[] one = new byte[1];
-      return read(one, 0, 1) < 0 ? -1 : one[0] & 0xFF;
     }
 
     @Override

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.image.registry;
 
+import dev.nacelle.internal.BlockInputStream;
 import java.io.IOException;
-import java.io.InputStream;
 import java.io.InterruptedIOException;
 import java.net.http.HttpResponse.BodySubscriber;
 import java.nio.ByteBuffer;
@@ -23,7 +23,7 @@ import org.jspecify.annotations.Nullable;
  * and when its reader is interrupted. Holds what one read of the connection gives, about 16 KiB.
  * Used by one thread.
  */
-final class BodyStream extends InputStream implements BodySubscriber<BodyStream> {
+final class BodyStream extends BlockInputStream implements BodySubscriber<BodyStream> {
   /** What the connection said: buffers, an exception, or that it is over. */
   private sealed interface Event {}
 
@@ -81,12 +81,6 @@ final class BodyStream extends InputStream implements BodySubscriber<BodyStream>
   @Override
   public void onComplete() {
     events.add(new End());
-  }
-
-  @Override
-  public int read() throws IOException {
-    byte[] one = new byte[1];
-    return read(one, 0, 1) < 0 ? -1 : one[0] & 0xFF;
   }
 
   @Override

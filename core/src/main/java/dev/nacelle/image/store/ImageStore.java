@@ -4,7 +4,6 @@ package dev.nacelle.image.store;
 import dev.nacelle.DataSize;
 import dev.nacelle.FetchListener;
 import dev.nacelle.ImageException;
-import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.PrunePolicy;
 import dev.nacelle.PruneResult;
 import dev.nacelle.Stage;
@@ -29,6 +28,7 @@ import dev.nacelle.image.origin.RootDirectory;
 import dev.nacelle.image.registry.Pause;
 import dev.nacelle.internal.DirectoryLocks;
 import dev.nacelle.internal.FileCache;
+import dev.nacelle.internal.Interruption;
 import dev.nacelle.internal.jfr.Recordings;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -153,12 +153,7 @@ public final class ImageStore {
     try {
       return read(ref, platform, policy, this::resolve);
     } catch (IOException e) {
-      if (Thread.currentThread().isInterrupted()) {
-        InterruptedException interrupted = new InterruptedException(e.getMessage());
-        interrupted.initCause(e);
-        throw new InterruptedOperationException(
-            Stage.IMAGE, "interrupted while making the image " + ref + " ready", interrupted);
-      }
+      Interruption.rethrow(Stage.IMAGE, "making the image " + ref + " ready", e);
       throw new ImageException(
           ImageException.Reason.HOST_DISK,
           "The image " + ref + " cannot be made ready: " + e,

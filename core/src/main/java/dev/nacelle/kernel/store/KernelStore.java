@@ -4,7 +4,6 @@ package dev.nacelle.kernel.store;
 import dev.nacelle.DataSize;
 import dev.nacelle.FetchListener;
 import dev.nacelle.ImageException;
-import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.KernelException;
 import dev.nacelle.PackageProgress;
 import dev.nacelle.PrunePolicy;
@@ -17,6 +16,7 @@ import dev.nacelle.image.store.ImageStore;
 import dev.nacelle.image.store.StorePruner;
 import dev.nacelle.internal.DirectoryLocks;
 import dev.nacelle.internal.FileCache;
+import dev.nacelle.internal.Interruption;
 import dev.nacelle.internal.ListenerGuard;
 import dev.nacelle.internal.RegularFile;
 import dev.nacelle.kernel.KernelRef;
@@ -172,12 +172,7 @@ public final class KernelStore {
           e.remedy().orElse(null),
           e);
     } catch (IOException e) {
-      if (Thread.currentThread().isInterrupted()) {
-        InterruptedException interrupted = new InterruptedException(e.getMessage());
-        interrupted.initCause(e);
-        throw new InterruptedOperationException(
-            Stage.KERNEL, "interrupted while making the kernel " + ref + " ready", interrupted);
-      }
+      Interruption.rethrow(Stage.KERNEL, "making the kernel " + ref + " ready", e);
       throw new KernelException(
           KernelException.Reason.HOST_DISK,
           "The kernel " + ref + " cannot be made ready: " + e,

@@ -19,19 +19,12 @@ public final class LongMode {
 
   // Segment descriptors (Intel SDM volume 3, figure 3-8): flat, ring 0, accessed.
   private static final long CODE = 0x00af_9b00_0000_ffffL;
-  private static final long DATA = 0x00cf_9300_0000_ffffL;
-  private static final long TASK = 0x0000_8b00_0000_0067L;
 
   // Control registers (Intel SDM volume 3, section 2.5) and IA32_EFER (section 2.2.1).
-  private static final long CR0_PE = 1;
-  private static final long CR0_ET = 1 << 4;
   private static final long CR0_PG = 1L << 31;
   private static final long CR4_PAE = 1 << 5;
   private static final long EFER_LME = 1 << 8;
   private static final long EFER_LMA = 1 << 10;
-
-  /** RFLAGS with nothing set but the bit that is always one; interrupts are off. */
-  private static final long RFLAGS = 2;
 
   // Page table entries (Intel SDM volume 3, section 4.5.4).
   private static final long PRESENT_WRITABLE = 3;
@@ -46,8 +39,8 @@ public final class LongMode {
   /** Writes GDT and page tables. */
   static void writeTables(GuestMemory memory) {
     memory.putLong(MachineLayout.GDT + CODE_SELECTOR, CODE);
-    memory.putLong(MachineLayout.GDT + DATA_SELECTOR, DATA);
-    memory.putLong(MachineLayout.GDT + TASK_SELECTOR, TASK);
+    memory.putLong(MachineLayout.GDT + DATA_SELECTOR, FlatSegments.DATA);
+    memory.putLong(MachineLayout.GDT + TASK_SELECTOR, FlatSegments.TASK);
 
     long level4 = MachineLayout.PAGE_TABLES;
     long pointers = level4 + PAGE;
@@ -74,18 +67,10 @@ public final class LongMode {
           .set(KvmRegs.RSI, rsi)
           .set(KvmRegs.RSP, MachineLayout.BOOT_STACK)
           .set(KvmRegs.RBP, MachineLayout.BOOT_STACK)
-          .set(KvmRegs.RFLAGS, RFLAGS);
-      sregs
-          .setSegment(KvmSregs.CS, CODE_SELECTOR, CODE)
-          .setSegment(KvmSregs.DS, DATA_SELECTOR, DATA)
-          .setSegment(KvmSregs.ES, DATA_SELECTOR, DATA)
-          .setSegment(KvmSregs.FS, DATA_SELECTOR, DATA)
-          .setSegment(KvmSregs.GS, DATA_SELECTOR, DATA)
-          .setSegment(KvmSregs.SS, DATA_SELECTOR, DATA)
-          .setSegment(KvmSregs.TR, TASK_SELECTOR, TASK)
+          .set(KvmRegs.RFLAGS, FlatSegments.RFLAGS);
+      FlatSegments.set(sregs, CODE_SELECTOR, CODE, DATA_SELECTOR, TASK_SELECTOR)
           .setTable(KvmSregs.GDT, MachineLayout.GDT, TASK_SELECTOR + 8 - 1)
-          .setTable(KvmSregs.IDT, 0, 0)
-          .set(KvmSregs.CR0, CR0_PE | CR0_ET | CR0_PG)
+          .set(KvmSregs.CR0, FlatSegments.CR0_PE | FlatSegments.CR0_ET | CR0_PG)
           .set(KvmSregs.CR3, MachineLayout.PAGE_TABLES)
           .set(KvmSregs.CR4, CR4_PAE)
           .set(KvmSregs.EFER, EFER_LME | EFER_LMA);

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm.device.virtio;
 
-import dev.nacelle.kvm.device.DeviceResources;
 import dev.nacelle.kvm.device.EventLoop;
 import dev.nacelle.kvm.device.InterruptLine;
-import dev.nacelle.kvm.device.Timer;
+import dev.nacelle.kvm.device.LoopResources;
 import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.kvm.sys.EventFd;
-import dev.nacelle.kvm.sys.Pollable;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -19,10 +17,8 @@ import java.util.concurrent.Semaphore;
  * A machine for one device without KVM, whose event loop is a real one: driver and device run at
  * the same time.
  */
-public final class LoopDeviceResources implements DeviceResources, AutoCloseable {
-  private final GuestMemory memory;
-  private final List<Throwable> failures = new CopyOnWriteArrayList<>();
-  private final EventLoop loop = new EventLoop("device-under-test", failures::add);
+public final class LoopDeviceResources extends LoopResources implements AutoCloseable {
+  private final List<Throwable> failures;
   private final Map<Integer, EventFd> doorbells = new ConcurrentHashMap<>();
   private final Semaphore interrupts = new Semaphore(0);
 
@@ -30,12 +26,12 @@ public final class LoopDeviceResources implements DeviceResources, AutoCloseable
    * @param memorySize in bytes, a multiple of 4096
    */
   public LoopDeviceResources(long memorySize) {
-    memory = GuestMemory.allocate(memorySize);
+    this(GuestMemory.allocate(memorySize), new CopyOnWriteArrayList<>());
   }
 
-  @Override
-  public GuestMemory memory() {
-    return memory;
+  private LoopDeviceResources(GuestMemory memory, List<Throwable> failures) {
+    super(memory, new EventLoop("device-under-test", failures::add));
+    this.failures = failures;
   }
 
   @Override
@@ -48,26 +44,6 @@ public final class LoopDeviceResources implements DeviceResources, AutoCloseable
     EventFd doorbell = new EventFd();
     doorbells.put(value, doorbell);
     loop.register(doorbell, onWrite);
-  }
-
-  @Override
-  public void watch(Pollable source, Runnable handler) {
-    loop.register(source, handler);
-  }
-
-  @Override
-  public boolean execute(Runnable task) {
-    return loop.execute(task);
-  }
-
-  @Override
-  public long nanoTime() {
-    return loop.nanoTime();
-  }
-
-  @Override
-  public Timer timer(Runnable onTime) {
-    return loop.timer(onTime);
   }
 
   /** Rings for a queue. */
@@ -101,6 +77,6 @@ public final class LoopDeviceResources implements DeviceResources, AutoCloseable
   public void close() {
     loop.close();
     doorbells.values().forEach(EventFd::close);
-    memory.close();
+    memory().close();
   }
 }

@@ -4,12 +4,11 @@ package dev.nacelle.kvm.device.virtio;
 import dev.nacelle.kvm.device.DeviceResources;
 import dev.nacelle.kvm.device.EventLoop;
 import dev.nacelle.kvm.device.InterruptLine;
-import dev.nacelle.kvm.device.Timer;
+import dev.nacelle.kvm.device.LoopResources;
 import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.kvm.sys.FileDescriptor;
 import dev.nacelle.kvm.sys.PassedEvent;
 import dev.nacelle.kvm.sys.PassingSocket;
-import dev.nacelle.kvm.sys.Pollable;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Path;
@@ -127,10 +126,9 @@ public final class VhostUserBackEnd<D extends VirtioDevice> implements AutoClose
     return device;
   }
 
-  private final class Resources implements DeviceResources {
-    @Override
-    public GuestMemory memory() {
-      return memory;
+  private final class Resources extends LoopResources {
+    Resources() {
+      super(memory, VhostUserBackEnd.this.loop);
     }
 
     @Override
@@ -146,26 +144,6 @@ public final class VhostUserBackEnd<D extends VirtioDevice> implements AutoClose
     @Override
     public void doorbell(long offset, int value, Runnable onWrite) {
       doorbells.put(value, onWrite);
-    }
-
-    @Override
-    public void watch(Pollable source, Runnable handler) {
-      loop.register(source, handler);
-    }
-
-    @Override
-    public boolean execute(Runnable task) {
-      return loop.execute(task);
-    }
-
-    @Override
-    public long nanoTime() {
-      return loop.nanoTime();
-    }
-
-    @Override
-    public Timer timer(Runnable onTime) {
-      return loop.timer(onTime);
     }
   }
 
