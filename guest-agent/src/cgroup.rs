@@ -6,14 +6,17 @@
 //! may be in that cgroup itself.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, mkdirat, openat, unlinkat};
 use rustix::io::{Errno, write};
+use rustix::path::Arg;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
@@ -46,6 +49,9 @@ pub(crate) struct Limits {
     pub(crate) nested: bool,
 }
 
+/// How many cgroups of the workload's own are looked at below one of a process.
+const MAX_NESTED: usize = 4096;
+
 const MAX_SETTINGS: usize = 64;
 const MAX_FILE_BYTES: usize = 255;
 const MAX_VALUE_BYTES: usize = 4096;
@@ -72,6 +78,7 @@ pub(crate) fn check(settings: &[CgroupSetting]) -> Result<(), String> {
 #[derive(Debug)]
 pub(crate) struct Workload {
     directory: Arc<OwnedFd>,
+    nested: bool,
     init: OwnedFd,
     namespace: OwnedFd,
     /// memory.events, where the kernel has it.
@@ -84,7 +91,11 @@ impl Workload {
     /// default one is not.
     pub(crate) fn create(hierarchy: &Path, limits: Limits) -> Result<Self, StepError> {
         let root = open_directory(hierarchy)?;
-        for controller in ["pids", "memory", "cpu", "io"] {
+        let all = read_file(&root, "cgroup.controllers").unwrap_or_default();
+        // Who makes cgroups of his own is given all that there are.
+        let controllers =
+            if limits.nested { all.split_whitespace().collect() } else { vec!["pids", "memory", "cpu", "io"] };
+        for controller in controllers {
             // Where it is missing, the limit's file is, which is where it matters.
             let _ = write_file(&root, "cgroup.subtree_control", &format!("+{controller}"));
         }
@@ -113,7 +124,8 @@ impl Workload {
         // Where it is missing, nothing is told of a process's memory.
         let _ = write_file(&directory, "cgroup.subtree_control", "+memory");
         let memory_events = openat(&directory, "memory.events", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok();
-        Ok(Self { directory: Arc::new(directory), init, namespace, memory_events, memory_bytes: memory })
+        let (directory, nested) = (Arc::new(directory), limits.nested);
+        Ok(Self { directory, nested, init, namespace, memory_events, memory_bytes: memory })
     }
 
     /// Writes to its files, with the controllers that they need.
@@ -168,7 +180,7 @@ impl Workload {
         let name = id.to_string();
         make_directory(&self.directory, &name)
             .step(|| "creating the process's cgroup".into())
-            .map(|directory| (Cgroup { parent: self.directory.clone(), name }, directory))
+            .map(|directory| (Cgroup { parent: self.directory.clone(), name, nested: self.nested }, directory))
     }
 
     /// How often the OOM killer has ended the init; 0 where that is not counted.
@@ -192,6 +204,8 @@ impl Workload {
 pub(crate) struct Cgroup {
     parent: Arc<OwnedFd>,
     name: String,
+    /// Whether there may be cgroups of the workload's own below it.
+    nested: bool,
 }
 
 impl Cgroup {
@@ -237,7 +251,7 @@ impl Cgroup {
 
     /// How many processes are in it.
     pub(crate) fn size(&self) -> usize {
-        self.read("cgroup.procs").map_or(0, |procs| procs.lines().count())
+        self.pids().len()
     }
 
     /// How many processes of it the OOM killer has ended; 0 where that is not counted.
@@ -252,12 +266,42 @@ impl Cgroup {
 
     /// Removes it when it is empty; false when it is not.
     pub(crate) fn try_remove(&self) -> bool {
-        unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR) != Err(Errno::BUSY)
+        if unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR) != Err(Errno::BUSY) {
+            return true;
+        }
+        if !self.nested || self.is_populated() {
+            return false;
+        }
+        // What the workload made below it and has left; the innermost first.
+        self.names().iter().rev().all(|name| unlinkat(&self.parent, name, AtFlags::REMOVEDIR) != Err(Errno::BUSY))
+    }
+
+    /// Its own name and those of the cgroups below it, as its parent sees them, each before what is below it.
+    fn names(&self) -> Vec<PathBuf> {
+        let mut names = vec![PathBuf::from(&self.name)];
+        let mut next = 0;
+        while self.nested && next < names.len() {
+            let name = &names[next];
+            let entries = openat(&self.parent, name, DIRECTORY, Mode::empty()).and_then(Dir::new);
+            let below: Vec<_> = entries
+                .into_iter()
+                .flatten()
+                .flatten()
+                .filter(|entry| entry.file_type() == FileType::Directory)
+                .filter(|entry| !matches!(entry.file_name().to_bytes(), b"." | b".."))
+                .map(|entry| name.join(OsStr::from_bytes(entry.file_name().to_bytes())))
+                .take(MAX_NESTED - names.len())
+                .collect();
+            names.extend(below);
+            next += 1;
+        }
+        names
     }
 
     fn pids(&self) -> Vec<Pid> {
-        let procs = self.read("cgroup.procs").unwrap_or_default();
-        procs.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)).collect()
+        let procs = |name: PathBuf| read_file(&self.parent, name.join("cgroup.procs")).unwrap_or_default();
+        let pids = |text: String| text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)).collect::<Vec<_>>();
+        self.names().into_iter().map(procs).flat_map(pids).collect()
     }
 
     fn write(&self, file: &str, value: &str) -> rustix::io::Result<()> {
@@ -319,7 +363,7 @@ fn write_file(directory: &OwnedFd, name: &str, value: &str) -> rustix::io::Resul
     Ok(())
 }
 
-fn read_file(directory: &OwnedFd, name: &str) -> std::io::Result<String> {
+fn read_file(directory: &OwnedFd, name: impl Arg) -> std::io::Result<String> {
     let file = openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     std::io::read_to_string(fs::File::from(file))
 }

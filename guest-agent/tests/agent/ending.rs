@@ -3,19 +3,23 @@
 //! How processes end before their time, and the machine with them.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
+use nacelle_agent::proto::mount::What;
 use nacelle_agent::proto::run_process_response::Response;
 use nacelle_agent::proto::signal_process_request::Scope;
 use nacelle_agent::proto::start_failed::Reason;
-use nacelle_agent::proto::{ProcessSpec, ShutdownRequest, SignalProcessRequest};
+use nacelle_agent::proto::{
+    Filesystem, Furnishing, Mount, PrepareRequest, ProcessSpec, ShutdownRequest, SignalProcessRequest,
+};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tonic::Code;
 
-use crate::support::{Guest, Running, command, eventually, shell};
+use crate::image::Image;
+use crate::support::{Guest, Running, command, eventually, prepare_request, shell};
 
 /// Starts children in sessions of their own, whose parents are gone, and says when all of them run.
 const TREE: &str = "for i in 1 2 3; do (setsid sh -c 'trap \"\" TERM HUP; while :; do sleep 1000; done' &); done; \
@@ -292,6 +296,29 @@ async fn a_process_has_no_cgroups_to_hide_in() {
     call.read_until("up").await;
     let nested = guest.process_cgroups().pop().unwrap().join("nested");
     assert_eq!(fs::create_dir(nested).unwrap_err().raw_os_error(), Some(libc::EAGAIN));
+}
+
+/// As a container engine in a privileged sandbox leaves them.
+#[tokio::test]
+async fn cgroups_that_a_process_made_below_its_own_end_with_it() {
+    let what =
+        What::Filesystem(Filesystem { r#type: "cgroup2".into(), source: "cgroup2".into(), parameters: Vec::new() });
+    let mount = Mount { destination: "/sys/fs/cgroup".into(), what: Some(what), ..Mount::default() };
+    let furnishing = Some(Furnishing { mounts: vec![mount], ..Furnishing::default() });
+    let mut guest = Guest::fresh(Image::busybox()).await;
+    guest.client.prepare(PrepareRequest { furnishing, ..prepare_request() }).await.unwrap();
+    let script = "set -e; cd /sys/fs/cgroup$(sed -n s/^0:://p /proc/self/cgroup); mkdir -p a/b c; \
+                  for i in a/b c; do sh -c \"echo 0 > $i/cgroup.procs; exec sleep 1000\" > /dev/null 2>&1 & done; \
+                  until grep -q . a/b/cgroup.procs && grep -q . c/cgroup.procs; do :; done; echo";
+    assert_eq!(guest.sh(script).await.text(), "\n");
+    let left = guest.list().await;
+    assert_eq!((left.len(), left[0].running, left[0].tree_size), (1, false, 2));
+    guest.signal(left[0].process_id, libc::SIGTERM, Scope::Tree).await.unwrap();
+    let events = guest.process_cgroups().pop().unwrap().join("cgroup.events");
+    let is_empty = || fs::read_to_string(&events).unwrap().contains("populated 0").then_some(());
+    eventually("they end", is_empty).await;
+    assert!(guest.list().await.is_empty());
+    assert_eq!(guest.process_cgroups(), Vec::<PathBuf>::new());
 }
 
 #[tokio::test]

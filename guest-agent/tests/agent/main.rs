@@ -10,6 +10,7 @@ mod furnished;
 mod image;
 mod limits;
 mod prepare;
+mod reports;
 mod security;
 mod sight;
 mod start;

@@ -568,25 +568,33 @@ class AgentClientTest {
         StreamObserver<RunProcessResponse> responses) {
       ((ServerCallStreamObserver<RunProcessResponse>) responses)
           .setOnCancelHandler(() -> cancelled.complete(null));
-      return new StreamObserver<>() {
+      return new Ignoring() {
         @Override
         public void onNext(RunProcessRequest request) {
           if (answer != null) {
-            responses.onNext(
-                RunProcessResponse.newBuilder()
-                    .setStarted(Started.newBuilder().setProcessId(1).setPid(2))
-                    .build());
+            responses.onNext(STARTED);
             responses.onNext(answer);
           }
         }
-
-        @Override
-        public void onError(Throwable failure) {}
-
-        @Override
-        public void onCompleted() {}
       };
     }
+  }
+
+  private static final RunProcessResponse STARTED =
+      RunProcessResponse.newBuilder()
+          .setStarted(Started.newBuilder().setProcessId(1).setPid(2))
+          .build();
+
+  /** Requests that are of no interest. */
+  private static class Ignoring implements StreamObserver<RunProcessRequest> {
+    @Override
+    public void onNext(RunProcessRequest request) {}
+
+    @Override
+    public void onError(Throwable failure) {}
+
+    @Override
+    public void onCompleted() {}
   }
 
   @Test
@@ -654,6 +662,44 @@ class AgentClientTest {
       pair.client.watchLiveness(Duration.ofMillis(1), Duration.ofMinutes(1));
       asked.get();
       pair.client.getInfo().get();
+      assertFalse(pair.client.wasSilent());
+    }
+  }
+
+  /** Many times longer than after which a guest is asked whether it is there. */
+  @Test
+  void processThatSaysNothingIsNotGivenUp() throws Exception {
+    CompletableFuture<Void> asked = new CompletableFuture<>();
+    AgentGrpc.AgentImplBase quiet =
+        new AgentGrpc.AgentImplBase() {
+          private int calls;
+
+          @Override
+          public void getInfo(GetInfoRequest request, StreamObserver<GetInfoResponse> responses) {
+            responses.onNext(GetInfoResponse.getDefaultInstance());
+            responses.onCompleted();
+            if (++calls == 20) {
+              asked.complete(null);
+            }
+          }
+
+          @Override
+          public StreamObserver<RunProcessRequest> runProcess(
+              StreamObserver<RunProcessResponse> responses) {
+            responses.onNext(STARTED);
+            asked.thenRun(
+                () -> {
+                  responses.onNext(exit(Exited.newBuilder().setExitCode(7)));
+                  responses.onCompleted();
+                });
+            return new Ignoring();
+          }
+        };
+    try (AgentPair pair = new AgentPair(quiet, AgentPair.LARGE, 27)) {
+      RecordingListener listener = new RecordingListener();
+      pair.run(request(false, "any"), listener, null);
+      pair.client.watchLiveness(Duration.ofMillis(1), Duration.ofMinutes(1));
+      assertEquals(7, listener.exit.get().exitCode());
       assertFalse(pair.client.wasSilent());
     }
   }
