@@ -41,7 +41,15 @@ impl Call {
 
     fn send(&self, parts: Vec<Part>) {
         let parts = parts.into_iter().map(|part| FilePart { part: Some(part) }).collect();
-        let request = Request::Parts(FileParts { parts });
+        self.request(Request::Parts(FileParts { parts }));
+    }
+
+    fn end(&self) {
+        self.request(Request::End(FileEnd {}));
+    }
+
+    /// A call that was refused takes no more requests: its answer is what tells.
+    fn request(&self, request: Request) {
         let _ = self.requests.as_ref().unwrap().send(FileRequest { request: Some(request) });
     }
 
@@ -75,7 +83,7 @@ async fn send(guest: &Guest, path: &str, operation: Operation, parts: Vec<Part>)
     for part in parts {
         call.send(vec![part]);
     }
-    call.requests.as_ref().unwrap().send(FileRequest { request: Some(Request::End(FileEnd {})) }).unwrap();
+    call.end();
     call.finish().await
 }
 
@@ -433,7 +441,7 @@ async fn a_worker_is_not_the_workload_s_to_see_or_to_stop() {
     let seen = guest.sh("ls -d /proc/[0-9]* | wc -l; kill -9 -1; ls /proc | grep -c '^[0-9]'").await;
     assert_eq!(String::from_utf8_lossy(&seen.stdout).lines().next(), Some("4"));
     call.send(vec![Part::Data(" and half".into())]);
-    call.requests.as_ref().unwrap().send(FileRequest { request: Some(Request::End(FileEnd {})) }).unwrap();
+    call.end();
     call.finish().await.unwrap();
     assert_eq!(read(&guest, "/file").await.unwrap(), b"half and half");
 }
@@ -452,7 +460,7 @@ async fn files_are_there_beside_an_entrypoint() {
     guest.signal(id, 9, nacelle_agent::proto::signal_process_request::Scope::Process).await.unwrap();
     entrypoint.finish().await;
     half.send(vec![Part::Data("lf".into())]);
-    half.requests.as_ref().unwrap().send(FileRequest { request: Some(Request::End(FileEnd {})) }).unwrap();
+    half.end();
     half.finish().await.unwrap();
     assert_eq!(guest.sh("cat /half; cat /proc/1/comm").await.text(), "halfinit\n");
 }
@@ -495,7 +503,7 @@ async fn what_breaks_the_contract_ends_the_call() {
     assert_eq!(Call::start(&guest, nothing).await.unwrap().finish().await, Err(Errno::INVAL));
     let twice = Call::start(&guest, at("/x", Operation::Write(WriteFile::default()))).await.unwrap();
     let again = Request::Start(at("/x", Operation::Write(WriteFile::default())));
-    twice.requests.as_ref().unwrap().send(FileRequest { request: Some(again) }).unwrap();
+    twice.request(again);
     assert_eq!(twice.finish().await, Err(Errno::INVAL));
     // An end without `end` is none.
     let mut cut = Call::start(&guest, at("/x", Operation::Write(WriteFile::default()))).await.unwrap();
@@ -673,7 +681,7 @@ async fn thousands_of_small_files_go_both_ways() {
     for some in parts.chunks(300) {
         call.send(some.to_vec());
     }
-    call.requests.as_ref().unwrap().send(FileRequest { request: Some(Request::End(FileEnd {})) }).unwrap();
+    call.end();
     call.finish().await.unwrap();
     let told = run(&guest, "/dev/shm/t", Operation::ReadTree(ReadTree {})).await.unwrap();
     assert_eq!(names(told.clone()).len(), 2021);
