@@ -37,12 +37,12 @@ final class ProcessPlan {
   private final SeccompFilters filters;
 
   /**
-   * @param kernelRelease as {@code uname -r} prints it in the sandbox
+   * @param filters of the sandbox's kernel
    */
-  ProcessPlan(SandboxSpec sandbox, ImageConfig image, String kernelRelease) {
+  ProcessPlan(SandboxSpec sandbox, ImageConfig image, SeccompFilters filters) {
     this.sandbox = sandbox;
     this.image = image;
-    filters = new SeccompFilters(kernelRelease);
+    this.filters = filters;
   }
 
   /**

@@ -20,6 +20,7 @@ import dev.nacelle.agent.Workload;
 import dev.nacelle.engine.Sources.BootKernel;
 import dev.nacelle.engine.Sources.RootImage;
 import dev.nacelle.image.store.ResolvedImage;
+import dev.nacelle.seccomp.SeccompFilters;
 import dev.nacelle.spi.DiskFormat;
 import dev.nacelle.spi.GuestConnection;
 import dev.nacelle.spi.GuestDisk;
@@ -199,7 +200,8 @@ final class SandboxStart {
     RootImage leased = await(image);
     limit(spec.startTimeout(), this::notReady);
     ResolvedImage root = leased.image();
-    ProcessPlan plan = new ProcessPlan(spec, root.config(), kernel.release());
+    SeccompFilters filters = new SeccompFilters(kernel.release(), kernel.hasBuiltIn());
+    ProcessPlan plan = new ProcessPlan(spec, root.config(), filters);
     plan.checkImage();
     Created created = clock.time(Stage.CREATE, () -> create(kernel, initramfs, root));
     VirtualMachine machine = created.machine();

@@ -40,13 +40,16 @@ public final class SeccompCompiler {
 
   private final SeccompProfile profile;
   private final List<SeccompRule> rules;
+  private final Set<Architecture> kernels;
 
   /** Conditions that all hold, and what becomes of the call then. */
   private record Case(List<Condition> conditions, SeccompAction action) {}
 
-  private SeccompCompiler(SeccompProfile profile, List<SeccompRule> rules) {
+  private SeccompCompiler(
+      SeccompProfile profile, List<SeccompRule> rules, Set<Architecture> kernels) {
     this.profile = profile;
     this.rules = rules;
+    this.kernels = kernels;
   }
 
   /**
@@ -54,17 +57,22 @@ public final class SeccompCompiler {
    *
    * @param bounding its bounding set, by which some rules go
    * @param kernelRelease as {@code uname -r} of its kernel, by which some rules go
+   * @param kernels whose system calls that kernel takes: for each process the kernel compiles the
+   *     filter, which takes as long as it is long
    * @throws IllegalArgumentException when it takes more than 4096 instructions
    */
   public static byte[] compile(
-      SeccompProfile profile, Set<Capability> bounding, String kernelRelease) {
+      SeccompProfile profile,
+      Set<Capability> bounding,
+      String kernelRelease,
+      Set<Architecture> kernels) {
     List<SeccompRule> rules =
         profile.rules().stream()
             .filter(rule -> bounding.containsAll(rule.capabilities()))
             .filter(rule -> rule.withoutCapabilities().stream().noneMatch(bounding::contains))
             .filter(rule -> isAtLeast(kernelRelease, rule.minimumKernel()))
             .toList();
-    BpfProgram program = new SeccompCompiler(profile, rules).program();
+    BpfProgram program = new SeccompCompiler(profile, rules, kernels).program();
     if (program.length() > MAX_INSTRUCTIONS) {
       throw new IllegalArgumentException(
           "the seccomp profile takes "
@@ -97,7 +105,7 @@ public final class SeccompCompiler {
   private BpfProgram program() {
     BpfProgram of64 = search(List.copyOf(ranges64().entrySet()));
     BpfProgram of32 =
-        profile.architectures().contains(Architecture.X86)
+        has(Architecture.X86) && kernels.contains(Architecture.X86)
             ? search(List.copyOf(ranges(SystemCalls.Architecture.X86, 0).entrySet()))
             : returning(KILL);
     return new BpfProgram()
@@ -107,11 +115,18 @@ public final class SeccompCompiler {
         .then(returning(KILL));
   }
 
+  private boolean has(Architecture architecture) {
+    return profile.architectures().contains(architecture);
+  }
+
   /** Both of 64 bits, which x32's bit tells apart. */
   private Map<Long, List<Case>> ranges64() {
     Map<Long, List<Case>> ranges = ranges(SystemCalls.Architecture.X86_64, 0);
-    if (profile.architectures().contains(Architecture.X32)) {
+    if (has(Architecture.X32) && kernels.contains(Architecture.X32)) {
       ranges.putAll(ranges(SystemCalls.Architecture.X32, X32_BIT));
+    } else if (has(Architecture.X32)) {
+      // What such a kernel answers itself.
+      ranges.put((long) X32_BIT, always(SeccompAction.errno(ENOSYS)));
     } else {
       ranges.put((long) X32_BIT, always(KILL));
     }

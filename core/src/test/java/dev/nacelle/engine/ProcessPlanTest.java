@@ -19,6 +19,7 @@ import dev.nacelle.agent.ProcessRequest.Outputs;
 import dev.nacelle.container.ProcessSecurity;
 import dev.nacelle.image.ImageConfig;
 import dev.nacelle.image.Platform;
+import dev.nacelle.seccomp.SeccompFilters;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.IntStream;
@@ -45,7 +46,7 @@ class ProcessPlanTest {
   }
 
   private static ProcessPlan plan(SandboxSpec.Builder spec, ImageConfig image) {
-    return new ProcessPlan(spec.build(), image, "6.1.0");
+    return new ProcessPlan(spec.build(), image, new SeccompFilters("6.1.0", option -> false));
   }
 
   private static SandboxSpec.Builder spec() {

@@ -2,11 +2,13 @@
 package dev.nacelle.seccomp;
 
 import static dev.nacelle.Refusals.assertRefused;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.container.Capabilities;
 import dev.nacelle.container.Capability;
+import dev.nacelle.container.ProcessSecurity;
 import dev.nacelle.container.SeccompAction;
 import dev.nacelle.container.SeccompAction.Kind;
 import dev.nacelle.container.SeccompProfile;
@@ -18,6 +20,7 @@ import dev.nacelle.internal.check.SystemCalls;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.EnumSet;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
@@ -41,7 +44,13 @@ class SeccompCompilerTest {
   private static final Set<Capability> DOCKER = Capabilities.DOCKER.bounding();
 
   private static BpfMachine machine(SeccompProfile profile, Set<Capability> bounding) {
-    return new BpfMachine(SeccompCompiler.compile(profile, bounding, "6.1.0-50-cloud-amd64"));
+    return new BpfMachine(compile(profile, bounding, "6.1.0-50-cloud-amd64"));
+  }
+
+  private static byte[] compile(
+      SeccompProfile profile, Set<Capability> bounding, String kernelRelease) {
+    return SeccompCompiler.compile(
+        profile, bounding, kernelRelease, EnumSet.allOf(Architecture.class));
   }
 
   private static SeccompProfile profile(SeccompAction otherwise, SeccompRule... rules) {
@@ -181,8 +190,28 @@ class SeccompCompilerTest {
     // Of another processor, and a call that a tracer took back.
     assertEquals(KILLED, machine.run(0, 0xc000_00b7, arguments()));
     assertEquals(EPERM, machine.run(-1, X86_64, arguments()));
-    int length = SeccompCompiler.compile(SeccompProfile.DOCKER, DOCKER, "6.1").length / 8;
+    int length = compile(SeccompProfile.DOCKER, DOCKER, "6.1").length / 8;
     assertTrue(length < 1000, "instructions: " + length);
+  }
+
+  /** The kernel takes a fifth of a microsecond and more for each instruction, at each exec. */
+  @Test
+  void whatTheKernelHasNotIsNoPartOfTheFilter() {
+    Set<String> options = new HashSet<>(Set.of("X86_64"));
+    ProcessSecurity security = ProcessSecurity.DEFAULT;
+    byte[] small = new SeccompFilters("6.12", options::contains).of(security);
+    assertTrue(small.length / 8 < 250, () -> "instructions: " + small.length / 8);
+    byte[] all = compile(SeccompProfile.DOCKER, DOCKER, "6.12");
+    BpfMachine without = new BpfMachine(small);
+    BpfMachine with = new BpfMachine(all);
+    for (int number = -1; number < 1000; number++) {
+      assertEquals(with.run(number, X86_64, arguments()), without.run(number, X86_64, arguments()));
+    }
+    assertEquals(ENOSYS, without.run(X32_BIT, X86_64, arguments()));
+    assertEquals(KILLED, without.run(3, I386, arguments()));
+    options.addAll(List.of("IA32_EMULATION", "X86_X32"));
+    assertArrayEquals(all, new SeccompFilters("6.12", options::contains).of(security));
+    assertArrayEquals(all, new SeccompFilters("6.12", option -> false).of(security));
   }
 
   @Test
@@ -286,7 +315,7 @@ class SeccompCompilerTest {
     SeccompProfile profile = SeccompProfile.of(SeccompAction.ALLOW, Set.of(), Set.of(), rules);
     assertRefused(
         "the seccomp profile takes 10017 instructions, more than the kernel's 4096",
-        () -> SeccompCompiler.compile(profile, Set.of(), "6.1"));
+        () -> compile(profile, Set.of(), "6.1"));
   }
 
   @Test
@@ -306,11 +335,11 @@ class SeccompCompilerTest {
             List.of("read"), SeccompAction.errno(5), List.of(), Set.of(), Set.of(), "5.10");
     SeccompProfile profile = profile(SeccompAction.ALLOW, rule);
     for (String release : List.of("5.10", "5.10.1-x", "6.1.0", "10.0")) {
-      BpfMachine machine = new BpfMachine(SeccompCompiler.compile(profile, Set.of(), release));
+      BpfMachine machine = new BpfMachine(compile(profile, Set.of(), release));
       assertEquals(SeccompAction.errno(5).returned(), machine.run(0, X86_64, arguments()), release);
     }
     for (String release : List.of("5.9.99", "4.19", "5", "", "unknown", "99999999999.1")) {
-      BpfMachine machine = new BpfMachine(SeccompCompiler.compile(profile, Set.of(), release));
+      BpfMachine machine = new BpfMachine(compile(profile, Set.of(), release));
       assertEquals(ALLOWED, machine.run(0, X86_64, arguments()), release);
     }
   }
