@@ -22,7 +22,7 @@ use crate::proto::Statistics;
 use crate::reaper::Children;
 use crate::registry::Registry;
 use crate::spawn::Spawner;
-use crate::statistics::{Counters, Disks};
+use crate::statistics::{Counters, Disks, File};
 use crate::watch::Sources;
 
 /// Processes at a time; also calls whose process is not gone yet, or that have not said which to start.
@@ -89,6 +89,8 @@ pub(crate) struct World {
     pub(crate) init: Arc<Init>,
     pub(crate) counters: OnceLock<Counters>,
     pub(crate) disks: Disks,
+    /// Its network interfaces.
+    pub(crate) interfaces: File,
     /// Until somebody watches them.
     pub(crate) sources: Mutex<Option<Sources>>,
 }
@@ -96,7 +98,7 @@ pub(crate) struct World {
 impl World {
     /// What the workload has used so far.
     pub(crate) fn statistics(&self) -> Statistics {
-        self.counters.get_or_init(|| Counters::open(&self.workload, self.disks)).read()
+        self.counters.get_or_init(|| Counters::open(&self.workload, self.disks)).read(&self.interfaces)
     }
 }
 

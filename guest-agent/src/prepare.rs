@@ -155,9 +155,9 @@ async fn build(
     };
     let disks = statistics::Disks { image: device(&plan.disk), scratch: plan.scratch.as_deref().and_then(device) };
     let prepared = Spawner::prepare(plan, workload.clone(), agent.children.clone()).await;
-    let (spawner, init, filesystems, more) = prepared.map_err(text)?;
+    let (spawner, init, sights, more) = prepared.map_err(text)?;
     steps.extend(more);
-    let sources = Sources::open(&agent.machine.devices, filesystems);
+    let sources = Sources::open(&agent.machine.devices, sights.filesystems);
     agent.machine.put_away().map_err(text)?;
     Ok(World {
         spawner,
@@ -165,6 +165,7 @@ async fn build(
         init: Arc::new(init),
         counters: OnceLock::new(),
         disks,
+        interfaces: sights.interfaces,
         sources: Mutex::new(Some(sources)),
     })
 }

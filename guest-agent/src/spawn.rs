@@ -34,6 +34,7 @@ use crate::init::{self, Init};
 use crate::namespaces::Apart;
 use crate::reaper::{Children, Exiting};
 use crate::security::Security;
+use crate::statistics::File;
 use crate::user::{self, Identity};
 use crate::{exec, mounts, namespaces, root, security, sysctl, worker};
 
@@ -117,6 +118,14 @@ pub(crate) struct Filesystems {
     pub(crate) shared_memory: OwnedFd,
 }
 
+/// What the agent sees of the workload's world, in whose namespaces it is not.
+#[derive(Debug)]
+pub(crate) struct Sights {
+    pub(crate) filesystems: Filesystems,
+    /// /proc/net/dev of its network namespace.
+    pub(crate) interfaces: File,
+}
+
 /// A process that serves one UseFiles call, and the agent's ends of its pipes.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -145,13 +154,13 @@ impl Spawner {
         plan: root::Plan,
         workload: Arc<Workload>,
         children: Children,
-    ) -> Result<(Self, Init, Filesystems, root::Steps), StepError> {
+    ) -> Result<(Self, Init, Sights, root::Steps), StepError> {
         let (commands, received) = mpsc::channel();
         let (sender, prepared) = oneshot::channel();
         let same = workload.clone();
         let body = move || match World::build(plan, same, children) {
-            Ok((world, lifeline, exit, filesystems, steps)) => {
-                let _ = sender.send(Ok((lifeline, exit, filesystems, steps)));
+            Ok((world, lifeline, exit, sights, steps)) => {
+                let _ = sender.send(Ok((lifeline, exit, sights, steps)));
                 world.serve(&received);
             }
             Err(error) => {
@@ -160,9 +169,9 @@ impl Spawner {
         };
         let thread = std::thread::Builder::new().name("spawner".into()).spawn(body);
         thread.step(|| "starting the spawner thread".into())?;
-        let (lifeline, exit, filesystems, steps) = prepared.await.unwrap_or_else(|_| Err(gone()))?;
+        let (lifeline, exit, sights, steps) = prepared.await.unwrap_or_else(|_| Err(gone()))?;
         let init = Init::new(lifeline, exit, workload).step(|| "watching the workload's init".into())?;
-        Ok((Self { commands }, init, filesystems, steps))
+        Ok((Self { commands }, init, sights, steps))
     }
 
     /// Starts a process.
@@ -216,7 +225,7 @@ impl World {
         plan: root::Plan,
         workload: Arc<Workload>,
         children: Children,
-    ) -> Result<(Self, OwnedFd, Exiting, Filesystems, root::Steps), StepError> {
+    ) -> Result<(Self, OwnedFd, Exiting, Sights, root::Steps), StepError> {
         block_signals();
         let mut timeline = root::Timeline::start();
         let agents_pids = open_read("/proc/thread-self/ns/pid")?;
@@ -224,6 +233,7 @@ impl World {
         root::enter_namespaces(&plan.hostname, &plan.furnishing.domainname, plan.namespaces.network)?;
         // Of this thread's own mount, which no path leads to once the root is another.
         let agents_proc = open_read("/proc")?;
+        let interfaces = File::open("/proc/thread-self/net/dev");
         timeline.mark("namespaces");
         umask(Mode::empty());
         root::assemble(&plan, &mut timeline)?;
@@ -276,7 +286,7 @@ impl World {
             ignored_signals,
             capabilities,
         };
-        Ok((world, lifeline, exit, filesystems, timeline.steps))
+        Ok((world, lifeline, exit, Sights { filesystems, interfaces }, timeline.steps))
     }
 
     fn serve(self, commands: &mpsc::Receiver<Command>) {

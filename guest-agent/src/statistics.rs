@@ -9,12 +9,15 @@ use std::path::Path;
 
 use crate::cgroup::{Workload, bytes_of, value_of};
 use crate::clock::boot_nanos;
-use crate::proto::{DiskUse, Pressure, Stall, Statistics};
+use crate::proto::{DiskUse, NetworkInterface, Pressure, Stall, Statistics, Traffic};
 
 /// More than any of the files has; memory.stat is the longest, with 2 KiB.
 const FILE_BYTES: usize = 8 << 10;
 
 const NANOS_PER_MICRO: u64 = 1000;
+
+/// Below /proc.
+pub(crate) const OPEN_FILES: &str = "sys/fs/file-nr";
 
 /// Major and minor number of a disk.
 pub(crate) type Device = (u32, u32);
@@ -44,13 +47,14 @@ pub(crate) struct Counters {
     io_pressure: File,
     machine_memory: File,
     machine_load: File,
+    open_files: File,
     disks: Disks,
 }
 
 impl Counters {
     pub(crate) fn open(workload: &Workload, disks: Disks) -> Self {
         let of = |name: &str| File(workload.open(name));
-        let proc = |name: &str| File(fs::File::open(Path::new("/proc").join(name)).map(OwnedFd::from).ok());
+        let proc = |name: &str| File::open(Path::new("/proc").join(name));
         Self {
             memory: of("memory.current"),
             memory_peak: of("memory.peak"),
@@ -67,11 +71,14 @@ impl Counters {
             io_pressure: of("io.pressure"),
             machine_memory: proc("meminfo"),
             machine_load: proc("loadavg"),
+            open_files: proc(OPEN_FILES),
             disks,
         }
     }
 
-    pub(crate) fn read(&self) -> Statistics {
+    /// `interfaces` is the workload's /proc/net/dev.
+    pub(crate) fn read(&self, interfaces: &File) -> Statistics {
+        let open_files = self.open_files.text().and_then(|text| open_files(&text));
         let memory = self.memory_stat.text();
         let cpu = self.cpu.text();
         let io = self.io.text();
@@ -104,6 +111,9 @@ impl Counters {
                 .text()
                 .and_then(|text| bytes_of(&text, "MemAvailable:")),
             machine_load_hundredths: self.machine_load.text().and_then(|text| hundredths(text.split(' ').next()?)),
+            interfaces: interfaces.text().map_or_else(Vec::new, |text| network(&text)),
+            open_files: open_files.map(|(open, _)| open),
+            open_files_limit: open_files.map(|(_, limit)| limit),
         }
     }
 }
@@ -113,6 +123,10 @@ impl Counters {
 pub(crate) struct File(Option<OwnedFd>);
 
 impl File {
+    pub(crate) fn open(path: impl AsRef<Path>) -> Self {
+        Self(fs::File::open(path).map(OwnedFd::from).ok())
+    }
+
     /// What it says now.
     pub(crate) fn text(&self) -> Option<String> {
         Self::text_of(self.0.as_ref()?)
@@ -123,7 +137,8 @@ impl File {
         let mut text = vec![0; FILE_BYTES];
         let length = rustix::io::pread(file, &mut text, 0).ok()?;
         text.truncate(length);
-        String::from_utf8(text).ok()
+        // Names of network interfaces may be any bytes.
+        Some(String::from_utf8_lossy(&text).into_owned())
     }
 
     /// Its one number; none for "max".
@@ -149,6 +164,28 @@ fn disk_use(text: &str, (major, minor): Device) -> Option<DiskUse> {
         value.and_then(|value| value.parse().ok()).unwrap_or(0)
     };
     Some(DiskUse { read_bytes: of("rbytes"), written_bytes: of("wbytes"), reads: of("rios"), writes: of("wios") })
+}
+
+/// Files that are open, and how many may be: "1216\t0\t25343" of fs.file-nr.
+pub(crate) fn open_files(text: &str) -> Option<(u64, u64)> {
+    let mut numbers = text.split_ascii_whitespace().map(|number| number.parse().ok());
+    let open = numbers.next()??;
+    Some((open, numbers.nth(1)??))
+}
+
+/// Two lines of titles, and then one for each interface: its name, eight numbers of what it received (bytes, packets, errors,
+/// dropped, …) and eight of what it sent, likewise (dev_seq_printf_stats of net/core/net-procfs.c).
+fn network(text: &str) -> Vec<NetworkInterface> {
+    let interface = |line: &str| {
+        let (name, numbers) = line.split_once(':')?;
+        let numbers = numbers.split_ascii_whitespace().map(str::parse).collect::<Result<Vec<u64>, _>>().ok()?;
+        let traffic = |first: usize| match numbers.get(first..first + 4)? {
+            &[bytes, packets, errors, dropped] => Some(Traffic { bytes, packets, errors, dropped }),
+            _ => None,
+        };
+        Some(NetworkInterface { name: name.trim().into(), received: Some(traffic(0)?), sent: Some(traffic(8)?) })
+    };
+    text.lines().skip(2).filter_map(interface).collect()
 }
 
 /// Two lines, "some avg10=0.00 avg60=0.00 avg300=0.00 total=0" and the same of "full".
@@ -183,6 +220,40 @@ mod tests {
         assert_eq!(of(16), Some(DiskUse { read_bytes: 1, written_bytes: 2, reads: 3, writes: 4 }));
         assert_eq!(of(1), Some(DiskUse { read_bytes: 7, written_bytes: 0, reads: 8, writes: 0 }));
         assert_eq!((of(0), of(2)), (None, None));
+    }
+
+    #[test]
+    fn interfaces_are_read_as_the_kernel_writes_them() {
+        let titles = "Inter-|   Receive                   |  Transmit\n face |bytes    packets errs drop fifo frame \
+            compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n";
+        let lines = "    lo:      84       1    2    3    0     0          0         0       85       4    5    6    0     0       \
+            0          0\n  eth0:18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n";
+        let traffic = |bytes, packets, errors, dropped| Some(Traffic { bytes, packets, errors, dropped });
+        let named = |name: &str, received, sent| NetworkInterface { name: name.into(), received, sent };
+        let expected = [
+            named("lo", traffic(84, 1, 2, 3), traffic(85, 4, 5, 6)),
+            named("eth0", traffic(u64::MAX, 0, 0, 0), traffic(0, 0, 0, 0)),
+        ];
+        assert_eq!(network(&format!("{titles}{lines}")), expected);
+        // What is cut off, or no number, is left out.
+        for broken in ["", titles, &format!("{titles}lo: 1 2 3"), &format!("{titles}lo 1 2 3\nlo: x")] {
+            assert_eq!(network(broken), [], "{broken}");
+        }
+    }
+
+    #[test]
+    fn the_interfaces_of_this_machine_are_read() {
+        let text = File::open("/proc/self/net/dev").text().unwrap();
+        assert!(network(&text).iter().any(|interface| interface.name == "lo"), "{text}");
+    }
+
+    #[test]
+    fn open_files_are_the_first_and_the_last_number() {
+        assert_eq!(open_files("1216\t0\t25343\n"), Some((1216, 25343)));
+        assert_eq!(open_files("1216\t0\t9223372036854775807\n"), Some((1216, i64::MAX as u64)));
+        assert_eq!((open_files(""), open_files("1\t0"), open_files("x 0 1")), (None, None, None));
+        let (open, limit) = open_files(&File::open(Path::new("/proc").join(OPEN_FILES)).text().unwrap()).unwrap();
+        assert!(open > 0 && open <= limit, "{open} of {limit}");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::proto::event::{Filesystem, Kind};
 use crate::proto::{KernelWarning, LimitReached, PressureRose, limit_reached, pressure_rose};
 use crate::registry::Registry;
 use crate::spawn::Filesystems;
-use crate::statistics::File;
+use crate::statistics::{self, File, OPEN_FILES};
 
 /// For that which the kernel does not notify of.
 const LOOK: Duration = Duration::from_secs(1);
@@ -35,6 +35,8 @@ const PRESSURE: &str = "some 300000 2000000";
 const WARNINGS: u32 = 20;
 /// KERN_WARNING of include/linux/kern_levels.h; what is less severe has a larger number.
 const LEVEL_WARNING: u32 = 4;
+/// KERN_DEBUG, the least severe.
+const LEVEL_DEBUG: u32 = 7;
 /// More than any record of /dev/kmsg (PRINTK_MESSAGE_MAX of kernel/printk/internal.h).
 const RECORD_BYTES: usize = 8 << 10;
 
@@ -63,6 +65,7 @@ impl Sources {
         let mut root = Room::new(self.filesystems.root, Filesystem::Root);
         let mut shared_memory = Room::new(self.filesystems.shared_memory, Filesystem::SharedMemory);
         let mut limit_reached = 0;
+        let mut open_files = OpenFiles::new(File::open(Path::new("/proc").join(OPEN_FILES)));
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -71,22 +74,32 @@ impl Sources {
                 text = pids.given() => {
                     let times = value_of(&text, "max");
                     if times > limit_reached {
-                        let limit = limit_reached::Limit::Pids.into();
-                        events.push(Kind::LimitReached(LimitReached { limit, times: times - limit_reached }));
+                        tell_limit(events, limit_reached::Limit::Pids, times - limit_reached);
                     }
                     limit_reached = times;
                 }
                 text = memory_pressure.given() => tell_pressure(events, pressure_rose::Resource::Memory, &text),
                 text = io_pressure.given() => tell_pressure(events, pressure_rose::Resource::Io, &text),
-                warning = log.next() => events.push(Kind::KernelWarning(warning)),
+                said = log.next() => match said {
+                    Said::Warning(warning) => events.push(Kind::KernelWarning(warning)),
+                    Said::TooManyFiles if open_files.reached() => tell_limit(events, limit_reached::Limit::OpenFiles, 1),
+                    Said::TooManyFiles => {}
+                },
                 _ = look.tick() => {
                     processes.sweep();
+                    if open_files.look() {
+                        tell_limit(events, limit_reached::Limit::OpenFiles, 1);
+                    }
                     root.look(events);
                     shared_memory.look(events);
                 }
             }
         }
     }
+}
+
+fn tell_limit(events: &Events, limit: limit_reached::Limit, times: u64) {
+    events.push(Kind::LimitReached(LimitReached { limit: limit.into(), times }));
 }
 
 fn tell_pressure(events: &Events, resource: pressure_rose::Resource, text: &str) {
@@ -138,6 +151,35 @@ fn contents(file: &OwnedFd) -> String {
     File::text_of(file).unwrap_or_default()
 }
 
+/// Files that may be open in the whole machine.
+struct OpenFiles {
+    file: File,
+    full: bool,
+}
+
+impl OpenFiles {
+    fn new(file: File) -> Self {
+        Self { file, full: false }
+    }
+
+    /// The kernel has refused one; whether that is news.
+    fn reached(&mut self) -> bool {
+        !std::mem::replace(&mut self.full, true)
+    }
+
+    /// Whether it is news that there are as many as may be. The kernel says that it has refused one only while there are more
+    /// than ever (alloc_empty_file of fs/file_table.c), and refuses none before this count is at the limit.
+    fn look(&mut self) -> bool {
+        match self.file.text().and_then(|text| statistics::open_files(&text)) {
+            Some((open, limit)) if open >= limit => self.reached(),
+            _ => {
+                self.full = false;
+                false
+            }
+        }
+    }
+}
+
 /// A filesystem that may be full.
 struct Room {
     directory: OwnedFd,
@@ -166,6 +208,13 @@ fn is_room(blocks: u64, available: u64, block_bytes: u64) -> bool {
     available > (blocks / 256).min((1 << 20) / block_bytes.max(1))
 }
 
+/// What the kernel's log has to tell.
+enum Said {
+    Warning(KernelWarning),
+    /// No file can be opened any more.
+    TooManyFiles,
+}
+
 /// The kernel's log, from now on.
 struct KernelLog {
     file: Option<AsyncFd<OwnedFd>>,
@@ -184,8 +233,8 @@ impl KernelLog {
         Self { file, since: Instant::now(), told: 0, suppressed: 0 }
     }
 
-    /// Waits for a warning that may be told.
-    async fn next(&mut self) -> KernelWarning {
+    /// Waits for something that is to be told.
+    async fn next(&mut self) -> Said {
         loop {
             let Some(file) = &self.file else { return pending().await };
             let Ok(mut ready) = file.readable().await else { return pending().await };
@@ -210,9 +259,12 @@ impl KernelLog {
             if let Some((level, message)) = warning(&record[..length]) {
                 if self.may_tell(Instant::now()) {
                     let message = bounds::message(message);
-                    return KernelWarning { level, message, suppressed: std::mem::take(&mut self.suppressed) };
+                    let suppressed = std::mem::take(&mut self.suppressed);
+                    return Said::Warning(KernelWarning { level, message, suppressed });
                 }
                 self.suppressed += 1;
+            } else if is_of_too_many_files(&record[..length]) {
+                return Said::TooManyFiles;
             }
         }
     }
@@ -226,14 +278,26 @@ impl KernelLog {
     }
 }
 
-/// Level and text of a record that is a warning of the kernel's: "4,612,1234567,-;text\n KEY=value\n"
-/// (Documentation/ABI/testing/dev-kmsg).
+/// Level and text of a record that is a warning of the kernel's.
 fn warning(record: &[u8]) -> Option<(u32, String)> {
     let record = String::from_utf8_lossy(record);
+    let (level, text) = of_kernel(&record)?;
+    (level <= LEVEL_WARNING).then(|| (level, text.to_owned()))
+}
+
+/// Whether a record is the kernel's notice, which is no warning, that files could not be opened (ENFILE).
+fn is_of_too_many_files(record: &[u8]) -> bool {
+    let record = String::from_utf8_lossy(record);
+    of_kernel(&record).is_some_and(|(_, text)| text.starts_with("VFS: file-max limit ") && text.ends_with(" reached"))
+}
+
+/// Level and text of a record of the kernel's own: "4,612,1234567,-;text\n KEY=value\n"
+/// (Documentation/ABI/testing/dev-kmsg).
+fn of_kernel(record: &str) -> Option<(u32, &str)> {
     let (prefix, text) = record.split_once(';')?;
     let priority = prefix.split(',').next()?.parse::<u32>().ok()?;
     // Above the level is the facility, of which the kernel's own is 0.
-    (priority <= LEVEL_WARNING).then(|| (priority, text.lines().next().unwrap_or_default().to_owned()))
+    (priority <= LEVEL_DEBUG).then(|| (priority, text.lines().next().unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -249,6 +313,35 @@ mod tests {
         for other in ["5,1,1,-;notice\n", "12,1,1,-;user's\n", "4,1,1,-", "x,1;y", ""] {
             assert_eq!(of(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn the_kernels_notice_of_too_many_files_is_no_others() {
+        assert!(is_of_too_many_files(b"6,700,1234,-;VFS: file-max limit 364 reached\n"));
+        for other in
+            ["14,700,1234,-;VFS: file-max limit 364 reached\n", "6,7,1,-;VFS: file-max limit", "6,7,1,-;x\n", ""]
+        {
+            assert!(!is_of_too_many_files(other.as_bytes()), "{other}");
+        }
+    }
+
+    #[test]
+    fn too_many_files_are_told_again_when_there_was_room_meanwhile() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file-nr");
+        let write = |open: u32| std::fs::write(&path, format!("{open}\t0\t100\n")).unwrap();
+        write(99);
+        let mut files = OpenFiles::new(File::open(&path));
+        assert!(!files.look());
+        // Said by the kernel, and then seen.
+        assert!(files.reached());
+        write(100);
+        assert!(!files.look() && !files.reached());
+        write(99);
+        assert!(!files.look());
+        write(101);
+        assert!(files.look());
+        assert!(!files.look() && !files.reached());
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,8 +10,8 @@ use nacelle_agent::proto::event::{Filesystem, Kind};
 use nacelle_agent::proto::limit_reached::Limit;
 use nacelle_agent::proto::signal_process_request::Scope;
 use nacelle_agent::proto::{
-    Event, GetStatisticsRequest, PrepareRequest, ProcessExited, RootFilesystem, ShutdownRequest, Statistics,
-    WatchEventsRequest, WatchStatisticsRequest, WorkloadLimits, process_exited,
+    Event, GetStatisticsRequest, Namespaces, PrepareRequest, ProcessExited, RootFilesystem, ShutdownRequest,
+    Statistics, WatchEventsRequest, WatchStatisticsRequest, WorkloadLimits, process_exited,
 };
 use tokio::time::timeout;
 use tonic::{Code, Streaming};
@@ -72,6 +72,29 @@ async fn what_the_kernel_counts_is_told_and_what_it_does_not_is_absent() {
     assert_eq!(told, counted, "{now:?}");
     assert!(now.boottime_nanos > 0 && now.machine_memory_available_bytes > Some(0), "{now:?}");
     assert!(now.machine_load_hundredths.is_some());
+}
+
+/// In a network namespace of its own, and in the agent's.
+#[tokio::test]
+async fn what_goes_through_its_loopback_is_counted() {
+    for network in [false, true] {
+        let mut guest = Guest::fresh(Image::busybox()).await;
+        let namespaces = Some(Namespaces { network, ..Namespaces::default() });
+        guest.client.prepare(PrepareRequest { namespaces, ..prepare_request() }).await.unwrap();
+        let loopback = |statistics: Statistics| {
+            let found = statistics.interfaces.into_iter().find(|interface| interface.name == "lo");
+            found.and_then(|interface| Some((interface.received?, interface.sent?))).expect("a loopback")
+        };
+        let (before, _) = loopback(guest.statistics().await);
+        guest.sh("ping -c 2 -s 1000 127.0.0.1").await;
+        let now = guest.statistics().await;
+        let open = (now.open_files.unwrap(), now.open_files_limit.unwrap());
+        assert!(open.0 > 0 && open.0 <= open.1, "{open:?}");
+        let (received, sent) = loopback(now);
+        assert!(received.packets >= before.packets + 4, "{before:?} {received:?}");
+        assert!(received.bytes >= before.bytes + 4 * 1000, "{before:?} {received:?}");
+        assert_eq!((sent.packets, sent.errors, sent.dropped), (received.packets, 0, 0));
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ package dev.nacelle;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalDouble;
@@ -38,6 +39,9 @@ public final class GuestStatistics {
   private final @Nullable Pressure ioPressure;
   private final @Nullable DataSize availableMemory;
   private final @Nullable Double load;
+  private final Map<String, NetworkUse> interfaces;
+  private final @Nullable Long openFiles;
+  private final @Nullable Long openFilesLimit;
 
   private GuestStatistics(Builder builder) {
     uptime = builder.uptime;
@@ -62,6 +66,9 @@ public final class GuestStatistics {
     ioPressure = builder.ioPressure;
     availableMemory = builder.availableMemory;
     load = builder.load;
+    interfaces = Map.copyOf(builder.interfaces);
+    openFiles = builder.openFiles;
+    openFilesLimit = builder.openFilesLimit;
   }
 
   /**
@@ -197,6 +204,27 @@ public final class GuestStatistics {
     return load == null ? OptionalDouble.empty() : OptionalDouble.of(load);
   }
 
+  /**
+   * What went through the network interfaces that its processes have, by their names: {@code lo} is
+   * what they say to each other.
+   */
+  public Map<String, NetworkUse> interfaces() {
+    return interfaces;
+  }
+
+  /** Files that are open in the whole machine, the agent's own among them. */
+  public OptionalLong openFiles() {
+    return openFiles == null ? OptionalLong.empty() : OptionalLong.of(openFiles);
+  }
+
+  /**
+   * How many may be: {@link SandboxSpec#openFilesLimit()}, and what the agent needs; without a
+   * limit what the machine's memory allows.
+   */
+  public OptionalLong openFilesLimit() {
+    return openFilesLimit == null ? OptionalLong.empty() : OptionalLong.of(openFilesLimit);
+  }
+
   private List<@Nullable Object> state() {
     return Arrays.asList(
         uptime,
@@ -220,7 +248,10 @@ public final class GuestStatistics {
         memoryPressure,
         ioPressure,
         availableMemory,
-        load);
+        load,
+        interfaces,
+        openFiles,
+        openFilesLimit);
   }
 
   @Override
@@ -270,6 +301,9 @@ public final class GuestStatistics {
     private @Nullable Pressure ioPressure;
     private @Nullable DataSize availableMemory;
     private @Nullable Double load;
+    private Map<String, NetworkUse> interfaces = Map.of();
+    private @Nullable Long openFiles;
+    private @Nullable Long openFilesLimit;
 
     private Builder(Duration uptime) {
       this.uptime = Objects.requireNonNull(uptime);
@@ -398,6 +432,24 @@ public final class GuestStatistics {
     /** As {@link GuestStatistics#load()}. */
     public Builder load(@Nullable Double load) {
       this.load = load;
+      return this;
+    }
+
+    /** As {@link GuestStatistics#interfaces()}; copies the map. */
+    public Builder interfaces(Map<String, NetworkUse> interfaces) {
+      this.interfaces = Map.copyOf(interfaces);
+      return this;
+    }
+
+    /** As {@link GuestStatistics#openFiles()}. */
+    public Builder openFiles(@Nullable Long openFiles) {
+      this.openFiles = openFiles;
+      return this;
+    }
+
+    /** As {@link GuestStatistics#openFilesLimit()}. */
+    public Builder openFilesLimit(@Nullable Long openFilesLimit) {
+      this.openFilesLimit = openFilesLimit;
       return this;
     }
 

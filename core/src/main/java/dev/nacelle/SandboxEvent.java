@@ -124,7 +124,12 @@ public sealed interface SandboxEvent {
   /** Limits that are told of. More may be added: a {@code switch} has a default. */
   enum Limit {
     /** {@link SandboxSpec#pidsLimit()} */
-    PIDS
+    PIDS,
+    /**
+     * {@link SandboxSpec#openFilesLimit()}. How often is not counted: told once, and again when
+     * there was room meanwhile. The limit that each process has for itself (EMFILE) is not told of.
+     */
+    OPEN_FILES
   }
 
   /**

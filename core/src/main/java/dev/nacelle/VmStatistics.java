@@ -17,39 +17,50 @@ public final class VmStatistics {
   private final Map<String, Long> ignored;
   private final @Nullable Duration cpuTime;
   private final Map<String, DiskUse> disks;
+  private final @Nullable DataSize memory;
 
   private VmStatistics(
       OptionalLong firstRunNanoTime,
       Map<String, Long> exits,
       Map<String, Long> ignored,
       @Nullable Duration cpuTime,
-      Map<String, DiskUse> disks) {
+      Map<String, DiskUse> disks,
+      @Nullable DataSize memory) {
     this.firstRunNanoTime = firstRunNanoTime;
     this.exits = Map.copyOf(exits);
     this.ignored = Map.copyOf(ignored);
     this.cpuTime = cpuTime;
     this.disks = Map.copyOf(disks);
+    this.memory = memory;
   }
 
   /** Before the first vCPU runs, with what the getters of the same names tell; copies the maps. */
   public static VmStatistics of(Map<String, Long> exits, Map<String, Long> ignored) {
-    return new VmStatistics(OptionalLong.empty(), exits, ignored, null, Map.of());
+    return new VmStatistics(OptionalLong.empty(), exits, ignored, null, Map.of(), null);
   }
 
   /** With what the getters of the same names tell; copies the maps. */
   public static VmStatistics of(
       long firstRunNanoTime, Map<String, Long> exits, Map<String, Long> ignored) {
-    return new VmStatistics(OptionalLong.of(firstRunNanoTime), exits, ignored, null, Map.of());
+    return new VmStatistics(
+        OptionalLong.of(firstRunNanoTime), exits, ignored, null, Map.of(), null);
   }
 
   /** The same with {@link #disks()}; copies the map. */
   public VmStatistics withDisks(Map<String, DiskUse> use) {
-    return new VmStatistics(firstRunNanoTime, exits, ignored, cpuTime, use);
+    return new VmStatistics(firstRunNanoTime, exits, ignored, cpuTime, use, memory);
   }
 
   /** The same with {@link #cpuTime()}. */
   public VmStatistics withCpuTime(Duration time) {
-    return new VmStatistics(firstRunNanoTime, exits, ignored, Objects.requireNonNull(time), disks);
+    return new VmStatistics(
+        firstRunNanoTime, exits, ignored, Objects.requireNonNull(time), disks, memory);
+  }
+
+  /** The same with {@link #memory()}. */
+  public VmStatistics withMemory(DataSize size) {
+    return new VmStatistics(
+        firstRunNanoTime, exits, ignored, cpuTime, disks, Objects.requireNonNull(size));
   }
 
   /**
@@ -94,8 +105,18 @@ public final class VmStatistics {
     return disks;
   }
 
+  /**
+   * What its guest's memory takes of the host's now, where the hypervisor knows it: what the guest
+   * has touched and not given back, and of its kernel's file, where that is {@linkplain
+   * MemoryPolicy#DENSITY mapped}, what the host has in its cache, for all guests alike. Zero when
+   * it is closed.
+   */
+  public Optional<DataSize> memory() {
+    return Optional.ofNullable(memory);
+  }
+
   private List<@Nullable Object> state() {
-    return Arrays.asList(firstRunNanoTime, exits, ignored, cpuTime, disks);
+    return Arrays.asList(firstRunNanoTime, exits, ignored, cpuTime, disks, memory);
   }
 
   @Override
@@ -114,6 +135,7 @@ public final class VmStatistics {
         + exits
         + ", ignored "
         + ignored
-        + (cpuTime == null ? "" : ", CPU time " + cpuTime);
+        + (cpuTime == null ? "" : ", CPU time " + cpuTime)
+        + (memory == null ? "" : ", memory " + memory);
   }
 }

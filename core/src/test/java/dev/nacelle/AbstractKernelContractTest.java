@@ -121,6 +121,7 @@ public abstract class AbstractKernelContractTest {
                 .memory(DataSize.mebibytes(128))
                 .writableLayer(WritableLayer.onDisk(DataSize.mebibytes(64)))
                 .pidsLimit(32)
+                .openFilesLimit(600)
                 .environment("COLOUR", "green")
                 .user("0:29")
                 .workingDirectory("/made")
@@ -292,7 +293,7 @@ public abstract class AbstractKernelContractTest {
     other.exec("sh", "-c", write + " && busybox rm /srv/counted").orThrow();
     GuestStatistics before = other.guestStatistics();
     String work =
-        "i=0; while [ $i -lt 2000 ]; do i=$((i+1)); done; busybox head -c 20000000 /dev/zero | busybox tail -c 20000000 > /dev/null";
+        "i=0; while [ $i -lt 2000 ]; do i=$((i+1)); done; busybox head -c 20000000 /dev/zero | busybox tail -c 20000000 > /dev/null; busybox ping -c 2 -s 1000 127.0.0.1";
     other.exec("sh", "-c", work).orThrow();
     GuestStatistics after = other.guestStatistics();
     assertTrue(after.uptime().compareTo(before.uptime()) > 0);
@@ -311,13 +312,21 @@ public abstract class AbstractKernelContractTest {
     assertTrue(after.scratchDisk().orElseThrow().written().bytes() >= 4 << 20, after::toString);
     assertTrue(after.cpuPressure().isPresent() && after.ioPressure().isPresent());
     assertTrue(after.memoryPressure().orElseThrow().full().isPresent());
+    NetworkUse.Traffic pings = after.interfaces().get("lo").received();
+    assertTrue(pings.packets() >= 4 && pings.size().bytes() > 4000, pings::toString);
+    assertEquals(pings, after.interfaces().get("lo").sent());
+    assertTrue(after.openFiles().orElseThrow() > 0);
+    assertTrue(after.openFilesLimit().orElseThrow() > 600);
     assertTrue(after.availableMemory().orElseThrow().bytes() > 0 && after.load().isPresent());
     VmStatistics host = other.statistics();
     if (hostCountsUse()) {
       assertTrue(host.disks().get("scratch").written().bytes() >= 4 << 20);
       assertTrue(host.cpuTime().orElseThrow().compareTo(Duration.ZERO) > 0);
+      long resident = host.memory().orElseThrow().bytes();
+      assertTrue(resident > 20 << 20 && resident <= other.spec().memory().bytes(), host::toString);
     } else {
       assertTrue(host.disks().isEmpty() && host.cpuTime().isEmpty(), host::toString);
+      assertTrue(host.memory().isEmpty(), host::toString);
     }
     BlockingQueue<GuestStatistics> readings = new LinkedBlockingQueue<>();
     try (Sandbox.StatisticsStream stream =
@@ -346,6 +355,13 @@ public abstract class AbstractKernelContractTest {
     other.exec("sh", "-c", FORK_BOMB);
     var reached = awaitEvent(other, SandboxEvent.LimitReached.class, event -> true);
     assertEquals(SandboxEvent.Limit.PIDS, reached.limit());
+    String open = "i=10; while [ $i -lt 1000 ]; do eval \"exec $i< /etc/passwd\"; i=$((i+1)); done";
+    String said = other.exec("busybox", "sh", "-c", open).stderr().text();
+    assertTrue(said.contains("in system"), said);
+    awaitEvent(
+        other,
+        SandboxEvent.LimitReached.class,
+        event -> event.limit() == SandboxEvent.Limit.OPEN_FILES);
     assertTrue(reached.times() > 0);
 
     for (String file : List.of("/dev/shm/full", "/tmp/full")) {

@@ -268,7 +268,16 @@ class ValuesTest {
         VmStatistics.of(1, Map.of(), one),
         VmStatistics.of(1, one, Map.of()),
         VmStatistics.of(1, one, one).withCpuTime(Duration.ofMillis(7)),
+        VmStatistics.of(1, one, one).withMemory(ONE),
         VmStatistics.of(1, one, one).withDisks(Map.of("a", DiskUse.of(ONE, ONE, 1, 1))));
+    NetworkUse.Traffic some = NetworkUse.Traffic.of(ONE, 1, 1, 1);
+    check(
+        () -> NetworkUse.of(some, some),
+        NetworkUse.of(NetworkUse.Traffic.of(DataSize.bytes(2), 1, 1, 1), some),
+        NetworkUse.of(NetworkUse.Traffic.of(ONE, 2, 1, 1), some),
+        NetworkUse.of(NetworkUse.Traffic.of(ONE, 1, 2, 1), some),
+        NetworkUse.of(NetworkUse.Traffic.of(ONE, 1, 1, 2), some),
+        NetworkUse.of(some, NetworkUse.Traffic.of(ONE, 1, 2, 1)));
   }
 
   @Test

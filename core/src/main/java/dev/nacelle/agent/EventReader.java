@@ -57,9 +57,15 @@ final class EventReader {
       }
       case LIMIT_REACHED -> {
         LimitReached told = event.getLimitReached();
-        yield told.getLimit() == LimitReached.Limit.PIDS
-            ? new SandboxEvent.LimitReached(id, name, time, Limit.PIDS, count(told.getTimes()))
-            : null;
+        Limit which =
+            switch (told.getLimit()) {
+              case PIDS -> Limit.PIDS;
+              case OPEN_FILES -> Limit.OPEN_FILES;
+              case LIMIT_UNSPECIFIED, UNRECOGNIZED -> null;
+            };
+        yield which == null
+            ? null
+            : new SandboxEvent.LimitReached(id, name, time, which, count(told.getTimes()));
       }
       case PRESSURE_ROSE -> pressureRose(time, event.getPressureRose());
       case FILESYSTEM_FULL -> {

@@ -4,16 +4,23 @@ package dev.nacelle.agent;
 import dev.nacelle.DataSize;
 import dev.nacelle.DiskUse;
 import dev.nacelle.GuestStatistics;
+import dev.nacelle.NetworkUse;
 import dev.nacelle.Pressure;
 import dev.nacelle.proto.agent.v1.Stall;
 import dev.nacelle.proto.agent.v1.Statistics;
+import dev.nacelle.proto.agent.v1.Traffic;
 import java.time.Duration;
+import java.util.HashMap;
+import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /** Reads what the guest says of its use; what it may say is bounded. */
 final class StatisticsReader {
   /** What the kernel's own averages are at most: 100 %, in hundredths. */
   private static final int ALL = 100_00;
+
+  /** More than there are in what the agent reads, 4 KiB of which has a line for each. */
+  private static final int MAX_INTERFACES = 64;
 
   private StatisticsReader() {}
 
@@ -47,7 +54,30 @@ final class StatisticsReader {
             told.hasMachineLoadHundredths()
                 ? Integer.toUnsignedLong(told.getMachineLoadHundredths()) / 100.0
                 : null)
+        .interfaces(interfaces(told))
+        .openFiles(told.hasOpenFiles() ? count(told.getOpenFiles()) : null)
+        .openFilesLimit(told.hasOpenFilesLimit() ? count(told.getOpenFilesLimit()) : null)
         .build();
+  }
+
+  private static Map<String, NetworkUse> interfaces(Statistics told) {
+    Map<String, NetworkUse> interfaces = new HashMap<>();
+    told.getInterfacesList().stream()
+        .limit(MAX_INTERFACES)
+        .forEach(
+            one ->
+                interfaces.put(
+                    GuestText.clean(one.getName()),
+                    NetworkUse.of(traffic(one.getReceived()), traffic(one.getSent()))));
+    return interfaces;
+  }
+
+  private static NetworkUse.Traffic traffic(Traffic told) {
+    return NetworkUse.Traffic.of(
+        bytes(told.getBytes()),
+        count(told.getPackets()),
+        count(told.getErrors()),
+        count(told.getDropped()));
   }
 
   static Pressure pressure(dev.nacelle.proto.agent.v1.Pressure told) {

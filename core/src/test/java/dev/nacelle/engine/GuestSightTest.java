@@ -10,6 +10,7 @@ import dev.nacelle.DataSize;
 import dev.nacelle.DiskUse;
 import dev.nacelle.ExitStatus;
 import dev.nacelle.GuestStatistics;
+import dev.nacelle.NetworkUse;
 import dev.nacelle.Pressure;
 import dev.nacelle.Sandbox;
 import dev.nacelle.Sandbox.StatisticsStream;
@@ -22,16 +23,19 @@ import dev.nacelle.internal.ListenerFailures;
 import dev.nacelle.proto.agent.v1.Event;
 import dev.nacelle.proto.agent.v1.KernelWarning;
 import dev.nacelle.proto.agent.v1.LimitReached;
+import dev.nacelle.proto.agent.v1.NetworkInterface;
 import dev.nacelle.proto.agent.v1.OomKill;
 import dev.nacelle.proto.agent.v1.PressureRose;
 import dev.nacelle.proto.agent.v1.ProcessExited;
 import dev.nacelle.proto.agent.v1.ProcessStarted;
 import dev.nacelle.proto.agent.v1.Stall;
 import dev.nacelle.proto.agent.v1.Statistics;
+import dev.nacelle.proto.agent.v1.Traffic;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.concurrent.BlockingQueue;
@@ -39,6 +43,7 @@ import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.Semaphore;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.extension.ExtendWith;
@@ -103,6 +108,17 @@ class GuestSightTest {
                                   .setAverage60Hundredths(5)
                                   .setTotalNanos(6)))
                   .setMachineLoadHundredths(150)
+                  .addInterfaces(
+                      NetworkInterface.newBuilder()
+                          .setName("lo")
+                          .setReceived(
+                              Traffic.newBuilder()
+                                  .setBytes(1)
+                                  .setPackets(2)
+                                  .setErrors(3)
+                                  .setDropped(4)))
+                  .setOpenFiles(40)
+                  .setOpenFilesLimit(50)
                   .build());
       GuestStatistics now = sandbox.guestStatistics();
       assertEquals(
@@ -114,6 +130,14 @@ class GuestSightTest {
               .scratchDisk(DiskUse.of(DataSize.bytes(1), DataSize.bytes(2), 3, 4))
               .ioPressure(Pressure.of(Pressure.Stall.of(12.34, 0.05, Duration.ofNanos(6)), null))
               .load(1.5)
+              .interfaces(
+                  Map.of(
+                      "lo",
+                      NetworkUse.of(
+                          NetworkUse.Traffic.of(DataSize.bytes(1), 2, 3, 4),
+                          NetworkUse.Traffic.of(DataSize.bytes(0), 0, 0, 0))))
+              .openFiles(40L)
+              .openFilesLimit(50L)
               .build(),
           now);
       assertEquals(OptionalLong.of(0), now.oomKills());
@@ -137,12 +161,18 @@ class GuestSightTest {
                   .setMemoryPressure(
                       dev.nacelle.proto.agent.v1.Pressure.newBuilder()
                           .setSome(Stall.newBuilder().setAverage10Hundredths(-1)))
+                  .addAllInterfaces(
+                      IntStream.range(0, 1000)
+                          .mapToObj(i -> NetworkInterface.newBuilder().setName("\neth" + i).build())
+                          .toList())
                   .build());
       GuestStatistics now = sandbox.guestStatistics();
       assertEquals(Duration.ofNanos(Long.MAX_VALUE), now.uptime());
       assertEquals(DataSize.bytes(Long.MAX_VALUE), now.memory().orElseThrow());
       assertEquals(Long.MAX_VALUE, now.processes().orElseThrow());
       assertEquals(42949672.95, now.load().orElseThrow());
+      assertEquals(64, now.interfaces().size());
+      assertTrue(now.interfaces().keySet().stream().noneMatch(name -> name.contains("\n")));
       assertEquals(100.0, now.memoryPressure().orElseThrow().some().percentOf10Seconds());
     }
   }
@@ -244,6 +274,12 @@ class GuestSightTest {
       var reached = next(SandboxEvent.LimitReached.class);
       assertEquals(SandboxEvent.Limit.PIDS, reached.limit());
       assertEquals(3, reached.times());
+      agent.tell(
+          Event.newBuilder()
+              .setLimitReached(
+                  LimitReached.newBuilder().setLimit(LimitReached.Limit.OPEN_FILES).setTimes(1))
+              .build());
+      assertEquals(SandboxEvent.Limit.OPEN_FILES, next(SandboxEvent.LimitReached.class).limit());
       agent.tell(
           Event.newBuilder()
               .setPressureRose(PressureRose.newBuilder().setResource(PressureRose.Resource.IO))

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.hyperv;
 
-import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAPackage;
 import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAnyPackage;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.classes;
 
@@ -53,6 +52,5 @@ class ArchitectureTest {
       HypervisorRules.packagesHaveNoCycles("dev.nacelle.hyperv");
 
   @ArchTest
-  static final ArchRule THREADS_TAKE_NOTHING_OVER =
-      HypervisorRules.threadsTakeNothingOver();
+  static final ArchRule THREADS_TAKE_NOTHING_OVER = HypervisorRules.threadsTakeNothingOver();
 }

@@ -140,7 +140,7 @@ final class KvmVirtualMachine implements VirtualMachine {
             : VmStatistics.of(exits, ignored);
     Map<String, DiskUse> disks = new HashMap<>();
     devices.forEach(device -> device.addDiskUse(disks));
-    statistics = statistics.withDisks(disks);
+    statistics = statistics.withDisks(disks).withMemory(DataSize.bytes(memory.resident()));
     return statistics.withCpuTime(Duration.ofNanos(vcpus.stream().mapToLong(Vcpu::cpuNanos).sum()));
   }
 

@@ -76,6 +76,15 @@ class CpuTimeTest {
   }
 
   @Test
+  void whatAGuestThatNeverRanHasTakenIsKnownAfterwards() throws Exception {
+    KvmVirtualMachine machine = machines.create(1, BareGuest.realMode(BareGuest.SPIN));
+    Duration before = cpuTime(machine);
+    assertTrue(before.compareTo(Duration.ZERO) > 0);
+    machine.close();
+    assertTrue(cpuTime(machine).compareTo(before) >= 0);
+  }
+
+  @Test
   void aGuestThatRestsIsPausedAtOnceAndHasTheSameQuotaAfterwards() throws Exception {
     try (KvmVirtualMachine machine = start(1, 0.01, 0, BareGuest.realMode(BareGuest.SPIN))) {
       while (cpuTime(machine).compareTo(Duration.ofMillis(1)) < 0) {

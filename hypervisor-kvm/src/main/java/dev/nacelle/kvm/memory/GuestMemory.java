@@ -316,6 +316,11 @@ public final class GuestMemory implements AutoCloseable {
     }
   }
 
+  /** How many bytes it takes of the host's memory now, as {@link Mapping#resident} counts. */
+  public long resident() {
+    return mapping.resident();
+  }
+
   /**
    * For a guest that will use most of its memory: it then faults once where it would 512 times, and
    * takes memory of the host in pieces of 2 MiB. Or never, whatever the host's default is.

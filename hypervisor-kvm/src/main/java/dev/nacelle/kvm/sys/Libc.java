@@ -53,6 +53,8 @@ final class Libc {
 
   static native int madvise(long address, long length, int advice);
 
+  static native int mincore(long address, long length, byte[] pages);
+
   static native int eventfd(int initial, int flags);
 
   static native int eventfd_write(int fd, long value);

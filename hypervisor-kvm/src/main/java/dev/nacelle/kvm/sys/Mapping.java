@@ -28,6 +28,12 @@ public final class Mapping implements AutoCloseable {
   /** Of x86-64. */
   private static final long HUGE_PAGE = 2 << 20;
 
+  /** Likewise. */
+  private static final long PAGE = 4096;
+
+  /** That are asked for at once, so that the answer is not large. */
+  private static final long MAX_PAGES = 1 << 18;
+
   /** arch/x86/entry/syscalls/syscall_64.tbl. */
   private static final long SYS_GETRANDOM = 318;
 
@@ -153,6 +159,26 @@ public final class Mapping implements AutoCloseable {
    */
   public void discard(long offset, long size) {
     int ignored = Libc.madvise(address(offset, size), size, MADV_DONTNEED);
+  }
+
+  /**
+   * How many bytes are in the host's memory now, in whole pages; of a file's pages that were not
+   * written to, those that the host has in its cache. Zero when it is closed.
+   */
+  public synchronized long resident() {
+    long pages = 0;
+    byte[] there = new byte[(int) Math.min(length / PAGE, MAX_PAGES)];
+    // Safe: the kernel looks at the range, which stays mapped meanwhile, and writes to the array.
+    for (long offset = 0; offset < length && !closed; offset += MAX_PAGES * PAGE) {
+      long size = Math.min(length - offset, MAX_PAGES * PAGE);
+      if (Libc.mincore(address(offset, size), size, there) < 0) {
+        throw new ErrnoException("mincore", Libc.errno());
+      }
+      for (int i = 0; i < size / PAGE; i++) {
+        pages += there[i] & 1;
+      }
+    }
+    return pages * PAGE;
   }
 
   /** Keeps a part's content out of child processes of this one, and out of its core dumps. */

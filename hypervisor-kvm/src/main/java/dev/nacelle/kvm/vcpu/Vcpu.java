@@ -278,6 +278,8 @@ public final class Vcpu {
     } finally {
       try {
         synchronized (this) {
+          // Also of one that never ran the guest: what it took to make it.
+          cpuNanosAtTheEnd = cpuNanos();
           signalTarget = 0;
           left = true;
           notifyAll();
@@ -340,9 +342,6 @@ public final class Vcpu {
         run(kvm);
       } else {
         runWithin(quota, kvm);
-      }
-      synchronized (this) {
-        cpuNanosAtTheEnd = ThreadClock.cpuNanos(signalTarget);
       }
     } finally {
       if (cores != null) {

@@ -53,6 +53,28 @@ class GuestMemoryTest {
   }
 
   @Test
+  void tellsHowMuchIsInTheHostsMemory(@TempDir Path directory) throws Exception {
+    Path path = Files.write(directory.resolve("file"), new byte[2 * 4096]);
+    GuestMemory memory = GuestMemory.allocate(2 * GIB);
+    try (FileDescriptor file = FileDescriptor.openFile(path, false)) {
+      memory.preferHugePages(false);
+      assertEquals(0, memory.resident());
+      for (long page : new long[] {0, 7, 2 * GIB / 4096 - 1}) {
+        memory.putByte(page * 4096, (byte) 1);
+      }
+      assertEquals(3 * 4096, memory.resident());
+      memory.discard(7 * 4096, 4096);
+      assertEquals(2 * 4096, memory.resident());
+      memory.mapCopyOnWrite(file, 0, 8 * 4096, 2 * 4096);
+      memory.putByte(8 * 4096, (byte) 1);
+      assertEquals(4 * 4096, memory.resident());
+    } finally {
+      memory.close();
+    }
+    assertEquals(0, memory.resident());
+  }
+
+  @Test
   void keepsIntegersLittleEndian() {
     try (GuestMemory memory = GuestMemory.allocate(MIB)) {
       memory.putLong(8, 0x0807060504030201L);
