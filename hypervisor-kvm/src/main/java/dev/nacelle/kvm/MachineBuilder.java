@@ -7,6 +7,7 @@ import dev.nacelle.VmExit.Reason;
 import dev.nacelle.kvm.boot.InitialState;
 import dev.nacelle.kvm.cpu.CpuidPolicy;
 import dev.nacelle.kvm.device.AttachedDevice;
+import dev.nacelle.kvm.device.DeviceResources;
 import dev.nacelle.kvm.device.EventLoop;
 import dev.nacelle.kvm.device.MmioBus;
 import dev.nacelle.kvm.device.PortBus;
@@ -16,6 +17,7 @@ import dev.nacelle.kvm.device.legacy.PowerControl;
 import dev.nacelle.kvm.device.legacy.Rtc;
 import dev.nacelle.kvm.device.legacy.Serial;
 import dev.nacelle.kvm.device.virtio.BalloonDevice;
+import dev.nacelle.kvm.device.virtio.VirtioDevice;
 import dev.nacelle.kvm.device.virtio.vsock.VsockDevice;
 import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.kvm.platform.Hardware;
@@ -34,6 +36,7 @@ import java.util.List;
 import java.util.Objects;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -106,7 +109,7 @@ final class MachineBuilder {
     }
     VsockDevice vsock = addVsock(spec.rateLimits().socket().orElse(null));
     spec.devices().forEach(this::add);
-    BalloonDevice balloon = spec.balloon() ? addBalloon() : null;
+    BalloonDevice balloon = spec.balloon() ? addVirtio(BalloonDevice::new) : null;
     if (spec.payload().needsPit(cpuid.hasClockAndTimer())) {
       vm.createPit();
     }
@@ -194,21 +197,16 @@ final class MachineBuilder {
   }
 
   private VsockDevice addVsock(@Nullable RateLimit limit) {
-    AtomicReference<@Nullable VsockDevice> created = new AtomicReference<>();
-    add(
-        resources -> {
-          VsockDevice device = new VsockDevice(resources, VirtualMachine.FIRST_GUEST_CID, limit);
-          created.set(device);
-          return DeviceFactory.overMmio(device);
-        });
-    return Objects.requireNonNull(created.get());
+    return addVirtio(
+        resources -> new VsockDevice(resources, VirtualMachine.FIRST_GUEST_CID, limit));
   }
 
-  private BalloonDevice addBalloon() {
-    AtomicReference<@Nullable BalloonDevice> created = new AtomicReference<>();
+  /** Adds one that the machine's users have to do with. */
+  private <D extends VirtioDevice> D addVirtio(Function<DeviceResources, D> maker) {
+    AtomicReference<@Nullable D> created = new AtomicReference<>();
     add(
         resources -> {
-          BalloonDevice device = new BalloonDevice(resources);
+          D device = maker.apply(resources);
           created.set(device);
           return DeviceFactory.overMmio(device);
         });

@@ -60,14 +60,8 @@ final class DebPackage {
     } catch (NacelleException e) {
       throw e;
     } catch (IOException | RuntimeException e) {
-      // Whatever the libraries make of a damaged file: they throw exceptions of both kinds.
-      throw new KernelException(
-          KernelException.Reason.DAMAGED,
-          name
-              + " could not be unpacked: "
-              + (e instanceof EOFException ? "it ends too early" : e.getMessage()),
-          "Check it with dpkg-deb --contents, and fetch it again if it is damaged.",
-          e);
+      throw Remedies.damaged(
+          name, "Check it with dpkg-deb --contents, and fetch it again if it is damaged.", e);
     }
   }
 

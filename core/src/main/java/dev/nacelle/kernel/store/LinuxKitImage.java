@@ -9,7 +9,6 @@ import dev.nacelle.image.tar.TarEntry;
 import dev.nacelle.image.tar.TarReader;
 import dev.nacelle.internal.FileCache;
 import dev.nacelle.internal.PrivateFile;
-import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -124,14 +123,7 @@ final class LinuxKitImage {
     } catch (NacelleException e) {
       throw e;
     } catch (IOException | RuntimeException e) {
-      // Whatever the libraries make of damaged content: they throw exceptions of both kinds.
-      throw new KernelException(
-          KernelException.Reason.DAMAGED,
-          where
-              + " could not be unpacked: "
-              + (e instanceof EOFException ? "it ends too early" : e.getMessage()),
-          "Build the image anew.",
-          e);
+      throw Remedies.damaged(where, "Build the image anew.", e);
     }
   }
 
