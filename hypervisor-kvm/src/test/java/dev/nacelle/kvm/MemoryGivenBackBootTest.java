@@ -101,6 +101,7 @@ class MemoryGivenBackBootTest {
 
       // More than it was left: it takes back what it needs.
       fill(sandbox);
+      assertTrue(sandbox.memory().compareTo(less) > 0, () -> "deflated: " + sandbox.memory());
       sandbox.exec("busybox", "rm", "/tmp/fill").orThrow();
 
       sandbox.setMemory(all);
