@@ -29,9 +29,9 @@ public interface GuestProcess extends AutoCloseable {
 
   /**
    * What the process writes to stdout, or to its terminal. Ends when the process has ended and all
-   * was read. When the sandbox ends first, reading throws a {@link GuestIOException}. Closing it
-   * drops what is still to come. {@link ProcessSpec#outputLimit()} holds here, too, where it was
-   * given.
+   * was read. When the sandbox ends first, reading throws a {@link GuestIOException} whose cause is
+   * the {@link SandboxEndedException}, and so does writing to {@link #stdin()}. Closing it drops
+   * what is still to come. {@link ProcessSpec#outputLimit()} holds here, too, where it was given.
    */
   InputStream stdout();
 

@@ -12,8 +12,9 @@ import java.util.function.Consumer;
  *
  * <p>It ends when it is closed or killed, when its {@linkplain SandboxSpec#maxLifetime() lifetime}
  * or its {@linkplain SandboxSpec#idleTimeout() time to be idle} is over, when its guest dies, or
- * with its {@link Nacelle}. What is called after that throws {@link SandboxEndedException}, which
- * says which of those it was, as {@link #onExit()} does.
+ * with its {@link Nacelle}. Every call that waits for its guest then throws {@link
+ * SandboxEndedException}, which says which of those it was, as {@link #onExit()} does, and so does
+ * what is called after that. Streams throw a {@link GuestIOException} with that as its cause.
  */
 public interface Sandbox extends AutoCloseable {
   /**

@@ -38,6 +38,7 @@ import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.Future;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
@@ -81,14 +82,10 @@ public final class AgentClient implements AutoCloseable {
   /** What {@link #processes} returns at most. */
   private static final int MAX_LISTED = 4096;
 
-  /** A guest that has sent nothing for that long is asked for a sign of life, */
-  private static final Duration SILENCE = Duration.ofSeconds(10);
-
-  /** and has that long for it. */
-  private static final Duration SIGN_OF_LIFE = Duration.ofSeconds(20);
-
   private final ManagedChannel channel;
   private final EventLoop loop;
+  private final Duration silence;
+  private final Duration signOfLife;
   private final GuestTimers timers;
   private final CompletableFuture<Void> disconnected = new CompletableFuture<>();
   private final CompletableFuture<String> workloadEnded = new CompletableFuture<>();
@@ -104,9 +101,17 @@ public final class AgentClient implements AutoCloseable {
    * @param dialled completes when the guest has connected to {@link #PORT}; this client owns the
    *     connection
    * @param loop runs everything
+   * @param silence after which the guest is asked for a sign of life
+   * @param signOfLife how long it has for that
    */
-  AgentClient(CompletableFuture<GuestConnection> dialled, EventLoop loop) {
+  AgentClient(
+      CompletableFuture<GuestConnection> dialled,
+      EventLoop loop,
+      Duration silence,
+      Duration signOfLife) {
     this.loop = loop;
+    this.silence = silence;
+    this.signOfLife = signOfLife;
     timers = new GuestTimers(loop);
     channel =
         NettyChannelBuilder.forAddress(new GuestAddress(dialled))
@@ -136,21 +141,18 @@ public final class AgentClient implements AutoCloseable {
     return made;
   }
 
-  /**
-   * From now on the connection is ended when the guest is silent for too long: it sends nothing for
-   * ten seconds, and then does not answer within another twenty.
-   */
+  /** From now on the connection is ended when the guest is silent for too long. */
   public void watchLiveness() {
-    watchLiveness(SILENCE, SIGN_OF_LIFE);
+    watchLiveness(silence, signOfLife);
   }
 
   /** With limits of one's own. */
   void watchLiveness(Duration silence, Duration signOfLife) {
     Liveness watch =
-        new Liveness(loop, silence, this::bytesRead, () -> ask(signOfLife), this::close);
+        new Liveness(timers, silence, this::bytesRead, () -> ask(signOfLife), this::close);
     liveness = watch;
-    watch.resume();
-    var unused = disconnected.thenRun(watch::pause);
+    watch.start();
+    var unused = disconnected.thenRun(watch::stop);
   }
 
   /**
@@ -158,19 +160,11 @@ public final class AgentClient implements AutoCloseable {
    */
   public void pause() {
     timers.pause();
-    Liveness watch = liveness;
-    if (watch != null) {
-      watch.pause();
-    }
   }
 
   /** The guest's machine runs again: it has what was left of its time, for whatever it owes. */
   public void resume() {
     timers.resume();
-    Liveness watch = liveness;
-    if (watch != null && !disconnected.isDone()) {
-      watch.resume();
-    }
   }
 
   /** Times what is expected of the guest. */
@@ -494,6 +488,15 @@ public final class AgentClient implements AutoCloseable {
   @Override
   public void close() {
     channel.shutdownNow();
+    GuestChannel made = guest;
+    if (made != null) {
+      // After what that has given to the loop: it would wait until the guest reads a farewell.
+      try {
+        loop.execute(made::breakOff);
+      } catch (RejectedExecutionException e) {
+        // The loop has ended, and the connection with it.
+      }
+    }
   }
 
   /**
@@ -546,7 +549,7 @@ public final class AgentClient implements AutoCloseable {
     void giveUp(Duration limit) {
       future.completeExceptionally(
           new AgentException(
-              Kind.TIMED_OUT, "the guest agent did not answer within " + limit.toMillis() + " ms"));
+              Kind.NO_ANSWER, "the guest agent did not answer within " + limit.toMillis() + " ms"));
       call.cancel("no answer in time", null);
     }
 

@@ -19,14 +19,21 @@ public final class AgentException extends Exception {
     REFUSED,
     /** There is no such process, or it has ended. */
     NOT_FOUND,
-    /** The agent did not answer in time. */
+    /** The agent did not do it in the time that it was given. */
     TIMED_OUT,
+    /** The agent did not answer what it can answer at once. */
+    NO_ANSWER,
     /** The agent neither started a process in time nor said why not. */
     START_TIMED_OUT,
     /** The agent answered what no agent may answer. */
     MISBEHAVED,
     /** The caller cancelled it. */
-    CANCELLED
+    CANCELLED;
+
+    /** Whether it may be no more than a sign of the guest's end. */
+    public boolean isBroken() {
+      return this != REFUSED && this != NOT_FOUND;
+    }
   }
 
   private final Kind kind;

@@ -23,13 +23,36 @@ import java.util.stream.IntStream;
  * global executor, whose thread outlives it.
  */
 public final class AgentLoops implements AutoCloseable {
+  /** A guest that has sent nothing for that long is asked for a sign of life, */
+  public static final Duration SILENCE = Duration.ofSeconds(10);
+
+  /** and has that long for it. */
+  public static final Duration SIGN_OF_LIFE = Duration.ofSeconds(20);
+
+  private final Duration silence;
+  private final Duration signOfLife;
   private final List<EventLoop> loops;
   private final AtomicInteger next = new AtomicInteger();
 
   /**
+   * With the usual limits of silence.
+   *
    * @param threads at least one
    */
   public AgentLoops(int threads) {
+    this(threads, SILENCE, SIGN_OF_LIFE);
+  }
+
+  /**
+   * With others.
+   *
+   * @param threads at least one
+   * @param silence after which a guest is asked for a sign of life
+   * @param signOfLife how long it has for that
+   */
+  public AgentLoops(int threads, Duration silence, Duration signOfLife) {
+    this.silence = silence;
+    this.signOfLife = signOfLife;
     AtomicInteger number = new AtomicInteger();
     // Netty's own kind of thread, which cannot be told to take nothing over: made by one that has
     // nothing, when it is first needed.
@@ -49,7 +72,7 @@ public final class AgentLoops implements AutoCloseable {
    * @param dialled completes with the connection, which then belongs to the client
    */
   public AgentClient client(CompletableFuture<GuestConnection> dialled) {
-    return new AgentClient(dialled, loop());
+    return new AgentClient(dialled, loop(), silence, signOfLife);
   }
 
   /** Runs something later; it must not block. */

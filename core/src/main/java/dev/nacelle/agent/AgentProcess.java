@@ -117,7 +117,7 @@ public final class AgentProcess {
     if (!request.stdin()) {
       closeStdin();
     }
-    call.request(1);
+    Requests.one(call);
     try {
       loop.execute(this::awaitStart);
     } catch (RejectedExecutionException e) {
@@ -164,7 +164,7 @@ public final class AgentProcess {
 
   /** Asks for more output, after {@link ProcessListener#onOutput} returned false. */
   public void resume() {
-    call.request(1);
+    Requests.one(call);
   }
 
   /**
@@ -290,7 +290,7 @@ public final class AgentProcess {
   /** After the last message. */
   private void awaitTrailers() {
     closeStdin();
-    call.request(1);
+    Requests.one(call);
     await(this::cancel, FAREWELL);
   }
 

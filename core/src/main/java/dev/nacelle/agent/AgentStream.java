@@ -84,11 +84,11 @@ public final class AgentStream implements AutoCloseable {
       delay = next - now;
     }
     if (delay <= 0) {
-      call.request(1);
+      Requests.one(call);
       return;
     }
     try {
-      var unused = loop.schedule(() -> call.request(1), delay, TimeUnit.NANOSECONDS);
+      var unused = loop.schedule(() -> Requests.one(call), delay, TimeUnit.NANOSECONDS);
     } catch (RejectedExecutionException e) {
       // The loop has ended, and the call with it.
     }

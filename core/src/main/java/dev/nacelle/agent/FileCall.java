@@ -79,7 +79,7 @@ public final class FileCall implements AutoCloseable {
     this.failures = failures;
     call.start(new Responses(), new Metadata());
     call.sendMessage(FileRequest.newBuilder().setStart(operation).build());
-    call.request(1);
+    Requests.one(call);
     if (deadline != null) {
       timer(this::giveUp, deadline);
     }
@@ -185,11 +185,16 @@ public final class FileCall implements AutoCloseable {
     while (!ended && !cancelled && failed == null && !call.isReady()) {
       wait();
     }
+    requireGoingOn();
+    call.sendMessage(request);
+  }
+
+  /** Returns while more can be sent; throws why not. */
+  public synchronized void requireGoingOn() throws AgentException, FileFailedException {
     throwFailure();
     if (ended || cancelled || done) {
       throw new AgentException(Kind.MISBEHAVED, "the guest agent was done before all was sent");
     }
-    call.sendMessage(request);
   }
 
   /** Waits for what the guest says next; null when it has done what it was to do. */
@@ -210,7 +215,7 @@ public final class FileCall implements AutoCloseable {
         return null;
       }
       if (received.isEmpty() && !done && failed == null) {
-        call.request(1);
+        Requests.one(call);
       }
     }
     return switch (part.getPartCase()) {
@@ -280,7 +285,7 @@ public final class FileCall implements AutoCloseable {
         FileCall.this.notifyAll();
         if (done || failed != null) {
           // Of which there is none: it is for the status.
-          call.request(1);
+          Requests.one(call);
         }
       }
     }

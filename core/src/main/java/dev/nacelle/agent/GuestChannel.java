@@ -169,6 +169,11 @@ final class GuestChannel extends AbstractChannel {
     }
   }
 
+  /** Closes it, on its event loop, and drops what the guest has not taken. */
+  void breakOff() {
+    unsafe().close(voidPromise());
+  }
+
   /** How many bytes have come so far. */
   long bytesRead() {
     return bytesRead.get();

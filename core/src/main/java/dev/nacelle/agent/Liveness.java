@@ -2,13 +2,10 @@
 package dev.nacelle.agent;
 
 import dev.nacelle.agent.AgentException.Kind;
-import io.netty.channel.EventLoop;
 import java.time.Duration;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.Future;
-import java.util.concurrent.RejectedExecutionException;
-import java.util.concurrent.TimeUnit;
 import java.util.function.LongSupplier;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
@@ -18,35 +15,33 @@ import org.jspecify.annotations.Nullable;
  * found silent when it does not answer. A call rather than HTTP/2's PING, for it proves that the
  * agent serves; and because gRPC's own keep-alive cannot rest while the guest's machine does.
  *
- * <p>Safe for use from several threads; everything else happens on the event loop.
+ * <p>The time in which the machine is paused does not count, and what was before it does: however
+ * often it is paused, a guest that is silent is found. Safe for use from several threads.
  */
 final class Liveness {
-  private final EventLoop loop;
+  private final GuestTimers timers;
   private final Duration silence;
   private final LongSupplier bytesRead;
   private final Supplier<CompletableFuture<?>> ask;
   private final Runnable onSilent;
   private volatile boolean silent;
 
-  /** Confined to the loop. What was begun under another number is of no concern any more. */
-  private int watch;
-
-  private boolean watching;
-  private @Nullable Future<?> timer;
+  private boolean watching; // guarded by this
+  private @Nullable Future<?> timer; // guarded by this
 
   /**
    * @param silence after which the guest is asked
    * @param bytesRead how many bytes have come from the guest so far
-   * @param ask asks the guest; fails with {@link Kind#TIMED_OUT} when there is no answer
+   * @param ask asks the guest; fails with {@link Kind#NO_ANSWER} when there is no answer
    * @param onSilent called once when there was none
    */
   Liveness(
-      EventLoop loop,
+      GuestTimers timers,
       Duration silence,
       LongSupplier bytesRead,
       Supplier<CompletableFuture<?>> ask,
       Runnable onSilent) {
-    this.loop = loop;
+    this.timers = timers;
     this.silence = silence;
     this.bytesRead = bytesRead;
     this.ask = ask;
@@ -54,27 +49,20 @@ final class Liveness {
   }
 
   /** Watches from now on. */
-  void resume() {
-    onLoop(
-        () -> {
-          if (!watching) {
-            watching = true;
-            schedule();
-          }
-        });
+  synchronized void start() {
+    if (!watching) {
+      watching = true;
+      schedule();
+    }
   }
 
-  /** Rests: whatever the guest owes, it has the whole time for it again after {@link #resume}. */
-  void pause() {
-    onLoop(
-        () -> {
-          watching = false;
-          watch++;
-          Future<?> running = timer;
-          if (running != null) {
-            running.cancel(false);
-          }
-        });
+  /** Watches no more. */
+  synchronized void stop() {
+    watching = false;
+    Future<?> running = timer;
+    if (running != null) {
+      running.cancel(false);
+    }
   }
 
   /** Whether the guest was found silent. */
@@ -82,17 +70,11 @@ final class Liveness {
     return silent;
   }
 
-  private void onLoop(Runnable task) {
-    try {
-      loop.execute(task);
-    } catch (RejectedExecutionException e) {
-      // The loop has ended, and there is nothing to watch.
+  private synchronized void schedule() {
+    if (watching) {
+      long before = bytesRead.getAsLong();
+      timer = timers.schedule(() -> look(before), silence);
     }
-  }
-
-  private void schedule() {
-    long before = bytesRead.getAsLong();
-    timer = loop.schedule(() -> look(before), silence.toNanos(), TimeUnit.NANOSECONDS);
   }
 
   private void look(long before) {
@@ -100,21 +82,22 @@ final class Liveness {
       schedule();
       return;
     }
-    int asked = watch;
-    var unused = ask.get().whenComplete((answer, failure) -> onLoop(() -> judge(asked, failure)));
+    var unused = ask.get().whenComplete((answer, failure) -> judge(failure));
   }
 
-  private void judge(int asked, @Nullable Throwable failure) {
-    if (!watching || asked != watch) {
+  private void judge(@Nullable Throwable failure) {
+    Throwable cause = failure instanceof CompletionException ? failure.getCause() : failure;
+    if (!(cause instanceof AgentException e && e.kind() == Kind.NO_ANSWER)) {
+      schedule();
       return;
     }
-    Throwable cause = failure instanceof CompletionException ? failure.getCause() : failure;
-    if (cause instanceof AgentException e && e.kind() == Kind.TIMED_OUT) {
+    synchronized (this) {
+      if (!watching) {
+        return;
+      }
       watching = false;
       silent = true;
-      onSilent.run();
-    } else {
-      schedule();
     }
+    onSilent.run();
   }
 }

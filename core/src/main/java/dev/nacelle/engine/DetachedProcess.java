@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.engine;
 
+import dev.nacelle.GuestIOException;
 import dev.nacelle.GuestProcess;
 import dev.nacelle.ProcessSpec;
 import dev.nacelle.Signal;
@@ -8,6 +9,7 @@ import dev.nacelle.agent.AgentClient;
 import dev.nacelle.agent.ProcessRequest;
 import java.nio.ByteBuffer;
 import java.time.Duration;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -24,7 +26,7 @@ final class DetachedProcess extends ProcessCall {
   private final RecentOutput recentStderr = new RecentOutput(); // guarded by this
   private @Nullable Attachment attached; // guarded by this
   private boolean over; // guarded by this
-  private @Nullable String failure; // guarded by this
+  private @Nullable Supplier<GuestIOException> failure; // guarded by this
 
   DetachedProcess(
       GuestCalls calls,
@@ -33,7 +35,7 @@ final class DetachedProcess extends ProcessCall {
       ProcessRequest request,
       Signal stopSignal,
       @Nullable Duration deadline) {
-    super(client, spec, request, streamLimit(spec), deadline);
+    super(calls, client, spec, request, streamLimit(spec), deadline);
     this.calls = calls;
     this.client = client;
     this.stopSignal = stopSignal;
@@ -55,7 +57,7 @@ final class DetachedProcess extends ProcessCall {
       }
     }
     if (before != null) {
-      before.outputs.end("somebody else has attached to the process");
+      before.outputs.end(() -> new GuestIOException("somebody else has attached to the process"));
     }
     goOn();
     return next;
@@ -84,7 +86,7 @@ final class DetachedProcess extends ProcessCall {
   }
 
   @Override
-  void onEnd(@Nullable String why) {
+  void onEnd(@Nullable Supplier<GuestIOException> why) {
     Attachment last;
     synchronized (this) {
       over = true;

@@ -43,7 +43,7 @@ final class Engine implements Nacelle {
   private final List<SandboxEvents.Guarded> listeners;
   private final AgentLoops loops;
   private final Capacity capacity;
-  private final Workers workers = new Workers();
+  private final Workers workers;
   private final SecureRandom random = new SecureRandom();
   private final Set<SandboxStart> starting = new HashSet<>();
   private final Set<RunningSandbox> running = new LinkedHashSet<>();
@@ -53,6 +53,7 @@ final class Engine implements Nacelle {
 
   /**
    * @param hypervisor closed with this runtime
+   * @param loops likewise
    */
   Engine(
       Hypervisor hypervisor,
@@ -60,14 +61,15 @@ final class Engine implements Nacelle {
       Sources sources,
       Path scratchDirectory,
       List<SandboxListener> listeners,
-      int ioThreads,
+      AgentLoops loops,
       Capacity capacity) {
     this.hypervisor = hypervisor;
     this.linux = linux;
     this.sources = sources;
     this.scratchDirectory = scratchDirectory;
     this.listeners = listeners.stream().map(SandboxEvents.Guarded::new).toList();
-    this.loops = new AgentLoops(ioThreads);
+    this.loops = loops;
+    workers = new Workers(loops::schedule);
     this.capacity = capacity;
   }
 
@@ -338,7 +340,9 @@ final class Engine implements Nacelle {
   /** At once: each may take its grace. */
   private void closeAll(List<Runnable> closes) {
     List<CompletableFuture<Void>> ends =
-        closes.stream().map(close -> CompletableFuture.runAsync(close, workers)).toList();
+        closes.stream()
+            .map(close -> CompletableFuture.runAsync(close, workers::executeOrRun))
+            .toList();
     ends.forEach(CompletableFuture::join);
   }
 

@@ -12,6 +12,7 @@ import dev.nacelle.PrunePolicy;
 import dev.nacelle.PruneResult;
 import dev.nacelle.SandboxListener;
 import dev.nacelle.SandboxSpec;
+import dev.nacelle.agent.AgentLoops;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.image.RegistryOptions;
 import dev.nacelle.internal.CacheDirectory;
@@ -19,6 +20,7 @@ import dev.nacelle.kernel.KernelLockMode;
 import dev.nacelle.kernel.store.KernelLock;
 import dev.nacelle.spi.HypervisorProvider;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
@@ -40,6 +42,8 @@ public final class EngineBuilder implements Nacelle.Builder {
   private final List<SandboxListener> listeners = new ArrayList<>();
   private int maxSandboxes = Integer.MAX_VALUE;
   private @Nullable DataSize maxGuestMemory;
+  private Duration silence = AgentLoops.SILENCE;
+  private Duration signOfLife = AgentLoops.SIGN_OF_LIFE;
   private int ioThreads = Math.min(2, Runtime.getRuntime().availableProcessors());
 
   /** Found by {@link Nacelle#builder()}. */
@@ -131,6 +135,13 @@ public final class EngineBuilder implements Nacelle.Builder {
     return this;
   }
 
+  /** Has other limits for how long a guest may be silent, as {@link AgentLoops} has them. */
+  EngineBuilder silence(Duration silence, Duration signOfLife) {
+    this.silence = silence;
+    this.signOfLife = signOfLife;
+    return this;
+  }
+
   /** Has images and kernels from there. */
   EngineBuilder sources(Sources other) {
     this.sources = other;
@@ -150,7 +161,7 @@ public final class EngineBuilder implements Nacelle.Builder {
             sources(),
             scratchDirectory(),
             listeners,
-            ioThreads,
+            new AgentLoops(ioThreads, silence, signOfLife),
             new Capacity(maxSandboxes, maxGuestMemory));
       } catch (HypervisorException e) {
         checks.add(candidate.check());

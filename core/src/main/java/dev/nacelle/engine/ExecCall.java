@@ -20,12 +20,13 @@ abstract class ExecCall extends ProcessCall {
 
   /** As {@link ProcessCall}. */
   ExecCall(
+      GuestCalls calls,
       AgentClient client,
       ProcessSpec spec,
       ProcessRequest request,
       long limit,
       @Nullable Duration deadline) {
-    super(client, spec, request, limit, deadline);
+    super(calls, client, spec, request, limit, deadline);
   }
 
   @Override

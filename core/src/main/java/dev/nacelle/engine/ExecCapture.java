@@ -4,6 +4,7 @@ package dev.nacelle.engine;
 import dev.nacelle.DataSize;
 import dev.nacelle.ExecResult;
 import dev.nacelle.ExitStatus;
+import dev.nacelle.GuestIOException;
 import dev.nacelle.Output;
 import dev.nacelle.ProcessSpec;
 import dev.nacelle.agent.AgentClient;
@@ -11,6 +12,7 @@ import dev.nacelle.agent.ProcessRequest;
 import java.io.ByteArrayOutputStream;
 import java.nio.ByteBuffer;
 import java.time.Duration;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /** A process whose outputs are kept, up to a limit, until it ends. */
@@ -38,8 +40,12 @@ final class ExecCapture extends ExecCall {
    * @throws IllegalArgumentException when the limit is more than can be kept
    */
   ExecCapture(
-      AgentClient client, ProcessSpec spec, ProcessRequest request, @Nullable Duration deadline) {
-    super(client, spec, request, limit(spec).bytes(), deadline);
+      GuestCalls calls,
+      AgentClient client,
+      ProcessSpec spec,
+      ProcessRequest request,
+      @Nullable Duration deadline) {
+    super(calls, client, spec, request, limit(spec).bytes(), deadline);
   }
 
   private static DataSize limit(ProcessSpec spec) {
@@ -71,7 +77,7 @@ final class ExecCapture extends ExecCall {
   }
 
   @Override
-  void onEnd(@Nullable String why) {
+  void onEnd(@Nullable Supplier<GuestIOException> why) {
     nanos = System.nanoTime() - start;
   }
 }

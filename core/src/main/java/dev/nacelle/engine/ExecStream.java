@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.engine;
 
+import dev.nacelle.GuestIOException;
 import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.OutputConsumer;
 import dev.nacelle.ProcessSpec;
@@ -11,6 +12,7 @@ import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.Deque;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /** A process whose outputs go to a consumer, on the thread that waits for its end. */
@@ -27,8 +29,12 @@ final class ExecStream extends ExecCall {
   private boolean ended;
 
   ExecStream(
-      AgentClient client, ProcessSpec spec, ProcessRequest request, @Nullable Duration deadline) {
-    super(client, spec, request, streamLimit(spec), deadline);
+      GuestCalls calls,
+      AgentClient client,
+      ProcessSpec spec,
+      ProcessRequest request,
+      @Nullable Duration deadline) {
+    super(calls, client, spec, request, streamLimit(spec), deadline);
   }
 
   @Override
@@ -45,7 +51,7 @@ final class ExecStream extends ExecCall {
   }
 
   @Override
-  synchronized void onEnd(@Nullable String why) {
+  synchronized void onEnd(@Nullable Supplier<GuestIOException> why) {
     ended = true;
     notifyAll();
   }

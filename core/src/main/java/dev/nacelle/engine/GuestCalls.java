@@ -2,6 +2,7 @@
 package dev.nacelle.engine;
 
 import com.google.common.util.concurrent.Uninterruptibles;
+import dev.nacelle.GuestIOException;
 import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.ProcessException;
 import dev.nacelle.SandboxEndedException;
@@ -9,13 +10,15 @@ import dev.nacelle.SandboxExit;
 import dev.nacelle.Stage;
 import dev.nacelle.agent.AgentException;
 import dev.nacelle.agent.ProcessListener;
+import dev.nacelle.spi.GuestLostException;
 import dev.nacelle.spi.VirtualMachine;
+import java.io.IOException;
 import java.time.Duration;
-import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeoutException;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /** Waits for what a sandbox's guest is asked, and says to users what came of it. */
@@ -24,6 +27,10 @@ final class GuestCalls {
   static final SandboxExit LOST =
       SandboxExit.of(
           SandboxExit.Reason.CONNECTION_LOST, "lost the connection with its guest agent");
+
+  /** What streams of a process that the host has killed are told. */
+  static final Supplier<GuestIOException> KILLED =
+      () -> new GuestIOException("the process was killed");
 
   /** How long the reason of a sandbox's end may take to be known after the end of a call. */
   private static final Duration LAST_WORDS = Duration.ofSeconds(4);
@@ -58,23 +65,20 @@ final class GuestCalls {
 
   /** Waits for it, but not for ever: the watch completes it soon after the connection's end. */
   private SandboxExit exit() {
-    return isEnding() ? Objects.requireNonNull(exit.join()) : LOST;
-  }
-
-  /**
-   * Whether something broke because the sandbox ended, which may be told a moment later: waits for
-   * that.
-   */
-  boolean isEnding() {
     try {
-      Uninterruptibles.getUninterruptibly(exit, LAST_WORDS);
-      return true;
+      return Uninterruptibles.getUninterruptibly(exit, LAST_WORDS);
     } catch (TimeoutException | ExecutionException e) {
-      return false;
+      return LOST;
     }
   }
 
-  private SandboxEndedException endedException(@Nullable Throwable cause) {
+  /** Whether a connection broke because the sandbox ends, which may be told a moment later. */
+  boolean endedBy(IOException failure) {
+    return failure instanceof GuestLostException || exit.isDone() || vm.exit().isDone();
+  }
+
+  /** Why it has ended, or is about to by what broke; waits for that to be known. */
+  SandboxEndedException endedException(@Nullable Throwable cause) {
     SandboxExit how = exit();
     boolean guestIsToBlame =
         switch (how.reason()) {
@@ -116,7 +120,7 @@ final class GuestCalls {
           }
           return value;
         },
-        workers);
+        workers::executePatiently);
   }
 
   static InterruptedOperationException interrupted(InterruptedException e) {
@@ -125,10 +129,24 @@ final class GuestCalls {
         Stage.RUN, "interrupted while waiting for the sandbox's guest", e);
   }
 
+  /** What a stream is told of what {@link #translate} has words for; may wait as that does. */
+  GuestIOException broken(Throwable failure) {
+    RuntimeException told = translate(failure);
+    return new GuestIOException(String.valueOf(told.getMessage()), told);
+  }
+
+  /** Whether a call failed for the guest's end: whatever goes wrong with one that is no more. */
+  boolean isOver(AgentException failure) {
+    return failure.kind().isBroken() && (exit.isDone() || vm.exit().isDone());
+  }
+
   /** What users are told of it. May wait for the machine to tell why it ended. */
   RuntimeException translate(Throwable failure) {
     Throwable cause = Failures.cause(failure);
     if (cause instanceof AgentException e) {
+      if (isOver(e)) {
+        return endedException(e);
+      }
       return switch (e.kind()) {
         case DISCONNECTED, WORKLOAD_ENDED -> endedException(e);
         case TIMED_OUT ->
@@ -137,6 +155,14 @@ final class GuestCalls {
                 "The process did not end in time, and the guest did not kill it; the host gave it"
                     + " up",
                 "Close the sandbox, for its guest is not to be relied on.",
+                e);
+        case NO_ANSWER ->
+            new ProcessException(
+                ProcessException.Reason.GUEST_MISBEHAVED,
+                "The guest did not answer in time: "
+                    + e.getMessage()
+                    + Failures.asMessagePart(vm.console().tail()),
+                "Where it stays silent for half a minute, the sandbox ends by itself.",
                 e);
         case START_TIMED_OUT ->
             new ProcessException(
@@ -189,19 +215,8 @@ final class GuestCalls {
             return null;
           }
           Throwable cause = Failures.cause(failure);
-          if (cause instanceof AgentException e) {
-            switch (e.kind()) {
-              case NOT_FOUND -> {
-                return null;
-              }
-              case TIMED_OUT ->
-                  throw new ProcessException(
-                      ProcessException.Reason.GUEST_MISBEHAVED,
-                      "The guest did not answer in time",
-                      "Close the sandbox, for its guest is not to be relied on.",
-                      e);
-              default -> {}
-            }
+          if (cause instanceof AgentException e && e.kind() == AgentException.Kind.NOT_FOUND) {
+            return null;
           }
           throw new CompletionException(cause);
         });

@@ -46,7 +46,8 @@ final class GuestSight {
           .watchEvents(
               events.id(),
               events.name(),
-              event -> workers.execute(() -> events.tell(event, () -> stream.join().resume())))
+              event ->
+                  workers.executePatiently(() -> events.tell(event, () -> stream.join().resume())))
           .ifPresent(stream::complete);
     }
   }
@@ -79,7 +80,7 @@ final class GuestSight {
         .watchStatistics(
             interval,
             reading ->
-                workers.execute(
+                workers.executePatiently(
                     () -> {
                       guard.run(() -> listener.accept(reading));
                       stream.join().resume();

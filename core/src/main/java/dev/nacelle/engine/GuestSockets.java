@@ -67,7 +67,7 @@ final class GuestSockets {
     var unused = ended.thenRun(places::release);
     onConnect.accept(ended);
     try {
-      return new OpenSocket(establish(port), ended);
+      return new OpenSocket(establish(port), calls, ended);
     } catch (Throwable e) {
       ended.complete(null);
       throw e;
@@ -111,8 +111,8 @@ final class GuestSockets {
     if (!(cause instanceof IOException)) {
       throw new IllegalStateException("unexpected failure of a connect to the guest", cause);
     }
-    if (calls.isEnding()) {
-      calls.requireOpen();
+    if (calls.endedBy((IOException) cause)) {
+      throw calls.endedException(cause);
     }
     return new GuestIOException(String.valueOf(cause.getMessage()), cause);
   }

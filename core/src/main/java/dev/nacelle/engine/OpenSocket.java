@@ -3,6 +3,7 @@ package dev.nacelle.engine;
 
 import dev.nacelle.GuestIOException;
 import dev.nacelle.GuestSocket;
+import dev.nacelle.SandboxEndedException;
 import dev.nacelle.internal.BlockInputStream;
 import dev.nacelle.spi.GuestConnection;
 import java.io.IOException;
@@ -20,6 +21,7 @@ import java.util.concurrent.CompletableFuture;
  */
 final class OpenSocket implements GuestSocket {
   private final GuestConnection connection;
+  private final GuestCalls calls;
   private final CompletableFuture<Void> ended;
   private final Input input = new Input();
   private final Output output = new Output();
@@ -28,8 +30,9 @@ final class OpenSocket implements GuestSocket {
   /**
    * @param ended completed when the connection is closed, or found broken
    */
-  OpenSocket(GuestConnection connection, CompletableFuture<Void> ended) {
+  OpenSocket(GuestConnection connection, GuestCalls calls, CompletableFuture<Void> ended) {
     this.connection = connection;
+    this.calls = calls;
     this.ended = ended;
     connection.setEventListener(this::wakeAll);
   }
@@ -49,7 +52,12 @@ final class OpenSocket implements GuestSocket {
     }
   }
 
+  /** Waits, without a lock, for the sandbox's end to be told where it is about to end. */
   private GuestIOException broken(IOException cause) {
+    if (calls.endedBy(cause)) {
+      SandboxEndedException end = calls.endedException(cause);
+      return new GuestIOException(String.valueOf(end.getMessage()), end);
+    }
     return new GuestIOException(
         "the connection to " + this + " broke: " + cause.getMessage(), cause);
   }
@@ -89,19 +97,38 @@ final class OpenSocket implements GuestSocket {
     return "port " + Integer.toUnsignedString(port()) + " of the guest";
   }
 
+  /** The connection broke; for within this class. */
+  private static final class Broken extends Exception {
+    private static final long serialVersionUID = 1L;
+
+    final IOException why;
+
+    Broken(IOException why) {
+      super(null, why, false, false);
+      this.why = why;
+    }
+  }
+
   private final class Input extends BlockInputStream {
     @Override
-    public synchronized int read(byte[] target, int offset, int length) throws IOException {
-      ByteBuffer room = ByteBuffer.wrap(target, offset, length);
+    public int read(byte[] target, int offset, int length) throws IOException {
+      try {
+        return take(ByteBuffer.wrap(target, offset, length));
+      } catch (Broken e) {
+        // Nothing more comes, and what is written goes nowhere.
+        ended.complete(null);
+        throw broken(e.why);
+      }
+    }
+
+    private synchronized int take(ByteBuffer room) throws Broken, IOException {
       while (room.hasRemaining()) {
         requireOpen();
         int count;
         try {
           count = connection.read(room);
         } catch (IOException e) {
-          // Nothing more comes, and what is written goes nowhere.
-          ended.complete(null);
-          throw broken(e);
+          throw new Broken(e);
         }
         if (count != 0) {
           return count;
@@ -125,8 +152,16 @@ final class OpenSocket implements GuestSocket {
     }
 
     @Override
-    public synchronized void write(byte[] bytes, int offset, int length) throws IOException {
-      ByteBuffer left = ByteBuffer.wrap(bytes, offset, length);
+    public void write(byte[] bytes, int offset, int length) throws IOException {
+      try {
+        give(ByteBuffer.wrap(bytes, offset, length));
+      } catch (Broken e) {
+        throw broken(e.why);
+      }
+    }
+
+    private synchronized void give(ByteBuffer left) throws Broken, IOException {
+      int offset = left.position();
       while (left.hasRemaining()) {
         requireOpen();
         if (shutDown) {
@@ -135,7 +170,7 @@ final class OpenSocket implements GuestSocket {
         try {
           connection.write(left);
         } catch (IOException e) {
-          throw broken(e);
+          throw new Broken(e);
         }
         if (left.hasRemaining()) {
           try {

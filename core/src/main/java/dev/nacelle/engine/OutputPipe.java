@@ -8,6 +8,7 @@ import java.io.InterruptedIOException;
 import java.nio.ByteBuffer;
 import java.util.ArrayDeque;
 import java.util.Deque;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /** One output of a process, between the event loop that brings it and the thread that reads it. */
@@ -26,7 +27,7 @@ final class OutputPipe extends BlockInputStream {
   private int buffered;
   private boolean ended;
   private boolean closed;
-  private @Nullable String failure;
+  private @Nullable Supplier<GuestIOException> failure;
 
   /**
    * @param onRoom called by the reader when the pipe is no longer full
@@ -47,8 +48,12 @@ final class OutputPipe extends BlockInputStream {
     return buffered + chunks.size() * CHUNK_OVERHEAD >= CAPACITY;
   }
 
-  /** Nothing more comes; what is there can still be read. */
-  synchronized void end(@Nullable String why) {
+  /**
+   * Nothing more comes; what is there can still be read.
+   *
+   * @param why makes what a reader is then told, on its thread, where it may wait; null for the end
+   */
+  synchronized void end(@Nullable Supplier<GuestIOException> why) {
     ended = true;
     failure = why;
     notifyAll();
@@ -60,7 +65,8 @@ final class OutputPipe extends BlockInputStream {
     if (length == 0) {
       return 0;
     }
-    int count;
+    int count = 0;
+    Supplier<GuestIOException> why = null;
     synchronized (this) {
       while (chunks.isEmpty() && !ended && !closed) {
         try {
@@ -75,17 +81,21 @@ final class OutputPipe extends BlockInputStream {
       }
       ByteBuffer first = chunks.peek();
       if (first == null) {
-        if (failure != null) {
-          throw new GuestIOException(failure);
+        why = failure;
+        if (why == null) {
+          return -1;
         }
-        return -1;
+      } else {
+        count = Math.min(length, first.remaining());
+        first.get(target, offset, count);
+        if (!first.hasRemaining()) {
+          chunks.remove();
+        }
+        buffered -= count;
       }
-      count = Math.min(length, first.remaining());
-      first.get(target, offset, count);
-      if (!first.hasRemaining()) {
-        chunks.remove();
-      }
-      buffered -= count;
+    }
+    if (why != null) {
+      throw why.get();
     }
     onRoom.run();
     return count;

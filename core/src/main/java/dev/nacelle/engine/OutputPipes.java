@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.engine;
 
+import dev.nacelle.GuestIOException;
 import java.nio.ByteBuffer;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /** Both outputs of a process for one who reads them. */
@@ -39,7 +41,7 @@ final class OutputPipes {
   }
 
   /** As {@link OutputPipe#end}. */
-  void end(@Nullable String why) {
+  void end(@Nullable Supplier<GuestIOException> why) {
     stdout.end(why);
     stderr.end(why);
   }

@@ -2,6 +2,7 @@
 package dev.nacelle.engine;
 
 import dev.nacelle.ExitStatus;
+import dev.nacelle.GuestIOException;
 import dev.nacelle.ProcessException;
 import dev.nacelle.ProcessSpec;
 import dev.nacelle.Signal;
@@ -14,6 +15,7 @@ import java.io.OutputStream;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.concurrent.CompletableFuture;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -21,6 +23,7 @@ import org.jspecify.annotations.Nullable;
  * becomes of its outputs. Safe for use from several threads.
  */
 abstract class ProcessCall implements ProcessListener {
+  private final GuestCalls calls;
   private final AgentClient client;
   private final AgentProcess process;
   private final OutputGate gate;
@@ -43,11 +46,13 @@ abstract class ProcessCall implements ProcessListener {
    * @param deadline as {@link AgentClient#process} takes it
    */
   ProcessCall(
+      GuestCalls calls,
       AgentClient client,
       ProcessSpec spec,
       ProcessRequest request,
       long limit,
       @Nullable Duration deadline) {
+    this.calls = calls;
     this.client = client;
     terminal = spec.terminal().isPresent();
     gate = new OutputGate(spec, limit);
@@ -108,7 +113,7 @@ abstract class ProcessCall implements ProcessListener {
 
   /** Who writes to its stdin is told that it has ended; the process is told nothing. */
   final void abandonStdin() {
-    stdin.end();
+    stdin.end(GuestCalls.KILLED);
   }
 
   /** Gives it up; the guest kills it with all that it started. */
@@ -159,9 +164,10 @@ abstract class ProcessCall implements ProcessListener {
   /**
    * Nothing more comes. Called before {@link #ended} completes.
    *
-   * @param why what kept its output from coming to its end; null when nothing did
+   * @param why makes what a reader is told where something kept its output from coming to its end,
+   *     on the reader's thread, where it may wait; null when nothing did
    */
-  abstract void onEnd(@Nullable String why);
+  abstract void onEnd(@Nullable Supplier<GuestIOException> why);
 
   @Override
   public final void onStarted(long pid) {
@@ -172,7 +178,7 @@ abstract class ProcessCall implements ProcessListener {
   }
 
   private void onStdinFailure(ProcessException failure) {
-    fail(failure, failure.getMessage());
+    fail(failure);
     process.cancel();
   }
 
@@ -207,18 +213,18 @@ abstract class ProcessCall implements ProcessListener {
 
   @Override
   public void onStartFailed(StartFailure reason, String message) {
-    fail(GuestCalls.notStarted(reason, message), message);
+    fail(GuestCalls.notStarted(reason, message));
   }
 
   @Override
   public final void onFailure(AgentException failure) {
     if (killed && failure.kind() == AgentException.Kind.CANCELLED) {
       // The guest killed it, or will when it hears of it; that is all that is known.
-      end("the process was killed");
+      end(GuestCalls.KILLED);
       complete(ExitStatus.of(Signal.KILL));
       started.completeExceptionally(failure);
     } else {
-      fail(failure, "the sandbox has ended, or lost the process: " + failure.getMessage());
+      fail(failure);
     }
   }
 
@@ -226,15 +232,15 @@ abstract class ProcessCall implements ProcessListener {
     ended.complete(gate.truncated() ? status.toBuilder().outputTruncated(true).build() : status);
   }
 
-  private void fail(Exception failure, @Nullable String why) {
-    end(why);
+  private void fail(Exception failure) {
+    end(() -> calls.broken(failure));
     started.completeExceptionally(failure);
     ended.completeExceptionally(failure);
   }
 
-  private void end(@Nullable String why) {
+  private void end(@Nullable Supplier<GuestIOException> why) {
     onEnd(why);
-    stdin.end();
+    stdin.end(why);
     if (source != null) {
       source.end();
     }

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.engine;
 
+import dev.nacelle.GuestIOException;
 import dev.nacelle.ProcessSpec;
 import dev.nacelle.Signal;
 import dev.nacelle.agent.AgentClient;
 import dev.nacelle.agent.ProcessRequest;
 import java.nio.ByteBuffer;
 import java.time.Duration;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /** A process whose outputs are streamed to who holds it, and that ends when he lets go of it. */
@@ -18,7 +20,7 @@ final class RunningProcess extends ProcessInHand {
       ProcessRequest request,
       Signal stopSignal,
       @Nullable Duration deadline) {
-    this(calls, client, new Call(client, spec, request, deadline), stopSignal);
+    this(calls, client, new Call(calls, client, spec, request, deadline), stopSignal);
   }
 
   private RunningProcess(GuestCalls calls, AgentClient client, Call call, Signal stopSignal) {
@@ -29,8 +31,12 @@ final class RunningProcess extends ProcessInHand {
     final OutputPipes outputs = new OutputPipes(this::goOn);
 
     Call(
-        AgentClient client, ProcessSpec spec, ProcessRequest request, @Nullable Duration deadline) {
-      super(client, spec, request, streamLimit(spec), deadline);
+        GuestCalls calls,
+        AgentClient client,
+        ProcessSpec spec,
+        ProcessRequest request,
+        @Nullable Duration deadline) {
+      super(calls, client, spec, request, streamLimit(spec), deadline);
     }
 
     @Override
@@ -44,7 +50,7 @@ final class RunningProcess extends ProcessInHand {
     }
 
     @Override
-    void onEnd(@Nullable String why) {
+    void onEnd(@Nullable Supplier<GuestIOException> why) {
       outputs.end(why);
     }
   }

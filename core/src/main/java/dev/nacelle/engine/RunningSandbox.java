@@ -41,6 +41,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
@@ -90,6 +91,8 @@ final class RunningSandbox implements Sandbox {
 
   /** The same with the machine's exit, when nothing is left. */
   private final CompletableFuture<SandboxExit> exit = new CompletableFuture<>();
+
+  private final AtomicBoolean takenDown = new AtomicBoolean();
 
   private final DetachedProcesses detached = new DetachedProcesses();
 
@@ -164,15 +167,13 @@ final class RunningSandbox implements Sandbox {
 
   /** From now on it ends when its guest does, or when its time is over. */
   void watch(AgentLoops loops) {
-    var unusedExit = vm.exit().thenAccept(how -> endLater(ended(how), Duration.ZERO));
+    var unusedExit = vm.exit().thenAccept(how -> endLater(ended(how)));
     var unusedEnd = client.disconnected().thenRun(() -> awaitLastWords(loops));
     var unusedWorkload =
         client
             .workloadEnded()
             .thenAccept(
-                why ->
-                    endLater(
-                        SandboxExit.of(Reason.GUEST_ENDED, becauseOfItsGuest(why)), Duration.ZERO));
+                why -> endLater(SandboxExit.of(Reason.GUEST_ENDED, becauseOfItsGuest(why))));
     client.watchLiveness();
     sight.tell(events);
     spec.maxLifetime().ifPresent(time -> endAfter(time, loops));
@@ -181,18 +182,14 @@ final class RunningSandbox implements Sandbox {
 
   private void endAfter(Duration time, AgentLoops loops) {
     SandboxExit over = SandboxExit.of(Reason.LIFETIME, "had lived for its " + time);
-    Future<?> timer = loops.schedule(() -> endLater(over, spec.stopGrace()), time);
+    Future<?> timer = loops.schedule(() -> endLater(over), time);
     var unused = cause.thenRun(() -> timer.cancel(false));
   }
 
   private void endWhenIdle(Duration time) {
     SandboxExit over = SandboxExit.of(Reason.IDLE, "was idle for " + time);
     IdleWatch watch =
-        new IdleWatch(
-            time,
-            client::statistics,
-            client.timers()::schedule,
-            () -> endLater(over, spec.stopGrace()));
+        new IdleWatch(time, client::statistics, client.timers()::schedule, () -> endLater(over));
     idle = watch;
     watch.start();
     var unused = cause.thenRun(watch::stop);
@@ -225,7 +222,7 @@ final class RunningSandbox implements Sandbox {
   private void awaitLastWords(AgentLoops loops) {
     if (!cause.isDone()) {
       SandboxExit why = client.wasSilent() ? SILENT : GuestCalls.LOST;
-      var unused = loops.schedule(() -> endLater(why, Duration.ZERO), LAST_WORDS);
+      var unused = loops.schedule(() -> endLater(why), LAST_WORDS);
     }
   }
 
@@ -247,16 +244,16 @@ final class RunningSandbox implements Sandbox {
   }
 
   /** Called on threads that must not block. */
-  private void endLater(SandboxExit why, Duration grace) {
+  private void endLater(SandboxExit why) {
     if (cause.complete(why)) {
-      workers.execute(() -> tearDown(why, grace));
+      workers.executePatiently(() -> takeDown(why));
     }
   }
 
   @Override
   public void kill() {
     killed.complete(null);
-    endLater(KILLED, Duration.ZERO);
+    endLater(KILLED);
   }
 
   @Override
@@ -271,14 +268,21 @@ final class RunningSandbox implements Sandbox {
    */
   void close(String detail) {
     SandboxExit why = SandboxExit.of(Reason.CLOSED, detail);
-    if (cause.complete(why)) {
-      tearDown(why, spec.stopGrace());
-    } else {
-      exit.join();
-    }
+    boolean unused = cause.complete(why);
+    takeDown(cause.join());
+    exit.join();
   }
 
-  private void tearDown(SandboxExit why, Duration grace) {
+  /** Takes it down, unless somebody is at it. */
+  private void takeDown(SandboxExit why) {
+    if (!takenDown.compareAndSet(false, true)) {
+      return;
+    }
+    Duration grace =
+        switch (why.reason()) {
+          case CLOSED, LIFETIME, IDLE -> spec.stopGrace();
+          default -> Duration.ZERO;
+        };
     boolean reachable =
         pauses.reasons().isEmpty() && !vm.exit().isDone() && !client.disconnected().isDone();
     if (!grace.isZero() && reachable) {
@@ -334,7 +338,7 @@ final class RunningSandbox implements Sandbox {
   }
 
   private ExecCapture capture(ProcessSpec process) {
-    return new ExecCapture(client, process, request(process), hostDeadline(process));
+    return new ExecCapture(calls, client, process, request(process), hostDeadline(process));
   }
 
   private ProcessRequest request(ProcessSpec process) {
@@ -345,7 +349,8 @@ final class RunningSandbox implements Sandbox {
   @Override
   public <X extends Exception> ExitStatus exec(ProcessSpec process, OutputConsumer<X> consumer)
       throws X {
-    ExecStream stream = new ExecStream(client, process, request(process), hostDeadline(process));
+    ExecStream stream =
+        new ExecStream(calls, client, process, request(process), hostDeadline(process));
     CompletableFuture<ExitStatus> ended = run(process, stream);
     boolean complete = false;
     try {
@@ -462,7 +467,13 @@ final class RunningSandbox implements Sandbox {
   @Override
   public Pause pause(String reason) {
     calls.requireOpen();
-    return pauses.begin(reason);
+    Pause pause = pauses.begin(reason);
+    if (vm.exit().isDone()) {
+      // Nothing stands still that is no more.
+      pause.close();
+      throw calls.endedException(null);
+    }
+    return pause;
   }
 
   @Override
@@ -554,7 +565,7 @@ final class RunningSandbox implements Sandbox {
 
   @Override
   public CompletableFuture<SandboxExit> onExit() {
-    return exit.thenApplyAsync(how -> how, workers);
+    return exit.thenApplyAsync(how -> how, workers::executePatiently);
   }
 
   @Override

@@ -78,13 +78,14 @@ final class RunningUnikernel implements Unikernel {
               var unused = vm.console().stream(output -> onOutput(listener, output));
             });
     vm.start();
-    Future<?> deadline = timers.schedule(() -> workers.execute(() -> end(true)), spec.timeout());
+    Future<?> deadline =
+        timers.schedule(() -> workers.executePatiently(() -> end(true)), spec.timeout());
     var unused =
         vm.exit()
             .thenAccept(
                 how -> {
                   deadline.cancel(false);
-                  workers.execute(() -> end(false));
+                  workers.executePatiently(() -> end(false));
                 });
   }
 
@@ -150,7 +151,7 @@ final class RunningUnikernel implements Unikernel {
 
   @Override
   public CompletableFuture<UnikernelExit> onExit() {
-    return exit.thenApplyAsync(how -> how, workers);
+    return exit.thenApplyAsync(how -> how, workers::executePatiently);
   }
 
   @Override
@@ -177,7 +178,7 @@ final class RunningUnikernel implements Unikernel {
   public void close() {
     if (Thread.currentThread().equals(listening)) {
       // The machine's end waits for this thread.
-      workers.execute(() -> end(false));
+      workers.executePatiently(() -> end(false));
     } else {
       end(false);
     }

@@ -167,12 +167,15 @@ final class SandboxFiles implements GuestFiles {
       return new FileException(reason, about, "The guest: " + e.getMessage(), remedy, e);
     }
     if (failure instanceof AgentException e) {
+      if (calls.isOver(e)) {
+        return calls.translate(e);
+      }
       return switch (e.kind()) {
         case DISCONNECTED, WORKLOAD_ENDED -> calls.translate(e);
         case REFUSED, NOT_FOUND ->
             new FileException(
                 Reason.REFUSED, path, "The guest refused: " + e.getMessage(), null, e);
-        case TIMED_OUT, START_TIMED_OUT ->
+        case TIMED_OUT, NO_ANSWER, START_TIMED_OUT ->
             new FileException(
                 Reason.TIMED_OUT,
                 path,

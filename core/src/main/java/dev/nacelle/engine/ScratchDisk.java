@@ -8,6 +8,7 @@ import dev.nacelle.image.ext4.Ext4Options;
 import dev.nacelle.image.ext4.Ext4Writer;
 import dev.nacelle.internal.DirectoryLocks;
 import dev.nacelle.internal.PrivateFile;
+import dev.nacelle.internal.Shortage;
 import dev.nacelle.spi.DiskFormat;
 import java.io.IOException;
 import java.nio.file.DirectoryIteratorException;
@@ -58,8 +59,10 @@ final class ScratchDisk implements AutoCloseable {
       throw new NacelleException(
           Stage.CREATE,
           "A disk of " + size + " cannot be made in " + directory + ": " + e,
-          "See that there is space and that it can be written to, or choose another directory with"
-              + " Nacelle.builder().scratchDirectory(...).",
+          Shortage.remedy(
+              e,
+              "See that there is space and that it can be written to, or choose another directory"
+                  + " with Nacelle.builder().scratchDirectory(...)."),
           e);
     } finally {
       if (lock != null) {

@@ -7,12 +7,15 @@ import java.io.IOException;
 import java.io.InterruptedIOException;
 import java.io.OutputStream;
 import java.nio.ByteBuffer;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
 
 /** A process's stdin for a thread that writes and may wait. */
 final class StdinPipe extends OutputStream {
   private final AgentProcess process;
   private boolean closed;
   private boolean ended;
+  private @Nullable Supplier<GuestIOException> failure;
 
   /**
    * @param closed whether the process reads something else, which nothing done here ends
@@ -27,10 +30,18 @@ final class StdinPipe extends OutputStream {
     notifyAll();
   }
 
-  /** The process has ended. */
-  synchronized void end() {
-    ended = true;
-    notifyAll();
+  /**
+   * The process has ended.
+   *
+   * @param why makes what a writer is then told, on its thread, where it may wait; null where the
+   *     process has ended by itself
+   */
+  synchronized void end(@Nullable Supplier<GuestIOException> why) {
+    if (!ended) {
+      ended = true;
+      failure = why;
+      notifyAll();
+    }
   }
 
   synchronized boolean hasEnded() {
@@ -43,25 +54,47 @@ final class StdinPipe extends OutputStream {
   }
 
   @Override
-  public synchronized void write(byte[] bytes, int offset, int length) throws IOException {
+  public void write(byte[] bytes, int offset, int length) throws IOException {
+    Supplier<GuestIOException> why = writeUntilEnd(bytes, offset, length);
+    if (why != null) {
+      throw why.get();
+    }
+  }
+
+  /** Returns what makes the failure when not all was written. */
+  private synchronized @Nullable Supplier<GuestIOException> writeUntilEnd(
+      byte[] bytes, int offset, int length) throws IOException {
     ByteBuffer left = ByteBuffer.wrap(bytes, offset, length);
     while (left.hasRemaining()) {
       while (!closed && !ended && !process.isWritable()) {
-        try {
-          wait();
-        } catch (InterruptedException e) {
-          Thread.currentThread().interrupt();
-          throw new InterruptedIOException("interrupted while writing to a process's stdin");
-        }
+        await();
       }
       if (closed) {
         throw new GuestIOException("stdin is closed");
       }
       int chunk = Math.min(left.remaining(), AgentProcess.STDIN_CHUNK);
       if (ended || !process.write(left.slice(left.position(), chunk))) {
-        throw new GuestIOException("the process has ended");
+        awaitEnd();
+        return failure == null ? () -> new GuestIOException("the process has ended") : failure;
       }
       left.position(left.position() + chunk);
+    }
+    return null;
+  }
+
+  /** That nothing can be written is known a moment before the reason. */
+  private synchronized void awaitEnd() throws IOException {
+    while (!closed && !ended) {
+      await();
+    }
+  }
+
+  private synchronized void await() throws InterruptedIOException {
+    try {
+      wait();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new InterruptedIOException("interrupted while writing to a process's stdin");
     }
   }
 

@@ -55,7 +55,7 @@ final class StdinSource {
 
   /** The process has ended. */
   void end() {
-    pipe.end();
+    pipe.end(null);
     Thread thread = reader;
     if (thread != null) {
       thread.interrupt();

@@ -3,18 +3,27 @@ package dev.nacelle.engine;
 
 import com.google.common.util.concurrent.Uninterruptibles;
 import dev.nacelle.internal.LibraryThread;
+import java.time.Duration;
 import java.util.concurrent.Executor;
 import java.util.concurrent.Future;
 import java.util.concurrent.SynchronousQueue;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.UnaryOperator;
 
 /**
  * Threads for what blocks: resolving images, starting and stopping machines, and what users attach
  * to futures. As many as are needed; idle ones end after ten seconds.
+ *
+ * <p>A host may give no more threads, for which the JVM has an OutOfMemoryError. {@link #execute}
+ * and {@link #submit} then throw it, and the task is not run.
  */
 final class Workers implements Executor, AutoCloseable {
+  /** After that long it is tried again to have a thread. */
+  private static final Duration RETRY = Duration.ofMillis(100);
+
+  private final Timers timers;
   private final ThreadPoolExecutor pool;
 
   private static final class Worker extends LibraryThread {
@@ -26,7 +35,16 @@ final class Workers implements Executor, AutoCloseable {
     }
   }
 
-  Workers() {
+  Workers(Timers timers) {
+    this(timers, thread -> thread);
+  }
+
+  /**
+   * @param timers time the next attempt to have a thread
+   * @param threads gets each thread before it is started, and may throw
+   */
+  Workers(Timers timers, UnaryOperator<Thread> threads) {
+    this.timers = timers;
     AtomicInteger number = new AtomicInteger();
     pool =
         new ThreadPoolExecutor(
@@ -35,7 +53,8 @@ final class Workers implements Executor, AutoCloseable {
             10,
             TimeUnit.SECONDS,
             new SynchronousQueue<>(),
-            task -> new Worker(this, task, "nacelle-worker-" + number.incrementAndGet()),
+            task ->
+                threads.apply(new Worker(this, task, "nacelle-worker-" + number.incrementAndGet())),
             // After the end only users' late questions come here, which they can answer themselves.
             (task, ended) -> task.run());
   }
@@ -43,6 +62,24 @@ final class Workers implements Executor, AutoCloseable {
   @Override
   public void execute(Runnable task) {
     pool.execute(task);
+  }
+
+  /** Runs a task that must not be lost: when the host gives a thread for it. */
+  void executePatiently(Runnable task) {
+    try {
+      pool.execute(task);
+    } catch (OutOfMemoryError e) {
+      var unused = timers.schedule(() -> executePatiently(task), RETRY);
+    }
+  }
+
+  /** Runs a task, on the caller's thread where the host gives no other. */
+  void executeOrRun(Runnable task) {
+    try {
+      pool.execute(task);
+    } catch (OutOfMemoryError e) {
+      task.run();
+    }
   }
 
   Future<?> submit(Runnable task) {

@@ -19,8 +19,9 @@ public interface GuestConnection extends AutoCloseable {
    *
    * @return the number of bytes put into the buffer; 0 when there are none now; -1 when the guest
    *     has shut down its output and everything was read
-   * @throws IOException when the connection was reset or the machine has ended; bytes received
-   *     before come first
+   * @throws GuestLostException when the machine has ended, or its guest has reset its socket
+   *     device; bytes received before come first
+   * @throws IOException likewise when the connection was reset
    */
   int read(ByteBuffer destination) throws IOException;
 
@@ -28,8 +29,8 @@ public interface GuestConnection extends AutoCloseable {
    * Takes as many bytes as the guest has room for, without waiting.
    *
    * @return the number of bytes taken, possibly 0
-   * @throws IOException when the guest reads no more, the connection was reset, or the machine has
-   *     ended
+   * @throws GuestLostException when the machine has ended, or its guest has reset its socket device
+   * @throws IOException when the guest reads no more, or the connection was reset
    */
   int write(ByteBuffer source) throws IOException;
 

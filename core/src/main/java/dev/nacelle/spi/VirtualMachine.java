@@ -63,10 +63,10 @@ public interface VirtualMachine extends AutoCloseable {
    * Connects to a port that a program of the guest listens on.
    *
    * @return completes with the connection, or exceptionally with a {@link
-   *     java.net.ConnectException} when the guest refuses, another {@link java.io.IOException} when
-   *     the machine ends first, when too many connections are open, or when a guest that was asked
-   *     has not answered half a minute later. Has no time limit of its own before the guest can be
-   *     asked: cancel it.
+   *     java.net.ConnectException} when the guest refuses, a {@link GuestLostException} when the
+   *     machine ends first, another {@link java.io.IOException} when too many connections are open,
+   *     or when a guest that was asked has not answered half a minute later. Has no time limit of
+   *     its own before the guest can be asked: cancel it.
    */
   CompletableFuture<GuestConnection> connect(int port);
 

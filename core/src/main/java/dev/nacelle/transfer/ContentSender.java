@@ -35,14 +35,29 @@ public final class ContentSender {
   /** Sends what is read up to the end; what reading throws comes as it is. */
   public void send(InputStream content)
       throws IOException, AgentException, FileFailedException, InterruptedException {
-    while (true) {
-      int length = content.readNBytes(buffer, 0, buffer.length);
+    int length;
+    do {
+      length = fill(content);
       send(buffer, 0, length);
-      if (length < buffer.length) {
+    } while (length == buffer.length);
+    end();
+  }
+
+  /**
+   * Reads as much as there is room for, unless the call ends first: a slow source may take long.
+   */
+  private int fill(InputStream content)
+      throws IOException, AgentException, FileFailedException, InterruptedException {
+    int length = 0;
+    while (length < buffer.length) {
+      int count = content.read(buffer, length, buffer.length - length);
+      if (count < 0) {
         break;
       }
+      length += count;
+      call.requireGoingOn();
     }
-    end();
+    return length;
   }
 
   /** Sends an array's bytes. */

@@ -38,6 +38,12 @@ public final class FakeFiles {
   private final List<FileOperation> operations = new CopyOnWriteArrayList<>();
   private final List<FilePart> received = new CopyOnWriteArrayList<>();
   private final CompletableFuture<Void> cancelled = new CompletableFuture<>();
+  private volatile boolean stopped;
+
+  /** What is endless ends all the same, without a word. */
+  public void stop() {
+    stopped = true;
+  }
 
   /** What a call for this path is answered before {@code done}. */
   public void answer(String path, FilePart.Builder... parts) {
@@ -109,7 +115,8 @@ public final class FakeFiles {
       }
 
       private void flood() {
-        while (operation != null
+        while (!stopped
+            && operation != null
             && operation.getPath().toStringUtf8().equals(ENDLESS)
             && call.isReady()) {
           FileParts.Builder parts = FileParts.newBuilder();

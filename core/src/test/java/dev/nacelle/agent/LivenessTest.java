@@ -21,11 +21,12 @@ import org.junit.jupiter.api.Timeout;
 @Timeout(60)
 class LivenessTest {
   private final EventLoop loop = new DefaultEventLoop();
+  private final GuestTimers timers = new GuestTimers(loop);
   private final BlockingQueue<CompletableFuture<Void>> questions = new LinkedBlockingQueue<>();
   private final AtomicInteger silences = new AtomicInteger();
   private final Liveness liveness =
       new Liveness(
-          loop,
+          timers,
           Duration.ofMillis(1),
           () -> 0,
           () -> {
@@ -54,9 +55,9 @@ class LivenessTest {
 
   @Test
   void guestThatDoesNotAnswerIsSilentOnce() throws Exception {
-    liveness.resume();
-    liveness.resume();
-    fail(questions.take(), Kind.TIMED_OUT);
+    liveness.start();
+    liveness.start();
+    fail(questions.take(), Kind.NO_ANSWER);
     settle();
     assertTrue(liveness.foundSilent());
     assertEquals(1, silences.get());
@@ -64,7 +65,7 @@ class LivenessTest {
 
   @Test
   void guestThatAnswersIsAskedAgain() throws Exception {
-    liveness.resume();
+    liveness.start();
     questions.take().complete(null);
     fail(questions.take(), Kind.REFUSED);
     questions.take();
@@ -72,17 +73,35 @@ class LivenessTest {
   }
 
   @Test
-  void nothingIsOwedWhileTheMachineRests() throws Exception {
-    liveness.resume();
+  void guestIsNotAskedWhileTheMachineRests() throws Exception {
+    timers.pause();
+    liveness.start();
+    Thread.sleep(50);
+    assertTrue(questions.isEmpty());
+    timers.resume();
+    questions.take();
+  }
+
+  @Test
+  void guestThatIsSilentIsFoundHoweverOftenItsMachineRests() throws Exception {
+    liveness.start();
+    while (questions.isEmpty()) {
+      timers.pause();
+      timers.resume();
+    }
+    fail(questions.take(), Kind.NO_ANSWER);
+    settle();
+    assertTrue(liveness.foundSilent());
+  }
+
+  @Test
+  void whatHasEndedIsNotSilent() throws Exception {
+    liveness.start();
     CompletableFuture<Void> question = questions.take();
-    liveness.pause();
-    fail(question, Kind.TIMED_OUT);
+    liveness.stop();
+    fail(question, Kind.NO_ANSWER);
     settle();
     assertFalse(liveness.foundSilent());
-    liveness.resume();
-    CompletableFuture<Void> next = questions.take();
-    fail(next, Kind.TIMED_OUT);
-    settle();
-    assertEquals(1, silences.get());
+    assertEquals(0, silences.get());
   }
 }

@@ -35,6 +35,18 @@ public final class FakeNacelle implements AutoCloseable {
         new EngineBuilder().hypervisor(hypervisor).sources(sources).listener(listener).build();
   }
 
+  /** With guests that may be silent for no longer than that, and then once more. */
+  FakeNacelle(SandboxListener listener, Duration silence) {
+    hypervisor = new FakeHypervisor(programs(), Fault.NONE);
+    nacelle =
+        new EngineBuilder()
+            .silence(silence, silence)
+            .hypervisor(hypervisor)
+            .sources(new FakeSources())
+            .listener(listener)
+            .build();
+  }
+
   FakeNacelle(Path scratchDirectory) {
     this(scratchDirectory, Fault.NONE);
   }

@@ -173,7 +173,7 @@ class GuestSocketTest {
   private GuestSocket connect(
       int port, Duration limit, CompletableFuture<CompletableFuture<Void>> ended)
       throws GuestIOException {
-    try (Workers workers = new Workers()) {
+    try (Workers workers = new Workers(GuestSocketTest::schedule)) {
       GuestCalls calls = new GuestCalls("box", new CompletableFuture<>(), machine, workers);
       return new GuestSockets(calls, machine, GuestSocketTest::schedule, limit, ended::complete)
           .connect(port);

@@ -36,6 +36,7 @@ import dev.nacelle.proto.agent.v1.WatchEventsRequest;
 import dev.nacelle.proto.agent.v1.WatchStatisticsRequest;
 import dev.nacelle.spi.Console;
 import dev.nacelle.spi.GuestConnection;
+import dev.nacelle.spi.GuestLostException;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
 import io.grpc.Status;
@@ -94,6 +95,9 @@ public final class FakeMachine implements VirtualMachine {
   private volatile DataSize memory;
   private volatile @Nullable Consumer<GuestConnection> onConnect;
   private volatile boolean listening;
+  private volatile boolean deaf;
+  private volatile boolean livelyWhenDeaf;
+  private final CompletableFuture<Void> wedged = new CompletableFuture<>();
   private final Object consoleLock = new Object();
   private String console; // guarded by consoleLock
   private final List<Consumer<byte[]>> listeners = new ArrayList<>(); // guarded by consoleLock
@@ -171,16 +175,45 @@ public final class FakeMachine implements VirtualMachine {
     }
   }
 
+  /**
+   * From now on no call is answered.
+   *
+   * @param lively but what tells that the agent is there
+   */
+  public void deafen(boolean lively) {
+    livelyWhenDeaf = lively;
+    deaf = true;
+    if (!lively) {
+      agent.files().stop();
+    }
+  }
+
+  /** The guest's processor does nothing any more until the machine ends. */
+  public void wedge() {
+    thread.execute(wedged::join);
+  }
+
   /** The agent loses its connections; the machine lives on. */
   public void breakConnections() {
     connections.forEach(InMemoryGuestConnection::reset);
   }
 
+  /** The agent ends its connection; the machine lives on. */
+  public void hangUp() {
+    connections.get(0).reset();
+  }
+
+  /** The guest resets its socket device; the machine lives on. */
+  public void loseConnections() {
+    connections.forEach(InMemoryGuestConnection::lose);
+  }
+
   private void end(VmExit.Reason reason, String detail) {
     exit.complete(VmExit.of(reason, detail));
     resume();
-    breakConnections();
-    IOException why = new IOException("the virtual machine has ended");
+    wedged.complete(null);
+    loseConnections();
+    IOException why = new GuestLostException("the virtual machine has ended");
     connecting.forEach(future -> future.completeExceptionally(why));
     agent.killAll();
   }
@@ -247,7 +280,7 @@ public final class FakeMachine implements VirtualMachine {
     }
     Consumer<GuestConnection> program = guestPrograms.get(port);
     if (exit.isDone()) {
-      future.completeExceptionally(new IOException("the virtual machine has ended"));
+      future.completeExceptionally(new GuestLostException("the virtual machine has ended"));
     } else if (program != null) {
       InMemoryGuestConnection.Pair pair =
           InMemoryGuestConnection.pair(BUFFER, port, thread, port, 0x4000_0000);
@@ -391,7 +424,7 @@ public final class FakeMachine implements VirtualMachine {
     public void getInfo(GetInfoRequest request, StreamObserver<GetInfoResponse> responses) {
       if (fault == Fault.DIES_IN_GET_INFO) {
         panic();
-      } else {
+      } else if (!deaf || livelyWhenDeaf) {
         agent.getInfo(request, responses);
       }
     }
@@ -414,18 +447,20 @@ public final class FakeMachine implements VirtualMachine {
     @Override
     public StreamObserver<RunProcessRequest> runProcess(
         StreamObserver<RunProcessResponse> responses) {
-      return fault == Fault.NEVER_STARTS_PROCESSES ? new SilentCall() : agent.runProcess(responses);
+      return deaf || fault == Fault.NEVER_STARTS_PROCESSES
+          ? new SilentCall<>()
+          : agent.runProcess(responses);
     }
 
     @Override
     public StreamObserver<FileRequest> useFiles(StreamObserver<FileResponse> responses) {
-      return agent.useFiles(responses);
+      return deaf ? new SilentCall<>() : agent.useFiles(responses);
     }
 
     @Override
     public void signalProcess(
         SignalProcessRequest request, StreamObserver<SignalProcessResponse> responses) {
-      if (fault != Fault.IGNORES_SIGNALS) {
+      if (!deaf && fault != Fault.IGNORES_SIGNALS) {
         agent.signalProcess(request, responses);
       }
     }
@@ -433,12 +468,16 @@ public final class FakeMachine implements VirtualMachine {
     @Override
     public void listProcesses(
         ListProcessesRequest request, StreamObserver<ListProcessesResponse> responses) {
-      agent.listProcesses(request, responses);
+      if (!deaf) {
+        agent.listProcesses(request, responses);
+      }
     }
 
     @Override
     public void getStatistics(GetStatisticsRequest request, StreamObserver<Statistics> responses) {
-      agent.getStatistics(request, responses);
+      if (!deaf) {
+        agent.getStatistics(request, responses);
+      }
     }
 
     @Override
@@ -455,12 +494,16 @@ public final class FakeMachine implements VirtualMachine {
     @Override
     public void resizeTerminal(
         ResizeTerminalRequest request, StreamObserver<ResizeTerminalResponse> responses) {
-      agent.resizeTerminal(request, responses);
+      if (!deaf) {
+        agent.resizeTerminal(request, responses);
+      }
     }
 
     @Override
     public void setClock(SetClockRequest request, StreamObserver<SetClockResponse> responses) {
-      agent.setClock(request, responses);
+      if (!deaf) {
+        agent.setClock(request, responses);
+      }
     }
 
     @Override
@@ -473,9 +516,9 @@ public final class FakeMachine implements VirtualMachine {
   }
 
   /** Takes what it is told, and says nothing. */
-  private final class SilentCall implements StreamObserver<RunProcessRequest> {
+  private final class SilentCall<T> implements StreamObserver<T> {
     @Override
-    public void onNext(RunProcessRequest request) {}
+    public void onNext(T request) {}
 
     @Override
     public void onError(Throwable failure) {

@@ -2,6 +2,7 @@
 package dev.nacelle.fake;
 
 import dev.nacelle.spi.GuestConnection;
+import dev.nacelle.spi.GuestLostException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.Random;
@@ -89,10 +90,16 @@ public final class InMemoryGuestConnection implements GuestConnection {
     input.abandon();
   }
 
-  /** What happens to both ends when the machine goes away, or one side breaks the rules. */
+  /** What happens to both ends when one side breaks the rules. */
   public void reset() {
-    input.reset();
-    output.reset();
+    input.reset(new IOException("reset"));
+    output.reset(new IOException("reset"));
+  }
+
+  /** What happens to both ends when the machine goes away. */
+  public void lose() {
+    input.reset(new GuestLostException("the virtual machine has ended"));
+    output.reset(new GuestLostException("the virtual machine has ended"));
   }
 
   private void event() {
@@ -115,7 +122,7 @@ public final class InMemoryGuestConnection implements GuestConnection {
     private long read;
     private boolean ended;
     private boolean abandoned;
-    private boolean reset;
+    private @Nullable IOException reset;
     private boolean readerWaits;
     private boolean writerWaits;
     private @Nullable InMemoryGuestConnection reader;
@@ -135,8 +142,8 @@ public final class InMemoryGuestConnection implements GuestConnection {
         }
         int available = (int) (written - read);
         if (available == 0) {
-          if (reset) {
-            throw new IOException("reset");
+          if (reset != null) {
+            throw reset;
           }
           readerWaits = !ended;
           return ended ? -1 : 0;
@@ -156,7 +163,10 @@ public final class InMemoryGuestConnection implements GuestConnection {
 
     int write(ByteBuffer source) throws IOException {
       synchronized (lock) {
-        if (ended || abandoned || reset) {
+        if (reset != null) {
+          throw reset;
+        }
+        if (ended || abandoned) {
           throw new IOException(ended ? "output was shut down" : "the peer reads no more");
         }
         int room = (int) (ring.length - (written - read));
@@ -204,9 +214,9 @@ public final class InMemoryGuestConnection implements GuestConnection {
       }
     }
 
-    void reset() {
+    void reset(IOException why) {
       synchronized (lock) {
-        reset = true;
+        reset = reset == null ? why : reset;
         tell(reader);
         tell(writer);
       }

@@ -487,9 +487,9 @@ public abstract class AbstractHypervisorContractTest {
       BlockingConnection open = own.connect(2000);
       own.tell("poweroff");
       assertEquals(Reason.POWER_OFF, own.machine().exit().get().reason());
-      assertThrows(IOException.class, () -> open.read(ByteBuffer.allocate(1)));
+      assertThrows(GuestLostException.class, () -> open.read(ByteBuffer.allocate(1)));
       assertInstanceOf(
-          IOException.class,
+          GuestLostException.class,
           assertThrows(ExecutionException.class, () -> own.machine().connect(2000).get())
               .getCause());
       assertThrows(IllegalStateException.class, () -> own.machine().listen(2000, connection -> {}));

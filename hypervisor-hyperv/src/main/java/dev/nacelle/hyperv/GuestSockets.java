@@ -8,6 +8,7 @@ import dev.nacelle.hyperv.sys.HvSocketAddress;
 import dev.nacelle.hyperv.sys.SocketEvents;
 import dev.nacelle.hyperv.sys.WinsockException;
 import dev.nacelle.spi.GuestConnection;
+import dev.nacelle.spi.GuestLostException;
 import dev.nacelle.spi.MachineThread;
 import dev.nacelle.spi.VirtualMachine;
 import java.io.IOException;
@@ -172,10 +173,12 @@ final class GuestSockets implements AutoCloseable {
     requirePort(port);
     Attempt attempt = new Attempt(port);
     synchronized (lock) {
-      String refusal =
-          end != null ? end : taken == MOST ? MOST + " connections are open already" : null;
-      if (refusal != null) {
-        return CompletableFuture.failedFuture(new IOException(connecting(port) + refusal));
+      if (end != null) {
+        return CompletableFuture.failedFuture(new GuestLostException(connecting(port) + end));
+      }
+      if (taken == MOST) {
+        return CompletableFuture.failedFuture(
+            new IOException(connecting(port) + MOST + " connections are open already"));
       }
       taken++;
       attempts.add(attempt);
@@ -238,7 +241,7 @@ final class GuestSockets implements AutoCloseable {
   }
 
   IOException endOfMachine() {
-    return new IOException(end);
+    return new GuestLostException(String.valueOf(end));
   }
 
   /**
@@ -344,7 +347,7 @@ final class GuestSockets implements AutoCloseable {
 
   private void advance(Attempt attempt) {
     if (end != null) {
-      fail(attempt, new IOException(connecting(attempt.port) + end));
+      fail(attempt, new GuestLostException(connecting(attempt.port) + end));
     } else if (attempt.future.isDone()) {
       drop(attempt);
     } else if (attempt.socket != null) {

@@ -23,6 +23,7 @@ import dev.nacelle.hyperv.sys.StandIn;
 import dev.nacelle.spi.BlockingConnection;
 import dev.nacelle.spi.GuestConnection;
 import dev.nacelle.spi.GuestDisk;
+import dev.nacelle.spi.GuestLostException;
 import dev.nacelle.spi.MachineThread;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
@@ -379,7 +380,8 @@ class HypervVirtualMachineTest {
       exited(id(), "GracefulExit");
       assertEquals(Reason.POWER_OFF, reason(machine));
       IOException e =
-          assertThrows(IOException.class, () -> host.connection().read(ByteBuffer.allocate(1)));
+          assertThrows(
+              GuestLostException.class, () -> host.connection().read(ByteBuffer.allocate(1)));
       assertTrue(e.getMessage().contains("POWER_OFF"), e::getMessage);
       assertThrows(ExecutionException.class, () -> machine.connect(1025).get());
       assertThrows(IllegalStateException.class, () -> machine.listen(1024, accepted::add));

@@ -29,6 +29,7 @@ import dev.nacelle.image.registry.Pause;
 import dev.nacelle.internal.DirectoryLocks;
 import dev.nacelle.internal.FileCache;
 import dev.nacelle.internal.Interruption;
+import dev.nacelle.internal.Shortage;
 import dev.nacelle.internal.jfr.Recordings;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -157,10 +158,12 @@ public final class ImageStore {
       throw new ImageException(
           ImageException.Reason.HOST_DISK,
           "The image " + ref + " cannot be made ready: " + e,
-          "See that "
-              + directory.toAbsolutePath()
-              + " can be written to and has space (pruning makes some), and that the image can be"
-              + " read.",
+          Shortage.remedy(
+              e,
+              "See that "
+                  + directory.toAbsolutePath()
+                  + " can be written to and has space (pruning makes some), and that the image can"
+                  + " be read."),
           e);
     }
   }

@@ -19,6 +19,7 @@ import dev.nacelle.internal.FileCache;
 import dev.nacelle.internal.Interruption;
 import dev.nacelle.internal.ListenerGuard;
 import dev.nacelle.internal.RegularFile;
+import dev.nacelle.internal.Shortage;
 import dev.nacelle.kernel.KernelRef;
 import dev.nacelle.spi.GuestDriver;
 import java.io.IOException;
@@ -176,7 +177,7 @@ public final class KernelStore {
       throw new KernelException(
           KernelException.Reason.HOST_DISK,
           "The kernel " + ref + " cannot be made ready: " + e,
-          "See that " + directory + " can be written to and has space (pruning makes some).",
+          remedy(e),
           e);
     }
   }
@@ -598,9 +599,15 @@ public final class KernelStore {
       throw new KernelException(
           KernelException.Reason.HOST_DISK,
           "The cache of kernels " + directory + " cannot be used: " + e,
-          "See that this process may write to it.",
+          Shortage.remedy(e, "See that this process may write to it."),
           e);
     }
+  }
+
+  private String remedy(IOException failure) {
+    return Shortage.remedy(
+        failure,
+        "See that " + directory + " can be written to and has space (pruning makes some).");
   }
 
   /** Null where nobody but its owner can change the cache, who is to do so when nothing runs. */
@@ -704,7 +711,7 @@ public final class KernelStore {
       throw new KernelException(
           KernelException.Reason.HOST_DISK,
           "No initramfs can be made for " + kernel + ": " + e,
-          "See that " + directory + " can be written to and has space (pruning makes some).",
+          remedy(e),
           e);
     }
   }

@@ -3,6 +3,7 @@ package dev.nacelle.kernel.store;
 
 import dev.nacelle.KernelException;
 import dev.nacelle.image.Digest;
+import dev.nacelle.internal.Shortage;
 import dev.nacelle.kernel.KernelRef;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -102,7 +103,7 @@ public final class ResolvedKernel {
       throw new KernelException(
           KernelException.Reason.HOST_DISK,
           "The modules of " + ref + " cannot be read: " + e,
-          null,
+          Shortage.remedy(e, "See that the cache can be read."),
           e);
     }
   }
@@ -122,7 +123,7 @@ public final class ResolvedKernel {
       throw new KernelException(
           KernelException.Reason.HOST_DISK,
           "The modules of " + ref + " cannot be read: " + e,
-          null,
+          Shortage.remedy(e, "See that the cache can be read."),
           e);
     }
   }

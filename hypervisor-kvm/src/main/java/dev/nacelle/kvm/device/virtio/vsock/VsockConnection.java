@@ -3,6 +3,7 @@ package dev.nacelle.kvm.device.virtio.vsock;
 
 import dev.nacelle.kvm.device.virtio.DescriptorChain;
 import dev.nacelle.spi.GuestConnection;
+import dev.nacelle.spi.GuestLostException;
 import java.io.IOException;
 import java.net.ConnectException;
 import java.nio.ByteBuffer;
@@ -103,6 +104,9 @@ final class VsockConnection implements GuestConnection {
 
   /** Why the connection is no more; null while it is. */
   private @Nullable String failure;
+
+  /** All connections with the guest are no more. */
+  private boolean guestLost;
 
   private boolean closed;
 
@@ -367,6 +371,12 @@ final class VsockConnection implements GuestConnection {
     gone();
   }
 
+  /** The same of all connections, for the guest or its device starts over, or has ended. */
+  void lostWithAll(String why) {
+    guestLost |= failure == null;
+    lost(why);
+  }
+
   private void giveTime() {
     timed = true;
     end = device.endOfPatience();
@@ -513,7 +523,7 @@ final class VsockConnection implements GuestConnection {
 
   private void throwIfFailed() throws IOException {
     if (failure != null) {
-      throw new IOException(failure);
+      throw guestLost ? new GuestLostException(failure) : new IOException(failure);
     }
   }
 
@@ -583,6 +593,7 @@ final class VsockConnection implements GuestConnection {
     Consumer<GuestConnection> newAcceptor;
     CompletableFuture<GuestConnection> future = null;
     String refusal = null;
+    boolean withAll;
     Runnable toRun;
     synchronized (device.lock()) {
       newAcceptor = acceptor;
@@ -593,6 +604,7 @@ final class VsockConnection implements GuestConnection {
         // A guest that accepts, sends a few words and closes at once has accepted.
         refusal = answered ? null : failure;
       }
+      withAll = guestLost;
       toRun = listener;
     }
     if (newAcceptor != null) {
@@ -603,7 +615,10 @@ final class VsockConnection implements GuestConnection {
         future.complete(this);
       } else {
         String why = "connecting to port " + portName(guestPort) + ": " + refusal;
-        future.completeExceptionally(refused ? new ConnectException(why) : new IOException(why));
+        future.completeExceptionally(
+            refused
+                ? new ConnectException(why)
+                : withAll ? new GuestLostException(why) : new IOException(why));
       }
     }
     if (toRun != null) {

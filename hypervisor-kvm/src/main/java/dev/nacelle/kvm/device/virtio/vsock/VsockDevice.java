@@ -10,6 +10,7 @@ import dev.nacelle.kvm.device.virtio.RateLimiter;
 import dev.nacelle.kvm.device.virtio.VirtQueue;
 import dev.nacelle.kvm.device.virtio.VirtioDevice;
 import dev.nacelle.spi.GuestConnection;
+import dev.nacelle.spi.GuestLostException;
 import dev.nacelle.spi.VirtualMachine;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -166,10 +167,11 @@ public final class VsockDevice extends VirtioDevice {
     VsockConnection connection;
     synchronized (lock) {
       if (closed || counted == MAXIMUM_CONNECTIONS) {
-        String why =
-            closed ? "the virtual machine has ended" : counted + " connections are open already";
+        String connecting = "connecting to port " + VsockConnection.portName(port) + ": ";
         future.completeExceptionally(
-            new IOException("connecting to port " + VsockConnection.portName(port) + ": " + why));
+            closed
+                ? new GuestLostException(connecting + "the virtual machine has ended")
+                : new IOException(connecting + counted + " connections are open already"));
         return future;
       }
       connection = VsockConnection.connecting(this, ephemeralPort(port), port, future);
@@ -616,7 +618,7 @@ public final class VsockDevice extends VirtioDevice {
   private void loseConnections(String why) {
     for (VsockConnection connection : connections.toArray()) {
       if (closed || connection.guestHasSeenIt()) {
-        connection.lost(why);
+        connection.lostWithAll(why);
       }
     }
   }

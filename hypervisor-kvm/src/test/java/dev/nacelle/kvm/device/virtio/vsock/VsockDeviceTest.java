@@ -20,6 +20,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.nacelle.kvm.device.virtio.DriverFixture;
 import dev.nacelle.kvm.device.virtio.DriverQueue.Segment;
 import dev.nacelle.spi.GuestConnection;
+import dev.nacelle.spi.GuestLostException;
 import dev.nacelle.spi.VirtualMachine;
 import java.io.IOException;
 import java.net.ConnectException;
@@ -648,6 +649,7 @@ class VsockDeviceTest {
     assertNull(guest.receive(), "a reset is not answered");
     assertEquals("a", read(connection));
     IOException failure = assertThrows(IOException.class, () -> read(connection));
+    assertFalse(failure instanceof GuestLostException);
     assertEquals("the guest reset the connection", failure.getMessage());
     assertThrows(IOException.class, () -> connection.write(text("b")));
   }
@@ -656,8 +658,8 @@ class VsockDeviceTest {
   void failsAfterTheDriversReset() throws Exception {
     GuestConnection connection = acceptOne();
     guest.driver.write(0x70, 0);
-    assertThrows(IOException.class, () -> read(connection));
-    assertThrows(IOException.class, () -> connection.write(text("b")));
+    assertThrows(GuestLostException.class, () -> read(connection));
+    assertThrows(GuestLostException.class, () -> connection.write(text("b")));
     guest.start(1L << 32);
     guest.giveBuffers(4, BUFFER);
     guest.send(packet(REQUEST));
@@ -672,7 +674,7 @@ class VsockDeviceTest {
     device.close();
     guest.runTasks();
     assertEquals("a", read(connection));
-    IOException failure = assertThrows(IOException.class, () -> read(connection));
+    IOException failure = assertThrows(GuestLostException.class, () -> read(connection));
     assertEquals("the virtual machine has ended", failure.getMessage());
     assertTrue(failure(future).contains("the virtual machine has ended"));
     assertTrue(failure(device.connect(1)).contains("the virtual machine has ended"));
