@@ -4,8 +4,8 @@ package dev.nacelle;
 /**
  * Is told of sandboxes as they come and go; given to {@link Nacelle.Builder#listener}. Of one
  * sandbox it hears one event at a time, in their order, on whatever thread; of several at once. It
- * must not block, for starting may wait for it. What it throws is logged the first time, and
- * otherwise ignored.
+ * must not block, for starting and pausing may wait for it. What it throws is logged the first
+ * time, and otherwise ignored.
  */
 @FunctionalInterface
 public interface SandboxListener {
