@@ -1021,7 +1021,9 @@ public final class SandboxSpec {
     /**
      * Gives the container and its processes everything, since the machine is the boundary: {@link
      * ContainerSpec#PRIVILEGED} and {@link ProcessSecurity#PRIVILEGED}, in place of what was said
-     * of either. A container engine runs in such a sandbox.
+     * of either. Podman and Docker run containers in such a sandbox, where what they keep is on
+     * another filesystem than its root: {@code
+     * container(ContainerSpec.PRIVILEGED.toBuilder().mount(...).build())} after this.
      */
     public Builder privileged() {
       return container(ContainerSpec.PRIVILEGED).security(ProcessSecurity.PRIVILEGED);
