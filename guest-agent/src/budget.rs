@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-use crate::io::CHUNK_BYTES;
-
+/// The most that is granted at once.
+pub(crate) const GRANT_BYTES: usize = 64 << 10;
 /// For all processes together.
 const BUDGET: usize = 4 << 20;
 /// What a process may hold of which nothing is held, however little is left: whose host reads goes on, whatever others do.
@@ -26,6 +26,11 @@ impl Budget {
     pub(crate) fn share(&self) -> Arc<Share> {
         Arc::new(Share { used: self.0.clone(), held: AtomicUsize::new(0), released: Notify::new() })
     }
+
+    #[cfg(test)]
+    pub(crate) fn used(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// What one process holds.
@@ -37,7 +42,7 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// Waits until some bytes may be read, at most [`CHUNK_BYTES`].
+    /// Waits until some bytes may be read, at most [`GRANT_BYTES`].
     pub(crate) async fn grant(self: &Arc<Self>) -> Grant {
         loop {
             let released = self.released.notified();
@@ -55,7 +60,7 @@ impl Share {
 
 /// How many bytes may be read of a process that holds `held`, when all hold `used`.
 fn allowance(held: usize, used: usize) -> Option<usize> {
-    let part = (BUDGET.saturating_sub(used) / PART).min(CHUNK_BYTES);
+    let part = (BUDGET.saturating_sub(used) / PART).min(GRANT_BYTES);
     match held {
         _ if part >= FLOOR => Some(part),
         0 => Some(FLOOR),
@@ -146,7 +151,7 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!waits.is_finished());
         hoard.truncate(1);
-        assert_eq!(waits.await.unwrap(), CHUNK_BYTES);
+        assert_eq!(waits.await.unwrap(), GRANT_BYTES);
     }
 
     #[test]

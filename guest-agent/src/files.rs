@@ -16,7 +16,7 @@ use tonic::{Status, Streaming};
 use crate::agent::{Agent, FILE_CALLS};
 use crate::cgroup::Cgroup;
 use crate::exchange::MAX_FRAME_BYTES;
-use crate::io::{CHUNK_BYTES, NonBlocking};
+use crate::io::NonBlocking;
 use crate::proto::file_request::Request;
 use crate::proto::file_response::Response;
 use crate::proto::{FileFailure, FileRequest, FileResponse};
@@ -152,7 +152,7 @@ async fn forward(worker: &NonBlocking, responses: &Responses) -> Result<Option<F
             }
         }
         worker.readable().await.map_err(internal)?;
-        match worker.try_read(CHUNK_BYTES).map_err(internal)? {
+        match worker.try_read().map_err(internal)? {
             Some(bytes) if bytes.is_empty() => return Ok(None),
             Some(bytes) => buffer.extend_from_slice(&bytes),
             None => {}

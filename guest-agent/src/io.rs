@@ -11,10 +11,11 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use rustix::io::{Errno, ioctl_fionbio, ioctl_fionread, read, retry_on_intr, write, writev};
 use rustix::net::{Shutdown, shutdown};
+use rustix::pipe::fcntl_setpipe_size;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
-/// The most that one read returns, and one message carries.
+/// The most that one read returns.
 pub(crate) const CHUNK_BYTES: usize = 64 << 10;
 
 thread_local! {
@@ -38,20 +39,24 @@ impl NonBlocking {
         self.0.readable().await.map(drop)
     }
 
-    /// Reads at most `limit` bytes, and at most [`CHUNK_BYTES`], without waiting: none when there is nothing yet, empty at
-    /// the end.
-    pub(crate) fn try_read(&self, limit: usize) -> Result<Option<Bytes>> {
-        self.try_scratch(limit, Bytes::copy_from_slice)
+    /// Reads at most [`CHUNK_BYTES`] without waiting: none when there is nothing yet, empty at the end.
+    pub(crate) fn try_read(&self) -> Result<Option<Bytes>> {
+        self.try_scratch(Bytes::copy_from_slice)
+    }
+
+    /// Reads without waiting, and returns how many bytes: none when there is nothing yet, 0 at the end.
+    pub(crate) fn try_read_into(&self, buffer: &mut [u8]) -> Result<Option<usize>> {
+        unless_blocked(self.0.try_io(Interest::READABLE, |fd| read_or_end(fd, buffer)))
     }
 
     /// The same, also where nobody has told yet that there is something: a read of a terminal waits for what is on its way
     /// through the kernel (tty_buffer_flush_work in n_tty_read).
-    pub(crate) fn read_now(&self, limit: usize) -> Result<Option<Bytes>> {
-        unless_blocked(read_scratch(self.0.get_ref(), limit, Bytes::copy_from_slice))
+    pub(crate) fn read_now_into(&self, buffer: &mut [u8]) -> Result<Option<usize>> {
+        unless_blocked(read_or_end(self.0.get_ref(), buffer))
     }
 
-    fn try_scratch<T>(&self, limit: usize, take: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
-        unless_blocked(self.0.try_io(Interest::READABLE, |fd| read_scratch(fd, limit, take)))
+    fn try_scratch<T>(&self, take: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
+        SCRATCH.with_borrow_mut(|scratch| Ok(self.try_read_into(scratch)?.map(|count| take(&scratch[..count]))))
     }
 
     /// Whether the other side has closed and nothing is left. A byte that is there instead is lost.
@@ -63,7 +68,7 @@ impl NonBlocking {
     pub(crate) async fn read(&self) -> Result<Bytes> {
         loop {
             self.readable().await?;
-            if let Some(bytes) = self.try_read(CHUNK_BYTES)? {
+            if let Some(bytes) = self.try_read()? {
                 return Ok(bytes);
             }
         }
@@ -75,7 +80,7 @@ impl NonBlocking {
             if self.readable().await.is_err() {
                 return false;
             }
-            match self.try_scratch(CHUNK_BYTES, |bytes| !bytes.is_empty()) {
+            match self.try_scratch(|bytes| !bytes.is_empty()) {
                 Ok(None) => {}
                 Ok(Some(more)) => return more,
                 Err(_) => return false,
@@ -95,6 +100,11 @@ impl NonBlocking {
             }
         }
         Ok(())
+    }
+
+    /// Gives a pipe room for so many bytes, where the kernel lets it; what is no pipe stays as it is.
+    pub(crate) fn widen(&self, bytes: usize) {
+        let _ = fcntl_setpipe_size(&self.0, bytes);
     }
 
     /// How many bytes can be read now.
@@ -190,19 +200,12 @@ impl AsyncWrite for Stream {
     }
 }
 
-fn read_scratch<T>(fd: &OwnedFd, limit: usize, take: impl FnOnce(&[u8]) -> T) -> Result<T> {
-    SCRATCH.with_borrow_mut(|scratch| {
-        let limit = limit.min(CHUNK_BYTES);
-        loop {
-            match read(fd, &mut scratch[..limit]) {
-                Ok(count) => return Ok(take(&scratch[..count])),
-                // A terminal whose last process closed it.
-                Err(Errno::IO) => return Ok(take(&[])),
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-    })
+fn read_or_end(fd: &OwnedFd, buffer: &mut [u8]) -> Result<usize> {
+    match retry_on_intr(|| read(fd, &mut *buffer)) {
+        // A terminal whose last process closed it.
+        Err(Errno::IO) => Ok(0),
+        result => Ok(result?),
+    }
 }
 
 fn unless_blocked<T>(attempt: Result<T>) -> Result<Option<T>> {

@@ -11,9 +11,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::Status;
 
-use crate::budget::{Grant, Share};
-use crate::io::{CHUNK_BYTES, NonBlocking};
-use crate::proto::RunProcessResponse;
+use crate::budget::Share;
+use crate::chunk::{Buffer, CHUNK_BYTES, Field};
+use crate::io::NonBlocking;
 use crate::proto::run_process_response::Response;
 use crate::reaper::Exiting;
 use crate::spawn::Streams;
@@ -25,21 +25,20 @@ use crate::spawn::Streams;
 const QUIET: Duration = Duration::from_millis(500);
 const AFTERMATH: Duration = Duration::from_secs(2);
 
+/// What the pipe of an output has room for once there was a lot in it, so that the process and the agent take turns less
+/// often. The pages are the process's memory: who writes to a pipe pays for them (__GFP_ACCOUNT in pipe_write).
+const WIDE: usize = 256 << 10;
+
 /// Whoever was left behind and writes on, to nobody, is slowed to a pipe's content in that time, so that it costs others
 /// nothing.
 const ABANDONED: Duration = Duration::from_millis(50);
 
-/// A message on its way to the host, and the memory that it holds.
+/// A message on its way to the host.
 #[derive(Debug)]
-pub(crate) struct Outgoing {
-    pub(crate) response: RunProcessResponse,
-    pub(crate) grant: Option<Grant>,
-}
-
-impl Outgoing {
-    pub(crate) fn new(response: Response) -> Self {
-        Self { response: RunProcessResponse { response: Some(response) }, grant: None }
-    }
+pub(crate) enum Outgoing {
+    Response(Response),
+    /// What the process wrote, as gRPC has it on the wire; it holds its memory.
+    Output(Bytes),
 }
 
 pub(crate) type Responses = mpsc::Sender<Result<Outgoing, Status>>;
@@ -101,11 +100,11 @@ impl Ends {
             return false;
         }
         let heard = &Mutex::new(Instant::now());
-        let pump = async |source: &Option<Arc<NonBlocking>>, wrap: fn(Bytes) -> Response| match source {
-            Some(source) => Pump { source, wrap, responses, share, exit: exit.clone(), linger, heard }.run().await,
+        let pump = async |source: &Option<Arc<NonBlocking>>, field| match source {
+            Some(source) => Pump { source, field, responses, share, exit: exit.clone(), linger, heard }.run().await,
             None => true,
         };
-        let (output, error) = tokio::join!(pump(&self.output, Response::Stdout), pump(&self.error, Response::Stderr));
+        let (output, error) = tokio::join!(pump(&self.output, Field::Stdout), pump(&self.error, Field::Stderr));
         !(output && error)
     }
 
@@ -146,7 +145,7 @@ pub(crate) fn internal(error: std::io::Error) -> Status {
 /// Sends one output. It reads only what it can send, so a host that does not read makes the process wait.
 struct Pump<'a> {
     source: &'a NonBlocking,
-    wrap: fn(Bytes) -> Response,
+    field: Field,
     responses: &'a Responses,
     share: &'a Arc<Share>,
     exit: Exiting,
@@ -159,6 +158,7 @@ impl Pump<'_> {
     /// True when the output has ended, false when it is no longer heard.
     async fn run(mut self) -> bool {
         let mut aftermath: Option<Aftermath<'_>> = None;
+        let mut is_wide = false;
         loop {
             let Ok(permit) = self.responses.reserve().await else { return false };
             let ready = match &mut aftermath {
@@ -179,18 +179,23 @@ impl Pump<'_> {
                 return true;
             }
             // Only now: an output that is silent holds nothing.
-            let mut grant = self.share.grant().await;
+            let grant = self.share.grant().await;
+            let mut buffer = Buffer::take();
+            let room = buffer.room(grant.bytes());
             let read = match &aftermath {
-                Some(aftermath) if aftermath.left > 0 => self.source.read_now(grant.bytes()),
-                _ => self.source.try_read(grant.bytes()),
+                Some(aftermath) if aftermath.left > 0 => self.source.read_now_into(room),
+                _ => self.source.try_read_into(room),
             };
             match read {
-                Ok(Some(bytes)) if !bytes.is_empty() => {
-                    grant.shrink(bytes.len());
+                Ok(Some(count)) if count > 0 => {
                     if let Some(aftermath) = &mut aftermath {
-                        aftermath.heard(bytes.len());
+                        aftermath.heard(count);
                     }
-                    permit.send(Ok(Outgoing { grant: Some(grant), ..Outgoing::new((self.wrap)(bytes)) }));
+                    if count == CHUNK_BYTES && !is_wide {
+                        is_wide = true;
+                        self.source.widen(WIDE);
+                    }
+                    permit.send(Ok(Outgoing::Output(buffer.message(self.field, count, grant))));
                 }
                 Ok(None) => {
                     if let Some(aftermath) = &mut aftermath {

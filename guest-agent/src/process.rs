@@ -277,7 +277,7 @@ impl Drop for Ended<'_> {
 }
 
 async fn respond(responses: &Responses, response: Response) -> Result<(), Status> {
-    responses.send(Ok(Outgoing::new(response))).await.map_err(|_| cancelled())
+    responses.send(Ok(Outgoing::Response(response))).await.map_err(|_| cancelled())
 }
 
 /// What becomes of a call that the host cancelled; nobody sees it.

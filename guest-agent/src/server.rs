@@ -4,36 +4,38 @@
 
 use std::future::Future;
 use std::os::unix::net::UnixStream;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
-use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Service;
 
 use crate::agent::{Agent, FILE_CALLS, MAX_PROCESSES};
 use crate::bounds::MAX_REQUEST_BYTES;
-use crate::budget::Grant;
 use crate::io::{NonBlocking, Stream};
 use crate::proto::agent_server::AgentServer;
-use crate::service::{Calls, Charges};
+use crate::responses::Past;
+use crate::service::Calls;
 
 /// Calls at a time: one for each process and each worker, and room for those that signal, resize and shut down, so that processes cannot
 /// lock them out.
 const MAX_STREAMS: u32 = (MAX_PROCESSES + FILE_CALLS) as u32 + 64;
+/// The largest HTTP/2 frame that the host may send. Its bytes come in the buffers that the socket's driver has, so this costs
+/// no memory in one piece, as what is sent does (`chunk`).
+const RECEIVED_FRAME_BYTES: u32 = 64 << 10;
+/// What the host's messages of stdin have on the wire: 32 KiB, gRPC's prefix, a tag, a length.
+const STDIN_MESSAGE_BYTES: u32 = (32 << 10) + 5 + 1 + 3;
 /// Unread stdin that the agent holds for a process, besides one message. It is no part of the budget of `budget`: who waits
-/// for others' stdin to be read might wait for ever, so each process has its own. Half of it is as slow again for a process
-/// that reads; twice as much is no quicker.
-const STREAM_WINDOW: u32 = 32 << 10;
+/// for others' stdin to be read might wait for ever, so each process has its own. It has room for a whole message of the
+/// host's, which is on its way while the process is given the one before; with less each would come in two turns.
+const STREAM_WINDOW: u32 = STDIN_MESSAGE_BYTES;
 /// Every stream's window together, so that processes which do not read their stdin cannot block other calls.
 const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW + (1 << 20);
 /// How long the host may take to close its side after Shutdown was answered.
@@ -47,6 +49,7 @@ pub async fn serve(agent: &Arc<Agent>, stream: UnixStream) -> std::io::Result<()
     let mut connection = pin!(
         http2::Builder::new(Tasks)
             .max_concurrent_streams(MAX_STREAMS)
+            .max_frame_size(RECEIVED_FRAME_BYTES)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             // Cancelling many calls at once is the host's right, not an attack.
@@ -56,7 +59,7 @@ pub async fn serve(agent: &Arc<Agent>, stream: UnixStream) -> std::io::Result<()
                 TokioIo::new(stream),
                 service_fn(move |request: Request<Incoming>| {
                     let answer = service.clone().call(request);
-                    async move { answer.await.map(Charged::response) }
+                    async move { answer.await.map(with_own_body) }
                 })
             )
     );
@@ -74,52 +77,11 @@ pub async fn serve(agent: &Arc<Agent>, stream: UnixStream) -> std::io::Result<()
     Ok(())
 }
 
-/// A response's body whose frames hold the memory of the output in them until they are written to the stream.
-struct Charged {
-    body: Body,
-    charges: Option<Charges>,
-}
-
-impl Charged {
-    fn response(response: Response<Body>) -> Response<Self> {
-        let charges = response.extensions().get().cloned();
-        response.map(|body| Self { body, charges })
-    }
-}
-
-impl hyper::body::Body for Charged {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        // What it takes of the call's messages is in the frame that it returns.
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        let grants = self.charges.as_ref().map(Charges::take).unwrap_or_default();
-        Poll::Ready(
-            frame.map(|frame| {
-                frame.map(|frame| frame.map_data(|bytes| Bytes::from_owner(Held { bytes, _grants: grants })))
-            }),
-        )
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// Bytes, and the memory that they hold.
-struct Held {
-    bytes: Bytes,
-    _grants: Vec<Grant>,
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
+/// A response whose body tonic has not made where a call has one of its own.
+fn with_own_body(mut response: Response<Body>) -> Response<Body> {
+    match response.extensions_mut().remove::<Past>().and_then(|past| past.take()) {
+        Some(responses) => response.map(|_| Body::new(responses)),
+        None => response,
     }
 }
 

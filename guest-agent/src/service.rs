@@ -2,9 +2,7 @@
 
 //! The calls of `nacelle.agent.v1.Agent`.
 
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -12,14 +10,11 @@ use rustix::system::uname;
 use rustix::termios::tcsetwinsize;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
-use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::agent::Agent;
-use crate::budget::Grant;
 use crate::machine::memory_bytes;
-use crate::output::Outgoing;
 use crate::proto::agent_server;
 use crate::proto::{
     BootMarks, Event, FileRequest, FileResponse, GetInfoRequest, GetInfoResponse, GetStatisticsRequest,
@@ -28,6 +23,7 @@ use crate::proto::{
     ShutdownResponse, SignalProcessRequest, SignalProcessResponse, Statistics, WatchEventsRequest,
     WatchStatisticsRequest, signal_process_request::Scope,
 };
+use crate::responses::{Past, Responses};
 use crate::wire::{signal_of, window_size};
 use crate::{clock, files, prepare, process};
 
@@ -71,45 +67,6 @@ impl Calls {
     }
 }
 
-/// What one RunProcess call answers. Dropping it is how the host's cancellation shows.
-pub(crate) struct Responses {
-    first: Option<RunProcessResponse>,
-    rest: mpsc::Receiver<Result<Outgoing, Status>>,
-    charges: Charges,
-}
-
-/// The memory of messages that were taken from a call's responses and are not in its body's next frame yet.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Charges(Arc<Mutex<Vec<Grant>>>);
-
-impl Charges {
-    pub(crate) fn take(&self) -> Vec<Grant> {
-        std::mem::take(&mut *lock(&self.0))
-    }
-}
-
-impl Responses {
-    /// Waits for the first, so that it leaves together with the call's header: one packet less for each process.
-    async fn begin(mut rest: mpsc::Receiver<Result<Outgoing, Status>>) -> Result<Self, Status> {
-        let first = rest.recv().await.transpose()?.map(|outgoing| outgoing.response);
-        Ok(Self { first, rest, charges: Charges::default() })
-    }
-}
-
-impl Stream for Responses {
-    type Item = Result<RunProcessResponse, Status>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(first)));
-        }
-        self.rest.poll_recv(context).map_ok(|Outgoing { response, grant }| {
-            lock(&self.charges.0).extend(grant);
-            response
-        })
-    }
-}
-
 #[tonic::async_trait]
 impl agent_server::Agent for Calls {
     async fn get_info(&self, _: Request<GetInfoRequest>) -> Result<Response<GetInfoResponse>, Status> {
@@ -138,7 +95,7 @@ impl agent_server::Agent for Calls {
         prepared.map_err(|error| Status::internal(error.to_string()))?.map(Response::new)
     }
 
-    type RunProcessStream = Responses;
+    type RunProcessStream = tokio_stream::Empty<Result<RunProcessResponse, Status>>;
 
     async fn run_process(
         &self,
@@ -147,11 +104,10 @@ impl agent_server::Agent for Calls {
         let activity = self.0.activity()?;
         let (responses, stream) = mpsc::channel(QUEUED_RESPONSES);
         tokio::spawn(process::run(activity, request.into_inner(), responses));
-        let responses = Responses::begin(stream).await?;
-        let charges = responses.charges.clone();
-        let mut response = Response::new(responses);
-        // For whoever puts the messages on the wire.
-        response.extensions_mut().insert(charges);
+        let past = Past::new(Responses::begin(stream).await?);
+        let mut response = Response::new(tokio_stream::empty());
+        // For `server`, which puts it in the place of the empty one.
+        response.extensions_mut().insert(past);
         Ok(response)
     }
 

@@ -135,7 +135,7 @@ public final class AgentClient implements AutoCloseable {
   private GuestChannel newChannel() {
     GuestChannel made = new GuestChannel();
     // Before what gRPC adds.
-    made.pipeline().addLast(new FrameLimiter(System::nanoTime));
+    made.pipeline().addLast(new FrameLimiter(System::nanoTime), new FrameSize());
     made.closeFuture().addListener(closed -> disconnected.complete(null));
     guest = made;
     return made;

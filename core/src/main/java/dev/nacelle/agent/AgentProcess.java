@@ -30,10 +30,10 @@ import org.jspecify.annotations.Nullable;
  */
 public final class AgentProcess {
   /**
-   * What one message of stdin carries, in bytes. The agent holds one that a process does not read;
-   * HTTP/2 would send more in frames of this size anyway (RFC 9113 section 4.2).
+   * What one message of stdin carries, in bytes. The agent holds one that a process does not read,
+   * and grants HTTP/2 a window for another one.
    */
-  public static final int STDIN_CHUNK = 16 * 1024;
+  public static final int STDIN_CHUNK = 32 * 1024;
 
   /** What the host grants the guest beyond the time that the guest has for the start. */
   private static final Duration START_MARGIN = Duration.ofSeconds(5);
