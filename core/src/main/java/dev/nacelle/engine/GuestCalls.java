@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.engine;
 
+import static java.util.Objects.requireNonNull;
+
 import com.google.common.util.concurrent.Uninterruptibles;
 import dev.nacelle.GuestIOException;
 import dev.nacelle.InterruptedOperationException;
@@ -66,7 +68,7 @@ final class GuestCalls {
   /** Waits for it, but not for ever: the watch completes it soon after the connection's end. */
   private SandboxExit exit() {
     try {
-      return Uninterruptibles.getUninterruptibly(exit, LAST_WORDS);
+      return requireNonNull(Uninterruptibles.getUninterruptibly(exit, LAST_WORDS));
     } catch (TimeoutException | ExecutionException e) {
       return LOST;
     }

@@ -108,10 +108,10 @@ final class GuestSockets {
     if (cause instanceof ConnectException) {
       return new GuestIOException("nobody listens on port " + name(port) + " of the guest", cause);
     }
-    if (!(cause instanceof IOException)) {
+    if (!(cause instanceof IOException broken)) {
       throw new IllegalStateException("unexpected failure of a connect to the guest", cause);
     }
-    if (calls.endedBy((IOException) cause)) {
+    if (calls.endedBy(broken)) {
       throw calls.endedException(cause);
     }
     return new GuestIOException(String.valueOf(cause.getMessage()), cause);

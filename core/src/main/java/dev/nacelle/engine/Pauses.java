@@ -31,7 +31,7 @@ final class Pauses {
      * @return tells of it, with no lock held
      */
     default Runnable stands(String reason) {
-      return NOBODY;
+      return Pauses::tellNobody;
     }
 
     /**
@@ -41,11 +41,11 @@ final class Pauses {
      * @return tells of it, with no lock held
      */
     default Runnable goesOn(Duration time) {
-      return NOBODY;
+      return Pauses::tellNobody;
     }
   }
 
-  private static final Runnable NOBODY = () -> {};
+  private static void tellNobody() {}
 
   private final VirtualMachine vm;
   private final Concerned concerned;
@@ -105,27 +105,27 @@ final class Pauses {
     }
     held.add(pause);
     update();
-    return first && !vm.exit().isDone() ? concerned.stands(pause.reason) : NOBODY;
+    return first && !vm.exit().isDone() ? concerned.stands(pause.reason) : Pauses::tellNobody;
   }
 
   private synchronized Runnable end(Held pause) {
     if (!held.remove(pause)) {
-      return NOBODY;
+      return Pauses::tellNobody;
     }
     update();
     if (!held.isEmpty()) {
-      return NOBODY;
+      return Pauses::tellNobody;
     }
     Duration time = Duration.ofNanos(System.nanoTime() - since);
     try {
       vm.resume();
     } catch (HypervisorException e) {
       // The machine has ended by that, which everybody is told who asks it for anything.
-      return NOBODY;
+      return Pauses::tellNobody;
     } finally {
       concerned.goOn();
     }
-    return vm.exit().isDone() ? NOBODY : concerned.goesOn(time);
+    return vm.exit().isDone() ? Pauses::tellNobody : concerned.goesOn(time);
   }
 
   private void update() {

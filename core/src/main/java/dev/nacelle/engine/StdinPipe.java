@@ -67,7 +67,7 @@ final class StdinPipe extends OutputStream {
     ByteBuffer left = ByteBuffer.wrap(bytes, offset, length);
     while (left.hasRemaining()) {
       while (!closed && !ended && !process.isWritable()) {
-        await();
+        awaitChange();
       }
       if (closed) {
         throw new GuestIOException("stdin is closed");
@@ -85,11 +85,13 @@ final class StdinPipe extends OutputStream {
   /** That nothing can be written is known a moment before the reason. */
   private synchronized void awaitEnd() throws IOException {
     while (!closed && !ended) {
-      await();
+      awaitChange();
     }
   }
 
-  private synchronized void await() throws InterruptedIOException {
+  /** Returns when something may have changed, or for no reason: for a loop. */
+  @SuppressWarnings("WaitNotInLoop")
+  private synchronized void awaitChange() throws InterruptedIOException {
     try {
       wait();
     } catch (InterruptedException e) {
