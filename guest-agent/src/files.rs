@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tonic::{Status, Streaming};
 
 use crate::agent::{Agent, FILE_CALLS};
+use crate::bounds;
 use crate::cgroup::Cgroup;
 use crate::exchange::MAX_FRAME_BYTES;
 use crate::io::NonBlocking;
@@ -148,6 +149,7 @@ async fn forward(worker: &NonBlocking, responses: &Responses) -> Result<Option<F
                     let sent = responses.send(Ok(response)).await;
                     sent.map_err(|_| Status::cancelled("the host cancelled the call"))?;
                 }
+                Some(Response::Failure(failure)) => return Ok(Some(explained(failure))),
                 _ => return Ok(Some(response)),
             }
         }
@@ -158,6 +160,14 @@ async fn forward(worker: &NonBlocking, responses: &Responses) -> Result<Option<F
             None => {}
         }
     }
+}
+
+/// With what the errno means: a worker is a fork of this process, where strerror(3) may wait for a lock that another thread
+/// had.
+fn explained(failure: FileFailure) -> FileResponse {
+    let meaning = std::io::Error::from_raw_os_error(failure.errno);
+    let message = bounds::message(format!("{}: {meaning}", failure.message));
+    FileResponse { response: Some(Response::Failure(FileFailure { message, ..failure })) }
 }
 
 /// The first message of what was read, once it is whole.

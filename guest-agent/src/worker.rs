@@ -73,8 +73,8 @@ fn serve() {
             // What was found before is told as well.
             let _ = responses.flush();
             path.truncate(MAX_PATH_BYTES);
-            let message = format!("{doing} {}: {}", String::from_utf8_lossy(&path), std::io::Error::from(errno));
-            let message = bounds::message(message);
+            // What the errno means the agent adds.
+            let message = bounds::message(format!("{doing} {}", String::from_utf8_lossy(&path)));
             Response::Failure(FileFailure { errno: errno.raw_os_error(), path: path.into(), message })
         }
     };

@@ -687,3 +687,85 @@ async fn thousands_of_small_files_go_both_ways() {
     assert_eq!(names(told.clone()).len(), 2021);
     assert!(told.iter().all(|part| !matches!(part, Part::Data(data) if data.len() != 100)));
 }
+
+/// Numbers that look random, and are the same each time (xorshift64).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % sides as u64) as usize
+    }
+
+    fn one_of<'a>(&mut self, words: &[&'a str]) -> &'a str {
+        words[self.below(words.len())]
+    }
+
+    fn part(&mut self) -> Part {
+        const NAMES: [&str; 16] = [
+            "",
+            "a",
+            "b",
+            "a/b",
+            "a/b/c",
+            "out",
+            "out/secret",
+            "..",
+            "../x",
+            "a/../../x",
+            "/outside/x",
+            "a//b",
+            ".",
+            "a/.",
+            "b/out",
+            "b/out/secret",
+        ];
+        const TARGETS: [&str; 10] =
+            ["", "..", "../..", "/outside", "/outside/secret", "a", "out/secret", "../../outside/secret", "b", "a\0b"];
+        match self.below(8) {
+            0 => Part::Data(vec![7; self.below(5000)].into()),
+            1 => Part::Hole([0, 1, 4096, 1 << 40, u64::MAX][self.below(5)]),
+            _ => {
+                let mut entry = entry(Type::Unspecified, self.one_of(&NAMES));
+                entry.r#type = self.below(11) as i32;
+                entry.link_target = self.one_of(&TARGETS).to_owned().into();
+                entry.permissions = [0o644, 0o755, 0, 0o7777, u32::MAX][self.below(5)];
+                (entry.uid, entry.gid) = ([0, 7, u32::MAX][self.below(3)], [0, 8, u32::MAX][self.below(3)]);
+                (entry.major, entry.minor) = ([1, 8, u32::MAX][self.below(3)], [0, 3, u32::MAX][self.below(3)]);
+                entry.modified =
+                    [None, Some(TIME), Some(FileTime { seconds: i64::MAX, nanos: u32::MAX })][self.below(3)];
+                if self.below(4) == 0 {
+                    let name = self.one_of(&["user.x", "security.capability", "trusted.x", "", "user.\0"]).to_owned();
+                    entry.extended_attributes =
+                        vec![ExtendedAttribute { name: name.into(), value: vec![1; 20].into() }];
+                }
+                Part::Entry(entry)
+            }
+        }
+    }
+}
+
+/// `NACELLE_FUZZ_ROUNDS` is how often it tries.
+#[tokio::test]
+async fn whatever_a_tree_is_said_to_be_stays_below_its_directory() {
+    let rounds = std::env::var("NACELLE_FUZZ_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(60);
+    let guest = Guest::busybox().await;
+    let look = "cd /; find t/other outside | sort | xargs stat -c '%n %f %u:%g %h %s %Y'; ls -A t; cat outside/secret";
+    guest.sh("mkdir -p /t/other /outside; echo secret > /outside/secret; touch -d @1000 /t/other /outside/secret /outside").await;
+    guest.sh("mkdir /t/top").await;
+    let before = guest.sh(look).await.text();
+    let (mut dice, mut done) = (Dice(0x9e37_79b9_7f4a_7c15), 0);
+    for round in 0..rounds {
+        guest
+            .sh("rm -rf /t/top; mkdir -p /t/top/b; ln -s /outside /t/top/out; ln -s ../../../outside /t/top/b/out")
+            .await;
+        let order = WriteTree { uid: [None, Some(3)][dice.below(2)], gid: None };
+        let parts: Vec<_> = (0..dice.below(12)).map(|_| dice.part()).collect();
+        done += u32::from(send(&guest, "/t/top", Operation::WriteTree(order), parts.clone()).await.is_ok());
+        assert_eq!(guest.sh(look).await.text(), before, "round {round}: {parts:?}");
+    }
+    assert!(done > 0, "each was refused");
+    assert_eq!(guest.sh("echo alive").await.text(), "alive\n");
+}
