@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::{Instant, sleep};
 use tonic::Status;
 
 use crate::bounds;
 use crate::budget::Budget;
 use crate::cgroup::Workload;
+use crate::data::Kept;
 use crate::events::Events;
 use crate::init::Init;
 use crate::log;
@@ -93,6 +94,7 @@ pub(crate) struct World {
     pub(crate) interfaces: File,
     /// Until somebody watches them.
     pub(crate) sources: Mutex<Option<Sources>>,
+    pub(crate) kept: Kept,
 }
 
 impl World {
@@ -189,11 +191,14 @@ impl Agent {
     /// Ends everything: processes have the grace to do so themselves.
     pub(crate) async fn shut_down(&self, grace: Duration) {
         // Whoever was left behind ends with the world, so that must not end before them.
-        let _world = std::mem::replace(&mut *self.state(), State::Closed);
+        let state = std::mem::replace(&mut *self.state(), State::Closed);
         if !grace.is_zero() {
             self.terminate_all(grace).await;
         }
         self.kill_all().await;
+        if let State::Ready(world) = state {
+            close_disks(world).await;
+        }
         self.shut_down.send_replace(true);
     }
 
@@ -218,7 +223,7 @@ impl Agent {
         };
         log!("{how}");
         self.kill_all().await;
-        drop(world);
+        close_disks(world).await;
         self.shut_down.send_replace(true);
     }
 
@@ -264,6 +269,23 @@ impl Agent {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Leaves disks clean that outlive the machine; on a thread, for that takes as long as they take.
+async fn close_disks(world: Arc<World>) {
+    if world.kept.is_empty() {
+        return;
+    }
+    let (sender, closed) = oneshot::channel();
+    let body = move || {
+        world.kept.close();
+        drop(world);
+        let _ = sender.send(());
+    };
+    match std::thread::Builder::new().name("disks".into()).spawn(body) {
+        Ok(_) => drop(closed.await),
+        Err(error) => log!("closing the disks: {error}"),
     }
 }
 

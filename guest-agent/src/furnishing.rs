@@ -160,7 +160,7 @@ fn at_most(what: &str, count: usize, most: usize) -> Result<(), String> {
 }
 
 /// Whether it can be a path of the workload's.
-fn check_path(path: &str) -> Result<(), String> {
+pub(crate) fn check_path(path: &str) -> Result<(), String> {
     let leads_up = path.split('/').any(|name| name == "..");
     if path.len() > MAX_BYTES || !path.starts_with('/') || path.contains('\0') || leads_up {
         return Err(format!("not an absolute path of at most {MAX_BYTES} bytes without '..': '{path}'"));

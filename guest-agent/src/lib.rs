@@ -22,6 +22,7 @@ mod budget;
 mod cgroup;
 mod chunk;
 mod clock;
+mod data;
 mod disk;
 mod entropy;
 mod error;

@@ -64,8 +64,15 @@ fn mount_one(root: &Root, mount: &Mount) -> Result<(), StepError> {
     change(&tree, mount).step(|| format!("changing the mount on {}", mount.destination))
 }
 
+/// Mounts a tree on a directory, which is made where there is none.
+pub(crate) fn place_directory(tree: &OwnedFd, destination: &str) -> Result<(), StepError> {
+    let on = || format!("mounting on {destination}");
+    let target = Root::of_thread()?.directory(destination).step(on)?;
+    place(tree, &target).step(on)
+}
+
 /// A filesystem's new instance, mounted nowhere yet.
-fn create(filesystem: &Filesystem, mount: &Mount) -> Result<OwnedFd, StepError> {
+pub(crate) fn create(filesystem: &Filesystem, mount: &Mount) -> Result<OwnedFd, StepError> {
     let name = &filesystem.r#type;
     let on = &mount.destination;
     let context = fsopen(name.as_str(), FsOpenFlags::FSOPEN_CLOEXEC).map_err(|errno| match errno {

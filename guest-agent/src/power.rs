@@ -6,8 +6,8 @@ use rustix::system::{RebootCommand, reboot};
 
 use crate::log;
 
-/// Powers the machine off. Returns only where the kernel refuses. Nothing is flushed first: no disk of it that can be
-/// written to outlives it.
+/// Powers the machine off. Returns only where the kernel refuses. Nothing is flushed first: of disks that outlive it Shutdown
+/// has taken care, where there was one.
 pub fn off() {
     if let Err(error) = reboot(RebootCommand::PowerOff) {
         log!("powering off: {error}");

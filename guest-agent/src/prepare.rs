@@ -20,7 +20,7 @@ use crate::proto::{PrepareRequest, PrepareResponse, RootFilesystem, prepare_resp
 use crate::spawn::Spawner;
 use crate::statistics;
 use crate::watch::Sources;
-use crate::{bounds, clock, entropy, namespaces, root, sysctl};
+use crate::{bounds, clock, data, entropy, namespaces, root, sysctl};
 
 /// More than the name of any filesystem.
 const MAX_FILESYSTEM_BYTES: usize = 32;
@@ -30,11 +30,13 @@ const MAX_HOSTNAME_BYTES: usize = 64;
 /// Serves the call.
 pub(crate) async fn prepare(agent: Arc<Agent>, request: PrepareRequest) -> Result<PrepareResponse, Status> {
     let disks = check(&request)?;
+    let data =
+        data::check(&request.data_disks).map_err(|message| Status::invalid_argument(bounds::message(message)))?;
     let furnishing = Furnishing::check(request.furnishing.clone().unwrap_or_default())
         .map_err(|message| Status::invalid_argument(bounds::message(message)))?;
     agent.begin_preparing()?;
     let mut steps = Vec::new();
-    let built = build(&agent, request, disks, furnishing, &mut steps).await;
+    let built = build(&agent, request, (disks, data), furnishing, &mut steps).await;
     agent.end_preparing(built)?;
     let steps = steps.into_iter().map(|(name, nanos)| prepare_response::Step { name: name.into(), nanos }).collect();
     Ok(PrepareResponse { steps })
@@ -100,7 +102,7 @@ fn check(request: &PrepareRequest) -> Result<Disks, Status> {
 async fn build(
     agent: &Agent,
     request: PrepareRequest,
-    disks: Disks,
+    (disks, wanted): (Disks, Vec<data::Wanted>),
     furnishing: Furnishing,
     steps: &mut root::Steps,
 ) -> Result<World, String> {
@@ -124,6 +126,11 @@ async fn build(
         None => None,
         Some(scratch) => Some(find_disk(&agent.machine, scratch).await?),
     };
+    let mut data = Vec::with_capacity(wanted.len());
+    for disk in wanted {
+        let device = find_disk(&agent.machine, &disk.location).await?;
+        data.push(disk.found(device));
+    }
     steps.push(("disk", start.elapsed().as_nanos() as u64));
 
     let start = Instant::now();
@@ -152,10 +159,12 @@ async fn build(
         sysctls: request.sysctls,
         furnishing,
         namespaces: request.namespaces.unwrap_or_default(),
+        data,
     };
     let disks = statistics::Disks { image: device(&plan.disk), scratch: plan.scratch.as_deref().and_then(device) };
     let prepared = Spawner::prepare(plan, workload.clone(), agent.children.clone()).await;
-    let (spawner, init, sights, more) = prepared.map_err(text)?;
+    let (spawner, init, mut sights, more) = prepared.map_err(text)?;
+    let kept = std::mem::take(&mut sights.filesystems.data.kept);
     steps.extend(more);
     let sources = Sources::open(&agent.machine.devices, sights.filesystems);
     agent.machine.put_away().map_err(text)?;
@@ -167,6 +176,7 @@ async fn build(
         disks,
         interfaces: sights.interfaces,
         sources: Mutex::new(Some(sources)),
+        kept,
     })
 }
 

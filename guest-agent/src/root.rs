@@ -25,7 +25,7 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 use crate::error::{Step, StepError};
 use crate::furnishing::{Furnishing, Options, Usual};
 use crate::proto::{MountPropagation, Namespaces, Sysctl};
-use crate::{mounts, network};
+use crate::{data, mounts, network};
 
 /// What the root is made of.
 #[derive(Debug)]
@@ -50,6 +50,7 @@ pub(crate) struct Plan {
     pub(crate) sysctls: Vec<Sysctl>,
     pub(crate) furnishing: Furnishing,
     pub(crate) namespaces: Namespaces,
+    pub(crate) data: Vec<data::Disk>,
 }
 
 /// How much of the workload's memory may go to what outlives its processes.

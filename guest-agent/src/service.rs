@@ -45,6 +45,7 @@ const FEATURES: &[&str] = &[
     "merge-stderr",
     "discard-output",
     "scsi-disk",
+    "data-disks",
     "furnishing",
     "statistics",
     "events",

@@ -36,7 +36,7 @@ use crate::reaper::{Children, Exiting};
 use crate::security::Security;
 use crate::statistics::File;
 use crate::user::{self, Identity};
-use crate::{exec, mounts, namespaces, root, security, sysctl, worker};
+use crate::{data, exec, mounts, namespaces, root, security, sysctl, worker};
 
 /// Where commands are looked up when the environment has no PATH: Docker's default.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -116,6 +116,7 @@ pub(crate) enum LaunchError {
 pub(crate) struct Filesystems {
     pub(crate) root: OwnedFd,
     pub(crate) shared_memory: OwnedFd,
+    pub(crate) data: data::Written,
 }
 
 /// What the agent sees of the workload's world, in whose namespaces it is not.
@@ -237,6 +238,8 @@ impl World {
         timeline.mark("namespaces");
         umask(Mode::empty());
         root::assemble(&plan, &mut timeline)?;
+        let all_devices = plan.furnishing.all_devices;
+        let disks = plan.data.iter().map(|disk| disk.open(all_devices)).collect::<Result<Vec<_>, _>>()?;
         root::pivot(&plan.staging)?;
         timeline.mark("pivot_root");
         root::furnish(&plan)?;
@@ -252,6 +255,13 @@ impl World {
             sysctl::set(&plan.sysctls)?;
             timeline.mark("sysctls");
         }
+        let data = if disks.is_empty() {
+            data::Written::default()
+        } else {
+            let data = data::place(disks)?;
+            timeline.mark("data disks");
+            data
+        };
         if !plan.furnishing.mounts.is_empty() {
             mounts::mount_all(&plan.furnishing.mounts)?;
             timeline.mark("mounts");
@@ -267,7 +277,7 @@ impl World {
         let null =
             open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).step(|| "opening /dev/null".into())?;
         let terminals = open_read("/dev/pts")?;
-        let filesystems = Filesystems { root: open_path("/")?, shared_memory: open_path("/dev/shm")? };
+        let filesystems = Filesystems { root: open_path("/")?, shared_memory: open_path("/dev/shm")?, data };
         let capabilities = security::all_capabilities().step(|| "asking for capabilities".into())?;
         let ignored_signals = exec::ignored_signals();
         let world = Self {

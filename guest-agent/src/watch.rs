@@ -64,6 +64,8 @@ impl Sources {
         let mut log = KernelLog::new(self.kernel_log);
         let mut root = Room::new(self.filesystems.root, Filesystem::Root);
         let mut shared_memory = Room::new(self.filesystems.shared_memory, Filesystem::SharedMemory);
+        let data = self.filesystems.data.room.into_iter();
+        let mut data: Vec<_> = data.map(|disk| Room::new(disk, Filesystem::DataDisk)).collect();
         let mut limit_reached = 0;
         let mut open_files = OpenFiles::new(File::open(Path::new("/proc").join(OPEN_FILES)));
         let mut look = interval(LOOK);
@@ -92,6 +94,7 @@ impl Sources {
                     }
                     root.look(events);
                     shared_memory.look(events);
+                    data.iter_mut().for_each(|disk| disk.look(events));
                 }
             }
         }

@@ -3,6 +3,7 @@
 //! The agent on this machine's own kernel: its calls, over a Unix socket in place of vsock.
 
 mod apart;
+mod data;
 mod ending;
 mod entrypoint;
 mod files;

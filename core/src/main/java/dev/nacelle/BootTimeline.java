@@ -27,7 +27,8 @@ import org.jspecify.annotations.Nullable;
  * <p>The guest times them by its own clock (CLOCK_BOOTTIME). The dial, which both see, puts that
  * onto the host's clock, to within what a packet takes from host to guest. Parts of PREPARE are
  * durations of the guest's, one after the other. Marks of a guest that do not fit into their stage
- * are left out. Immutable.
+ * are left out. {@link Stage#IMAGE} has the part {@code data disks} where there are some.
+ * Immutable.
  */
 public final class BootTimeline {
   private final List<Entry> entries;

@@ -2,10 +2,13 @@
 package dev.nacelle;
 
 import dev.nacelle.internal.check.Bounds;
+import dev.nacelle.internal.check.Paths;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 
 /** What several builders refuse. */
 final class Checks {
@@ -13,6 +16,7 @@ final class Checks {
   static final Duration LONGEST = Duration.ofDays(36_525);
 
   private static final int PAGE = 4096;
+  private static final Pattern SYSTEM = Pattern.compile("/|/(dev|proc|sys)(/.*)?", Pattern.DOTALL);
   private static final Pattern NAME = Pattern.compile("[A-Za-z0-9._-]{1,64}");
 
   private Checks() {}
@@ -44,6 +48,19 @@ final class Checks {
       throw new IllegalArgumentException("the working directory is not absolute: '" + path + "'");
     }
     return Bounds.bytes("working directory", noNul("working directory", path), Bounds.PATH_BYTES);
+  }
+
+  /** Where a disk is mounted, written in one way. */
+  static String mountPoint(String path) {
+    String point =
+        Arrays.stream(Paths.absolute("disk's mount point", path).split("/"))
+            .filter(name -> !name.isEmpty() && !name.equals("."))
+            .collect(Collectors.joining("/", "/", ""));
+    if (SYSTEM.matcher(point).matches()) {
+      throw new IllegalArgumentException(
+          "a disk cannot be mounted on the root, nor on /dev, /proc and /sys or below: " + path);
+    }
+    return point;
   }
 
   /** Of a sandbox or a unikernel, for messages and thread names. */

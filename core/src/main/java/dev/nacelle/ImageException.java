@@ -45,6 +45,8 @@ public class ImageException extends NacelleException {
     WRONG_PLATFORM,
     /** It is no container image, or of a form that is not taken: convert it. */
     UNSUPPORTED,
+    /** What is copied is being changed: try again. */
+    CHANGING,
     /** There are several images, and the reference does not say which: add a tag or digest. */
     AMBIGUOUS,
     /**
@@ -73,9 +75,9 @@ public class ImageException extends NacelleException {
     return reason;
   }
 
-  /** True for {@link Reason#NETWORK} and {@link Reason#RATE_LIMITED}. */
+  /** True for {@link Reason#NETWORK}, {@link Reason#RATE_LIMITED} and {@link Reason#CHANGING}. */
   @Override
   public boolean isTransient() {
-    return reason == Reason.NETWORK || reason == Reason.RATE_LIMITED;
+    return reason == Reason.NETWORK || reason == Reason.RATE_LIMITED || reason == Reason.CHANGING;
   }
 }

@@ -127,6 +127,24 @@ public interface Nacelle extends AutoCloseable {
   PreparedSandbox prepare(SandboxSpec spec);
 
   /**
+   * Makes an image of a disk, on the calling thread, to be kept and given to sandboxes: with what
+   * is in the directory, or empty, and with a journal unless it can only be read. The file is
+   * readable and writable for its owner alone, and takes as much of the disk as it has content,
+   * where the file system can make holes in files.
+   *
+   * @param disk a copy of a directory, or an empty one
+   * @param image the file, which must not be there yet; it has its name once it is whole. A process
+   *     that is killed meanwhile leaves one beside it whose name ends in {@code .part}
+   * @return {@link DataDisk#image} of the file, read-only if that disk is
+   * @throws IllegalArgumentException when the disk is an image
+   * @throws ImageException when the directory cannot be read, or be in a filesystem, or the image
+   *     not be written; with the path
+   * @throws InterruptedOperationException when the thread is interrupted; nothing is left then
+   * @throws IllegalStateException when this runtime is closed
+   */
+  DataDisk makeDisk(DataDisk disk, Path image);
+
+  /**
    * Closes every sandbox, gives up those that are starting, and releases everything. Returns when
    * nothing is left, which includes what was attached to this runtime's futures and still runs;
    * when it is called from there, it does not wait for that. Idempotent; every caller waits. Does

@@ -164,7 +164,9 @@ public sealed interface SandboxEvent {
     /** The {@linkplain SandboxSpec#writableLayer() writable layer}. */
     ROOT,
     /** /dev/shm: {@link SandboxSpec#sharedMemory()} */
-    SHARED_MEMORY
+    SHARED_MEMORY,
+    /** One of the {@linkplain SandboxSpec#dataDisks() data disks}. */
+    DATA_DISK
   }
 
   /**

@@ -50,6 +50,9 @@ public final class SandboxSpec {
   /** Least {@link #cpuQuota()}: a hundredth of a processor. */
   public static final double MINIMUM_CPU_QUOTA = 0.01;
 
+  /** Most {@link #dataDisks()}. */
+  public static final int MAXIMUM_DATA_DISKS = 12;
+
   private static final int MAX_CPUS = 255;
   private static final int MAX_KERNEL_MODULES = 64;
   private static final Pattern MODULE_NAME = Pattern.compile("[A-Za-z0-9_-]{1,55}");
@@ -62,6 +65,7 @@ public final class SandboxSpec {
   private final MemoryPolicy memoryPolicy;
   private final int cpus;
   private final WritableLayer writableLayer;
+  private final Map<String, DataDisk> dataDisks;
   private final @Nullable DataSize sharedMemory;
   private final RateLimits rateLimits;
   private final boolean coreScheduling;
@@ -98,6 +102,7 @@ public final class SandboxSpec {
     memoryPolicy = builder.memoryPolicy;
     cpus = builder.cpus;
     writableLayer = builder.writableLayer;
+    dataDisks = Collections.unmodifiableMap(new LinkedHashMap<>(builder.dataDisks));
     sharedMemory = builder.sharedMemory;
     rateLimits = builder.rateLimits;
     coreScheduling = builder.coreScheduling;
@@ -174,6 +179,11 @@ public final class SandboxSpec {
   /** Where what the workload writes to its root filesystem goes. */
   public WritableLayer writableLayer() {
     return writableLayer;
+  }
+
+  /** Its disks beside that of its image, by where they are mounted, in the order of mounting. */
+  public Map<String, DataDisk> dataDisks() {
+    return dataDisks;
   }
 
   /** Limit of what the workload may write to /dev/shm; without one 64 MiB. */
@@ -311,7 +321,7 @@ public final class SandboxSpec {
     return security;
   }
 
-  /** In the order of setting for sysctls, of which one may change what another may be. */
+  /** In order for what is mounted, and for sysctls, of which one may change another's bounds. */
   private List<@Nullable Object> state() {
     return Arrays.asList(
         image,
@@ -322,6 +332,7 @@ public final class SandboxSpec {
         memoryPolicy,
         cpus,
         writableLayer,
+        List.copyOf(dataDisks.entrySet()),
         sharedMemory,
         rateLimits,
         coreScheduling,
@@ -390,6 +401,7 @@ public final class SandboxSpec {
     private MemoryPolicy memoryPolicy = MemoryPolicy.SPEED;
     private int cpus = 1;
     private WritableLayer writableLayer = WritableLayer.inMemory();
+    private final Map<String, DataDisk> dataDisks = new LinkedHashMap<>();
     private @Nullable DataSize sharedMemory;
     private RateLimits rateLimits = RateLimits.NONE;
     private boolean coreScheduling = true;
@@ -428,6 +440,7 @@ public final class SandboxSpec {
       memoryPolicy = spec.memoryPolicy;
       cpus = spec.cpus;
       writableLayer = spec.writableLayer;
+      dataDisks.putAll(spec.dataDisks);
       sharedMemory = spec.sharedMemory;
       rateLimits = spec.rateLimits;
       coreScheduling = spec.coreScheduling;
@@ -573,6 +586,43 @@ public final class SandboxSpec {
     }
 
     /**
+     * Adds a disk, mounted at that path of the container; one that was given for the path before is
+     * replaced. Where nothing is there a directory is made. Disks are mounted one after the other,
+     * before the {@linkplain #container container's} own mounts, which may so show parts of them
+     * elsewhere or change their options. Device files work on none of them, unless the container
+     * has all devices.
+     *
+     * <p>A disk that is to be made is made while image and kernel are fetched, within {@link
+     * #fetchTimeout}, and fails the start with an {@link ImageException}. It needs Linux 5.6 in the
+     * sandbox.
+     *
+     * @param path as {@code /data}
+     * @throws IllegalArgumentException when the path is not absolute, has "..", a NUL or more than
+     *     4095 bytes; when it is the root, or /dev, /proc or /sys or below one of them; and when
+     *     there are more than {@value #MAXIMUM_DATA_DISKS}
+     */
+    public Builder dataDisk(String path, DataDisk disk) {
+      dataDisks.put(Checks.mountPoint(path), Objects.requireNonNull(disk));
+      if (dataDisks.size() > MAXIMUM_DATA_DISKS) {
+        throw new IllegalArgumentException(
+            "a sandbox may have " + MAXIMUM_DATA_DISKS + " data disks, not more");
+      }
+      return this;
+    }
+
+    /** Adds several disks; as {@link #dataDisk} for each. */
+    public Builder dataDisks(Map<String, DataDisk> disks) {
+      disks.forEach(this::dataDisk);
+      return this;
+    }
+
+    /** Takes a disk back that was given. */
+    public Builder removeDataDisk(String path) {
+      dataDisks.remove(Checks.mountPoint(path));
+      return this;
+    }
+
+    /**
      * Limit of what the workload may write to /dev/shm, POSIX shared memory, which is held in the
      * machine's memory; who writes more gets ENOSPC. The default is 64 MiB, as Docker's. It is cut
      * to half of what there is for {@linkplain WritableLayer#inMemory() files in memory}, the
@@ -704,8 +754,9 @@ public final class SandboxSpec {
     /**
      * How long it may take, from the call on, to have at hand what the sandbox is made of: its
      * image, its kernel and the kernel's initramfs, which are downloaded, unpacked and packed
-     * unless they are in the cache directory. The default is {@link #DEFAULT_FETCH_TIMEOUT}. {@link
-     * Nacelle.Builder#prepare} does all of that beforehand.
+     * unless they are in the cache directory, and its {@linkplain #dataDisk data disks}. The
+     * default is {@link #DEFAULT_FETCH_TIMEOUT}. {@link Nacelle.Builder#prepare} does all of that
+     * beforehand.
      *
      * @throws IllegalArgumentException when it is not positive, or more than 100 years
      */
@@ -758,7 +809,8 @@ public final class SandboxSpec {
      * How long processes have between their {@linkplain ProcessSpec.Builder#stopSignal stop signal}
      * and SIGKILL when the sandbox is closed; the default is {@link #DEFAULT_STOP_GRACE}. The guest
      * has that and one second more, whatever it does, before its machine goes; with zero it is not
-     * even asked.
+     * even asked. Where it writes to a data disk that is kept ({@link DataDisk#image}) it is always
+     * asked, and has a minute more to leave it clean.
      *
      * @throws IllegalArgumentException when it is negative, or more than 100 years
      */

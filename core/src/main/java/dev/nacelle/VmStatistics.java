@@ -97,9 +97,10 @@ public final class VmStatistics {
 
   /**
    * What was read from the files of its disks and written to them, by the disks' serial numbers: a
-   * sandbox's are {@code rootfs} for the image and {@code scratch} for what it {@linkplain
-   * WritableLayer#onDisk writes}. What the host read ahead is not in it, and a request of more than
-   * 1 MiB counts as several. Empty where the hypervisor does not count it.
+   * sandbox's are {@code rootfs} for the image, {@code scratch} for what it {@linkplain
+   * WritableLayer#onDisk writes}, and {@code data-0}, {@code data-1} and so on for its {@linkplain
+   * SandboxSpec#dataDisks data disks}. What the host read ahead is not in it, and a request of more
+   * than 1 MiB counts as several. Empty where the hypervisor does not count it.
    */
   public Map<String, DiskUse> disks() {
     return disks;

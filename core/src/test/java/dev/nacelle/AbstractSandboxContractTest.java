@@ -23,6 +23,7 @@ import dev.nacelle.files.FileInfo;
 import dev.nacelle.files.TreeCopy;
 import dev.nacelle.files.WriteOptions;
 import dev.nacelle.image.ImageConfig;
+import dev.nacelle.image.testing.MountedImage;
 import dev.nacelle.image.testing.Tool;
 import dev.nacelle.kernel.store.TestKernels;
 import dev.nacelle.oci.OciBundle;
@@ -33,12 +34,15 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.io.UncheckedIOException;
+import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.security.MessageDigest;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
@@ -260,6 +264,71 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
   }
 
   @Test
+  void dataDisksAreMountedKeptAndShared(@TempDir Path directory) throws IOException {
+    Path tree = Files.createDirectories(directory.resolve("tree"));
+    Files.createDirectory(tree.resolve("d"));
+    Files.writeString(tree.resolve("d/file"), "content\n");
+    Path image = directory.resolve("kept.img");
+    DataDisk copy = DataDisk.of(tree).withFreeSpace(DataSize.mebibytes(8));
+    DataDisk kept = nacelle.makeDisk(copy, image);
+    SandboxSpec spec =
+        spec()
+            .privileged()
+            .dataDisk("/ro", copy.readOnly())
+            .dataDisk("/deep/er", copy.withOwner(1000, 1001))
+            .dataDisk("/empty", DataDisk.empty(DataSize.mebibytes(16)))
+            .dataDisk("/kept", kept)
+            .build();
+    try (Sandbox own = nacelle.start(spec)) {
+      // Neither the filesystem nor the device is to be had for writing.
+      String script =
+          "cat /ro/d/file /kept/d/file; ls -A /empty; busybox stat -c %U:%G /deep/er/d/file;"
+              + " device=$(grep ' /ro ' /proc/mounts | cut -d ' ' -f 1); exec 2> /dev/null;"
+              + " (echo x > /ro/x) || echo no; mount -o remount,rw /ro || echo no;"
+              + " dd if=/dev/zero of=$device bs=4096 count=1 || echo no; echo new > /kept/new;"
+              + " echo more >> /deep/er/d/file; mkdir /empty/e; ls /empty;"
+              + " dd if=/dev/zero of=/empty/fill bs=65536 || echo full";
+      ProcessSpec process =
+          ProcessSpec.builder("sh", "-c", script).user("0").workingDirectory("/").build();
+      assertEquals(
+          "content\ncontent\napp:apps\nno\nno\nno\ne\nfull\n",
+          own.exec(process).orThrow().stdout().text());
+    }
+    assertEquals("content\n", Files.readString(tree.resolve("d/file")));
+    MountedImage.check(image);
+    SandboxSpec reader =
+        spec().dataDisk("/kept", kept.readOnly()).workingDirectory("/").user("0").build();
+    try (Sandbox one = nacelle.start(reader);
+        Sandbox two = nacelle.start(reader)) {
+      for (Sandbox either : List.of(one, two)) {
+        ExecResult read = either.exec("sh", "-c", "cat /kept/new; echo x > /kept/new");
+        assertEquals("new\n", read.stdout().text());
+        assertTrue(read.stderr().text().contains("Read-only file system"), read::toString);
+      }
+    }
+  }
+
+  @Test
+  void aDiskThatIsKeptIsWholeAgainAfterItsSandboxWasKilled(@TempDir Path directory)
+      throws IOException {
+    Path image = directory.resolve("kept.img");
+    DataDisk kept = nacelle.makeDisk(DataDisk.empty(DataSize.mebibytes(16)), image);
+    SandboxSpec spec = spec().dataDisk("/kept", kept).workingDirectory("/").user("0").build();
+    try (Sandbox own = nacelle.start(spec)) {
+      own.exec("sh", "-c", "mkdir /kept/d; seq 10000 > /kept/d/n; busybox sync").orThrow();
+      own.kill();
+      own.onExit().join();
+    }
+    SandboxSpec reader = spec().dataDisk("/kept", kept.readOnly()).build();
+    ImageException e = assertThrows(ImageException.class, () -> nacelle.start(reader));
+    assertEquals(ImageException.Reason.DAMAGED, e.reason());
+    try (Sandbox own = nacelle.start(spec)) {
+      assertEquals("10000\n", own.exec("sh", "-c", "tail -n 1 /kept/d/n").stdout().text());
+    }
+    MountedImage.check(image);
+  }
+
+  @Test
   void filesGoInAndComeOut(@TempDir Path directory) throws IOException {
     GuestFiles files = sandbox.files();
     byte[] content = new byte[3_000_017];
@@ -291,9 +360,20 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
     assertEquals(Path.of("d/large"), Files.readSymbolicLink(tree.resolve("link")));
     assertEquals(2, Files.getAttribute(tree.resolve("hard"), "unix:nlink"));
     assertArrayEquals(content, Files.readAllBytes(tree.resolve("d/large")));
+    // An archive says where its holes are; of a file here they have to be read, which takes long.
+    Tool.run(directory, "tar", "--sparse", "--format=posix", "-cf", "archive", "sparse");
+    try (InputStream tar = Files.newInputStream(directory.resolve("archive"))) {
+      files.writeTar("/tmp/again", tar);
+    }
+    FileInfo again = files.info("/tmp/again/sparse");
+    assertEquals(5L << 30, again.size());
+    assertTrue(again.allocated() <= 1 << 20, again::toString);
+    try (FileChannel file = FileChannel.open(tree.resolve("sparse"), StandardOpenOption.WRITE)) {
+      FileChannel ignored = file.truncate(4 << 20);
+    }
     files.writeTree("/tmp/copy/of", tree, 1000, 1001);
     assertEquals(
-        "app 5368709120 2 d/large\n",
+        "app 4194304 2 d/large\n",
         asRoot("cd /tmp/copy/of; stat -c '%U %s %h' hard | tr '\\n' ' '; readlink link"));
     try (InputStream tar = files.openTar("/tmp/files/d")) {
       files.writeTar("/tmp/again", tar);
@@ -333,6 +413,13 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
     @Override
     public int read() {
       return 1;
+    }
+
+    /** At once, for a byte at a time takes most of the test where the processor is emulated. */
+    @Override
+    public int read(byte[] bytes, int offset, int length) {
+      Arrays.fill(bytes, offset, offset + length, (byte) 1);
+      return length;
     }
   }
 

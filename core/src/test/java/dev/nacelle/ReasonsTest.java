@@ -19,7 +19,10 @@ class ReasonsTest {
     assertEquals(reason, e.reason());
     assertEquals("it failed. Mend it.", e.getMessage());
     assertEquals(
-        EnumSet.of(ImageException.Reason.NETWORK, ImageException.Reason.RATE_LIMITED)
+        EnumSet.of(
+                ImageException.Reason.NETWORK,
+                ImageException.Reason.RATE_LIMITED,
+                ImageException.Reason.CHANGING)
             .contains(reason),
         e.isTransient());
   }

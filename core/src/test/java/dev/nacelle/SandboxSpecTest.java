@@ -49,6 +49,18 @@ class SandboxSpecTest {
             0,
             WritableLayer.inMemory(DataSize.mebibytes(17)),
             WritableLayer.onDisk(DataSize.mebibytes(17)))
+        .with("dataDisk", 0, "/a", "/b")
+        .with(
+            "dataDisk",
+            1,
+            DataDisk.empty(DataSize.mebibytes(17)),
+            DataDisk.of(Path.of("a")).readOnly())
+        .with(
+            "dataDisks",
+            0,
+            Map.of("/a", DataDisk.of(Path.of("a"))),
+            Map.of("/b", DataDisk.of(Path.of("a")).withFreeSpace(DataSize.mebibytes(1))))
+        .with("removeDataDisk", 0, "/a", "/b")
         .with("security", 0, ProcessSecurity.PRIVILEGED, WITHOUT)
         .check();
   }

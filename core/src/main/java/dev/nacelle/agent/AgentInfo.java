@@ -52,6 +52,9 @@ public record AgentInfo(
   /** Finds disks of SCSI controllers. */
   static final String SCSI_DISK = "scsi-disk";
 
+  /** Mounts disks beside those of the root. */
+  static final String DATA_DISKS = "data-disks";
+
   /** Furnishes the root as the host says. */
   static final String FURNISHING = "furnishing";
 

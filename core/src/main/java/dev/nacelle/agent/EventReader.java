@@ -73,6 +73,7 @@ final class EventReader {
             switch (event.getFilesystemFull()) {
               case ROOT -> Filesystem.ROOT;
               case SHARED_MEMORY -> Filesystem.SHARED_MEMORY;
+              case DATA_DISK -> Filesystem.DATA_DISK;
               case FILESYSTEM_UNSPECIFIED, UNRECOGNIZED -> null;
             };
         yield which == null ? null : new SandboxEvent.FilesystemFull(id, name, time, which);

@@ -27,6 +27,7 @@ import org.jspecify.annotations.Nullable;
  * @param pids largest number of processes and threads; 0 for the agent's default
  * @param sysctls values by name, with dots between the name's parts; set in this order
  * @param container how the root is furnished
+ * @param dataDisks what is mounted beside the root, in this order
  */
 public record Workload(
     GuestDisk imageDisk,
@@ -36,7 +37,16 @@ public record Workload(
     String hostname,
     long pids,
     Map<String, String> sysctls,
-    ContainerSpec container) {
+    ContainerSpec container,
+    List<DataDisk> dataDisks) {
+
+  /**
+   * A disk beside those of the root.
+   *
+   * @param path where it is mounted
+   * @param kept whether it outlives the machine
+   */
+  public record DataDisk(GuestDisk disk, String path, boolean readOnly, boolean kept) {}
 
   /** What the agent has to know of, for this. */
   List<String> features() {
@@ -48,6 +58,7 @@ public record Workload(
           }
         };
     need.accept(sharedMemoryBytes != 0, AgentInfo.SHARED_MEMORY);
+    need.accept(!dataDisks.isEmpty(), AgentInfo.DATA_DISKS);
     need.accept(
         imageDisk instanceof GuestDisk.Scsi || scratchDisk instanceof GuestDisk.Scsi,
         AgentInfo.SCSI_DISK);
@@ -93,7 +104,22 @@ public record Workload(
             (file, value) ->
                 request.addCgroupSettings(
                     CgroupSetting.newBuilder().setFile(file).setValue(value)));
+    dataDisks.forEach(disk -> request.addDataDisks(message(disk)));
     return request.build();
+  }
+
+  private static dev.nacelle.proto.agent.v1.DataDisk message(DataDisk disk) {
+    dev.nacelle.proto.agent.v1.DataDisk.Builder message =
+        dev.nacelle.proto.agent.v1.DataDisk.newBuilder()
+            .setDestination(disk.path())
+            .setReadOnly(disk.readOnly())
+            .setKept(disk.kept());
+    if (disk.disk() instanceof GuestDisk.Scsi scsi) {
+      message.setScsi(message(scsi));
+    } else if (disk.disk() instanceof GuestDisk.VirtioSerial virtio) {
+      message.setSerial(virtio.serial());
+    }
+    return message.build();
   }
 
   private RootFilesystem root() {

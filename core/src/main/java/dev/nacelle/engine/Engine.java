@@ -2,6 +2,7 @@
 package dev.nacelle.engine;
 
 import dev.nacelle.CapacityException;
+import dev.nacelle.DataDisk;
 import dev.nacelle.HypervisorException;
 import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.Nacelle;
@@ -286,6 +287,19 @@ final class Engine implements Nacelle {
       requireOpen();
     }
     return prepare(sources, spec, linux.drivers());
+  }
+
+  @Override
+  public DataDisk makeDisk(DataDisk disk, Path image) {
+    synchronized (this) {
+      requireOpen();
+    }
+    if (disk.kind() == DataDisk.Kind.IMAGE) {
+      throw new IllegalArgumentException("that disk is an image already: " + disk);
+    }
+    DataDisks.make(disk, image);
+    DataDisk made = DataDisk.image(image);
+    return disk.isReadOnly() ? made.readOnly() : made;
   }
 
   /** Has those sources fetch and make what the sandbox takes, on the calling thread. */

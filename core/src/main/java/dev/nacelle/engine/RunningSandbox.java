@@ -2,6 +2,7 @@
 package dev.nacelle.engine;
 
 import dev.nacelle.BootTimeline;
+import dev.nacelle.DataDisk;
 import dev.nacelle.DataSize;
 import dev.nacelle.ExecResult;
 import dev.nacelle.ExitStatus;
@@ -55,6 +56,9 @@ final class RunningSandbox implements Sandbox {
 
   /** What closing grants the guest beyond the grace: to answer, and to power its machine off. */
   private static final Duration FAREWELL = Duration.ofSeconds(1);
+
+  /** The same where it has to write to disks that outlive it first. */
+  private static final Duration FAREWELL_OF_DISKS = Duration.ofMinutes(1);
 
   private static final SandboxExit SILENT =
       SandboxExit.of(
@@ -285,7 +289,8 @@ final class RunningSandbox implements Sandbox {
         };
     boolean reachable =
         pauses.reasons().isEmpty() && !vm.exit().isDone() && !client.disconnected().isDone();
-    if (!grace.isZero() && reachable) {
+    boolean asked = !grace.isZero() || (keepsDisks() && !killed.isDone());
+    if (asked && reachable) {
       Quietly.run("stopping the guest of " + this, () -> stopGuest(grace));
     }
     Quietly.run("closing the connection of " + this, client::close);
@@ -296,9 +301,14 @@ final class RunningSandbox implements Sandbox {
         SandboxExit.of(why.reason(), why.detail(), vm.exit().getNow(Failures.NOT_CLOSED)));
   }
 
+  private boolean keepsDisks() {
+    return spec.dataDisks().values().stream()
+        .anyMatch(disk -> disk.kind() == DataDisk.Kind.IMAGE && !disk.isReadOnly());
+  }
+
   /** The guest's chance to end by itself; what it does with it is its own affair. */
   private void stopGuest(Duration grace) {
-    Duration limit = grace.plus(FAREWELL);
+    Duration limit = grace.plus(keepsDisks() ? FAREWELL_OF_DISKS : FAREWELL);
     CompletableFuture<?> stopped =
         client.shutdown(grace, limit).thenCombine(vm.exit(), (answered, ended) -> ended);
     try {

@@ -3,6 +3,7 @@ package dev.nacelle.engine;
 
 import dev.nacelle.BootException;
 import dev.nacelle.BootTimeline.Entry;
+import dev.nacelle.DataDisk;
 import dev.nacelle.DataSize;
 import dev.nacelle.HypervisorException;
 import dev.nacelle.InterruptedOperationException;
@@ -28,6 +29,7 @@ import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
 import dev.nacelle.spi.VmSpec.Disk;
+import java.io.IOException;
 import java.nio.file.Path;
 import java.security.SecureRandom;
 import java.time.Duration;
@@ -79,6 +81,7 @@ final class SandboxStart {
   private final CompletableFuture<GuestConnection> dialled = new CompletableFuture<>();
   private final List<Future<?>> tasks = new ArrayList<>();
   private CompletableFuture<RootImage> rootImage = new CompletableFuture<>();
+  private CompletableFuture<DataDisks> dataDisks = new CompletableFuture<>();
   private @Nullable Future<?> timer;
   private CompletableFuture<BootKernel> bootKernel = new CompletableFuture<>();
   private volatile @Nullable VirtualMachine vm;
@@ -88,7 +91,7 @@ final class SandboxStart {
   /** A client, and the call whose answer says that the guest is ready. */
   private record FirstCall(AgentClient client, CompletableFuture<AgentInfo> answer) {}
 
-  /** A machine, and how its guest finds its disks: the image's, and the writable one. */
+  /** A machine, and how its guest finds its disks: the image's, the writable one, those of data. */
   private record Created(VirtualMachine machine, List<GuestDisk> disks) {}
 
   SandboxStart(
@@ -184,6 +187,7 @@ final class SandboxStart {
       // Also when it is found later than that.
       var unused = rootImage.thenAccept(RootImage::close);
       var unusedToo = bootKernel.thenAccept(BootKernel::close);
+      var unusedDisks = dataDisks.thenAccept(DataDisks::close);
     }
   }
 
@@ -194,16 +198,19 @@ final class SandboxStart {
     CompletableFuture<BootKernel> found =
         background(() -> clock.time(Stage.KERNEL, () -> sources.kernel(spec, linux.drivers())));
     bootKernel = found;
+    CompletableFuture<DataDisks> disks = background(this::makeDataDisks);
+    dataDisks = disks;
     await(background(Executors.callable(linux::require)));
     BootKernel kernel = await(found);
     Path initramfs = await(background(() -> clock.time(Stage.INITRAMFS, kernel.initramfs())));
     RootImage leased = await(image);
+    DataDisks data = await(disks);
     limit(spec.startTimeout(), this::notReady);
     ResolvedImage root = leased.image();
     SeccompFilters filters = new SeccompFilters(kernel.release(), kernel.hasBuiltIn());
     ProcessPlan plan = new ProcessPlan(spec, root.config(), filters);
     plan.checkImage();
-    Created created = clock.time(Stage.CREATE, () -> create(kernel, initramfs, root));
+    Created created = clock.time(Stage.CREATE, () -> create(kernel, initramfs, root, data));
     VirtualMachine machine = created.machine();
     vm = machine;
     AgentInfo agent =
@@ -233,7 +240,7 @@ final class SandboxStart {
             machine,
             client,
             workers,
-            inUse(leased, kernel),
+            inUse(leased, kernel, data),
             onEnd);
     if (!aborted.complete(null)) {
       await(aborted);
@@ -241,28 +248,43 @@ final class SandboxStart {
     return sandbox;
   }
 
-  private Created create(BootKernel kernel, Path initramfs, ResolvedImage root) {
-    Disk rootDisk = Disk.of(ROOT_DISK, root.filesystem(), true);
-    if (!writesToDisk()) {
-      return create(kernel, initramfs, List.of(rootDisk));
+  private DataDisks makeDataDisks() throws IOException {
+    long start = System.nanoTime();
+    DataDisks made = DataDisks.make(spec.dataDisks(), scratchDirectory, hypervisor.diskFormat());
+    if (!spec.dataDisks().isEmpty()) {
+      Duration took = Duration.ofNanos(System.nanoTime() - start);
+      clock.add(Entry.of(Stage.IMAGE, "data disks", Duration.ofNanos(start - clock.call()), took));
     }
-    DataSize size = spec.writableLayer().size().orElseThrow();
+    return made;
+  }
+
+  private Created create(BootKernel kernel, Path initramfs, ResolvedImage root, DataDisks data) {
+    List<Disk> disks = new ArrayList<>();
+    disks.add(Disk.of(ROOT_DISK, root.filesystem(), true));
     DiskFormat format = hypervisor.diskFormat();
-    ScratchDisk disk = ScratchDisk.create(scratchDirectory, size, format);
-    scratch = disk;
-    Disk scratchDisk = Disk.of(SCRATCH_DISK, disk.file(), false);
-    Created created = create(kernel, initramfs, List.of(rootDisk, scratchDisk));
+    ScratchDisk disk = null;
+    if (writesToDisk()) {
+      DataSize size = spec.writableLayer().size().orElseThrow();
+      disk = ScratchDisk.create(scratchDirectory, size, format);
+      scratch = disk;
+      disks.add(Disk.of(SCRATCH_DISK, disk.file(), false));
+    }
+    disks.addAll(data.disks());
+    Created created = create(kernel, initramfs, disks);
     if (!format.needsName()) {
-      disk.close();
+      data.close();
+      if (disk != null) {
+        disk.close();
+      }
     }
     return created;
   }
 
   /** What the sandbox gives back when it is closed, after its machine. */
-  private RootImage inUse(RootImage leased, BootKernel kernel) {
-    RootImage both = leased.with(kernel::close);
+  private RootImage inUse(RootImage leased, BootKernel kernel, DataDisks data) {
+    RootImage all = leased.with(kernel::close).with(data::close);
     ScratchDisk disk = scratch;
-    return disk == null ? both : both.with(disk::close);
+    return disk == null ? all : all.with(disk::close);
   }
 
   private Created create(BootKernel kernel, Path initramfs, List<Disk> disks) {
@@ -315,7 +337,24 @@ final class SandboxStart {
         spec.hostname().orElse(name),
         spec.pidsLimit().orElse(0L),
         sysctls(),
-        spec.container());
+        spec.container(),
+        dataDisks(created));
+  }
+
+  /** As the guest mounts them: those that come last. */
+  private List<Workload.DataDisk> dataDisks(Created created) {
+    List<Workload.DataDisk> disks = new ArrayList<>();
+    int next = created.disks().size() - spec.dataDisks().size();
+    for (Map.Entry<String, DataDisk> disk : spec.dataDisks().entrySet()) {
+      DataDisk wanted = disk.getValue();
+      disks.add(
+          new Workload.DataDisk(
+              created.disks().get(next++),
+              disk.getKey(),
+              wanted.isReadOnly(),
+              wanted.kind() == DataDisk.Kind.IMAGE));
+    }
+    return disks;
   }
 
   /** With the limit of open files, unless that is set as a sysctl. */

@@ -11,6 +11,7 @@ import dev.nacelle.internal.PrivateFile;
 import dev.nacelle.internal.Shortage;
 import dev.nacelle.spi.DiskFormat;
 import java.io.IOException;
+import java.nio.channels.SeekableByteChannel;
 import java.nio.file.DirectoryIteratorException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
@@ -19,9 +20,9 @@ import java.util.UUID;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The writable disk of one machine, a file that takes space as the guest writes. Where the
- * hypervisor has opened it with the machine, its name is taken away then, and it ends with the
- * machine or the process, however that ends. Otherwise it has its name until the machine is closed.
+ * A disk of one machine, a file that takes space as the guest writes. Where the hypervisor has
+ * opened it with the machine, its name is taken away then, and it ends with the machine or the
+ * process, however that ends. Otherwise it has its name until the machine is closed.
  *
  * <p>While it has a name the name is locked, so what a process leaves that is killed meanwhile is
  * known to be nobody's, and is removed when the next disk is made.
@@ -32,6 +33,12 @@ final class ScratchDisk implements AutoCloseable {
 
   private final Path file;
   private final DirectoryLocks.Held lock;
+
+  /** Fills a filesystem, and finishes it. */
+  @FunctionalInterface
+  interface Content {
+    void write(Ext4Writer writer) throws IOException;
+  }
 
   private ScratchDisk(Path file, DirectoryLocks.Held lock) {
     this.file = file;
@@ -45,20 +52,35 @@ final class ScratchDisk implements AutoCloseable {
    */
   static ScratchDisk create(Path directory, DataSize size, DiskFormat format) {
     UUID id = UUID.randomUUID();
-    String name = PREFIX + id + "." + format.extension();
+    return create(directory, Ext4Options.scratch(id, size.bytes()), format, Ext4Writer::finish);
+  }
+
+  /**
+   * The same with something on it.
+   *
+   * @throws NacelleException when the disk cannot be made there; others as the content has them
+   */
+  static ScratchDisk create(
+      Path directory, Ext4Options options, DiskFormat format, Content content) {
+    String name = PREFIX + options.uuid() + "." + format.extension();
     DirectoryLocks locks = new DirectoryLocks(directory);
     DirectoryLocks.@Nullable Held lock = null;
     try {
       lock = locks.exclusive(name);
       removeLeftovers(directory, locks);
       ScratchDisk disk = new ScratchDisk(directory.resolve(name), lock);
-      disk.write(id, size, format);
+      disk.write(options, format, content);
       lock = null;
       return disk;
     } catch (IOException e) {
       throw new NacelleException(
           Stage.CREATE,
-          "A disk of " + size + " cannot be made in " + directory + ": " + e,
+          "A disk of "
+              + DataSize.bytes(options.minimumBytes())
+              + " cannot be made in "
+              + directory
+              + ": "
+              + e,
           Shortage.remedy(
               e,
               "See that there is space and that it can be written to, or choose another directory"
@@ -71,12 +93,12 @@ final class ScratchDisk implements AutoCloseable {
     }
   }
 
-  private void write(UUID id, DataSize size, DiskFormat format) throws IOException {
-    Ext4Options options = Ext4Options.scratch(id, size.bytes());
+  private void write(Ext4Options options, DiskFormat format, Content content) throws IOException {
     try {
       PrivateFile.create(file);
-      try (Ext4Writer writer = Ext4Writer.create(format.open(file, whole(size.bytes())), options)) {
-        writer.finish();
+      SeekableByteChannel disk = format.open(file, whole(options.minimumBytes()));
+      try (Ext4Writer writer = Ext4Writer.create(disk, options)) {
+        content.write(writer);
       }
     } catch (Throwable e) {
       Files.deleteIfExists(file);

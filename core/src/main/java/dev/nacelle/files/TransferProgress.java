@@ -29,7 +29,7 @@ public final class TransferProgress {
     return new TransferProgress(path, files, bytes, total);
   }
 
-  /** The path in the guest that the transfer is of. */
+  /** The path in the guest that the transfer is of; of a data disk, the host's directory. */
   public String path() {
     return path;
   }

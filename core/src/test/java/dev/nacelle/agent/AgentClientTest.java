@@ -818,10 +818,12 @@ class AgentClientTest {
       ContainerSpec readOnly = ContainerSpec.builder().readOnlyRoot(true).build();
       for (Workload workload :
           List.of(
-              new Workload(virtio, null, 0, 1 << 20, "box", 0, Map.of(), ContainerSpec.DEFAULT),
-              new Workload(scsi, null, 0, 0, "box", 0, Map.of(), ContainerSpec.DEFAULT),
-              new Workload(virtio, scsi, 0, 0, "box", 0, Map.of(), ContainerSpec.DEFAULT),
-              new Workload(virtio, null, 0, 0, "box", 0, Map.of(), readOnly))) {
+              new Workload(
+                  virtio, null, 0, 1 << 20, "box", 0, Map.of(), ContainerSpec.DEFAULT, List.of()),
+              new Workload(scsi, null, 0, 0, "box", 0, Map.of(), ContainerSpec.DEFAULT, List.of()),
+              new Workload(
+                  virtio, scsi, 0, 0, "box", 0, Map.of(), ContainerSpec.DEFAULT, List.of()),
+              new Workload(virtio, null, 0, 0, "box", 0, Map.of(), readOnly, List.of()))) {
         assertEquals(Kind.REFUSED, failureOf(pair.client.prepare(workload, 0, new byte[0])));
       }
       assertEquals(List.of(), old.prepared());

@@ -78,6 +78,7 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
             "scsi-disk",
             "statistics",
             "events",
+            "data-disks",
             "furnishing",
             "security",
             "namespaces",

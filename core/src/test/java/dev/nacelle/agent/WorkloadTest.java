@@ -9,6 +9,7 @@ import dev.nacelle.proto.agent.v1.RootFilesystem;
 import dev.nacelle.proto.agent.v1.RootFilesystem.DiskCase;
 import dev.nacelle.proto.agent.v1.RootFilesystem.ScratchCase;
 import dev.nacelle.spi.GuestDisk;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.UUID;
@@ -21,7 +22,7 @@ class WorkloadTest {
 
   private static RootFilesystem root(GuestDisk image, @Nullable GuestDisk scratch) {
     Workload workload =
-        new Workload(image, scratch, 0, 0, "box", 0, Map.of(), ContainerSpec.DEFAULT);
+        new Workload(image, scratch, 0, 0, "box", 0, Map.of(), ContainerSpec.DEFAULT, List.of());
     return workload.toRequest(0, new byte[0]).getRoot();
   }
 

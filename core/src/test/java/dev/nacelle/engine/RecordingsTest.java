@@ -5,10 +5,13 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
+import dev.nacelle.DataDisk;
 import dev.nacelle.FileException;
+import dev.nacelle.ImageException;
 import dev.nacelle.ProcessSpec;
 import dev.nacelle.Sandbox;
 import dev.nacelle.Stage;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.EnumSet;
 import java.util.List;
@@ -116,5 +119,34 @@ class RecordingsTest {
     assertEquals(
         List.of("READ"), operations.stream().map(event -> event.getString("operation")).toList());
     assertFalse(operations.toString().contains("secret"));
+  }
+
+  @Test
+  void disksThatAreMadeOfDirectoriesAreEventsWithoutPaths(@TempDir Path directory)
+      throws Exception {
+    Path file = directory.resolve("recording.jfr");
+    Path secret = Files.createDirectory(directory.resolve("a-secret"));
+    Files.writeString(secret.resolve("file"), "12345");
+    try (Recording recording = new Recording();
+        FakeNacelle fake = new FakeNacelle()) {
+      recording.enable("dev.nacelle.DiskBuild").withoutThreshold();
+      recording.start();
+      fake.nacelle.makeDisk(DataDisk.of(secret), directory.resolve("image"));
+      DataDisk none = DataDisk.of(directory.resolve("none"));
+      assertThrows(
+          ImageException.class, () -> fake.nacelle.makeDisk(none, directory.resolve("other")));
+      recording.stop();
+      recording.dump(file);
+    }
+    List<RecordedEvent> builds =
+        RecordingFile.readAllEvents(file).stream()
+            .filter(event -> event.getEventType().getName().equals("dev.nacelle.DiskBuild"))
+            .toList();
+    assertEquals(
+        List.of("5 true", "0 false"),
+        builds.stream()
+            .map(event -> event.getLong("size") + " " + event.getBoolean("succeeded"))
+            .toList());
+    assertFalse(builds.toString().contains("secret"));
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.samples;
 
+import dev.nacelle.DataDisk;
 import dev.nacelle.DataSize;
 import dev.nacelle.ExecResult;
 import dev.nacelle.Nacelle;
@@ -45,6 +46,7 @@ public final class PluginHost implements AutoCloseable {
         .image(image)
         .memory(DataSize.mebibytes(256))
         .pidsLimit(64)
+        .dataDisk("/notes", DataDisk.empty(DataSize.mebibytes(64))) // gone with the sandbox
         .startTimeout(Duration.ofMinutes(5))
         .idleTimeout(Duration.ofMinutes(10))
         .build();
@@ -117,7 +119,7 @@ public final class PluginHost implements AutoCloseable {
     String notes =
         """
         import sys
-        with open("/tmp/notes", "a+") as file:
+        with open("/notes/all", "a+") as file:
             file.write(sys.stdin.read() + " ")
             file.seek(0)
             print(file.read())

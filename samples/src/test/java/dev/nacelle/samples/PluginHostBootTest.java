@@ -23,7 +23,7 @@ class PluginHostBootTest {
   private static final String NOTES =
       """
       import sys
-      with open("/tmp/notes", "a+") as file:
+      with open("/notes/all", "a+") as file:
           file.write(sys.stdin.read())
           file.seek(0)
           print(file.read(), end="")

@@ -4,13 +4,20 @@ package dev.nacelle.image.ext4;
 import static dev.nacelle.image.ext4.Ext4Format.BLOCK_SIZE;
 
 import dev.nacelle.image.ext4.FreeRuns.Run;
+import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.ByteBuffer;
 import java.util.Arrays;
 import java.util.List;
 
 /** Streams one file's content to newly allocated blocks. */
 final class ContentWriter {
+  /** Blocks that are read at once where zeros are looked for: 256 KiB. */
+  private static final long CHUNK = 64;
+
+  private static final byte[] ZEROS = new byte[BLOCK_SIZE];
+
   private final BlockAllocator allocator;
   private final ImageFile file;
   private final List<DataRange> data;
@@ -53,6 +60,24 @@ final class ContentWriter {
     }
   }
 
+  /**
+   * Writes that many bytes, but for blocks of zeros, which become holes.
+   *
+   * @return the extents
+   * @throws EOFException when the content is shorter
+   */
+  static int[] writeWithHoles(
+      BlockAllocator allocator, ImageFile file, long size, InputStream content) throws IOException {
+    ContentWriter writer = new ContentWriter(allocator, file, List.of(), content);
+    try {
+      writer.writeAllButZeros(size);
+      return Arrays.copyOf(writer.extents, writer.used);
+    } catch (IOException | RuntimeException e) {
+      free(allocator, Arrays.copyOf(writer.extents, writer.used));
+      throw e;
+    }
+  }
+
   static void free(BlockAllocator allocator, int[] extents) {
     for (int i = 0; i < extents.length; i += 3) {
       allocator.free(
@@ -79,6 +104,43 @@ final class ContentWriter {
       file.seekBlock(run.start());
       feed(run.length() * BLOCK_SIZE);
       block += run.length();
+    }
+  }
+
+  private void writeAllButZeros(long size) throws IOException {
+    byte[] chunk = new byte[(int) (Math.min(CHUNK, Ext4Format.blocksFor(size)) * BLOCK_SIZE)];
+    for (long at = 0; at < size; at += chunk.length) {
+      int wanted = (int) Math.min(chunk.length, size - at);
+      if (in.readNBytes(chunk, 0, wanted) < wanted) {
+        throw new EOFException("the content ends early");
+      }
+      int blocks = (int) Ext4Format.blocksFor(wanted);
+      Arrays.fill(chunk, wanted, blocks * BLOCK_SIZE, (byte) 0);
+      for (int from = 0; from < blocks; ) {
+        int to = from;
+        while (to < blocks && !isZero(chunk, to)) {
+          to++;
+        }
+        writeBlocks(at / BLOCK_SIZE, chunk, from, to);
+        from = to + 1;
+      }
+    }
+  }
+
+  private static boolean isZero(byte[] chunk, int block) {
+    int start = block * BLOCK_SIZE;
+    return Arrays.equals(chunk, start, start + BLOCK_SIZE, ZEROS, 0, BLOCK_SIZE);
+  }
+
+  /** Some blocks of a chunk, which begins with that block of the file. */
+  private void writeBlocks(long chunkStart, byte[] chunk, int from, int to) throws IOException {
+    for (int block = from; block < to; ) {
+      Run run = allocator.allocate(to - block);
+      append(chunkStart + block, run);
+      file.seekBlock(run.start());
+      int length = (int) run.length();
+      file.write(ByteBuffer.wrap(chunk, block * BLOCK_SIZE, length * BLOCK_SIZE));
+      block += length;
     }
   }
 

@@ -12,10 +12,10 @@ import java.nio.ByteOrder;
  * little-endian.
  *
  * <p>Left out on purpose: {@code metadata_csum} (an image is already verified by digest, and some
- * kernels have its crc32c as a module only) and, but for scratch disks, {@code gdt_csum}; a journal
- * (an image is read-only, and a scratch disk goes with its machine: there is no second mount that
- * could replay one), {@code 64bit} (16 TiB is enough), {@code inline_data} and {@code ea_inode}
- * (not in kernels before 3.8 and 4.13).
+ * kernels have its crc32c as a module only) and, but for disks, {@code gdt_csum}; a journal but for
+ * disks that are kept (an image is read-only, and a scratch disk goes with its machine: there is no
+ * second mount that could replay one), {@code 64bit} (16 TiB is enough), {@code inline_data} and
+ * {@code ea_inode} (not in kernels before 3.8 and 4.13).
  */
 final class Ext4Format {
   /** Bytes of a block; the only size that every kernel mounts on every page size. */
@@ -60,6 +60,8 @@ final class Ext4Format {
   static final int ROOT_INODE = 2;
 
   static final int FIRST_INODE = 11;
+
+  static final int JOURNAL_INODE = 8;
 
   /** EXT4_LINK_MAX (fs/ext4/ext4.h). */
   static final int MAX_LINKS = 65_000;

@@ -17,9 +17,15 @@ import java.util.UUID;
  *     is also the most that it may have, and {@link Ext4Writer#finish} fails where the content
  *     needs more. Its block groups are left to the kernel to initialise when it first uses them
  *     ({@code uninit_bg}), so that one of 100 GiB takes less than 1 MiB of the host.
+ * @param journal whether it has a journal, by which it is whole again after its machine was killed
  */
 public record Ext4Options(
-    UUID uuid, String label, long minimumBytes, long minimumInodes, boolean scratch) {
+    UUID uuid,
+    String label,
+    long minimumBytes,
+    long minimumInodes,
+    boolean scratch,
+    boolean journal) {
   private static final int MAX_LABEL_BYTES = 16;
 
   /** One for every 8 KiB of the largest filesystem. */
@@ -47,7 +53,7 @@ public record Ext4Options(
 
   /** A filesystem without a label, no larger than needed. */
   public static Ext4Options of(UUID uuid) {
-    return new Ext4Options(uuid, "", 0, 0, false);
+    return new Ext4Options(uuid, "", 0, 0, false, false);
   }
 
   /**
@@ -58,9 +64,21 @@ public record Ext4Options(
    * @throws IllegalArgumentException when it is negative, or more than 16 TiB
    */
   public static Ext4Options scratch(UUID uuid, long bytes) {
+    return disk(uuid, bytes, 0, false);
+  }
+
+  /**
+   * The same with more inodes where its content needs them, and with a journal where it is to
+   * outlive its machine.
+   *
+   * @param inodes how many there are beside one for every 16 KiB
+   * @throws IllegalArgumentException when it is negative, or more than 16 TiB
+   */
+  public static Ext4Options disk(UUID uuid, long bytes, long inodes, boolean journal) {
     if (bytes > Ext4Format.MAX_BLOCKS * Ext4Format.BLOCK_SIZE) {
       throw new IllegalArgumentException("no disk of " + bytes + " bytes: 16 TiB at most");
     }
-    return new Ext4Options(uuid, "", bytes, bytes / SCRATCH_BYTES_PER_INODE, true);
+    long all = Math.min(MAX_MINIMUM_INODES, inodes + bytes / SCRATCH_BYTES_PER_INODE);
+    return new Ext4Options(uuid, "", bytes, all, true, journal);
   }
 }

@@ -193,9 +193,7 @@ public final class Ext4Writer implements Closeable {
       InputStream content)
       throws IOException {
     requireFree(parent, name);
-    if (size > Ext4Format.MAX_FILE_SIZE) {
-      throw new Ext4LimitException("a file of " + size + " bytes is larger than 16 TiB");
-    }
+    requireSize(size);
     List<DataRange> ranges = new ArrayList<>(data.size());
     long end = 0;
     for (DataRange range : data) {
@@ -209,6 +207,29 @@ public final class Ext4Writer implements Closeable {
     }
     int[] extents = ContentWriter.write(allocator, file, ranges, content);
     return add(parent, name, new RegularFile(attributes, size, extents));
+  }
+
+  /**
+   * Adds a file and writes its content, of which blocks of zeros become holes: for content whose
+   * holes nobody tells.
+   *
+   * @param size bytes to read from content
+   * @throws java.io.EOFException when the content is shorter
+   * @throws Ext4LimitException when the file or the filesystem would exceed 16 TiB
+   */
+  public RegularFile createFileWithHoles(
+      Directory parent, FileName name, InodeAttributes attributes, long size, InputStream content)
+      throws IOException {
+    requireFree(parent, name);
+    requireSize(size);
+    int[] extents = ContentWriter.writeWithHoles(allocator, file, size, content);
+    return add(parent, name, new RegularFile(attributes, size, extents));
+  }
+
+  private static void requireSize(long size) throws Ext4LimitException {
+    if (size > Ext4Format.MAX_FILE_SIZE) {
+      throw new Ext4LimitException("a file of " + size + " bytes is larger than 16 TiB");
+    }
   }
 
   /**

@@ -15,6 +15,7 @@ import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Everything that can be written only when the tree is complete: directories, attribute blocks and
@@ -31,6 +32,8 @@ final class MetadataWriter {
   /** In the order of their numbers: the root, then those from 11 on. */
   private final List<Inode> inodes = new ArrayList<>();
 
+  private @Nullable Journal journal;
+
   MetadataWriter(Ext4Options options, BlockAllocator allocator, ImageFile file) {
     this.options = options;
     this.allocator = allocator;
@@ -40,6 +43,9 @@ final class MetadataWriter {
   /** Writes all of it. */
   void write(Directory root) throws IOException {
     int lastInode = writeTree(root);
+    if (options.journal()) {
+      journal = Journal.write(options, allocator, file);
+    }
     Layout layout = Layout.plan(allocator.next(), lastInode, options);
     allocator.settle(layout.descriptorBlocks());
     long[] tables = new long[layout.groups()];
@@ -48,6 +54,9 @@ final class MetadataWriter {
     }
     long[] bitmaps = allocateEach(2 * layout.groups());
     writeTables(layout.inodesPerGroup(), tables);
+    if (journal != null) {
+      writeInode(journal.inode(), layout.inodesPerGroup(), tables);
+    }
     writeGroups(layout, tables, bitmaps);
     file.finish(layout.blocks() * BLOCK_SIZE);
   }
@@ -143,14 +152,18 @@ final class MetadataWriter {
 
   private void writeTables(int inodesPerTable, long[] tables) throws IOException {
     for (Inode inode : inodes) {
-      ByteBuffer out = Ext4Format.littleEndian(new byte[Ext4Format.INODE_SIZE]);
-      InodeEncoder.encode(inode, out);
-      int index = inode.number - 1;
-      file.seek(
-          tables[index / inodesPerTable] * BLOCK_SIZE
-              + (long) (index % inodesPerTable) * Ext4Format.INODE_SIZE);
-      file.write(out.rewind());
+      writeInode(inode, inodesPerTable, tables);
     }
+  }
+
+  private void writeInode(Inode inode, int inodesPerTable, long[] tables) throws IOException {
+    ByteBuffer out = Ext4Format.littleEndian(new byte[Ext4Format.INODE_SIZE]);
+    InodeEncoder.encode(inode, out);
+    int index = inode.number - 1;
+    file.seek(
+        tables[index / inodesPerTable] * BLOCK_SIZE
+            + (long) (index % inodesPerTable) * Ext4Format.INODE_SIZE);
+    file.write(out.rewind());
   }
 
   private void writeGroups(Layout layout, long[] tables, long[] bitmaps) throws IOException {
@@ -204,7 +217,7 @@ final class MetadataWriter {
         file.seek(start + BLOCK_SIZE);
         file.write(descriptors.rewind());
         file.seek(start + (group == 0 ? Ext4Format.SUPERBLOCK_OFFSET : 0));
-        file.write(Superblock.encode(layout, options, freeBlocks, freeInodes, group));
+        file.write(Superblock.encode(layout, options, journal, freeBlocks, freeInodes, group));
       }
     }
   }

@@ -3,11 +3,12 @@ package dev.nacelle.image.ext4;
 
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import org.jspecify.annotations.Nullable;
 
 /** {@code struct ext4_super_block} of super.rst; offsets are those of its table. */
 final class Superblock {
-  private static final int MAGIC = 0xEF53;
-  private static final int CLEAN = 1;
+  static final int MAGIC = 0xEF53;
+  static final int CLEAN = 1;
   private static final int CONTINUE_ON_ERRORS = 1;
   private static final int DYNAMIC_REVISION = 1;
 
@@ -16,6 +17,8 @@ final class Superblock {
 
   /** ext_attr, dir_index. */
   private static final int COMPATIBLE = 0x8 | 0x20;
+
+  private static final int HAS_JOURNAL = 0x4;
 
   /** filetype, extents, flex_bg. */
   private static final int INCOMPATIBLE = 0x2 | 0x40 | 0x200;
@@ -35,10 +38,16 @@ final class Superblock {
   private Superblock() {}
 
   /**
+   * @param journal where there is one
    * @param group in which this copy is
    */
   static ByteBuffer encode(
-      Layout layout, Ext4Options options, long freeBlocks, long freeInodes, int group) {
+      Layout layout,
+      Ext4Options options,
+      @Nullable Journal journal,
+      long freeBlocks,
+      long freeInodes,
+      int group) {
     ByteBuffer out = Ext4Format.littleEndian(new byte[Ext4Format.SUPERBLOCK_SIZE]);
     out.putInt(0x0, (int) layout.inodes());
     out.putInt(0x4, (int) layout.blocks());
@@ -57,12 +66,15 @@ final class Superblock {
     out.putInt(0x54, Ext4Format.FIRST_INODE);
     out.putShort(0x58, (short) Ext4Format.INODE_SIZE);
     out.putShort(0x5A, (short) group);
-    out.putInt(0x5C, COMPATIBLE);
+    out.putInt(0x5C, COMPATIBLE | (journal == null ? 0 : HAS_JOURNAL));
     out.putInt(0x60, INCOMPATIBLE);
     out.putInt(0x64, READ_ONLY_COMPATIBLE | (options.scratch() ? DESCRIPTOR_CHECKSUMS : 0));
     out.put(0x68, uuidBytes(options));
     out.put(0x78, options.label().getBytes(StandardCharsets.UTF_8));
     out.put(0xEC, uuidBytes(options));
+    if (journal != null) {
+      journal.putInSuperblock(out);
+    }
     out.put(0xFC, (byte) DirectoryHash.VERSION);
     out.putInt(0x100, MOUNT_OPTIONS);
     out.putShort(0x15C, (short) Ext4Format.EXTRA_INODE_SIZE);

@@ -18,9 +18,10 @@
  *
  * <p>Features: ext_attr, dir_index, filetype, extents, flex_bg (bitmaps and inode tables may be
  * anywhere), sparse_super, large_file, huge_file, dir_nlink, extra_isize; 4 KiB blocks, 256-byte
- * inodes; no journal. Limits: 16 TiB for a filesystem and for a file, 65,000 hard links, 4,095
- * bytes for the target of a symbolic link, one block of extended attributes per inode (ea_inode,
- * which has room for more, makes a filesystem that Linux mounts since 4.13 only).
+ * inodes; a journal only where it is asked for. Limits: 16 TiB for a filesystem and for a file,
+ * 65,000 hard links, 4,095 bytes for the target of a symbolic link, one block of extended
+ * attributes per inode (ea_inode, which has room for more, makes a filesystem that Linux mounts
+ * since 4.13 only).
  */
 @NullMarked
 package dev.nacelle.image.ext4;

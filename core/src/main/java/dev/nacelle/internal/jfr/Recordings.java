@@ -141,4 +141,15 @@ public final class Recordings {
     event.begin();
     return event.ending(event::commit);
   }
+
+  /** A data disk is made of a directory. */
+  public static Ending disk() {
+    return HAS_RECORDER ? diskEvent() : size -> {};
+  }
+
+  private static Ending diskEvent() {
+    DiskEvent event = new DiskEvent();
+    event.begin();
+    return event.ending(event::commit);
+  }
 }

@@ -193,6 +193,7 @@ public final class KernelStore {
       case TOO_LARGE -> KernelException.Reason.TOO_LARGE;
       case WRONG_PLATFORM, UNSUPPORTED -> KernelException.Reason.UNSUPPORTED;
       case HOST_DISK -> KernelException.Reason.HOST_DISK;
+      case CHANGING -> KernelException.Reason.CHANGING;
     };
   }
 

@@ -630,7 +630,7 @@ class Ext4WriterTest {
     // A hole of the host's file system: 2 GiB of content that is never written.
     Path image =
         write(
-            new Ext4Options(OPTIONS.uuid(), "scratch", 10L << 30, 200_000, false),
+            new Ext4Options(OPTIONS.uuid(), "scratch", 10L << 30, 200_000, false, false),
             writer -> file(writer, writer.root(), "f", "x"));
 
     MountedImage.check(image);
@@ -677,7 +677,7 @@ class Ext4WriterTest {
   void theKernelCanWriteToIt() throws IOException {
     Path image =
         write(
-            new Ext4Options(OPTIONS.uuid(), "", 64 << 20, 10_000, false),
+            new Ext4Options(OPTIONS.uuid(), "", 64 << 20, 10_000, false, false),
             writer -> {
               for (int i = 0; i < 2000; i++) {
                 file(writer, writer.root(), "a-longer-name-for-the-index-" + i, "content " + i);

@@ -80,7 +80,7 @@ final class RandomTree {
   private static Ext4Options options(Random random) {
     long bytes = random.nextInt(4) == 0 ? random.nextLong(1L << 32) : 0;
     long inodes = random.nextInt(4) == 0 ? random.nextLong(200_000) : 0;
-    return new Ext4Options(new UUID(random.nextLong(), 1), "", bytes, inodes, false);
+    return new Ext4Options(new UUID(random.nextLong(), 1), "", bytes, inodes, false, false);
   }
 
   private void grow() throws IOException {

@@ -2,6 +2,7 @@
 package dev.nacelle.image.ext4;
 
 import static java.nio.charset.StandardCharsets.UTF_8;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -9,10 +10,12 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.nacelle.image.testing.MountedImage;
 import dev.nacelle.image.testing.Tool;
 import java.io.ByteArrayInputStream;
+import java.io.EOFException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
+import java.util.Arrays;
 import java.util.UUID;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -149,6 +152,101 @@ class ScratchFilesystemTest {
           content.length,
           new ByteArrayInputStream(content));
       assertThrows(Ext4LimitException.class, writer::finish);
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(longs = {16L << 20, GROUP, 3 * GROUP, 9 * GROUP + 4096, 20 * GROUP})
+  void aDiskWithAJournalIsWholeAgainAfterItsMachineWasKilled(long bytes) throws IOException {
+    Path disk = temp.resolve("disk");
+    try (Ext4Writer writer = Ext4Writer.create(disk, Ext4Options.disk(ID, bytes, 5000, true))) {
+      InodeAttributes attributes = new InodeAttributes(0600, 0, 0, Instant.EPOCH);
+      byte[] content = new byte[1 << 20];
+      Arrays.fill(content, (byte) 7);
+      writer.createFile(
+          writer.root(),
+          FileName.of("f"),
+          attributes,
+          content.length,
+          new ByteArrayInputStream(content));
+      writer.finish();
+    }
+    MountedImage.check(disk);
+    assertTrue(allocated(disk) < 6 << 20, "bytes: " + allocated(disk));
+    assertEquals(Ext4State.CLEAN, Ext4State.of(disk));
+
+    Path killed = temp.resolve("killed");
+    try (MountedImage mounted = MountedImage.mount(disk, "rw")) {
+      Tool.script(
+          mounted.root(), "mkdir d; for i in {1..200}; do echo $i > d/$i; done; rm f; sync");
+      Tool.run(temp, "cp", "--sparse=always", disk.toString(), killed.toString());
+    }
+    MountedImage.check(disk);
+    assertEquals(Ext4State.CLEAN, Ext4State.of(disk));
+    assertEquals(Ext4State.NEEDS_RECOVERY, Ext4State.of(killed));
+    try (MountedImage mounted = MountedImage.mount(killed, "rw")) {
+      assertEquals("200\n", Files.readString(mounted.root().resolve("d/200")));
+    }
+    assertEquals(Ext4State.CLEAN, Ext4State.of(killed));
+    MountedImage.check(killed);
+  }
+
+  @Test
+  void aDiskWithoutAJournalTellsThatItWasInUse() throws IOException {
+    Path disk = make(64 << 20);
+    assertEquals(Ext4State.CLEAN, Ext4State.of(disk));
+    Path killed = temp.resolve("killed");
+    try (MountedImage mounted = MountedImage.mount(disk, "rw")) {
+      Tool.script(mounted.root(), "echo x > f; sync");
+      Tool.run(temp, "cp", "--sparse=always", disk.toString(), killed.toString());
+    }
+    assertEquals(Ext4State.NEEDS_CHECK, Ext4State.of(killed));
+    assertEquals(Ext4State.CLEAN, Ext4State.of(disk));
+  }
+
+  @Test
+  void whatIsNoFilesystemHasNoState() throws IOException {
+    Path file = Files.write(temp.resolve("file"), new byte[1500]);
+    assertThrows(Ext4ImageException.class, () -> Ext4State.of(file));
+    Files.write(file, new byte[8192]);
+    assertThrows(Ext4ImageException.class, () -> Ext4State.of(file));
+  }
+
+  @Test
+  void blocksOfZerosBecomeHoles() throws IOException {
+    Path disk = temp.resolve("disk");
+    byte[] content = new byte[(3 << 20) + 5];
+    for (int at : new int[] {0, 5000, 300_000, 1 << 20, (3 << 20) + 4}) {
+      content[at] = 1;
+    }
+    try (Ext4Writer writer = Ext4Writer.create(disk, Ext4Options.of(ID))) {
+      InodeAttributes attributes = new InodeAttributes(0600, 0, 0, Instant.EPOCH);
+      for (int size : new int[] {0, 1, 4096, 4097, 300_001, content.length}) {
+        writer.createFileWithHoles(
+            writer.root(),
+            FileName.of("f" + size),
+            attributes,
+            size,
+            new ByteArrayInputStream(content));
+      }
+      assertThrows(
+          EOFException.class,
+          () ->
+              writer.createFileWithHoles(
+                  writer.root(),
+                  FileName.of("short"),
+                  attributes,
+                  content.length + 1,
+                  new ByteArrayInputStream(content)));
+      writer.finish();
+    }
+    MountedImage.check(disk);
+    try (MountedImage mounted = MountedImage.mount(disk, "ro")) {
+      for (int size : new int[] {0, 1, 4096, 4097, 300_001, content.length}) {
+        byte[] read = Files.readAllBytes(mounted.root().resolve("f" + size));
+        assertArrayEquals(Arrays.copyOf(content, size), read);
+      }
+      assertEquals(5 * 4096, allocated(mounted.root().resolve("f" + content.length)));
     }
   }
 }
