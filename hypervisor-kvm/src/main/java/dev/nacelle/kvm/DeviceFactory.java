@@ -97,7 +97,7 @@ interface DeviceFactory {
       throw new HypervisorException(
           Stage.CREATE,
           "cannot open the image of disk " + disk.serial() + ": " + e.getMessage(),
-          null,
+          e.remedy(),
           e);
     } catch (NotAFileException e) {
       throw new HypervisorException(

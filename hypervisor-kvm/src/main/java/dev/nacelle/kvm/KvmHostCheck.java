@@ -160,7 +160,7 @@ final class KvmHostCheck {
                 + ") and log in again; in a container, pass the device in (--device /dev/kvm) and"
                 + " add its group.");
       } else {
-        String remedy = KvmHypervisor.remedy(e);
+        String remedy = e.remedy();
         findings.failed(
             "device-permission",
             "cannot open it: " + e.getMessage(),

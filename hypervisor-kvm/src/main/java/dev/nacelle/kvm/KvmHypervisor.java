@@ -189,7 +189,7 @@ final class KvmHypervisor implements Hypervisor {
       throw new HypervisorException(
           Stage.CREATE,
           "cannot create the virtual machine " + spec.name() + ": " + e.getMessage(),
-          remedy(e),
+          e.remedy(),
           e);
     } catch (OutOfMemoryError e) {
       // What the JVM throws where the host gives no thread, however much memory there is.
@@ -209,18 +209,6 @@ final class KvmHypervisor implements Hypervisor {
 
   private @Nullable CoreGroup coreGroup(MachineSpec spec) {
     return coreScheduling != null && spec.coreScheduling() ? new CoreGroup(coreScheduling) : null;
-  }
-
-  /** What helps where the host refuses something; null where that is not known. */
-  static @Nullable String remedy(ErrnoException refusal) {
-    return switch (refusal.errno()) {
-      case Errno.EMFILE -> "Raise this process's limit of open files (ulimit -n).";
-      case Errno.ENFILE -> "Raise this host's limit of open files (sysctl fs.file-max).";
-      case Errno.ENOMEM -> "Free some of the host's memory, or give the virtual machine less.";
-      case Errno.EBUSY ->
-          "If another hypervisor (VirtualBox, VMware) is running on this host, end it.";
-      default -> null;
-    };
   }
 
   @Override

@@ -67,10 +67,7 @@ public final class KvmHypervisorProvider implements HypervisorProvider {
       return new KvmHypervisor(kvm);
     } catch (ErrnoException e) {
       throw new HypervisorException(
-          Stage.HOST,
-          Kvm.PATH + " does not say what it can do: " + e.getMessage(),
-          KvmHypervisor.remedy(e),
-          e);
+          Stage.HOST, Kvm.PATH + " does not say what it can do: " + e.getMessage(), e.remedy(), e);
     }
   }
 }

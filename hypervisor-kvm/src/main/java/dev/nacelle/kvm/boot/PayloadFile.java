@@ -23,7 +23,7 @@ final class PayloadFile {
       return FileDescriptor.openFile(path, false);
     } catch (ErrnoException e) {
       throw new HypervisorException(
-          Stage.CREATE, "cannot open the " + what + ": " + e.getMessage(), null, e);
+          Stage.CREATE, "cannot open the " + what + ": " + e.getMessage(), e.remedy(), e);
     } catch (NotAFileException e) {
       throw new HypervisorException(
           Stage.CREATE,

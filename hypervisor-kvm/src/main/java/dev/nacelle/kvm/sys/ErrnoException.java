@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm.sys;
 
+import org.jspecify.annotations.Nullable;
+
 /** A system call failed. Unchecked: callers that can do something about one errno ask for it. */
 public final class ErrnoException extends RuntimeException {
   private static final long serialVersionUID = 1L;
@@ -26,5 +28,17 @@ public final class ErrnoException extends RuntimeException {
   /** The error number, one of {@link Errno}. */
   public int errno() {
     return errno;
+  }
+
+  /** What helps where the host refuses something; null where that is not known. */
+  public @Nullable String remedy() {
+    return switch (errno) {
+      case Errno.EMFILE -> "Raise this process's limit of open files (ulimit -n).";
+      case Errno.ENFILE -> "Raise this host's limit of open files (sysctl fs.file-max).";
+      case Errno.ENOMEM -> "Free some of the host's memory, or give the virtual machine less.";
+      case Errno.EBUSY ->
+          "If another hypervisor (VirtualBox, VMware) is running on this host, end it.";
+      default -> null;
+    };
   }
 }
