@@ -101,6 +101,7 @@ impl Disk {
             r#type: "ext4".into(),
             source: self.device.to_string_lossy().into(),
             parameters: parameters.into_iter().map(Into::into).collect(),
+            ..Filesystem::default()
         };
         let attributes = Some(MountAttributes { set, clear: 0 });
         let mount = Mount { destination: destination.clone(), attributes, ..Mount::default() };

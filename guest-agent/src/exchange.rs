@@ -92,15 +92,6 @@ impl Responses {
         self.push(Part::Entry(entry), bytes)
     }
 
-    pub(crate) fn data(&mut self, data: Bytes) -> Result<(), Failure> {
-        let bytes = data.len();
-        self.push(Part::Data(data), bytes)
-    }
-
-    pub(crate) fn hole(&mut self, bytes: u64) -> Result<(), Failure> {
-        self.push(Part::Hole(bytes), 16)
-    }
-
     fn push(&mut self, part: Part, bytes: usize) -> Result<(), Failure> {
         if self.bytes + bytes > CHUNK_BYTES {
             self.flush()?;
@@ -116,6 +107,24 @@ impl Responses {
             parts if parts.is_empty() => Ok(()),
             parts => send(Response::Parts(FileParts { parts })),
         }
+    }
+}
+
+/// Where a file's content goes, in order.
+pub(crate) trait Content {
+    fn data(&mut self, data: Bytes) -> Result<(), Failure>;
+
+    fn hole(&mut self, bytes: u64) -> Result<(), Failure>;
+}
+
+impl Content for Responses {
+    fn data(&mut self, data: Bytes) -> Result<(), Failure> {
+        let bytes = data.len();
+        self.push(Part::Data(data), bytes)
+    }
+
+    fn hole(&mut self, bytes: u64) -> Result<(), Failure> {
+        self.push(Part::Hole(bytes), 16)
     }
 }
 

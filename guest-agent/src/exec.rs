@@ -38,6 +38,8 @@ pub(crate) const REPORT_BYTES: usize = 4 + FAILURE_BYTES;
 /// All that the new process needs, prepared.
 pub(crate) struct Plan<'a> {
     pub(crate) report: &'a OwnedFd,
+    /// Where it tells that it waits, and is told to go on, if it is to be held before its command.
+    pub(crate) hold: Option<&'a OwnedFd>,
     /// The process's cgroup.procs, when it is not born into that cgroup.
     pub(crate) cgroup: Option<BorrowedFd<'a>>,
     pub(crate) cgroup_namespace: &'a OwnedFd,
@@ -100,6 +102,7 @@ pub(crate) enum Step {
     OutsideRoot,
     Capabilities,
     Identity,
+    Hold,
     Filter,
     /// No file could be executed.
     Execute,
@@ -122,6 +125,7 @@ impl Step {
             OutsideRoot,
             Capabilities,
             Identity,
+            Hold,
             Filter,
             Execute,
             Interpreter,
@@ -174,8 +178,13 @@ impl Report {
 
 /// Where the report goes once the agent's descriptors are closed.
 const REPORT: RawFd = 3;
+/// Where [`Plan::hold`] is then, if at all.
+const HOLD: RawFd = 4;
+
 /// Where the user namespace is then, until it is entered.
-const USERS: RawFd = 4;
+fn users_descriptor(plan: &Plan<'_>) -> RawFd {
+    if plan.hold.is_some() { HOLD + 1 } else { REPORT + 1 }
+}
 
 /// Becomes the process.
 pub(crate) fn run(plan: &Plan<'_>) -> ! {
@@ -214,7 +223,8 @@ fn at(step: Step) -> impl Fn(Errno) -> (Step, Errno) {
     move |errno| (step, errno)
 }
 
-/// All that needs a descriptor of the agent's. Afterwards 0 to 2, [`REPORT`] and [`USERS`] are open, nothing else.
+/// All that needs a descriptor of the agent's. Afterwards 0 to 2, [`REPORT`], [`HOLD`] and [`users_descriptor`] are open,
+/// nothing else.
 fn leave_agent(plan: &Plan<'_>) -> Result<(), (Step, Errno)> {
     let _ = setsid(); // Cannot fail: a new process leads no group.
     if let Some(procs) = plan.cgroup {
@@ -229,16 +239,17 @@ fn leave_agent(plan: &Plan<'_>) -> Result<(), (Step, Errno)> {
         plan.mounts.renew_proc().map_err(at(Step::Proc))?;
     }
     streams(plan).map_err(at(Step::Streams))?;
-    // First to where nothing is, for either may have the other's number.
-    let users = match &plan.apart.users {
-        Some(users) => Some(fcntl_dupfd_cloexec(users, USERS + 1).map_err(at(Step::Streams))?),
-        None => None,
-    };
+    // First to where nothing is, for each may have another's number.
+    let aside = |descriptor: &OwnedFd| fcntl_dupfd_cloexec(descriptor, HOLD + 2).map_err(at(Step::Streams));
+    let hold = plan.hold.map(aside).transpose()?;
+    let users = plan.apart.users.as_ref().map(aside).transpose()?;
     keep_as(plan.report.as_raw_fd(), REPORT).map_err(at(Step::Streams))?;
     let mut kept = REPORT;
-    if let Some(users) = users {
-        keep_as(users.into_raw_fd(), USERS).map_err(at(Step::Streams))?;
-        kept = USERS;
+    for (descriptor, number) in [(hold, HOLD), (users, users_descriptor(plan))] {
+        if let Some(descriptor) = descriptor {
+            keep_as(descriptor.into_raw_fd(), number).map_err(at(Step::Streams))?;
+            kept = number;
+        }
     }
     // SAFETY: nothing of what is closed is used from here on.
     unsafe { close_from(kept + 1) };
@@ -261,6 +272,11 @@ fn enter(namespace: RawFd) -> Result<(), Errno> {
 }
 
 fn prepare(plan: &Plan<'_>) -> Result<(), (Step, Errno)> {
+    // Before there is a limit of open files.
+    let held = match plan.hold {
+        Some(_) => Some(open_signals().map_err(at(Step::Hold))?),
+        None => None,
+    };
     plan.security.limit().map_err(refused)?;
     if plan.terminal {
         ioctl_tiocsctty(stdin()).map_err(at(Step::Terminal))?;
@@ -275,11 +291,12 @@ fn prepare(plan: &Plan<'_>) -> Result<(), (Step, Errno)> {
     // Still as root: an image's working directory may be closed to its own user, and Docker enters it all the same.
     working_directory(plan)?;
     if plan.apart.users.is_some() {
-        enter(USERS).map_err(at(Step::Namespace))?;
+        let users = users_descriptor(plan);
+        enter(users).map_err(at(Step::Namespace))?;
         // All in there, which is none outside.
         all = security::all_capabilities().map_err(at(Step::Capabilities))?;
         // SAFETY: nothing uses it any more.
-        unsafe { libc::close(USERS) };
+        unsafe { libc::close(users) };
     }
     // With a privilege that `restrict` may take.
     plan.security.bound(all).map_err(refused)?;
@@ -289,9 +306,82 @@ fn prepare(plan: &Plan<'_>) -> Result<(), (Step, Errno)> {
         .and_then(|()| set_thread_res_gid(plan.gid, plan.gid, plan.gid))
         .and_then(|()| set_thread_res_uid(plan.uid, plan.uid, plan.uid))
         .map_err(at(Step::Identity))?;
+    // Before the filter, which may forbid what it takes.
+    if let Some(signals) = held {
+        wait_for_release(plan, signals).map_err(at(Step::Hold))?;
+    }
     reset_signals(plan.ignored_signals);
     security::use_only(all, all).map_err(at(Step::Capabilities))?;
     plan.security.restrict(all, plan.uid.is_root()).map_err(refused)
+}
+
+/// A descriptor from which the signals are read that the process has blocked, which are all.
+fn open_signals() -> Result<RawFd, Errno> {
+    let all = u64::MAX;
+    // SAFETY: the kernel reads a mask that lives across the call.
+    match unsafe { libc::syscall(libc::SYS_signalfd4, -1, &raw const all, MASK_BYTES, libc::SFD_CLOEXEC) } {
+        -1 => Err(last_errno()),
+        descriptor => Ok(descriptor as RawFd),
+    }
+}
+
+/// Says its PID, and waits until it is told to go on. A signal that would end a process ends it, PID 1, which the kernel
+/// would keep it from, as well.
+fn wait_for_release(plan: &Plan<'_>, signals: RawFd) -> Result<(), Errno> {
+    // SAFETY: `leave_agent` put the one there, `open_signals` made the other, and nothing closes them.
+    let (hold, signals) = unsafe { (BorrowedFd::borrow_raw(HOLD), BorrowedFd::borrow_raw(signals)) };
+    write(hold, &getpid().as_raw_nonzero().get().to_ne_bytes())?;
+    loop {
+        let wanted = |fd: BorrowedFd<'_>| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let mut ready = [wanted(signals), wanted(hold)];
+        // SAFETY: the kernel writes to two structures that live across the call.
+        if unsafe { libc::poll(ready.as_mut_ptr(), 2, -1) } < 0 {
+            match last_errno() {
+                Errno::INTR => continue,
+                errno => return Err(errno),
+            }
+        }
+        if ready[0].revents != 0 {
+            // signalfd_siginfo of linux/signalfd.h, which begins with the signal's number.
+            let mut signal = [0; 128];
+            read(signals, &mut signal)?;
+            let number = i32::from_ne_bytes([signal[0], signal[1], signal[2], signal[3]]);
+            if ends_by_default(number) {
+                end_by(plan, number);
+            }
+        } else if ready[1].revents != 0 {
+            return match read(hold, &mut [0])? {
+                // The agent has gone.
+                0 => Err(Errno::PIPE),
+                _ => Ok(()),
+            };
+        }
+    }
+}
+
+/// Whether a signal's default action is to end the process: signal(7).
+fn ends_by_default(signal: i32) -> bool {
+    !matches!(
+        signal,
+        libc::SIGCHLD
+            | libc::SIGCONT
+            | libc::SIGSTOP
+            | libc::SIGTSTP
+            | libc::SIGTTIN
+            | libc::SIGTTOU
+            | libc::SIGURG
+            | libc::SIGWINCH
+    )
+}
+
+/// Ends as the signal does, or with a shell's exit code where the kernel keeps it from a PID 1.
+fn end_by(plan: &Plan<'_>, signal: i32) -> ! {
+    reset_signals(plan.ignored_signals);
+    // SAFETY: integers only; ends this process without running what the agent registered for its own exit.
+    unsafe {
+        libc::kill(getpid().as_raw_nonzero().get(), signal);
+        libc::_exit(128 + signal)
+    }
 }
 
 fn refused((step, errno): (Refused, Errno)) -> (Step, Errno) {
@@ -461,6 +551,12 @@ mod tests {
         bytes.extend_from_slice(head);
         bytes.resize(REPORT_BYTES, 0);
         bytes
+    }
+
+    #[test]
+    fn most_signals_end_a_process() {
+        let spared: Vec<i32> = (1..=64).filter(|&signal| !ends_by_default(signal)).collect();
+        assert_eq!(spared, [17, 18, 19, 20, 21, 22, 23, 28]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, read, write};
 
-use crate::exchange::{CHUNK_BYTES, Failure, Responses};
+use crate::exchange::{CHUNK_BYTES, Content, Failure};
 use crate::proto::file_entry::Type;
 use crate::proto::{FileAttributes, FileEntry, FileTime};
 
@@ -45,7 +45,7 @@ pub(crate) fn open_regular(above: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errn
 }
 
 /// Tells a file's content, holes as such: as much as it has by its size, or all of a file that has none, as in /proc.
-pub(crate) fn content(file: &OwnedFd, stat: &Stat, path: &[u8], responses: &mut Responses) -> Result<(), Failure> {
+pub(crate) fn content(file: &OwnedFd, stat: &Stat, path: &[u8], to: &mut impl Content) -> Result<(), Failure> {
     let failed = Failure::at("reading", path);
     let size = match stat.st_size as u64 {
         0 => u64::MAX,
@@ -61,7 +61,7 @@ pub(crate) fn content(file: &OwnedFd, stat: &Stat, path: &[u8], responses: &mut 
                 data => data.map_err(&failed)?.min(size),
             };
             if data > position {
-                responses.hole(data - position)?;
+                to.hole(data - position)?;
                 (position, data_end) = (data, data);
                 continue;
             }
@@ -76,7 +76,7 @@ pub(crate) fn content(file: &OwnedFd, stat: &Stat, path: &[u8], responses: &mut 
             Ok(count) => {
                 bytes.truncate(count);
                 position += count as u64;
-                responses.data(Bytes::from(bytes))?;
+                to.data(Bytes::from(bytes))?;
             }
             Err(Errno::INTR) => {}
             Err(errno) => return Err(failed(errno)),

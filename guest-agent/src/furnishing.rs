@@ -6,6 +6,7 @@ use std::ffi::CString;
 
 use rustix::mount::MountFlags;
 
+use crate::namespaces;
 use crate::proto;
 use crate::proto::device::Type;
 use crate::proto::mount::What;
@@ -86,16 +87,20 @@ impl Usual {
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) filesystem: CString,
+    pub(crate) source: CString,
     pub(crate) flags: MountFlags,
     pub(crate) data: CString,
 }
 
 impl Options {
     pub(crate) fn new(filesystem: &str, flags: MountFlags, data: &str) -> Self {
-        // What comes from the host was looked at, the rest is written in this crate.
-        let text = |text| CString::new(text).unwrap_or_default();
-        Self { filesystem: text(filesystem), flags, data: text(data) }
+        Self { filesystem: text(filesystem), source: text(filesystem), flags, data: text(data) }
     }
+}
+
+/// What comes from the host was looked at, the rest is written in this crate.
+fn text(text: &str) -> CString {
+    CString::new(text).unwrap_or_default()
 }
 
 /// What was asked for, checked.
@@ -104,6 +109,8 @@ pub(crate) struct Furnishing {
     /// Usual filesystems that differ.
     usual: Vec<(Usual, Options)>,
     pub(crate) mounts: Vec<proto::Mount>,
+    /// Where the host has something mounted after a /proc of its own.
+    pub(crate) after_proc: Vec<CString>,
     pub(crate) devices: Vec<proto::Device>,
     pub(crate) all_devices: bool,
     pub(crate) read_only_root: bool,
@@ -124,6 +131,7 @@ impl Furnishing {
         let masked = paths(request.masked_paths, MASKED)?;
         let read_only = paths(request.read_only_paths, READ_ONLY)?;
         request.devices.iter().try_for_each(check_device)?;
+        let after_proc = after_proc(&request.mounts);
         let (mut usual, mut mounts) = (Vec::new(), Vec::new());
         for mut mount in request.mounts {
             check_mount(&mount)?;
@@ -138,6 +146,7 @@ impl Furnishing {
         Ok(Self {
             usual,
             mounts,
+            after_proc,
             devices: request.devices,
             all_devices: request.all_devices,
             read_only_root: request.read_only_root,
@@ -201,19 +210,21 @@ fn check_mount(mount: &proto::Mount) -> Result<(), String> {
     }
     propagation(mount.propagation)?;
     propagation(mount.recursive_propagation)?;
+    if let Some(ids) = &mount.ids {
+        namespaces::check_mappings([&ids.uid_mappings, &ids.gid_mappings])?;
+    }
     for attributes in [&mount.attributes, &mount.recursive_attributes].into_iter().flatten() {
         let known = ATTRIBUTES.iter().fold(ATIME, |known, (attribute, _)| known | attribute);
         if (attributes.set | attributes.clear) & !known != 0 {
             return Err(format!("attributes of {} that are not known", mount.destination));
         }
     }
-    let text = |text: &str| match text.len() <= MAX_BYTES && !text.contains('\0') {
-        true => Ok(()),
-        false => Err(format!("not a text of at most {MAX_BYTES} bytes for {}", mount.destination)),
-    };
     match &mount.what {
         None => Err(format!("nothing to mount on {}", mount.destination)),
-        Some(What::Remount(_)) => Ok(()),
+        Some(What::Remount(_)) if mount.ids.is_some() => {
+            Err(format!("what is on {} is mounted already, and its owners are numbered", mount.destination))
+        }
+        Some(What::Remount(remount)) => check_parameters(&remount.parameters, &mount.destination),
         Some(What::Bind(bind)) => check_path(&bind.source),
         Some(What::Filesystem(filesystem)) => {
             let named = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.';
@@ -221,10 +232,24 @@ fn check_mount(mount: &proto::Mount) -> Result<(), String> {
             if name.is_empty() || name.len() > MAX_FILESYSTEM_BYTES || !name.bytes().all(named) {
                 return Err(format!("'{name}' is no filesystem's name"));
             }
-            text(&filesystem.source)?;
-            at_most("parameters", filesystem.parameters.len(), MAX_PARAMETERS)?;
-            filesystem.parameters.iter().try_for_each(|parameter| text(parameter))
+            if filesystem.copy_up && (name != "tmpfs" || mount.destination == "/dev") {
+                return Err(format!("{name} on {} is not to be filled with what is there", mount.destination));
+            }
+            check_text(&filesystem.source, &mount.destination)?;
+            check_parameters(&filesystem.parameters, &mount.destination)
         }
+    }
+}
+
+fn check_parameters(parameters: &[String], of: &str) -> Result<(), String> {
+    at_most("parameters", parameters.len(), MAX_PARAMETERS)?;
+    parameters.iter().try_for_each(|parameter| check_text(parameter, of))
+}
+
+fn check_text(text: &str, of: &str) -> Result<(), String> {
+    match text.len() <= MAX_BYTES && !text.contains('\0') {
+        true => Ok(()),
+        false => Err(format!("not a text of at most {MAX_BYTES} bytes for {of}")),
     }
 }
 
@@ -245,17 +270,54 @@ fn close_to_devices(mount: &mut proto::Mount) -> Result<(), String> {
     Ok(())
 }
 
+/// Of all that is mounted after a /proc, what is not below another of these. None where a mount cannot be copied, or would
+/// take others with it when it goes.
+fn after_proc(mounts: &[proto::Mount]) -> Vec<CString> {
+    let stays = |propagation| matches!(propagation, MountPropagation::Shared | MountPropagation::Unbindable);
+    if mounts.iter().any(|mount| stays(mount.propagation()) || stays(mount.recursive_propagation())) {
+        return Vec::new();
+    }
+    let is_proc = |mount: &proto::Mount| matches!(of_usual(mount), Some((Usual::Proc, _)));
+    let Some(proc) = mounts.iter().position(is_proc) else { return Vec::new() };
+    let mut tops: Vec<&str> = Vec::new();
+    for mount in mounts[proc + 1..].iter().filter(|mount| !matches!(mount.what, Some(What::Remount(_)))) {
+        let path = mount.destination.trim_end_matches('/');
+        let is_below = |top: &&str| path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if !path.is_empty() && path != "/proc" && !tops.iter().any(|top| is_below(&top)) {
+            tops.push(path);
+        }
+    }
+    tops.into_iter().map(text).collect()
+}
+
 fn of_usual(mount: &proto::Mount) -> Option<(Usual, Options)> {
     let Some(What::Filesystem(filesystem)) = &mount.what else { return None };
+    // That takes a mount of its own, over the usual one.
+    if mount.ids.is_some() || filesystem.copy_up {
+        return None;
+    }
     let usual = Usual::of(&mount.destination, &filesystem.r#type)?;
     // Below it nothing is mounted yet, so what is recursive is its own; later of the two.
     let attributes = [mount.attributes, mount.recursive_attributes].into_iter().flatten();
     let set = attributes.fold(0, |set, attributes| (set & !attributes.clear) | attributes.set);
-    let flags = ATTRIBUTES
+    let versions = if filesystem.i_version {
+        MountFlags::from_bits_retain(libc::MS_I_VERSION as u32)
+    } else {
+        MountFlags::empty()
+    };
+    let mut options = Options::new(&filesystem.r#type, flags_of(set) | versions, &filesystem.parameters.join(","));
+    if !filesystem.source.is_empty() {
+        options.source = text(&filesystem.source);
+    }
+    Some((usual, options))
+}
+
+/// The flags of mount(2) that are the same as attributes that are set.
+pub(crate) fn flags_of(set: u64) -> MountFlags {
+    ATTRIBUTES
         .iter()
         .filter(|(attribute, _)| set & attribute != 0)
-        .fold(MountFlags::empty(), |flags, (_, flag)| flags | *flag);
-    Some((usual, Options::new(&filesystem.r#type, flags, &filesystem.parameters.join(","))))
+        .fold(MountFlags::empty(), |flags, (_, flag)| flags | *flag)
 }
 
 #[cfg(test)]
@@ -265,7 +327,8 @@ mod tests {
 
     fn filesystem(destination: &str, name: &str, parameters: &[&str]) -> proto::Mount {
         let parameters = parameters.iter().map(|&parameter| parameter.into()).collect();
-        let what = What::Filesystem(Filesystem { r#type: name.into(), source: name.into(), parameters });
+        let what =
+            What::Filesystem(Filesystem { r#type: name.into(), source: name.into(), parameters, ..Default::default() });
         proto::Mount { destination: destination.into(), what: Some(what), ..proto::Mount::default() }
     }
 
@@ -294,6 +357,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_mounted_after_proc_is_known() {
+        let after = |paths: &[&str]| {
+            let mount = |&path: &&str| filesystem(path, if path == "/proc" { "proc" } else { "tmpfs" }, &[]);
+            let mut mounts: Vec<_> = paths.iter().map(mount).collect();
+            mounts.push(proto::Mount {
+                destination: "/changed".into(),
+                what: Some(What::Remount(Remount::default())),
+                ..Default::default()
+            });
+            let paths = checked(mounts).unwrap().after_proc;
+            paths.into_iter().map(|path| path.into_string().unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            after(&["/a", "/proc", "/dev", "/dev/shm", "/device", "/b/c", "/b"]),
+            ["/dev", "/device", "/b/c", "/b"]
+        );
+        assert_eq!(after(&["/a", "/b"]), [""; 0]);
+        assert_eq!(after(&["/a", "/proc"]), [""; 0]);
+    }
+
+    #[test]
     fn another_filesystem_in_that_place_is_one_mount_more() {
         for mount in [filesystem("/proc", "tmpfs", &[]), filesystem("/dev/shm", "ramfs", &[])] {
             let furnishing = checked(vec![mount]).unwrap();
@@ -308,7 +392,7 @@ mod tests {
         let tmpfs = proto::Mount { attributes: clear, ..filesystem("/data", "tmpfs", &[]) };
         let furnishing = checked(vec![tmpfs.clone()]).unwrap();
         assert_eq!(furnishing.mounts[0].attributes, Some(MountAttributes { set: 0x4, clear: 0 }));
-        let what = Some(What::Remount(Remount {}));
+        let what = Some(What::Remount(Remount::default()));
         let remount = proto::Mount { destination: "/".into(), what, attributes: clear, ..proto::Mount::default() };
         assert!(checked(vec![remount.clone()]).unwrap_err().contains("any device file"));
         let mounts = vec![tmpfs, remount];
@@ -334,7 +418,7 @@ mod tests {
         let attributes = Some(MountAttributes { set: 0x10_0000, clear: 0 });
         let remount = proto::Mount {
             destination: "/a".into(),
-            what: Some(What::Remount(Remount {})),
+            what: Some(What::Remount(Remount::default())),
             attributes,
             ..proto::Mount::default()
         };

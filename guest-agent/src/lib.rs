@@ -22,6 +22,7 @@ mod budget;
 mod cgroup;
 mod chunk;
 mod clock;
+mod copy_up;
 mod data;
 mod disk;
 mod entropy;

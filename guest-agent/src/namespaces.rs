@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use crate::error::{Step, StepError};
 use crate::fork::{fork_into, pipe};
-use crate::proto::{IdMapping, Namespaces, TimeOffset};
+use crate::proto::{IdMapping, MountIds, Namespaces, TimeOffset};
 
 /// CLONE_NEWTIME of linux/sched.h.
 const NEW_TIME: i32 = 0x80;
@@ -52,22 +52,28 @@ fn outer(mappings: &[IdMapping], inner: u32) -> Option<u32> {
 /// Says what breaks the contract.
 pub(crate) fn check(namespaces: &Namespaces) -> Result<(), String> {
     if let Some(user) = &namespaces.user {
-        for mappings in [&user.uid_mappings, &user.gid_mappings] {
-            let fits = |mapping: &IdMapping| {
-                mapping.size > 0
-                    && mapping.container_id.checked_add(mapping.size - 1).is_some()
-                    && mapping.host_id.checked_add(mapping.size - 1).is_some()
-            };
-            if mappings.is_empty() || mappings.len() > MAX_MAPPINGS || !mappings.iter().all(fits) {
-                return Err(format!("not 1 to {MAX_MAPPINGS} mappings of numbers that there are"));
-            }
-        }
+        check_mappings([&user.uid_mappings, &user.gid_mappings])?;
     }
     let offsets = namespaces.time.as_ref().map(|time| [&time.monotonic, &time.boottime]);
     match offsets.into_iter().flatten().flatten().find(|offset| offset.nanos >= 1_000_000_000) {
         Some(offset) => Err(format!("{} ns are no part of a second", offset.nanos)),
         None => Ok(()),
     }
+}
+
+/// The same of the mappings of users and of groups.
+pub(crate) fn check_mappings(both: [&Vec<IdMapping>; 2]) -> Result<(), String> {
+    for mappings in both {
+        let fits = |mapping: &IdMapping| {
+            mapping.size > 0
+                && mapping.container_id.checked_add(mapping.size - 1).is_some()
+                && mapping.host_id.checked_add(mapping.size - 1).is_some()
+        };
+        if mappings.is_empty() || mappings.len() > MAX_MAPPINGS || !mappings.iter().all(fits) {
+            return Err(format!("not 1 to {MAX_MAPPINGS} mappings of numbers that there are"));
+        }
+    }
+    Ok(())
 }
 
 /// Makes the namespaces that are asked for. The calling thread's /proc is of its own PID namespace, and its children are
@@ -81,9 +87,7 @@ pub(crate) fn make(namespaces: &Namespaces, cgroup: BorrowedFd<'_>) -> Result<Ap
     let maker = Maker::start(flags, cgroup)?;
     let mut apart = Apart::default();
     if let Some(user) = &namespaces.user {
-        maker.put("uid_map", &lines(&user.uid_mappings))?;
-        maker.put("gid_map", &lines(&user.gid_mappings))?;
-        apart.users = Some(maker.open("user")?);
+        apart.users = Some(maker.map(&user.uid_mappings, &user.gid_mappings)?);
         apart.uids.clone_from(&user.uid_mappings);
         apart.gids.clone_from(&user.gid_mappings);
     }
@@ -98,6 +102,11 @@ pub(crate) fn make(namespaces: &Namespaces, cgroup: BorrowedFd<'_>) -> Result<Ap
         apart.clocks = Some(maker.open("time_for_children")?);
     }
     Ok(apart)
+}
+
+/// Makes a namespace of users that only says how a mount's are numbered; like [`make`].
+pub(crate) fn users_of_mount(ids: &MountIds, cgroup: BorrowedFd<'_>) -> Result<OwnedFd, StepError> {
+    Maker::start(libc::CLONE_NEWUSER, cgroup)?.map(&ids.uid_mappings, &ids.gid_mappings)
 }
 
 fn lines(mappings: &[IdMapping]) -> String {
@@ -137,6 +146,13 @@ impl Maker {
                 errno: Errno::from_raw_os_error(errno.into()),
             }),
         }
+    }
+
+    /// Numbers its users and groups, and opens their namespace.
+    fn map(&self, uids: &[IdMapping], gids: &[IdMapping]) -> Result<OwnedFd, StepError> {
+        self.put("uid_map", &lines(uids))?;
+        self.put("gid_map", &lines(gids))?;
+        self.open("user")
     }
 
     fn put(&self, file: &str, text: &str) -> Result<(), StepError> {

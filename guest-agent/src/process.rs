@@ -21,7 +21,9 @@ use crate::io::NonBlocking;
 use crate::output::{Ends, Linger, Outgoing, Responses, internal, type_end_of_file};
 use crate::proto::run_process_request::Request;
 use crate::proto::run_process_response::Response;
-use crate::proto::{Exited, ProcessSpec, RunProcessRequest, StartFailed, Started, exited, start_failed::Reason};
+use crate::proto::{
+    Created, Exited, ProcessSpec, RunProcessRequest, StartFailed, Started, exited, start_failed::Reason,
+};
 use crate::reaper::{Exit, ExitStatus, Exiting};
 use crate::registry::{Process, Told, command_line};
 use crate::security::Security;
@@ -58,11 +60,10 @@ pub(crate) async fn run(activity: Activity, mut requests: Streaming<RunProcessRe
 /// What the first request asks for.
 struct Order {
     launch: Launch,
-    /// When the process is killed.
-    deadline: Option<Instant>,
+    /// How long it may run.
+    timeout: Option<Duration>,
     start: Duration,
-    /// When it must execute its command.
-    start_deadline: Instant,
+    began: Instant,
     linger: Linger,
 }
 
@@ -75,7 +76,6 @@ async fn first_request(agent: &Agent, requests: &mut Streaming<RunProcessRequest
 }
 
 fn order(id: u64, specification: ProcessSpec) -> Result<Order, Status> {
-    let now = Instant::now();
     let timeout = Duration::from_nanos(specification.timeout_nanos);
     let start = match specification.start_timeout_nanos {
         0 => START,
@@ -90,9 +90,9 @@ fn order(id: u64, specification: ProcessSpec) -> Result<Order, Status> {
     }
     Ok(Order {
         launch: launch(id, specification)?,
-        deadline: now.checked_add(timeout).filter(|_| !timeout.is_zero()),
+        timeout: Some(timeout).filter(|timeout| !timeout.is_zero()),
         start,
-        start_deadline: now + start,
+        began: Instant::now(),
         linger: Linger::of(linger),
     })
 }
@@ -134,6 +134,7 @@ fn launch(id: u64, specification: ProcessSpec) -> Result<Launch, Status> {
             discard_stderr: specification.discard_stderr,
         },
         pid_one: specification.pid_one,
+        hold: specification.hold,
         security: Security::check(specification.security.unwrap_or_default())
             .map_err(|message| Status::invalid_argument(bounds::message(message)))?,
         stop_signal: match specification.stop_signal {
@@ -148,15 +149,15 @@ fn launch(id: u64, specification: ProcessSpec) -> Result<Launch, Status> {
 async fn carry(
     agent: &Agent,
     order: Order,
-    requests: Streaming<RunProcessRequest>,
+    mut requests: Streaming<RunProcessRequest>,
     responses: &Responses,
 ) -> Result<(), Status> {
     let world = agent.world()?;
-    let Order { launch, deadline, start, start_deadline, linger } = order;
+    let Order { launch, timeout: limit, start, began, linger } = order;
     let (id, stdin, stop_signal, command) =
         (launch.id, launch.stdin, launch.stop_signal, command_line(&launch.arguments));
     let oom_kills = world.workload.oom_kills();
-    let launched = match timeout_at(start_deadline, world.spawner.launch(launch)).await {
+    let launched = match timeout_at(began + start, world.spawner.launch(launch)).await {
         Ok(Ok(launched)) => launched,
         Ok(Err(error)) => return conclude(&world, responses, Response::StartFailed(not_born(error))).await,
         Err(_) => {
@@ -164,7 +165,7 @@ async fn carry(
             return conclude(&world, responses, Response::StartFailed(failed)).await;
         }
     };
-    let Launched { pid, exit, cgroup, report, streams, candidates, working_directory } = launched;
+    let Launched { pid, exit, cgroup, report, hold, streams, candidates, working_directory } = launched;
     let process = agent.processes.add(
         id,
         Process {
@@ -180,16 +181,44 @@ async fn carry(
         },
     );
     let call = Ended { agent, id };
+    let mut began = began;
+    let unheard = match hold {
+        None => None,
+        Some(hold) => {
+            let held = async {
+                let created = timeout_at(began + start, await_hold(hold)).await;
+                let Ok(held) = created else { return Ok(Some(Err(not_in_time(start, STOPPED)))) };
+                // Else it has failed, and its report tells how, or it was killed.
+                let Some((pid_inside, hold)) = held? else { return Ok(None) };
+                process.pid_inside.store(pid_inside, Ordering::Relaxed);
+                respond(responses, Response::Created(Created { process_id: id, pid: pid_inside })).await?;
+                tokio::select! {
+                    biased;
+                    _ = exited(exit.clone()) => Ok(Some(Ok(false))),
+                    released = release(&hold, &mut requests) => released.map(|()| None),
+                }
+            };
+            let unheard = tokio::select! {
+                biased;
+                () = responses.closed() => Err(cancelled()),
+                held = held => held,
+            };
+            began = Instant::now();
+            unheard.transpose()
+        }
+    };
+    let start_deadline = began + start;
+    let deadline = limit.and_then(|limit| began.checked_add(limit));
     let life = async {
+        if let Some(unheard) = unheard {
+            return unheard;
+        }
         let await_start = await_start(report, &candidates, &working_directory);
         let pid_inside = match timeout_at(start_deadline, await_start).await {
             Ok(Ok(Ok(pid))) => pid,
             Ok(Ok(Err(failed))) => return Ok(Err(failed)),
             Ok(Err(status)) => return Err(status),
-            Err(_) => {
-                let why = "it was stopped, or its working directory or file does not answer";
-                return Ok(Err(not_in_time(start, why)));
-            }
+            Err(_) => return Ok(Err(not_in_time(start, STOPPED))),
         };
         let mut streams = Ends::new(streams, stdin)?;
         let (input, is_terminal) = (streams.input.take(), streams.is_terminal);
@@ -314,6 +343,27 @@ async fn enforce(deadline: Option<Instant>, process: &Process, timed_out: &Atomi
     pending().await
 }
 
+/// Why a process is not in time, of all that is known.
+const STOPPED: &str = "it was stopped, or its working directory or file does not answer";
+
+/// Waits until the process is held, and returns its PID as it sees it; none when it has ended instead.
+async fn await_hold(hold: OwnedFd) -> Result<Option<(u32, NonBlocking)>, Status> {
+    let hold = NonBlocking::new(hold).map_err(internal)?;
+    // Four bytes that it has written at once.
+    let pid = hold.read().await.unwrap_or_default();
+    Ok(pid.first_chunk().map(|pid| (u32::from_ne_bytes(*pid), hold)))
+}
+
+/// Waits until the host lets it go, and does.
+async fn release(hold: &NonBlocking, requests: &mut Streaming<RunProcessRequest>) -> Result<(), Status> {
+    match requests.message().await?.and_then(|message| message.request) {
+        // Where it has just ended, its exit tells that.
+        Some(Request::Release(_)) => drop(hold.write_all(&[1]).await),
+        _ => return Err(Status::invalid_argument("a process that is held has to be released first")),
+    }
+    Ok(())
+}
+
 /// Waits until the process executes its command, and returns its PID as it sees it; or why it does not.
 async fn await_start(
     report: OwnedFd,
@@ -392,6 +442,7 @@ fn explain(failure: &exec::Failure, candidates: &[CString], working_directory: &
                 Step::Filter => "installing its seccomp filter",
                 Step::Streams => "setting up stdin, stdout and stderr",
                 Step::Terminal => "taking the terminal",
+                Step::Hold => "being held",
                 Step::Capabilities => "setting capabilities",
                 _ => "becoming the user",
             };
@@ -444,8 +495,10 @@ async fn feed(
                     pipe => drop(pipe),
                 }
             }
-            Some(Some(Request::Start(_)) | None) => {
-                return Err(Status::invalid_argument("`start` comes once, and first"));
+            Some(Some(Request::Start(_) | Request::Release(_)) | None) => {
+                return Err(Status::invalid_argument(
+                    "`start` comes once and first, `release` once and to what is held",
+                ));
             }
         }
         if ended {

@@ -35,7 +35,7 @@ pub(crate) struct Process {
     pub(crate) cgroup: Cgroup,
     /// Set when it executes its command. Its call alone keeps it open.
     pub(crate) terminal: OnceLock<Weak<NonBlocking>>,
-    /// Its PID as it sees it; 0 until it executes its command.
+    /// Its PID as it sees it; 0 until it is held, or executes its command.
     pub(crate) pid_inside: AtomicU32,
     pub(crate) command: String,
     pub(crate) started: Instant,
@@ -45,6 +45,7 @@ pub(crate) struct Process {
 /// What events have told of a process.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
+    start: AtomicBool,
     exit: AtomicBool,
     oom_kills: AtomicU64,
 }
@@ -53,6 +54,7 @@ impl Process {
     /// Tells that it executes its command, which it does as that PID.
     pub(crate) fn tell_started(&self, events: &Events, process_id: u64, pid: u32) {
         self.pid_inside.store(pid, Ordering::Relaxed);
+        self.told.start.store(true, Ordering::Relaxed);
         if events.are_wanted() {
             events.push(Kind::ProcessStarted(ProcessStarted { process_id, pid, command: self.command.clone() }));
         }
@@ -78,7 +80,7 @@ impl Process {
     }
 
     fn has_executed(&self) -> bool {
-        self.pid_inside.load(Ordering::Relaxed) != 0
+        self.told.start.load(Ordering::Relaxed)
     }
 
     /// Removes what its cgroup was, when it is empty; false when it is not.

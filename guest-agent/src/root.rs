@@ -297,6 +297,8 @@ fn make_device(name: &str, device: u64) -> Result<(), StepError> {
 pub(crate) struct Members {
     proc: Options,
     cgroup: Options,
+    after_proc: Vec<CString>,
+    is_shared: bool,
     masked: Vec<CString>,
     read_only: Vec<CString>,
 }
@@ -309,6 +311,8 @@ impl Members {
         Self {
             proc: usual(Usual::Proc, "proc", NO_PRIVILEGES),
             cgroup: usual(Usual::Cgroup, "cgroup2", NO_PRIVILEGES | MountFlags::RDONLY),
+            after_proc: furnishing.after_proc.clone(),
+            is_shared: furnishing.root_propagation == MountPropagation::Shared,
             masked: furnishing.masked.clone(),
             read_only: furnishing.read_only.clone(),
         }
@@ -316,19 +320,28 @@ impl Members {
 
     /// Mounts the /proc of the calling process's PID namespace.
     pub(crate) fn mount_proc(&self) -> rustix::io::Result<()> {
-        mount(c"proc", c"/proc", &*self.proc.filesystem, self.proc.flags, &*self.proc.data)
+        let Options { filesystem, source, flags, data } = &self.proc;
+        mount(&**source, c"/proc", &**filesystem, *flags, &**data)
     }
 
     /// Mounts the calling process's cgroup namespace.
     pub(crate) fn mount_cgroup(&self) -> rustix::io::Result<()> {
-        mount(c"cgroup2", c"/sys/fs/cgroup", &*self.cgroup.filesystem, self.cgroup.flags, &*self.cgroup.data)
+        let Options { filesystem, source, flags, data } = &self.cgroup;
+        mount(&**source, c"/sys/fs/cgroup", &**filesystem, *flags, &**data)
     }
 
-    /// Puts the /proc of the calling process's PID namespace in the place of another's, for a mount namespace of its own.
+    /// Puts the /proc of the calling process's PID namespace in the place of another's, for a mount namespace of its own; and
+    /// what the host has mounted after it, after it.
     pub(crate) fn renew_proc(&self) -> rustix::io::Result<()> {
+        if self.is_shared {
+            // With itself alone, and no longer with the mount namespace that this is a copy of.
+            mount_change(c"/", MountPropagationFlags::PRIVATE)?;
+        }
         unmount(c"/proc", UnmountFlags::DETACH)?;
         self.mount_proc()?;
-        self.mask(b"/proc/").map_err(|(_, errno)| errno)
+        self.mask(b"/proc/").map_err(|(_, errno)| errno)?;
+        self.after_proc.iter().try_for_each(|path| mounts::mount_again(path))?;
+        if self.is_shared { mount_change(c"/", MountPropagationFlags::SHARED) } else { Ok(()) }
     }
 
     /// Hides and write-protects what there is of the paths that begin so; says which of them it could not.
@@ -425,8 +438,8 @@ fn make_directory(path: &Path) -> Result<(), StepError> {
     }
 }
 
-fn mount_usual(Options { filesystem, flags, data }: &Options, target: &str) -> Result<(), StepError> {
-    mount(&**filesystem, target, &**filesystem, *flags, &**data)
+fn mount_usual(Options { filesystem, source, flags, data }: &Options, target: &str) -> Result<(), StepError> {
+    mount(&**source, target, &**filesystem, *flags, &**data)
         .step(|| format!("mounting {} on {target}", filesystem.to_string_lossy()))
 }
 

@@ -56,6 +56,8 @@ const FEATURES: &[&str] = &[
     "set-clock",
     "files",
     "file-trees",
+    "hold",
+    "mount-options",
 ];
 
 /// The calls, served; clones serve the same agent.

@@ -21,6 +21,7 @@ use std::sync::{Arc, mpsc};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat, openat2};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Gid, Pid, Signal, Uid, umask};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -60,6 +61,8 @@ pub(crate) struct Launch {
     /// Whether it is to be PID 1, unless one that was to be it lives.
     pub(crate) pid_one: bool,
     pub(crate) security: Security,
+    /// Whether it is to wait before its command.
+    pub(crate) hold: bool,
     /// What asks it, and it alone, to end.
     pub(crate) stop_signal: Option<Signal>,
 }
@@ -80,6 +83,8 @@ pub(crate) struct Launched {
     pub(crate) exit: Exiting,
     pub(crate) cgroup: Cgroup,
     pub(crate) report: OwnedFd,
+    /// Where it says that it waits, and is told to go on, if it was to wait.
+    pub(crate) hold: Option<OwnedFd>,
     pub(crate) streams: Streams,
     /// The files that the process tries to execute.
     pub(crate) candidates: Vec<CString>,
@@ -231,6 +236,7 @@ impl World {
         let mut timeline = root::Timeline::start();
         let agents_pids = open_read("/proc/thread-self/ns/pid")?;
         let apart = namespaces::make(&plan.namespaces, workload.init())?;
+        let users = mounts::make_users(&plan.furnishing.mounts, workload.init())?;
         root::enter_namespaces(&plan.hostname, &plan.furnishing.domainname, plan.namespaces.network)?;
         // Of this thread's own mount, which no path leads to once the root is another.
         let agents_proc = open_read("/proc")?;
@@ -263,7 +269,7 @@ impl World {
             data
         };
         if !plan.furnishing.mounts.is_empty() {
-            mounts::mount_all(&plan.furnishing.mounts)?;
+            mounts::mount_all(&plan.furnishing.mounts, &users, workload.init())?;
             timeline.mark("mounts");
         }
         let masked = members.mask(b"/");
@@ -364,6 +370,10 @@ impl World {
         let other = LaunchError::Other;
         let (streams, own) = self.streams(launch.terminal, launch.stdin, launch.outputs).map_err(other)?;
         let (report, report_writer) = pipe().map_err(other)?;
+        let (hold, own_hold) = match launch.hold {
+            true => held().map(|(hold, own)| (Some(hold), Some(own))).map_err(other)?,
+            false => (None, None),
+        };
         self.leave_ended_pid_one().map_err(other)?;
         let console = match &streams {
             Streams::Terminal { master, .. } if launch.pid_one => ptsname(master, Vec::new()).ok(),
@@ -372,6 +382,7 @@ impl World {
         let (cgroup, directory) = self.workload.create_child(launch.id).map_err(other)?;
         let plan = exec::Plan {
             report: &report_writer,
+            hold: own_hold.as_ref(),
             cgroup: None,
             cgroup_namespace: self.workload.namespace(),
             stdin: own.stdin.as_ref().unwrap_or(&self.null).as_fd(),
@@ -405,7 +416,7 @@ impl World {
         match self.bear(launch.pid_one, fork) {
             Ok((pid, exit)) => {
                 let working_directory = launch.working_directory;
-                Ok(Launched { pid, exit, cgroup, report, streams, candidates, working_directory })
+                Ok(Launched { pid, exit, cgroup, report, hold, streams, candidates, working_directory })
             }
             Err(error) => {
                 cgroup.try_remove();
@@ -527,6 +538,11 @@ impl World {
         let terminal = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
         Ok((master, terminal))
     }
+}
+
+/// Both ends of what a process is held by.
+fn held() -> Result<(OwnedFd, OwnedFd), StepError> {
+    socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).step(|| "holding it".into())
 }
 
 /// The process's ends of its streams; /dev/null where there is none.

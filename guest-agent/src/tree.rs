@@ -30,7 +30,7 @@ const MAX_ATTRIBUTE_BYTES: usize = 64 << 10;
 /// NAME_MAX of linux/limits.h.
 const MAX_NAME_BYTES: usize = 255;
 
-fn join(above: &[u8], name: &[u8]) -> Vec<u8> {
+pub(crate) fn join(above: &[u8], name: &[u8]) -> Vec<u8> {
     match above.is_empty() || above.ends_with(b"/") {
         true => [above, name].concat(),
         false => [above, b"/", name].concat(),
@@ -185,14 +185,14 @@ fn unless_replaced(opened: Result<OwnedFd, Errno>) -> Result<Option<OwnedFd>, Er
 
 /// Files with several names, and the first that was told.
 #[derive(Default)]
-struct Linked {
+pub(crate) struct Linked {
     paths: BTreeMap<(u64, u64), Vec<u8>>,
     bytes: usize,
 }
 
 impl Linked {
     /// The name that the file was told by before.
-    fn first(&mut self, stat: &rustix::fs::Stat, path: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn first(&mut self, stat: &rustix::fs::Stat, path: &[u8]) -> Option<Vec<u8>> {
         if stat.st_nlink < 2 {
             return None;
         }
@@ -207,7 +207,7 @@ impl Linked {
 }
 
 /// Those that a file may be given by others than the kernel. A filesystem without any has none.
-fn extended_attributes(file: &OwnedFd) -> Vec<ExtendedAttribute> {
+pub(crate) fn extended_attributes(file: &OwnedFd) -> Vec<ExtendedAttribute> {
     if !matches!(flistxattr_query(file), Ok(1..)) {
         return Vec::new();
     }

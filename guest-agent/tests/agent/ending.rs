@@ -301,8 +301,12 @@ async fn a_process_has_no_cgroups_to_hide_in() {
 /// As a container engine in a privileged sandbox leaves them.
 #[tokio::test]
 async fn cgroups_that_a_process_made_below_its_own_end_with_it() {
-    let what =
-        What::Filesystem(Filesystem { r#type: "cgroup2".into(), source: "cgroup2".into(), parameters: Vec::new() });
+    let what = What::Filesystem(Filesystem {
+        r#type: "cgroup2".into(),
+        source: "cgroup2".into(),
+        parameters: Vec::new(),
+        ..Default::default()
+    });
     let mount = Mount { destination: "/sys/fs/cgroup".into(), what: Some(what), ..Mount::default() };
     let furnishing = Some(Furnishing { mounts: vec![mount], ..Furnishing::default() });
     let mut guest = Guest::fresh(Image::busybox()).await;

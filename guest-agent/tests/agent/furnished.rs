@@ -9,8 +9,8 @@ use std::process::Command;
 use nacelle_agent::proto::device::Type;
 use nacelle_agent::proto::mount::What;
 use nacelle_agent::proto::{
-    BindMount, Device, Filesystem, Furnishing, Mount, MountAttributes, MountPropagation, Paths, PrepareRequest,
-    ProcessSpec, Remount,
+    BindMount, Device, Filesystem, Furnishing, IdMapping, Mount, MountAttributes, MountIds, MountPropagation, Paths,
+    PrepareRequest, ProcessSpec, Remount,
 };
 use tonic::Code;
 
@@ -42,8 +42,15 @@ fn set(set: u64) -> Option<MountAttributes> {
 
 fn new(destination: &str, filesystem: &str, parameters: &[&str]) -> Mount {
     let parameters = parameters.iter().map(|&parameter| parameter.into()).collect();
-    let what = What::Filesystem(Filesystem { r#type: filesystem.into(), source: "none".into(), parameters });
-    Mount { destination: destination.into(), what: Some(what), ..Mount::default() }
+    let what = Filesystem { r#type: filesystem.into(), source: "none".into(), parameters, ..Filesystem::default() };
+    Mount { destination: destination.into(), what: Some(What::Filesystem(what)), ..Mount::default() }
+}
+
+/// The same with something else in it.
+fn new_with(mount: Mount, change: impl FnOnce(&mut Filesystem)) -> Mount {
+    let Some(What::Filesystem(mut filesystem)) = mount.what else { panic!("no new filesystem: {mount:?}") };
+    change(&mut filesystem);
+    Mount { what: Some(What::Filesystem(filesystem)), ..mount }
 }
 
 fn bind(source: &str, destination: &str) -> Mount {
@@ -124,7 +131,7 @@ async fn mounts_come_one_after_the_other() {
 async fn what_is_mounted_can_be_changed() {
     let remount = Mount {
         destination: "/data".into(),
-        what: Some(What::Remount(Remount {})),
+        what: Some(What::Remount(Remount::default())),
         attributes: set(RDONLY),
         propagation: MountPropagation::Unbindable.into(),
         ..Mount::default()
@@ -132,6 +139,109 @@ async fn what_is_mounted_can_be_changed() {
     let guest = prepared(Image::busybox(), mounts(vec![new("/data", "tmpfs", &[]), remount])).await;
     assert!(guest.sh(&mounted("/data")).await.text().starts_with("tmpfs ro,nodev"));
     assert!(guest.sh("grep ' /data ' /proc/self/mountinfo").await.text().contains(" unbindable "));
+}
+
+#[tokio::test]
+async fn a_filesystem_s_own_parameters_can_be_changed_where_it_is_mounted() {
+    let remount = |parameters: &[&str]| {
+        let parameters = parameters.iter().map(|&parameter| parameter.into()).collect();
+        let what = Some(What::Remount(Remount { parameters }));
+        Mount { destination: "/data".into(), what, ..Mount::default() }
+    };
+    let guest =
+        prepared(Image::busybox(), mounts(vec![new("/data", "tmpfs", &["size=64k"]), remount(&["size=8k"])])).await;
+    assert_eq!(guest.sh(&mounted("/data")).await.text(), "tmpfs rw,nodev,relatime,size=8k\n");
+    let list = vec![new("/data", "tmpfs", &[]), remount(&["colour=red"])];
+    let message = refused(Image::busybox(), mounts(list)).await;
+    assert!(message.starts_with("remounting /data: colour=red: tmpfs: Unknown parameter 'colour'"), "{message}");
+}
+
+fn numbered(mount: Mount) -> Mount {
+    let mapping = IdMapping { container_id: 0, host_id: 5000, size: 2000 };
+    let ids = MountIds { uid_mappings: vec![mapping.clone()], gid_mappings: vec![mapping], recursive: true };
+    Mount { ids: Some(ids), ..mount }
+}
+
+#[tokio::test]
+async fn owners_are_numbered_anew_by_a_mount() {
+    let shared = numbered(new("/dev/shm", "tmpfs", &["uid=7", "gid=8", "mode=700"]));
+    let view = bind("/dev/shm", "/same");
+    let outside = numbered(bind("/data", "/all"));
+    let list = vec![shared, view, new("/data", "tmpfs", &["uid=9", "mode=1777"]), outside];
+    let guest = prepared(Image::busybox(), mounts(list)).await;
+    let owners =
+        guest.sh("stat -c %u:%g /dev/shm /same /data /all; (true > /all/unmapped) 2> /dev/null || echo no").await;
+    assert_eq!(owners.text(), "5007:5008\n5007:5008\n9:0\n5009:5000\nno\n");
+    let made =
+        ProcessSpec { user: "5003:5004".into(), ..shell("true > /all/file && stat -c %u:%g /data/file /all/file") };
+    assert_eq!(guest.run(made).await.text(), "3:4\n5003:5004\n");
+}
+
+#[tokio::test]
+async fn a_filesystem_that_cannot_number_owners_anew_is_named() {
+    for mount in [numbered(new("/p", "proc", &[])), numbered(bind("/home", "/p"))] {
+        let message = refused(Image::busybox(), mounts(vec![mount])).await;
+        assert_eq!(
+            message,
+            "numbering the owners on /p: with this kernel its filesystem does not have that: Invalid argument (os error 22)"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_filesystem_can_count_the_changes_of_its_files() {
+    let counting = |mount| new_with(mount, |filesystem| filesystem.i_version = true);
+    let data = Mount { attributes: set(NOEXEC), ..counting(new("/data", "tmpfs", &["size=64k"])) };
+    let list = vec![
+        data,
+        counting(new("/dev/shm", "tmpfs", &["size=32k"])),
+        new("/data/inner", "tmpfs", &["size=4k"]),
+        numbered(counting(new("/numbered", "tmpfs", &[]))),
+    ];
+    let guest = prepared(Image::busybox(), mounts(list)).await;
+    let script = ["/data", "/dev/shm", "/data/inner"].map(mounted).join("; ");
+    let expected = "tmpfs rw,nodev,noexec,relatime,size=64k\n\
+                    tmpfs rw,nodev,relatime,size=32k\ntmpfs rw,nodev,relatime,size=4k\n";
+    assert_eq!(guest.sh(&script).await.text(), expected);
+    assert_eq!(guest.sh("grep -c ' /data ' /proc/mounts; grep -c ' /dev/shm ' /proc/mounts").await.text(), "1\n1\n");
+}
+
+/// "copy up the contents to a tmpfs"
+#[tokio::test]
+async fn a_tmpfs_is_filled_with_what_is_there() {
+    let image = Image::customised(|root| {
+        let script = "mkdir -p srv/deep/er; cd srv; echo one > file; chown 7:8 file; chmod 4751 file; ln file deep/hard; \
+                      ln -s /etc/passwd link; chown -h 9:9 link; mkfifo fifo; truncate -s 1G sparse; printf x >> sparse; \
+                      mknod device c 1 5; setfattr -n user.a -v b file; chmod 2770 deep; chown 5:6 deep .; chmod 1711 .; \
+                      touch -h -d @1000 link file deep/er; touch -d @2000 deep; touch -d @3000 .";
+        assert!(Command::new("sh").args(["-c", script]).current_dir(root).status().unwrap().success());
+    });
+    let filled = |path, parameters| new_with(new(path, "tmpfs", parameters), |filesystem| filesystem.copy_up = true);
+    let protected = Mount { recursive_attributes: set(RDONLY), ..filled("/home", &["size=8k"]) };
+    let list = vec![filled("/srv", &["size=1m"]), filled("/empty", &["size=4k", "mode=700"]), protected];
+    let guest = prepared(image, mounts(list)).await;
+    let script = "cd /srv; stat -c '%n %F %a %u:%g %Y' . deep deep/er file link fifo device; cat file deep/hard; readlink link; \
+                  stat -c '%h %s' file sparse; tail -c 1 sparse; echo; [ $(stat -c %b sparse) -lt 64 ] && echo sparse; \
+                  stat -c %a /empty; ls -A /empty; echo more > new && ls -A | wc -l";
+    let expected = ". directory 1711 5:6 3000\ndeep directory 2770 5:6 2000\ndeep/er directory 755 0:0 1000\n\
+                    file regular file 4751 7:8 1000\nlink symbolic link 777 9:9 1000\nfifo fifo 644 0:0";
+    let text = guest.sh(script).await.text();
+    assert!(text.starts_with(expected), "{text}");
+    let rest = "one\none\n/etc/passwd\n2 4\n1 1073741825\nx\nsparse\n700\n7\n";
+    assert!(text.ends_with(rest), "{text}");
+    assert_eq!(guest.sh(&mounted("/srv")).await.text(), "tmpfs rw,nodev,relatime,size=1024k\n");
+    assert_eq!(guest.sh("ls /home; (true > /home/x) 2> /dev/null || echo read-only").await.text(), "app\nread-only\n");
+}
+
+#[tokio::test]
+async fn what_has_no_room_in_a_tmpfs_is_named() {
+    let image = Image::customised(|root| {
+        fs::create_dir(root.join("srv")).unwrap();
+        fs::write(root.join("srv/large"), [1; 20_000]).unwrap();
+    });
+    let mount = new_with(new("/srv", "tmpfs", &["size=16k"]), |filesystem| filesystem.copy_up = true);
+    let message = refused(image, mounts(vec![mount])).await;
+    assert_eq!(message, "mounting on /srv: copying what is there, large: No space left on device (os error 28)");
 }
 
 #[tokio::test]
@@ -187,6 +297,52 @@ async fn usual_filesystems_are_mounted_as_the_host_says() {
     assert_eq!(guest.sh(&script).await.text(), expected);
     assert_eq!(guest.run(ProcessSpec { pid_one: true, ..shell(&script) }).await.text(), expected);
     assert_eq!(guest.sh("head -c 2 /dev/zero | wc -c; readlink /dev/ptmx").await.text(), "2\npts/ptmx\n");
+}
+
+/// As "in the listed order" is judged by those who read the list of mounts.
+#[tokio::test]
+async fn an_entrypoint_s_mounts_are_listed_in_the_host_s_order() {
+    let source = |mount, source: &str| new_with(mount, |filesystem| filesystem.source = source.into());
+    let list = || {
+        mounts(vec![
+            source(new("/proc", "proc", &[]), "proc"),
+            source(new("/dev", "tmpfs", &["mode=755"]), "own"),
+            source(new("/dev/pts", "devpts", &[]), "terminals"),
+            source(new("/dev/shm", "tmpfs", &["mode=1777"]), "shm"),
+            source(new("/sys", "sysfs", &[]), "sysfs"),
+            source(new("/data", "tmpfs", &[]), "data"),
+        ])
+    };
+    let shared = Furnishing { root_propagation: MountPropagation::Shared.into(), ..list() };
+    for furnishing in [list(), shared] {
+        let guest = prepared(Image::busybox(), furnishing).await;
+        let script = "awk '{ print $1 \"=\" $2 }' /proc/mounts | grep -E '=/(proc|dev|dev/pts|dev/shm|sys|data)$'; \
+                      echo x > /dev/null && echo $$ > /dev/shm/file && cat /dev/shm/file && head -c 1 /dev/zero | wc -c; \
+                      grep -c ' /proc ' /proc/mounts; ls -d /proc/1";
+        let expected =
+            "proc=/proc\nown=/dev\nterminals=/dev/pts\nshm=/dev/shm\nsysfs=/sys\ndata=/data\n1\n1\n1\n/proc/1\n";
+        for _ in 0..2 {
+            let outcome = guest.run(ProcessSpec { pid_one: true, ..shell(script) }).await;
+            assert_eq!(outcome.text(), expected);
+        }
+        // What was there before has it as it was.
+        assert_eq!(
+            guest.sh("grep -c ' /proc ' /proc/mounts; cat /proc/1/comm; ls /dev/shm").await.text(),
+            "1\ninit\nfile\n"
+        );
+    }
+}
+
+/// The agent's descriptors are open while an entrypoint's mounts are put in order.
+#[tokio::test]
+async fn no_link_of_the_workload_s_is_followed_for_that() {
+    let list = vec![new("/proc", "proc", &[]), new("/data/x", "tmpfs", &[])];
+    let guest = prepared(Image::busybox(), mounts(list)).await;
+    let lead = "umount /data/x 2> /dev/null; mv /data /other; ln -s /proc/self/fd /data && echo led";
+    assert_eq!(guest.sh(lead).await.text(), "led\n");
+    let outcome =
+        guest.run(ProcessSpec { pid_one: true, ..shell("grep -c ' tmpfs ' /proc/mounts; readlink /data") }).await;
+    assert!(outcome.text().ends_with("/proc/self/fd\n"));
 }
 
 fn device(path: &str, r#type: Type, major: u32, minor: u32) -> Device {

@@ -8,6 +8,7 @@ mod ending;
 mod entrypoint;
 mod files;
 mod furnished;
+mod held;
 mod image;
 mod limits;
 mod prepare;

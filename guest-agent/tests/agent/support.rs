@@ -308,13 +308,17 @@ pub struct Running {
 }
 
 impl Running {
+    /// That the call has ended, its responses tell.
+    pub fn send(&self, request: Request) {
+        let _ = Guest::send(&self.requests, request);
+    }
+
     pub fn stdin(&self, bytes: impl Into<Vec<u8>>) {
-        // That the call has ended, its responses tell.
-        let _ = Guest::send(&self.requests, Request::Stdin(bytes.into().into()));
+        self.send(Request::Stdin(bytes.into().into()));
     }
 
     pub fn close_stdin(&self) {
-        let _ = Guest::send(&self.requests, Request::CloseStdin(Default::default()));
+        self.send(Request::CloseStdin(Default::default()));
     }
 
     pub async fn next(&mut self) -> Result<Option<Response>, Status> {
@@ -365,6 +369,7 @@ impl Running {
                     outcome.stderr.extend_from_slice(&bytes);
                 }
                 Response::Exited(exited) => outcome.exited = Some(exited),
+                Response::Created(_) => assert!(outcome.started.is_none(), "after it has started: {response:?}"),
             }
         }
         Ok(outcome)

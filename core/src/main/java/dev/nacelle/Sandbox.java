@@ -127,6 +127,19 @@ public interface Sandbox extends AutoCloseable {
    */
   CompletableFuture<GuestProcess> startAsync(ProcessSpec process);
 
+  /**
+   * Makes a process and holds it before its command, until it is {@linkplain HeldProcess#release()
+   * released}: the "create" of container runtimes, with "start" to follow. When {@link
+   * ProcessSpec#stdin()} says nothing, it reads what is written to {@link GuestProcess#stdin()}
+   * then.
+   *
+   * @throws ProcessException when it could not be made, for whatever reason but its command; as
+   *     with {@link #start(ProcessSpec)}
+   * @throws SandboxEndedException when the sandbox ends first
+   * @throws InterruptedOperationException when the thread is interrupted; the process is killed
+   */
+  HeldProcess hold(ProcessSpec process);
+
   /** As {@link #startDetached(ProcessSpec)}, of a command. */
   default GuestProcessInfo startDetached(String... command) {
     return startDetached(ProcessSpec.of(command));

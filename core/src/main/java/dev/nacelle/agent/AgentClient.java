@@ -286,6 +286,9 @@ public final class AgentClient implements AutoCloseable {
     if (!request.executable().isEmpty()) {
       needed.add(AgentInfo.EXECUTABLE);
     }
+    if (request.hold()) {
+      needed.add(AgentInfo.HOLD);
+    }
     if (outputs.discardStdout() || outputs.discardStderr()) {
       needed.add(AgentInfo.DISCARD_OUTPUT);
     }

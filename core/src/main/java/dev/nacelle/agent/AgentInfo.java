@@ -76,6 +76,12 @@ public record AgentInfo(
   /** Executes a file by another name. */
   static final String EXECUTABLE = "executable";
 
+  /** Holds a process before its command. */
+  static final String HOLD = "hold";
+
+  /** Numbers the owners of mounts anew, fills a tmpfs, and changes what is mounted. */
+  static final String MOUNT_OPTIONS = "mount-options";
+
   /** Sets the wall clock. */
   static final String SET_CLOCK = "set-clock";
 

@@ -8,6 +8,7 @@ import dev.nacelle.Signal;
 import dev.nacelle.agent.AgentException.Kind;
 import dev.nacelle.agent.ProcessListener.StartFailure;
 import dev.nacelle.proto.agent.v1.Exited;
+import dev.nacelle.proto.agent.v1.Release;
 import dev.nacelle.proto.agent.v1.RunProcessRequest;
 import dev.nacelle.proto.agent.v1.RunProcessResponse;
 import dev.nacelle.proto.agent.v1.StartFailed;
@@ -43,6 +44,7 @@ public final class AgentProcess {
 
   private enum State {
     STARTING,
+    HELD,
     RUNNING,
     ENDED
   }
@@ -58,6 +60,9 @@ public final class AgentProcess {
 
   /** Confined to the call's listener, whose calls gRPC makes one after another. */
   private State state = State.STARTING;
+
+  /** Whether it was held; as {@link #state}. */
+  private boolean created;
 
   /** {@link ClientCall}'s methods, other than request(), want one caller at a time. */
   private final Object sending = new Object();
@@ -114,19 +119,49 @@ public final class AgentProcess {
       return;
     }
     call.sendMessage(RunProcessRequest.newBuilder().setStart(request.toProto()).build());
-    if (!request.stdin()) {
+    if (!request.stdin() && !request.hold()) {
       closeStdin();
     }
     Requests.one(call);
+    onLoop(this::awaitStart);
+  }
+
+  /**
+   * Lets it execute its command, once it is held: what comes is as after the start of another. Does
+   * nothing otherwise.
+   */
+  public void release() {
+    onLoop(
+        () -> {
+          if (state != State.HELD) {
+            return;
+          }
+          state = State.STARTING;
+          awaitStart();
+          synchronized (sending) {
+            if (inputEnded) {
+              return;
+            }
+            call.sendMessage(
+                RunProcessRequest.newBuilder().setRelease(Release.getDefaultInstance()).build());
+          }
+          if (!request.stdin()) {
+            closeStdin();
+          }
+        });
+  }
+
+  private void onLoop(Runnable work) {
     try {
-      loop.execute(this::awaitStart);
+      loop.execute(work);
     } catch (RejectedExecutionException e) {
       // The loop has ended, and the call with it.
     }
   }
 
   private void awaitStart() {
-    if (state != State.ENDED && deadline != null) {
+    // The time of one that is held begins when it is let go.
+    if (state != State.ENDED && deadline != null && request.hold() == created) {
       Runnable giveUp =
           () -> {
             timedOut = true;
@@ -157,7 +192,7 @@ public final class AgentProcess {
     }
   }
 
-  /** The agent's name for it; 0 before {@link ProcessListener#onStarted}. */
+  /** The agent's name for it; 0 before {@link ProcessListener#onStarted} or onCreated. */
   public long id() {
     return id;
   }
@@ -224,22 +259,33 @@ public final class AgentProcess {
 
   /** Gives the process up when it has not ended after that long. */
   void cancelAfter(Duration limit) {
-    try {
-      loop.execute(
-          () -> {
-            if (state != State.ENDED) {
-              await(this::cancel, limit);
-            }
-          });
-    } catch (RejectedExecutionException e) {
-      // The loop has ended, and the call with it.
-    }
+    onLoop(
+        () -> {
+          if (state != State.ENDED) {
+            await(this::cancel, limit);
+          }
+        });
   }
 
   private void onResponse(RunProcessResponse response) throws AgentException {
     switch (response.getResponseCase()) {
+      case CREATED -> {
+        expect(State.STARTING, response);
+        if (!request.hold() || created) {
+          throw misbehaved("holds a process that was not to be held");
+        }
+        state = State.HELD;
+        created = true;
+        stopTimer();
+        id = response.getCreated().getProcessId();
+        listener.onCreated(Integer.toUnsignedLong(response.getCreated().getPid()));
+        resume();
+      }
       case STARTED -> {
         expect(State.STARTING, response);
+        if (request.hold() != created) {
+          throw misbehaved("did not hold a process");
+        }
         state = State.RUNNING;
         stopTimer();
         id = response.getStarted().getProcessId();
@@ -256,7 +302,10 @@ public final class AgentProcess {
       case STDOUT -> onOutput(false, response.getStdout(), response);
       case STDERR -> onOutput(true, response.getStderr(), response);
       case EXITED -> {
-        expect(State.RUNNING, response);
+        // One that is held may end before its release, or before the guest hears of that.
+        if (!created || state == State.ENDED) {
+          expect(State.RUNNING, response);
+        }
         ExitStatus status = status(response.getExited());
         state = State.ENDED;
         listener.onExit(status);

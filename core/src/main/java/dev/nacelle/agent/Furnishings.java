@@ -10,6 +10,7 @@ import dev.nacelle.proto.agent.v1.BindMount;
 import dev.nacelle.proto.agent.v1.Filesystem;
 import dev.nacelle.proto.agent.v1.Furnishing;
 import dev.nacelle.proto.agent.v1.MountAttributes;
+import dev.nacelle.proto.agent.v1.MountIds;
 import dev.nacelle.proto.agent.v1.MountPropagation;
 import dev.nacelle.proto.agent.v1.Namespaces;
 import dev.nacelle.proto.agent.v1.Paths;
@@ -40,6 +41,14 @@ final class Furnishings {
     container.maskedPaths().map(Furnishings::paths).ifPresent(message::setMaskedPaths);
     container.readOnlyPaths().map(Furnishings::paths).ifPresent(message::setReadOnlyPaths);
     return message.build();
+  }
+
+  /** Whether a mount has what the first agents that furnished roots did not know of. */
+  static boolean wantsMountOptions(Mount mount) {
+    MountOptions options = MountOptions.parse(mount.options());
+    return options.isForNewFilesystem()
+        || options.idMap()
+        || options.remount() && !options.parameters().isEmpty();
   }
 
   static Namespaces namespaces(ContainerSpec container) {
@@ -99,8 +108,15 @@ final class Furnishings {
     if (!options.recursive().equals(MountOptions.Attributes.NONE)) {
       message.setRecursiveAttributes(attributes(options.recursive()));
     }
+    if (options.idMap()) {
+      message.setIds(
+          MountIds.newBuilder()
+              .addAllUidMappings(mappings(mount.uidMappings()))
+              .addAllGidMappings(mappings(mount.gidMappings()))
+              .setRecursive(options.recursiveIdMap()));
+    }
     if (options.remount()) {
-      message.setRemount(Remount.getDefaultInstance());
+      message.setRemount(Remount.newBuilder().addAllParameters(options.parameters()));
     } else if (options.bind()) {
       message.setBind(
           BindMount.newBuilder().setSource(mount.source()).setRecursive(options.recursiveBind()));
@@ -109,6 +125,8 @@ final class Furnishings {
           Filesystem.newBuilder()
               .setType(mount.type())
               .setSource(mount.source())
+              .setIVersion(options.iVersion())
+              .setCopyUp(options.copyUp())
               .addAllParameters(options.parameters()));
     }
     return message.build();

@@ -21,6 +21,13 @@ public interface ProcessListener {
   }
 
   /**
+   * It is held: it waits for {@link AgentProcess#release()}, and may end before that.
+   *
+   * @param pid in the workload's PID namespace
+   */
+  default void onCreated(long pid) {}
+
+  /**
    * It runs.
    *
    * @param pid in the workload's PID namespace

@@ -28,6 +28,7 @@ import org.jspecify.annotations.Nullable;
  * @param outputs what becomes of what it writes
  * @param confinement what it may do; null for the agent's default
  * @param executable the file to execute; empty for what the first argument names
+ * @param hold whether it waits for its {@linkplain AgentProcess#release() release} before that
  */
 public record ProcessRequest(
     List<String> arguments,
@@ -43,7 +44,8 @@ public record ProcessRequest(
     boolean pidOne,
     Outputs outputs,
     @Nullable Confinement confinement,
-    String executable) {
+    String executable,
+    boolean hold) {
   /**
    * What becomes of what a process writes, in the guest.
    *
@@ -69,6 +71,7 @@ public record ProcessRequest(
             .setStartTimeoutNanos(startTimeoutNanos)
             .setPidOne(pidOne)
             .setExecutable(executable)
+            .setHold(hold)
             .setMergeStderr(outputs.merged())
             .setDiscardStdout(outputs.discardStdout())
             .setDiscardStderr(outputs.discardStderr());

@@ -63,6 +63,9 @@ public record Workload(
         imageDisk instanceof GuestDisk.Scsi || scratchDisk instanceof GuestDisk.Scsi,
         AgentInfo.SCSI_DISK);
     need.accept(isFurnished(), AgentInfo.FURNISHING);
+    need.accept(
+        container.mounts().stream().anyMatch(Furnishings::wantsMountOptions),
+        AgentInfo.MOUNT_OPTIONS);
     need.accept(hasNamespaces(), AgentInfo.NAMESPACES);
     need.accept(!container.cgroupFiles().isEmpty(), AgentInfo.CGROUP_SETTINGS);
     return features;

@@ -18,7 +18,12 @@ import org.jspecify.annotations.Nullable;
  * container's. They are resolved below its root, whatever links its image has; where nothing is at
  * the destination, a directory is made, or an empty file to bind a file on.
  *
- * <p>It needs Linux 5.6 in the sandbox, and 5.12 for options of bind mounts and for propagation.
+ * <p>{@code tmpcopyup} fills a tmpfs with what is in the directory that it is mounted on, at the
+ * sandbox's start; what has no room there fails that. {@code idmap} and {@code ridmap} come by
+ * {@link #withIdMappings}.
+ *
+ * <p>It needs Linux 5.6 in the sandbox, and 5.12 for options of bind mounts, for propagation and
+ * for mappings.
  */
 public final class Mount {
   private static final Pattern TYPE = Pattern.compile("[A-Za-z0-9_.]{1,32}");
@@ -27,8 +32,26 @@ public final class Mount {
   private final String source;
   private final String destination;
   private final List<String> options;
+  private final List<IdMapping> uids;
+  private final List<IdMapping> gids;
 
   private Mount(String type, String source, String destination, List<String> options) {
+    this(type, source, destination, options, List.of(), List.of());
+    if (MountOptions.parse(options).idMap()) {
+      throw new IllegalArgumentException(
+          "the mount options idmap and ridmap want mappings, with which withIdMappings sets them");
+    }
+  }
+
+  private Mount(
+      String type,
+      String source,
+      String destination,
+      List<String> options,
+      List<IdMapping> uids,
+      List<IdMapping> gids) {
+    this.uids = uids;
+    this.gids = gids;
     this.type = type;
     this.source = source;
     this.destination = Paths.absolute("mount's destination", destination);
@@ -68,6 +91,10 @@ public final class Mount {
     if (read.bind() || read.remount()) {
       throw new IllegalArgumentException("bind and remount are not for a new " + type);
     }
+    if (read.copyUp() && (!type.equals("tmpfs") || destination.equals("/dev"))) {
+      throw new IllegalArgumentException(
+          "tmpcopyup is for a tmpfs, and not on /dev; here it is a " + type + " on " + destination);
+    }
     return new Mount(type, Paths.text("mount's source", source), destination, options);
   }
 
@@ -96,14 +123,20 @@ public final class Mount {
       all = concat("bind", all);
     }
     MountOptions read = MountOptions.parse(all);
-    if (read.remount() || !read.parameters().isEmpty()) {
+    if (read.remount() || read.isForNewFilesystem() || !read.parameters().isEmpty()) {
       throw new IllegalArgumentException(
-          "a bind mount does not have the options " + read.parameters());
+          "a bind mount has no options of a filesystem's: " + String.join(", ", options));
     }
     return new Mount("none", Paths.absolute("mount's source", source), destination, all);
   }
 
-  /** Other options for what is mounted at the destination when its turn comes. */
+  /**
+   * Other options for what is mounted at the destination when its turn comes; the filesystem's own
+   * hold wherever it is mounted.
+   *
+   * @throws IllegalArgumentException when the destination is none, or an option is for a new mount
+   *     alone
+   */
   public static Mount remount(String destination, String... options) {
     return remount(destination, List.of(options));
   }
@@ -112,10 +145,40 @@ public final class Mount {
   public static Mount remount(String destination, List<String> options) {
     List<String> all = concat("remount", options);
     MountOptions read = MountOptions.parse(all);
-    if (read.bind() || !read.parameters().isEmpty()) {
-      throw new IllegalArgumentException("a mount cannot be changed to " + read.parameters());
+    if (read.bind() || read.isForNewFilesystem()) {
+      throw new IllegalArgumentException(
+          "what is mounted cannot be changed so: " + String.join(", ", options));
     }
     return new Mount("none", "", destination, all);
+  }
+
+  /**
+   * The same with owners of files numbered anew: "uidMappings" and "gidMappings" of the
+   * specification, mount_setattr(2). A file of the filesystem's user 7 belongs to user 1007 by a
+   * mount with {@code new IdMapping(0, 1000, 100)}, and what user 1007 makes there belongs to the
+   * filesystem's user 7.
+   *
+   * @param uids how users are numbered: {@code containerId} in the filesystem, {@code hostId} in
+   *     the machine; what has no mapping belongs to nobody
+   * @param gids the same of groups
+   * @param recursive whether that holds for what a recursive bind mount shows below as well
+   * @throws IllegalArgumentException when either has no mapping or more than 340, or this mount is
+   *     no new one
+   */
+  public Mount withIdMappings(List<IdMapping> uids, List<IdMapping> gids, boolean recursive) {
+    if (MountOptions.parse(options).remount()) {
+      throw new IllegalArgumentException(
+          "what is mounted on " + destination + " cannot be given mappings any more");
+    }
+    Stream<String> others =
+        options.stream().filter(option -> !option.equals("idmap") && !option.equals("ridmap"));
+    return new Mount(
+        type,
+        source,
+        destination,
+        Stream.concat(others, Stream.of(recursive ? "ridmap" : "idmap")).toList(),
+        UserNamespace.checked("users", uids),
+        UserNamespace.checked("groups", gids));
   }
 
   private static List<String> concat(String first, List<String> rest) {
@@ -137,7 +200,20 @@ public final class Mount {
     return destination;
   }
 
-  /** As they were given; {@code bind} and {@code remount} among them for such mounts. */
+  /** How users are numbered; empty for as the filesystem has them. */
+  public List<IdMapping> uidMappings() {
+    return uids;
+  }
+
+  /** How groups are numbered; empty for as the filesystem has them. */
+  public List<IdMapping> gidMappings() {
+    return gids;
+  }
+
+  /**
+   * As they were given; {@code bind} and {@code remount} among them for such mounts, and {@code
+   * idmap} or {@code ridmap} where there are mappings.
+   */
   public List<String> options() {
     return options;
   }
@@ -148,12 +224,14 @@ public final class Mount {
         && type.equals(mount.type)
         && source.equals(mount.source)
         && destination.equals(mount.destination)
-        && options.equals(mount.options);
+        && options.equals(mount.options)
+        && uids.equals(mount.uids)
+        && gids.equals(mount.gids);
   }
 
   @Override
   public int hashCode() {
-    return Objects.hash(type, source, destination, options);
+    return Objects.hash(type, source, destination, options, uids, gids);
   }
 
   @Override

@@ -25,15 +25,10 @@ public record UserNamespace(List<IdMapping> uids, List<IdMapping> gids) {
     gids = checked("groups", gids);
   }
 
-  private static List<IdMapping> checked(String what, List<IdMapping> mappings) {
+  static List<IdMapping> checked(String what, List<IdMapping> mappings) {
     if (mappings.isEmpty() || mappings.size() > MAX_MAPPINGS) {
       throw new IllegalArgumentException(
-          "a user namespace has 1 to "
-              + MAX_MAPPINGS
-              + " mappings of "
-              + what
-              + ", not "
-              + mappings.size());
+          "there are 1 to " + MAX_MAPPINGS + " mappings of " + what + ", not " + mappings.size());
     }
     return List.copyOf(mappings);
   }

@@ -30,6 +30,7 @@ abstract class ProcessCall implements ProcessListener {
   private final @Nullable StdinSource source;
   private final StdinPipe stdin;
   private final boolean terminal;
+  private final CompletableFuture<Long> created = new CompletableFuture<>();
   private final CompletableFuture<Long> started = new CompletableFuture<>();
   private final CompletableFuture<ExitStatus> ended = new CompletableFuture<>();
 
@@ -79,7 +80,20 @@ abstract class ProcessCall implements ProcessListener {
     return process.id();
   }
 
-  /** Completes with its PID when it runs; fails as {@link #ended} does. */
+  /** Completes with its PID when it is held, if it is to be; fails as {@link #ended} does. */
+  final CompletableFuture<Long> created() {
+    return created;
+  }
+
+  /** Lets it go that is held; what comes is as after the start of another. */
+  final void release() {
+    process.release();
+  }
+
+  /**
+   * Completes with its PID when it runs; fails as {@link #ended} does, and when one that was held
+   * ended before its release.
+   */
   final CompletableFuture<Long> started() {
     return started;
   }
@@ -170,6 +184,11 @@ abstract class ProcessCall implements ProcessListener {
   abstract void onEnd(@Nullable Supplier<GuestIOException> why);
 
   @Override
+  public final void onCreated(long pid) {
+    created.complete(pid);
+  }
+
+  @Override
   public final void onStarted(long pid) {
     if (source != null) {
       source.onStarted();
@@ -209,6 +228,14 @@ abstract class ProcessCall implements ProcessListener {
   public final void onExit(ExitStatus status) {
     end(null);
     complete(status);
+    if (!started.isDone()) {
+      started.completeExceptionally(
+          new ProcessException(
+              ProcessException.Reason.NOT_STARTED,
+              "The process ended before it was released: " + status,
+              null,
+              null));
+    }
   }
 
   @Override
@@ -222,6 +249,7 @@ abstract class ProcessCall implements ProcessListener {
       // The guest killed it, or will when it hears of it; that is all that is known.
       end(GuestCalls.KILLED);
       complete(ExitStatus.of(Signal.KILL));
+      created.completeExceptionally(failure);
       started.completeExceptionally(failure);
     } else {
       fail(failure);
@@ -234,8 +262,10 @@ abstract class ProcessCall implements ProcessListener {
 
   private void fail(Exception failure) {
     end(() -> calls.broken(failure));
-    started.completeExceptionally(failure);
+    // First: who waits for its start may ask whether it lives.
     ended.completeExceptionally(failure);
+    created.completeExceptionally(failure);
+    started.completeExceptionally(failure);
   }
 
   private void end(@Nullable Supplier<GuestIOException> why) {

@@ -49,6 +49,13 @@ final class ProcessPlan {
    * @param stdin whether the process reads something
    */
   ProcessRequest request(ProcessSpec process, boolean stdin) {
+    return request(process, stdin, false);
+  }
+
+  /**
+   * @param hold whether it is to wait before its command
+   */
+  ProcessRequest request(ProcessSpec process, boolean stdin, boolean hold) {
     List<String> arguments = arguments(process);
     List<String> environment = environment(process.environment());
     try {
@@ -78,7 +85,8 @@ final class ProcessPlan {
         process.isEntrypoint() && !sandbox.init(),
         outputs(process),
         confinement(process),
-        process.executable().orElse(""));
+        process.executable().orElse(""),
+        hold);
   }
 
   private Confinement confinement(ProcessSpec process) {

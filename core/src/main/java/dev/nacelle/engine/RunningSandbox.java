@@ -12,6 +12,7 @@ import dev.nacelle.GuestProcess;
 import dev.nacelle.GuestProcessInfo;
 import dev.nacelle.GuestSocket;
 import dev.nacelle.GuestStatistics;
+import dev.nacelle.HeldProcess;
 import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.NacelleException;
 import dev.nacelle.OutputConsumer;
@@ -403,9 +404,20 @@ final class RunningSandbox implements Sandbox {
     return result;
   }
 
+  @Override
+  public HeldProcess hold(ProcessSpec process) {
+    RunningProcess running = running(process, true);
+    long pid = awaitOrKill(running.call().created(), running::close);
+    return new ProcessOnHold(calls, running, pid);
+  }
+
   private RunningProcess running(ProcessSpec process) {
+    return running(process, false);
+  }
+
+  private RunningProcess running(ProcessSpec process, boolean hold) {
     calls.requireOpen();
-    ProcessRequest request = plan.request(process, true);
+    ProcessRequest request = plan.request(process, true, hold);
     RunningProcess running =
         new RunningProcess(
             calls, client, process, request, plan.stopSignal(process), hostDeadline(process));

@@ -9,6 +9,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
@@ -40,6 +41,30 @@ public record ExternalProcess(int exitCode, String output) {
       throws IOException, TimeoutException {
     ProcessBuilder builder =
         new ProcessBuilder(command).directory(directory.toFile()).redirectErrorStream(true);
+    return run(inEnglish(builder), new byte[0], maxOutput, deadline);
+  }
+
+  /**
+   * As {@link #run(List, Path, int, Duration)}, with another stdin and environment.
+   *
+   * @param environment all that it gets
+   * @param stdin the file that it reads
+   */
+  public static ExternalProcess run(
+      List<String> command,
+      Path directory,
+      Map<String, String> environment,
+      Path stdin,
+      int maxOutput,
+      Duration deadline)
+      throws IOException, TimeoutException {
+    ProcessBuilder builder =
+        new ProcessBuilder(command)
+            .directory(directory.toFile())
+            .redirectErrorStream(true)
+            .redirectInput(stdin.toFile());
+    builder.environment().clear();
+    builder.environment().putAll(environment);
     return run(builder, new byte[0], maxOutput, deadline);
   }
 
@@ -57,7 +82,13 @@ public record ExternalProcess(int exitCode, String output) {
     }
     ProcessBuilder builder =
         new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.DISCARD);
-    return run(builder, input, maxOutput, deadline);
+    return run(inEnglish(builder), input, maxOutput, deadline);
+  }
+
+  /** Messages are shown to people and looked at by programs: not in the language of the user. */
+  private static ProcessBuilder inEnglish(ProcessBuilder builder) {
+    builder.environment().put("LC_ALL", "C.UTF-8");
+    return builder;
   }
 
   private static ExternalProcess run(
@@ -65,8 +96,6 @@ public record ExternalProcess(int exitCode, String output) {
       throws IOException, TimeoutException {
     long end = System.nanoTime() + deadline.toNanos();
     String program = builder.command().get(0);
-    // Messages are shown to people and looked at by programs: not in the language of the user.
-    builder.environment().put("LC_ALL", "C.UTF-8");
     Process process = builder.start();
     FutureTask<String> output = new FutureTask<>(() -> drain(process.getInputStream(), maxOutput));
     Thread reader = new LibraryThread(output, "nacelle-output-of-" + program);

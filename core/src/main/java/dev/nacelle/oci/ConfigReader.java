@@ -21,6 +21,7 @@ import dev.nacelle.container.UserNamespace;
 import dev.nacelle.internal.check.MountOptions;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.EnumMap;
 import java.util.EnumSet;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
@@ -55,18 +56,6 @@ final class ConfigReader {
   private final Json config;
   private final Json linux;
   private final Json process;
-
-  /**
-   * A hook that runs in the container.
-   *
-   * @param path the file to execute
-   * @param arguments at least one
-   */
-  record Hook(
-      String path,
-      List<String> arguments,
-      Map<String, String> environment,
-      Optional<Duration> timeout) {}
 
   ConfigReader(Json config) {
     this.config = config;
@@ -123,7 +112,7 @@ final class ConfigReader {
             .readOnlyRoot(config.get("root").get("readonly").bool())
             .imageNames(true);
     propagation().ifPresent(container::rootPropagation);
-    config.get("mounts").list().forEach(mount -> container.mount(mount.as(ConfigReader::mount)));
+    config.get("mounts").list().forEach(mount -> container.mount(mount.as(this::mount)));
     Set<String> devices = new HashSet<>(USUAL_DEVICES);
     for (Json json : linux.get("devices").list()) {
       Device device = json.as(ConfigReader::device);
@@ -165,13 +154,35 @@ final class ConfigReader {
   }
 
   /** "Mounts". */
-  private static Mount mount(Json json) {
+  private Mount mount(Json json) {
+    MountOptions read = MountOptions.parse(json.get("options").texts());
+    Json uids = json.get("uidMappings");
+    Json gids = json.get("gidMappings");
+    Mount mount = plainMount(json, read);
+    if (uids.saysSomething() != gids.saysSomething()) {
+      throw (uids.saysSomething() ? gids : uids).fault("users and groups have mappings together");
+    }
+    if (!read.idMap() && !uids.saysSomething()) {
+      return mount;
+    }
+    if (!uids.saysSomething()) {
+      uids = linux.get("uidMappings");
+      gids = linux.get("gidMappings");
+      if (!uids.saysSomething() || !gids.saysSomething()) {
+        throw json.get("options")
+            .fault("idmap and ridmap want uidMappings and gidMappings, or a user namespace's");
+      }
+    }
+    return mount.withIdMappings(mappings(uids), mappings(gids), read.recursiveIdMap());
+  }
+
+  private static Mount plainMount(Json json, MountOptions read) {
     String given = json.require("destination").text();
     String destination = given.startsWith("/") ? given : "/" + given;
-    List<String> options = json.get("options").texts();
-    json.get("uidMappings").unsupported("mounts with mappings of their own are not supported");
-    json.get("gidMappings").unsupported("mounts with mappings of their own are not supported");
-    MountOptions read = MountOptions.parse(options);
+    List<String> options =
+        json.get("options").texts().stream()
+            .filter(option -> !option.equals("idmap") && !option.equals("ridmap"))
+            .toList();
     if (read.remount()) {
       return Mount.remount(
           destination, options.stream().filter(option -> !option.equals("remount")).toList());
@@ -503,30 +514,29 @@ final class ConfigReader {
     return set;
   }
 
-  /** "POSIX-platform Hooks": those that run in the container, by what is in it. */
-  List<Hook> startContainerHooks() {
-    Json hooks = config.get("hooks");
-    for (String others :
-        List.of("prestart", "createRuntime", "createContainer", "poststart", "poststop")) {
-      hooks.get(others).unsupported(HOSTS);
-    }
-    List<Hook> all = new ArrayList<>();
-    for (Json hook : hooks.get("startContainer").list()) {
-      String path = hook.require("path").text();
-      if (!path.startsWith("/")) {
-        throw hook.get("path").fault("it is not absolute");
-      }
-      List<String> arguments = hook.get("args").texts();
-      Json timeout = hook.get("timeout");
-      all.add(
-          new Hook(
-              path,
-              arguments.isEmpty() ? List.of(path) : arguments,
-              environment(hook.get("env")),
-              timeout.isThere()
-                  ? Optional.of(Duration.ofSeconds(timeout.number(1, Integer.MAX_VALUE)))
-                  : Optional.empty()));
+  /** "POSIX-platform Hooks". */
+  Map<Hook.Kind, List<Hook>> hooks() {
+    Map<Hook.Kind, List<Hook>> all = new EnumMap<>(Hook.Kind.class);
+    for (Hook.Kind kind : Hook.Kind.values()) {
+      List<Json> hooks = config.get("hooks").get(kind.property()).list();
+      all.put(kind, hooks.stream().map(ConfigReader::hook).toList());
     }
     return all;
+  }
+
+  private static Hook hook(Json json) {
+    String path = json.require("path").text();
+    if (!path.startsWith("/")) {
+      throw json.get("path").fault("it is not absolute");
+    }
+    List<String> arguments = json.get("args").texts();
+    Json timeout = json.get("timeout");
+    return new Hook(
+        path,
+        arguments.isEmpty() ? List.of(path) : arguments,
+        environment(json.get("env")),
+        timeout.isThere()
+            ? Optional.of(Duration.ofSeconds(timeout.number(1, Integer.MAX_VALUE)))
+            : Optional.empty());
   }
 }

@@ -6,7 +6,6 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.nacelle.ProcessSpec;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.image.ImageRef;
-import dev.nacelle.oci.ConfigReader.Hook;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -27,7 +26,7 @@ public final class OciBundle {
   private final Map<String, String> annotations;
   private final SandboxSpec sandbox;
   private final Optional<ProcessSpec> process;
-  private final List<Hook> hooks;
+  private final Map<Hook.Kind, List<Hook>> hooks;
 
   private OciBundle(Path directory, ConfigReader config) {
     this.directory = directory;
@@ -42,7 +41,7 @@ public final class OciBundle {
     config.sandbox(spec);
     sandbox = spec.build();
     process = config.process();
-    hooks = List.copyOf(config.startContainerHooks());
+    hooks = config.hooks();
   }
 
   /**
@@ -85,8 +84,8 @@ public final class OciBundle {
   }
 
   /**
-   * A sandbox with all that it says but the process, to be given a kernel, memory and what else the
-   * specification does not have. Its root filesystem is read when the sandbox starts.
+   * A sandbox with all that it says but the process and the hooks, to be given a kernel, memory and
+   * what else the specification does not have. Its root filesystem is read when the sandbox starts.
    */
   public SandboxSpec.Builder sandbox() {
     return sandbox.toBuilder();
@@ -97,7 +96,7 @@ public final class OciBundle {
     return process;
   }
 
-  List<Hook> hooks() {
-    return hooks;
+  List<Hook> hooks(Hook.Kind kind) {
+    return hooks.getOrDefault(kind, List.of());
   }
 }

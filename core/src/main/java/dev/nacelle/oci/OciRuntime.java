@@ -1,16 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.oci;
 
-import dev.nacelle.ExecResult;
 import dev.nacelle.GuestProcess;
 import dev.nacelle.Nacelle;
 import dev.nacelle.ProcessException;
-import dev.nacelle.ProcessSpec;
-import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.Signal;
-import dev.nacelle.container.ProcessSecurity;
-import dev.nacelle.oci.ConfigReader.Hook;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Map;
@@ -19,17 +14,37 @@ import java.util.function.UnaryOperator;
 
 /**
  * The operations of the OCI runtime specification (runtime.md) on containers, each in a sandbox of
- * its own. Of the hooks there are those that run in the container, {@code startContainer}. Safe for
- * use from several threads. It holds nothing that is to be closed: containers end with their {@link
- * Nacelle} at the latest.
+ * its own. Safe for use from several threads. It holds nothing that is to be closed: containers end
+ * with their {@link Nacelle} at the latest.
+ *
+ * <p>Hooks run in the order of the specification's lifecycle, with the state on their stdin. {@code
+ * createContainer} and {@code startContainer} run in the container, as root with all capabilities,
+ * and are files of it: a container's machine has no others. The other hooks are for the runtime's
+ * namespaces, which are this host's; see {@link #withHostHooks}.
  */
 public final class OciRuntime {
   private final Nacelle nacelle;
+  private final boolean hostHooks;
   private final Map<String, OciContainer> containers = new ConcurrentHashMap<>();
 
-  /** Runs containers in sandboxes of that. */
+  /** Runs containers in sandboxes of that. A bundle with hooks for this host is refused. */
   public OciRuntime(Nacelle nacelle) {
+    this(nacelle, false);
+  }
+
+  private OciRuntime(Nacelle nacelle, boolean hostHooks) {
     this.nacelle = nacelle;
+    this.hostHooks = hostHooks;
+  }
+
+  /**
+   * As {@link #OciRuntime(Nacelle)}, and runs the hooks {@code prestart}, {@code createRuntime},
+   * {@code poststart} and {@code poststop} as programs of this host: in the bundle's directory, as
+   * the user that this process runs as, with its rights. So it is for bundles whose authors may do
+   * that. They are called by their path, whatever the first argument is.
+   */
+  public static OciRuntime withHostHooks(Nacelle nacelle) {
+    return new OciRuntime(nacelle, true);
   }
 
   /** As {@link #create(String, OciBundle, UnaryOperator)}, with the default kernel and memory. */
@@ -38,45 +53,71 @@ public final class OciRuntime {
   }
 
   /**
-   * Creates a container, which is everything but running its process. Whatever becomes of the
-   * bundle afterwards does not matter to it.
+   * Creates a container: its machine, and in it its process, which waits before its command; then
+   * the hooks run that belong to that. Whatever becomes of the bundle afterwards does not matter to
+   * the container.
    *
    * @param id 1 to 64 characters of {@code [A-Za-z0-9._-]}, which no other container has
    * @param adapt gives the sandbox what the specification does not have: a kernel, memory
-   * @throws IllegalArgumentException when the id is none, or another container has it
-   * @throws dev.nacelle.NacelleException when the sandbox cannot be started; then there is no
-   *     container
+   * @throws IllegalArgumentException when the id is none, or another container has it; or when the
+   *     bundle has hooks that this runtime does not run
+   * @throws dev.nacelle.NacelleException when the sandbox cannot be started, the process cannot be
+   *     made, or a hook fails; then there is no container
    */
   public OciState create(String id, OciBundle bundle, UnaryOperator<SandboxSpec.Builder> adapt) {
+    refuseHooks(bundle);
     SandboxSpec spec = adapt.apply(bundle.sandbox().name(id)).build();
     OciContainer container = new OciContainer(id, bundle);
     if (containers.putIfAbsent(id, container) != null) {
       throw new IllegalArgumentException("another container has the id " + id);
     }
     try {
-      container.created(nacelle.start(spec));
+      container.create(nacelle.start(spec));
+    } catch (HookRuns.HookFailedException e) {
+      destroy(id, container);
+      throw e;
     } catch (Throwable e) {
+      container.destroy();
       containers.remove(id);
       throw e;
     }
     return container.state();
   }
 
+  private void refuseHooks(OciBundle bundle) {
+    for (Hook.Kind kind : Hook.Kind.values()) {
+      if (!hostHooks && !kind.isInContainer() && !bundle.hooks(kind).isEmpty()) {
+        throw new IllegalArgumentException(
+            "hooks."
+                + kind.property()
+                + ": it is a program of this host, and OciRuntime.withHostHooks alone runs those");
+      }
+    }
+  }
+
+  /** What is left to do where a hook failed, and at the end: steps 12 and 13 of "Lifecycle". */
+  private void destroy(String id, OciContainer container) {
+    container.destroy();
+    if (containers.remove(id, container)) {
+      container.afterwards();
+    }
+  }
+
   /**
-   * Runs the hooks that are to come before it, and then the container's process.
+   * Runs the hooks that are to come before the container's process, lets that go, and runs those
+   * that are to come then.
    *
    * @throws IllegalArgumentException when there is no such container
-   * @throws IllegalStateException when it was started before, or its bundle has no process
-   * @throws ProcessException when the process cannot be started; or when a hook fails, and then the
-   *     container is stopped and deleted
+   * @throws IllegalStateException when it is not created, or its bundle has no process
+   * @throws ProcessException when the process cannot be executed, and then the container is
+   *     stopped; or when a hook fails, and then it is stopped and deleted
    */
   public GuestProcess start(String id) {
     OciContainer container = find(id);
     try {
       return container.start();
-    } catch (HookFailedException e) {
-      container.close();
-      containers.remove(id, container);
+    } catch (HookRuns.HookFailedException e) {
+      destroy(id, container);
       throw e;
     }
   }
@@ -91,26 +132,28 @@ public final class OciRuntime {
   }
 
   /**
-   * Sends a signal to the container's process. One that is yet to be started cannot get any but
-   * KILL, TERM and their like: its machine ends.
+   * Sends a signal to the container's process. One that was not started ends by each signal that
+   * would end a process by default; with {@link Signal#KILL} it has ended when this returns. One
+   * that runs gets what a PID 1 gets: signals that it has a handler for, and KILL.
    *
    * @throws IllegalArgumentException when there is no such container
-   * @throws IllegalStateException when it has stopped
+   * @throws IllegalStateException when it is neither created nor running
    */
   public void kill(String id, Signal signal) {
     find(id).kill(signal);
   }
 
   /**
-   * Deletes a container that has stopped, with all that was made for it.
+   * Deletes a container that has stopped, with all that was made for it, and then runs the hooks
+   * that are to come last; one that fails is logged.
    *
    * @throws IllegalArgumentException when there is none
    * @throws IllegalStateException when it has not stopped
    */
   public void delete(String id) {
     OciContainer container = find(id);
-    container.delete();
-    containers.remove(id, container);
+    container.requireStopped();
+    destroy(id, container);
   }
 
   private OciContainer find(String id) {
@@ -119,36 +162,5 @@ public final class OciRuntime {
       throw new IllegalArgumentException("there is no container " + id);
     }
     return container;
-  }
-
-  /** A hook of a container failed. */
-  static final class HookFailedException extends ProcessException {
-    private static final long serialVersionUID = 1L;
-
-    HookFailedException(String message, Throwable cause) {
-      super(Reason.NOT_STARTED, message, "See what the hook says, or leave it out.", cause);
-    }
-  }
-
-  /** Runs one hook to its end; the state comes on its stdin. */
-  static void run(Hook hook, Sandbox sandbox, OciState state) {
-    ProcessSpec.Builder process =
-        ProcessSpec.builder(hook.arguments())
-            .executable(hook.path())
-            .user("0:0")
-            .workingDirectory("/")
-            .environment(hook.environment())
-            .security(ProcessSecurity.PRIVILEGED)
-            .stdin(state.toJson());
-    hook.timeout().ifPresent(process::timeout);
-    try {
-      ExecResult result = sandbox.exec(process.build());
-      if (result.exitCode() != 0) {
-        result.orThrow();
-      }
-    } catch (ProcessException e) {
-      throw new HookFailedException(
-          "The hook startContainer " + hook.path() + " failed: " + e.getMessage(), e);
-    }
   }
 }

@@ -15,9 +15,9 @@ import java.util.OptionalLong;
 public final class OciState {
   /** Where a container is in its life. */
   public enum Status {
-    /** Its machine starts. */
+    /** Its machine starts, its process is made, or hooks run that belong to that. */
     CREATING,
-    /** Its machine is there, and its process is yet to be started. */
+    /** Its process is there, and waits to be started. */
     CREATED,
     /** Its process runs. */
     RUNNING,
@@ -25,16 +25,15 @@ public final class OciState {
     STOPPED
   }
 
-  /** An entrypoint is the first of its PID namespace, also before it is started. */
-  private static final long PID = 1;
-
   private final String id;
   private final Status status;
+  private final OptionalLong pid;
   private final OciBundle bundle;
 
-  OciState(String id, Status status, OciBundle bundle) {
+  OciState(String id, Status status, OptionalLong pid, OciBundle bundle) {
     this.id = id;
     this.status = status;
+    this.pid = pid;
     this.bundle = bundle;
   }
 
@@ -53,11 +52,9 @@ public final class OciState {
     return status;
   }
 
-  /** The PID of its process, as the container sees it, while there is or is to be one. */
+  /** The PID of its process, as the container sees it, while there is one. */
   public OptionalLong pid() {
-    return status == Status.CREATED || status == Status.RUNNING
-        ? OptionalLong.of(PID)
-        : OptionalLong.empty();
+    return pid;
   }
 
   /** The absolute path of its bundle. */

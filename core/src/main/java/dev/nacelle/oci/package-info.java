@@ -6,7 +6,7 @@
  * OciRuntime runtime = new OciRuntime(nacelle);
  * runtime.create("web-1", Path.of("/srv/bundle"));
  * GuestProcess process = runtime.start("web-1");
- * runtime.kill("web-1", Signal.TERM);
+ * runtime.kill("web-1", Signal.KILL);
  * process.waitFor();
  * runtime.delete("web-1");
  * }</pre>

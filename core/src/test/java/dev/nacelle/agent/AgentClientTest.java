@@ -21,6 +21,7 @@ import dev.nacelle.agent.ProcessRequest.Outputs;
 import dev.nacelle.container.ContainerSpec;
 import dev.nacelle.fake.InMemoryGuestConnection;
 import dev.nacelle.proto.agent.v1.AgentGrpc;
+import dev.nacelle.proto.agent.v1.Created;
 import dev.nacelle.proto.agent.v1.Exited;
 import dev.nacelle.proto.agent.v1.GetInfoRequest;
 import dev.nacelle.proto.agent.v1.GetInfoResponse;
@@ -85,7 +86,8 @@ class AgentClientTest {
         false,
         Outputs.APART,
         null,
-        "");
+        "",
+        false);
   }
 
   private static Kind failureOf(CompletableFuture<?> future) {
@@ -250,7 +252,8 @@ class AgentClientTest {
               false,
               Outputs.APART,
               null,
-              "");
+              "",
+              false);
       AgentProcess process = pair.run(request, listener, null);
       listener.started.get();
       pair.client.signal(process.id(), Signal.USR1, SignalScope.PROCESS).get();
@@ -513,6 +516,11 @@ class AgentClientTest {
         Map.of(
             "starts-twice", sends(started),
             "no-output", sends(empty),
+            "held-late",
+                sends(
+                    RunProcessResponse.newBuilder()
+                        .setCreated(Created.newBuilder().setProcessId(9))
+                        .build()),
             "unknown", sends(RunProcessResponse.getDefaultInstance()),
             "exit-code-1000", sends(exit(Exited.newBuilder().setExitCode(1000))),
             "signal-0", sends(exit(Exited.newBuilder().setSignal(0))),
@@ -724,7 +732,8 @@ class AgentClientTest {
               false,
               Outputs.APART,
               null,
-              "");
+              "",
+              false);
       pair.run(request, listener, null);
       assertEquals(Kind.START_TIMED_OUT, listener.failure.get().kind());
       agent.cancelled.get();
@@ -780,7 +789,8 @@ class AgentClientTest {
             pidOne,
             outputs,
             null,
-            "");
+            "",
+            false);
     pair.run(request, listener, null);
     AgentException failure = listener.failure.get();
     assertEquals(Kind.REFUSED, failure.kind());
@@ -847,6 +857,56 @@ class AgentClientTest {
       assertTrue(all.get(0).running());
       assertTrue(all.get(0).startedAt().isBefore(java.time.Instant.now()));
       assertThrows(UnsupportedOperationException.class, () -> all.remove(0));
+    }
+  }
+
+  @Test
+  void aProcessThatIsNotHeldThoughItWasToBeIsGivenUp() throws Exception {
+    CompletableFuture<Void> cancelled = new CompletableFuture<>();
+    AgentGrpc.AgentImplBase hostile =
+        new AgentGrpc.AgentImplBase() {
+          @Override
+          public void getInfo(GetInfoRequest request, StreamObserver<GetInfoResponse> responses) {
+            responses.onNext(GetInfoResponse.newBuilder().addFeatures("hold").build());
+            responses.onCompleted();
+          }
+
+          @Override
+          public StreamObserver<RunProcessRequest> runProcess(
+              StreamObserver<RunProcessResponse> responses) {
+            ((ServerCallStreamObserver<RunProcessResponse>) responses)
+                .setOnCancelHandler(() -> cancelled.complete(null));
+            return new StreamObserver<>() {
+              @Override
+              public void onNext(RunProcessRequest request) {
+                assertTrue(request.getStart().getHold());
+                responses.onNext(
+                    RunProcessResponse.newBuilder()
+                        .setStarted(Started.newBuilder().setProcessId(1))
+                        .build());
+              }
+
+              @Override
+              public void onError(Throwable failure) {}
+
+              @Override
+              public void onCompleted() {}
+            };
+          }
+        };
+    try (AgentPair pair = new AgentPair(hostile, AgentPair.LARGE, 28)) {
+      pair.client.getInfo().get();
+      RecordingListener listener = new RecordingListener();
+      ProcessRequest held =
+          new ProcessRequest(
+              List.of("any"), List.of(), "/", "", null, 0, false, 0, -1, 0, false, Outputs.APART,
+              null, "", true);
+      AgentProcess process = pair.run(held, listener, null);
+      assertEquals(Kind.MISBEHAVED, listener.failure.get().kind());
+      cancelled.get();
+      assertFalse(listener.started.isDone());
+      // Which does nothing now.
+      process.release();
     }
   }
 

@@ -84,6 +84,8 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
             "namespaces",
             "cgroup-settings",
             "executable",
+            "hold",
+            "mount-options",
             "set-clock",
             "files",
             "file-trees",
@@ -238,7 +240,8 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
       RunProcessRequest request, ServerCallStreamObserver<RunProcessResponse> call) {
     String command = request.getStart().getArguments(0);
     FakeProgram program = programs.get(command);
-    if (program == null || request.getStart().getUser().equals("nobody-knows")) {
+    boolean hold = request.getStart().getHold();
+    if (program == null && !hold || request.getStart().getUser().equals("nobody-knows")) {
       call.onNext(
           RunProcessResponse.newBuilder()
               .setStartFailed(
@@ -259,7 +262,11 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
       running.put(id, process);
       change.notifyAll();
     }
-    process.start();
+    if (hold) {
+      process.hold();
+    } else {
+      process.start();
+    }
     // One chunk of stdin ahead of what the process has read.
     call.request(1);
     return process;

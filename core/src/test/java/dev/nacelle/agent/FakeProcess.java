@@ -2,15 +2,18 @@
 package dev.nacelle.agent;
 
 import com.google.protobuf.ByteString;
+import dev.nacelle.proto.agent.v1.Created;
 import dev.nacelle.proto.agent.v1.Exited;
 import dev.nacelle.proto.agent.v1.ProcessSpec;
 import dev.nacelle.proto.agent.v1.RunProcessRequest;
 import dev.nacelle.proto.agent.v1.RunProcessResponse;
+import dev.nacelle.proto.agent.v1.StartFailed;
 import dev.nacelle.proto.agent.v1.Started;
 import dev.nacelle.proto.agent.v1.WindowSize;
 import io.grpc.StatusException;
 import io.grpc.stub.ServerCallStreamObserver;
 import java.nio.charset.StandardCharsets;
+import java.util.Objects;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.LinkedBlockingQueue;
@@ -25,6 +28,7 @@ public final class FakeProcess {
 
   private final long id;
   private final ProcessSpec spec;
+  private final boolean there;
   private final ServerCallStreamObserver<RunProcessResponse> responses;
   private final BlockingQueue<ByteString> stdin = new LinkedBlockingQueue<>();
   private final BlockingQueue<Integer> signals = new LinkedBlockingQueue<>();
@@ -35,18 +39,42 @@ public final class FakeProcess {
   private final CompletableFuture<Void> blocked = new CompletableFuture<>();
   private final CompletableFuture<Void> told = new CompletableFuture<>();
   private final Thread thread;
+  private final Runnable onEnd;
 
+  /** Whether it waits to be released; guarded by this. */
+  private boolean held;
+
+  /**
+   * @param program null for one that is not there, as one that is held finds out when it is
+   *     released
+   */
   FakeProcess(
       long id,
       ProcessSpec spec,
-      FakeProgram program,
+      @Nullable FakeProgram program,
       ServerCallStreamObserver<RunProcessResponse> responses,
       Runnable onEnd) {
     this.id = id;
     this.spec = spec;
+    there = program != null;
     this.responses = responses;
-    this.thread = new Thread(() -> live(program, onEnd), "fake-process-" + id);
+    this.onEnd = onEnd;
+    this.thread = new Thread(() -> live(program), "fake-process-" + id);
     thread.setDaemon(true);
+  }
+
+  synchronized void hold() {
+    held = true;
+    responses.onNext(
+        RunProcessResponse.newBuilder()
+            .setCreated(Created.newBuilder().setProcessId(id).setPid((int) id + 1))
+            .build());
+  }
+
+  private synchronized boolean letGo() {
+    boolean was = held;
+    held = false;
+    return was;
   }
 
   void start() {
@@ -57,10 +85,10 @@ public final class FakeProcess {
     thread.start();
   }
 
-  private void live(FakeProgram program, Runnable onEnd) {
+  private void live(@Nullable FakeProgram program) {
     Exited exited;
     try {
-      int code = program.run(this);
+      int code = Objects.requireNonNull(program).run(this);
       exited = Exited.newBuilder().setExitCode(code).build();
     } catch (InterruptedException e) {
       Exited how = killed.get();
@@ -88,10 +116,31 @@ public final class FakeProcess {
 
   void onRequest(RunProcessRequest request) {
     switch (request.getRequestCase()) {
+      case RELEASE -> release();
       case STDIN -> stdin.add(request.getStdin());
       case CLOSE_STDIN -> endOfStdin();
       default -> throw new IllegalStateException("unexpected " + request.getRequestCase());
     }
+  }
+
+  private void release() {
+    if (!letGo()) {
+      throw new IllegalStateException("released, and not held");
+    }
+    if (there) {
+      start();
+      responses.request(1);
+      return;
+    }
+    onEnd.run();
+    responses.onNext(
+        RunProcessResponse.newBuilder()
+            .setStartFailed(
+                StartFailed.newBuilder()
+                    .setReason(StartFailed.Reason.COMMAND_NOT_FOUND)
+                    .setMessage(spec.getArguments(0) + ": not found"))
+            .build());
+    responses.onCompleted();
   }
 
   void endOfStdin() {
@@ -105,6 +154,14 @@ public final class FakeProcess {
   }
 
   void kill(Exited how) {
+    if (letGo()) {
+      onEnd.run();
+      if (!responses.isCancelled()) {
+        responses.onNext(RunProcessResponse.newBuilder().setExited(how).build());
+        responses.onCompleted();
+      }
+      return;
+    }
     killed.compareAndSet(null, how);
     thread.interrupt();
   }

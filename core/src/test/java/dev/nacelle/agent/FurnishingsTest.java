@@ -85,6 +85,25 @@ class FurnishingsTest {
   }
 
   @Test
+  void whatFewFilesystemsHaveIsTold() {
+    var tmpfs = message(Mount.filesystem("tmpfs", "/a", "tmpcopyup", "iversion", "size=1k"));
+    assertTrue(tmpfs.getFilesystem().getCopyUp() && tmpfs.getFilesystem().getIVersion());
+    assertEquals(List.of("size=1k"), tmpfs.getFilesystem().getParametersList());
+    var plain = message(Mount.filesystem("tmpfs", "/a", "iversion", "noiversion"));
+    assertFalse(plain.getFilesystem().getIVersion());
+    var remount = message(Mount.remount("/a", "ro", "size=1k"));
+    assertEquals(List.of("size=1k"), remount.getRemount().getParametersList());
+    List<IdMapping> uids = List.of(new IdMapping(1, 2, 3));
+    List<IdMapping> gids = List.of(new IdMapping(4, 5, 6));
+    var numbered = message(Mount.bind("/a", "/b", "rbind").withIdMappings(uids, gids, true));
+    assertEquals(2, numbered.getIds().getUidMappings(0).getHostId());
+    assertEquals(4, numbered.getIds().getGidMappings(0).getContainerId());
+    assertTrue(numbered.getIds().getRecursive());
+    assertTrue(numbered.getBind().getRecursive());
+    assertFalse(message(Mount.bind("/a", "/b")).hasIds());
+  }
+
+  @Test
   void theRestIsTold() {
     Furnishing message =
         Furnishings.message(

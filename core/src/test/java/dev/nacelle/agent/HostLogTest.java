@@ -242,7 +242,8 @@ class HostLogTest {
               false,
               ProcessRequest.Outputs.APART,
               null,
-              ""),
+              "",
+              false),
           listener,
           null);
       listener.started.get();

@@ -88,10 +88,9 @@ class ContainerSpecTest {
     assertRefused("no user or group has the number -1", () -> new IdMapping(0, -1, 1));
     List<IdMapping> one = List.of(new IdMapping(0, 0, 1));
     assertRefused(
-        "a user namespace has 1 to 340 mappings of groups, not 0",
-        () -> new UserNamespace(one, List.of()));
+        "there are 1 to 340 mappings of groups, not 0", () -> new UserNamespace(one, List.of()));
     assertRefused(
-        "a user namespace has 1 to 340 mappings of users, not 341",
+        "there are 1 to 340 mappings of users, not 341",
         () -> new UserNamespace(Collections.nCopies(341, one.get(0)), one));
   }
 

@@ -3,7 +3,6 @@ package dev.nacelle.internal.check;
 
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 
@@ -19,6 +18,10 @@ import java.util.Set;
  * @param bind whether it is a view of what is elsewhere
  * @param recursiveBind whether that shows what is mounted below, too
  * @param remount whether it changes what is mounted
+ * @param iVersion whether a new filesystem counts the changes of its files
+ * @param copyUp whether a tmpfs is filled with what is there
+ * @param idMap whether owners are numbered anew
+ * @param recursiveIdMap the same for the mount and those below it
  * @param parameters "key" or "key=value" each, for the filesystem
  */
 public record MountOptions(
@@ -29,6 +32,10 @@ public record MountOptions(
     boolean bind,
     boolean recursiveBind,
     boolean remount,
+    boolean iVersion,
+    boolean copyUp,
+    boolean idMap,
+    boolean recursiveIdMap,
     List<String> parameters) {
   private static final int MAX_PARAMETERS = 64;
 
@@ -69,7 +76,7 @@ public record MountOptions(
       Set.of("shared", "slave", "private", "unbindable");
 
   /** What is so anyway, or says what mount(8) prints. */
-  private static final Set<String> NOTHING = Set.of("defaults", "noiversion", "silent", "loud");
+  private static final Set<String> NOTHING = Set.of("defaults", "silent", "loud");
 
   /**
    * What mount_setattr(2) is given.
@@ -89,8 +96,8 @@ public record MountOptions(
   /**
    * Reads options; the later of two counts.
    *
-   * @throws IllegalArgumentException for one that cannot be had, by its name; and when the
-   *     parameters are more than 64, or one has more than 4095 bytes or a NUL
+   * @throws IllegalArgumentException when one is empty; and when the parameters are more than 64,
+   *     or one has more than 4095 bytes or a NUL
    */
   public static MountOptions parse(List<String> options) {
     Attributes attributes = Attributes.NONE;
@@ -100,6 +107,10 @@ public record MountOptions(
     boolean bind = false;
     boolean recursiveBind = false;
     boolean remount = false;
+    boolean iVersion = false;
+    boolean copyUp = false;
+    boolean idMap = false;
+    boolean recursiveIdMap = false;
     List<String> parameters = new ArrayList<>();
     for (String option : options) {
       String rest = option.startsWith("r") ? option.substring(1) : "";
@@ -116,8 +127,18 @@ public record MountOptions(
         recursiveBind = option.equals("rbind");
       } else if (option.equals("remount")) {
         remount = true;
+      } else if (option.equals("iversion") || option.equals("noiversion")) {
+        iVersion = option.equals("iversion");
+      } else if (option.equals("tmpcopyup")) {
+        copyUp = true;
+      } else if (option.equals("idmap") || option.equals("ridmap")) {
+        idMap = true;
+        recursiveIdMap = option.equals("ridmap");
       } else if (!NOTHING.contains(option)) {
-        parameters.add(parameter(option));
+        if (option.isEmpty()) {
+          throw new IllegalArgumentException("a mount option is empty");
+        }
+        parameters.add(Paths.text("mount option", option));
       }
     }
     if (parameters.size() > MAX_PARAMETERS) {
@@ -132,6 +153,10 @@ public record MountOptions(
         bind,
         recursiveBind,
         remount,
+        iVersion,
+        copyUp,
+        idMap,
+        recursiveIdMap,
         List.copyOf(parameters));
   }
 
@@ -141,14 +166,8 @@ public record MountOptions(
         && ((attributes.clear & ~attributes.set | recursive.clear & ~recursive.set) & NODEV) != 0;
   }
 
-  private static String parameter(String option) {
-    switch (option.toLowerCase(Locale.ROOT)) {
-      case "iversion", "tmpcopyup", "idmap", "ridmap" ->
-          throw new IllegalArgumentException("the mount option " + option + " is not supported");
-      case "" -> throw new IllegalArgumentException("a mount option is empty");
-      default -> {
-        return Paths.text("mount option", option);
-      }
-    }
+  /** Whether it has what only a new filesystem can have. */
+  public boolean isForNewFilesystem() {
+    return iVersion || copyUp;
   }
 }
