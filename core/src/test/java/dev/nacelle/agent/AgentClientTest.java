@@ -899,8 +899,21 @@ class AgentClientTest {
       RecordingListener listener = new RecordingListener();
       ProcessRequest held =
           new ProcessRequest(
-              List.of("any"), List.of(), "/", "", null, 0, false, 0, -1, 0, false, Outputs.APART,
-              null, "", true);
+              List.of("any"),
+              List.of(),
+              "/",
+              "",
+              null,
+              0,
+              false,
+              0,
+              -1,
+              0,
+              false,
+              Outputs.APART,
+              null,
+              "",
+              true);
       AgentProcess process = pair.run(held, listener, null);
       assertEquals(Kind.MISBEHAVED, listener.failure.get().kind());
       cancelled.get();

@@ -153,11 +153,7 @@ final class OciCommand {
       @Nullable Path stderr)
       throws IOException {
     OciBundle bundle = OciBundle.read(directory);
-    OciState state =
-        runtime.create(
-            id,
-            bundle,
-            OciCommand::adapt);
+    OciState state = runtime.create(id, bundle, OciCommand::adapt);
     Path root = Path.of(bundle.sandbox().build().image().toString().substring("dir:".length()));
     created.put(id, new Created(stdout, stderr, root));
     if (pidFile.isPresent()) {
