@@ -68,9 +68,11 @@ final class OciContainer {
 
   synchronized OciState state() {
     Status status = status();
-    boolean hasProcess = process != null && status != Status.STOPPED;
-    return new OciState(
-        id, status, hasProcess ? OptionalLong.of(process.pid()) : OptionalLong.empty(), bundle);
+    OptionalLong pid =
+        process == null || status == Status.STOPPED
+            ? OptionalLong.empty()
+            : OptionalLong.of(process.pid());
+    return new OciState(id, status, pid, bundle);
   }
 
   private Status status() {
