@@ -110,6 +110,15 @@ int machines_read_line(machines_socket s, char *line, int size) {
   return -1;
 }
 
+machines_socket machines_accept(const char *token) {
+  char line[128], answer[32];
+  snprintf(line, sizeof line, "accept %s", token);
+  machines_socket s = machines_open(line);
+  if (s == MACHINES_NO_SOCKET || machines_read_line(s, answer, sizeof answer) >= 0) return s;
+  machines_close(s);
+  return MACHINES_NO_SOCKET;
+}
+
 void machines_end(machines_socket s) {
   char ignored[256];
   end_output(s);

@@ -37,6 +37,9 @@ machines_socket machines_open(const char *line);
 // Reads a line without its end; its length, or -1 at the end of the connection, and where nothing came in time.
 int machines_read_line(machines_socket socket, char *line, int size);
 
+// Takes a connection of the guest: it has both directions then, whether its listener is closed or not. It blocks.
+machines_socket machines_accept(const char *token);
+
 // 0 for no limit.
 void machines_limit_reading(machines_socket socket, uint32_t milliseconds);
 

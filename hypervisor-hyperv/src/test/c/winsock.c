@@ -273,8 +273,7 @@ static void *hear_of_connections(void *argument) {
   unsigned int port;
   while (machines_read_line(t->host, line, sizeof line) >= 0 && sscanf(line, "incoming %63s %u", token, &port) == 2) {
     struct incoming *incoming = malloc(sizeof *incoming);
-    sprintf(line, "accept %s", token);
-    *incoming = (struct incoming){NULL, machines_open(line), port};
+    *incoming = (struct incoming){NULL, machines_accept(token), port};
     pthread_mutex_lock(&lock);
     if (incoming->fd >= 0 && is_there(t)) {
       struct incoming **last = &t->socket->incoming;

@@ -7,7 +7,7 @@
 //!
 //!   hostile            every attempt that ends by itself
 //!   hostile watch      looks for processes of the agent's that can be looked into, until its stdin ends
-//!   hostile NAME       one of the floods below
+//!   hostile NAME       one of the attempts below that are made alone
 
 use std::ffi::{CString, c_char, c_int, c_long, c_uint, c_ulong, c_void};
 use std::fs::{self, File, OpenOptions};
@@ -604,6 +604,13 @@ fn flood(name: &str) {
             // SAFETY: MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED of 64 MiB.
             let memory = unsafe { mmap(ptr::null_mut(), 64 << 20, 3, 0x2022, -1, 0) };
             if memory as isize == -1 { Err(io::Error::last_os_error()) } else { Ok("ALLOWED".into()) }
+        }
+        "bpf" => {
+            // BPF_PROG_LOAD of a BPF_PROG_TYPE_SOCKET_FILTER: r0 = 0; exit.
+            let program = [0xb7u64, 0x95];
+            let license = c("Apache-2.0");
+            let attributes = [1 | 2 << 32, program.as_ptr() as u64, license.as_ptr() as u64, 0, 0, 0];
+            call!(sys::BPF, 5, attributes.as_ptr(), size_of_val(&attributes))
         }
         "stop" => {
             // SAFETY: a signal to all that this process may signal but itself.

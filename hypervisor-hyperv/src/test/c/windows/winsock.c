@@ -238,9 +238,10 @@ static void *hear_of_connections(void *argument) {
   char line[128], token[64];
   unsigned int port;
   while (machines_read_line(l->host, line, sizeof line) >= 0 && sscanf(line, "incoming %63s %u", token, &port) == 2) {
+    machines_socket accepted = machines_accept(token);
+    if (accepted == MACHINES_NO_SOCKET) continue;
     struct incoming *incoming = malloc(sizeof *incoming);
-    snprintf(line, sizeof line, "accept %s", token);
-    *incoming = (struct incoming){NULL, machines_open(line), socket(AF_INET, SOCK_STREAM, 0), port};
+    *incoming = (struct incoming){NULL, accepted, socket(AF_INET, SOCK_STREAM, 0), port};
     pthread_mutex_lock(&lock);
     struct incoming **last = &l->incoming;
     while (*last) last = &(*last)->next;

@@ -58,7 +58,12 @@ final class HvConnection implements GuestConnection {
     }
     // Before it is read: what was there when the machine ended comes first.
     boolean ended = owner.hasEnded();
-    int n = destination.isDirect() ? socket.read(destination) : readCopying(destination);
+    int n;
+    try {
+      n = destination.isDirect() ? socket.read(destination) : readCopying(destination);
+    } catch (WinsockException e) {
+      throw broken(e);
+    }
     if (n <= 0 && ended) {
       throw owner.endOfMachine();
     }
@@ -89,7 +94,12 @@ final class HvConnection implements GuestConnection {
     int start = source.position();
     // Until none are taken: only then does Windows tell when there is room.
     while (source.hasRemaining()) {
-      int n = source.isDirect() ? socket.write(source) : writeCopying(source);
+      int n;
+      try {
+        n = source.isDirect() ? socket.write(source) : writeCopying(source);
+      } catch (WinsockException e) {
+        throw broken(e);
+      }
       if (n == 0) {
         break;
       }
@@ -117,9 +127,23 @@ final class HvConnection implements GuestConnection {
     if (!outputEnded) {
       outputEnded = true;
       if (!owner.hasEnded()) {
-        socket.shutdownOutput();
+        try {
+          socket.shutdownOutput();
+        } catch (WinsockException e) {
+          throw broken(e);
+        }
       }
     }
+  }
+
+  /** Connections of a machine that ends are reset, which may be seen before or after its end. */
+  private IOException broken(WinsockException failure) {
+    if (!owner.hasEnded()) {
+      return failure;
+    }
+    IOException lost = owner.endOfMachine();
+    lost.initCause(failure);
+    return lost;
   }
 
   private void requireOpen() throws IOException {

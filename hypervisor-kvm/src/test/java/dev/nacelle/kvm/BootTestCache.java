@@ -29,7 +29,24 @@ final class BootTestCache {
 
   private BootTestCache() {}
 
-  public static void main(String[] arguments) throws IOException {
+  /**
+   * @param named images to make, in place of all else
+   */
+  public static void main(String[] named) throws IOException {
+    if (named.length == 0) {
+      prepareAll();
+      return;
+    }
+    try (Nacelle nacelle =
+        Nacelle.builder().hypervisor("kvm").cacheDirectory(TestKernels.CACHE).build()) {
+      for (String image : named) {
+        KERNELS.forEach(
+            kernel -> nacelle.prepare(SandboxSpec.builder().image(image).kernel(kernel).build()));
+      }
+    }
+  }
+
+  private static void prepareAll() throws IOException {
     ResolvedKernel debian61 = TestKernels.debian61();
     TestKernels.store().resolve(KernelRef.parse("image:oci:" + TestKernelImages.layout(debian61)));
     ContractGuest.initramfs(debian61, ContractGuest.drivers());

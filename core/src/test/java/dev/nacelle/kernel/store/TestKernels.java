@@ -6,6 +6,7 @@ import dev.nacelle.internal.FileCache;
 import dev.nacelle.kernel.KernelRef;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Objects;
 
 /**
  * The real kernels that tests boot and take apart: Debian's unmodified cloud kernels, fetched once
@@ -33,6 +34,14 @@ public final class TestKernels {
   /** Debian's newest 6.12 cloud kernel: Zstandard inside, modules compressed with XZ. */
   public static ResolvedKernel debian612() {
     return STORE.resolve(KernelRef.debian("6.12"));
+  }
+
+  /** A module of that kernel's package, uncompressed. */
+  public static byte[] module(ResolvedKernel kernel, String name) throws IOException {
+    try (KernelArchive archive =
+        new KernelArchive(kernel.ref().toString(), Objects.requireNonNull(kernel.archive()))) {
+      return archive.module(archive.modules(kernel.version()).get(name));
+    }
   }
 
   /** A directory as for {@code modprobe -d}: that kernel's package, unpacked and seen by depmod. */

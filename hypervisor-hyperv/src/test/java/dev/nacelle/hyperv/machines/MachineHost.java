@@ -55,7 +55,7 @@ import java.util.concurrent.ConcurrentHashMap;
  *   <li>{@code listen ID PORT}: a number likewise; then {@code incoming TOKEN PORT} for each
  *       connection of the guest. Who listens ends his direction, and then the other ends, once
  *       nobody listens
- *   <li>{@code accept TOKEN}: the bytes of both directions
+ *   <li>{@code accept TOKEN}: 0, by which it is no more its listener's; then as with connect
  *   <li>{@code machines}: how many there are, of all processes
  * </ul>
  */
@@ -330,6 +330,7 @@ public final class MachineHost {
       reset(socket);
       return;
     }
+    write(socket.getOutputStream(), "0\n");
     BlockingConnection connection = new BlockingConnection(guest);
     CompletableFuture<BlockingConnection> connected = CompletableFuture.completedFuture(connection);
     Thread sender =

@@ -114,13 +114,26 @@ public final class DescriptorChain {
   }
 
   /**
-   * Copies to the writable bytes.
+   * Copies to the writable bytes, without a buffer around the source: this is done for each
+   * request.
    *
    * @param offset in the writable bytes
    * @throws IndexOutOfBoundsException when they end before that
    */
   public void write(long offset, byte[] source, int start, int length) {
-    write(offset, ByteBuffer.wrap(source, start, length), length);
+    Objects.checkFromIndexSize(offset, length, writableBytes);
+    Objects.checkFromIndexSize(start, length, source.length);
+    int segment = readableSegments;
+    for (int done = 0; done < length; segment++) {
+      if (offset >= lengths[segment]) {
+        offset -= lengths[segment];
+        continue;
+      }
+      int n = (int) Math.min(length - done, lengths[segment] - offset);
+      memory.putBytes(addresses[segment] + offset, source, start + done, n);
+      done += n;
+      offset = 0;
+    }
   }
 
   /**
