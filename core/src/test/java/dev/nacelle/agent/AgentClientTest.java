@@ -73,22 +73,33 @@ class AgentClientTest {
       };
 
   private static ProcessRequest request(boolean stdin, String... arguments) {
+    return request(null, stdin, 0, false, Outputs.APART, false, arguments);
+  }
+
+  private static ProcessRequest request(
+      @Nullable TerminalSize terminal,
+      boolean stdin,
+      long startTimeoutNanos,
+      boolean pidOne,
+      Outputs outputs,
+      boolean hold,
+      String... arguments) {
     return new ProcessRequest(
         List.of(arguments),
         List.of(),
         "/",
         "",
-        null,
+        terminal,
         0,
         stdin,
         0,
         -1,
-        0,
-        false,
-        Outputs.APART,
+        startTimeoutNanos,
+        pidOne,
+        outputs,
         null,
         "",
-        false);
+        hold);
   }
 
   private static Kind failureOf(CompletableFuture<?> future) {
@@ -239,22 +250,7 @@ class AgentClientTest {
     try (AgentPair pair = AgentPair.with(Map.of("tty", program), AgentPair.SMALL, 7)) {
       RecordingListener listener = new RecordingListener();
       ProcessRequest request =
-          new ProcessRequest(
-              List.of("tty"),
-              List.of(),
-              "/",
-              "",
-              TerminalSize.DEFAULT,
-              0,
-              false,
-              0,
-              -1,
-              0,
-              false,
-              Outputs.APART,
-              null,
-              "",
-              false);
+          request(TerminalSize.DEFAULT, false, 0, false, Outputs.APART, false, "tty");
       AgentProcess process = pair.run(request, listener, null);
       listener.started.get();
       pair.client.signal(process.id(), Signal.USR1, SignalScope.PROCESS).get();
@@ -726,23 +722,7 @@ class AgentClientTest {
     FallingSilent agent = new FallingSilent(null);
     try (AgentPair pair = new AgentPair(agent, AgentPair.LARGE, 23)) {
       RecordingListener listener = new RecordingListener();
-      ProcessRequest request =
-          new ProcessRequest(
-              List.of("any"),
-              List.of(),
-              "/",
-              "",
-              null,
-              0,
-              false,
-              0,
-              -1,
-              1,
-              false,
-              Outputs.APART,
-              null,
-              "",
-              false);
+      ProcessRequest request = request(null, false, 1, false, Outputs.APART, false, "any");
       pair.run(request, listener, null);
       assertEquals(Kind.START_TIMED_OUT, listener.failure.get().kind());
       agent.cancelled.get();
@@ -783,23 +763,7 @@ class AgentClientTest {
   private static void assertLacks(AgentPair pair, String feature, boolean pidOne, Outputs outputs)
       throws Exception {
     RecordingListener listener = new RecordingListener();
-    ProcessRequest request =
-        new ProcessRequest(
-            List.of("hang"),
-            List.of(),
-            "/",
-            "",
-            null,
-            0,
-            true,
-            0,
-            -1,
-            0,
-            pidOne,
-            outputs,
-            null,
-            "",
-            false);
+    ProcessRequest request = request(null, true, 0, pidOne, outputs, false, "hang");
     pair.run(request, listener, null);
     AgentException failure = listener.failure.get();
     assertEquals(Kind.REFUSED, failure.kind());
@@ -906,23 +870,7 @@ class AgentClientTest {
     try (AgentPair pair = new AgentPair(hostile, AgentPair.LARGE, 28)) {
       pair.client.getInfo().get();
       RecordingListener listener = new RecordingListener();
-      ProcessRequest held =
-          new ProcessRequest(
-              List.of("any"),
-              List.of(),
-              "/",
-              "",
-              null,
-              0,
-              false,
-              0,
-              -1,
-              0,
-              false,
-              Outputs.APART,
-              null,
-              "",
-              true);
+      ProcessRequest held = request(null, false, 0, false, Outputs.APART, true, "any");
       AgentProcess process = pair.run(held, listener, null);
       assertEquals(Kind.MISBEHAVED, listener.failure.get().kind());
       cancelled.get();
