@@ -19,7 +19,9 @@ import java.util.function.UnaryOperator;
  *
  * <p>Hooks run in the order of the specification's lifecycle, with the state on their stdin. {@code
  * createContainer} and {@code startContainer} run in the container, as root with all capabilities,
- * and are files of it: a container's machine has no others. The other hooks are for the runtime's
+ * and are files of it: a container's machine has no others. So the path of {@code createContainer},
+ * which the specification resolves in the runtime's namespace, before pivot_root, is resolved in
+ * the container's root, which is its root already. The other hooks are for the runtime's
  * namespaces, which are this host's; see {@link #withHostHooks}.
  */
 public final class OciRuntime {
