@@ -7,13 +7,16 @@
 //! it can lead out; and where a mount point must be, a link is an error.
 
 use std::ffi::{CStr, CString};
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use std::{fs, io};
 
-use rustix::fs::{CWD, FileType, Mode, StatVfsMountFlags, chmod, chown, lstat, makedev, mknodat, statvfs};
+use rustix::fs::{
+    CWD, FileType, Mode, OFlags, StatVfsMountFlags, chmod, chown, lstat, makedev, mknodat, openat, statvfs,
+};
 use rustix::io::Errno;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change, mount_move,
@@ -299,8 +302,26 @@ pub(crate) struct Members {
     cgroup: Options,
     after_proc: Vec<CString>,
     is_shared: bool,
+    unbindable: Vec<CString>,
     masked: Vec<CString>,
     read_only: Vec<CString>,
+}
+
+/// The mount point in a line of /proc/self/mountinfo, where it is unbindable (proc(5)).
+fn unbindable(line: &[u8]) -> Option<CString> {
+    let mut fields = line.split(|&byte| byte == b' ').skip(4);
+    let path = fields.next()?;
+    fields.skip(1).take_while(|&field| field != b"-").find(|&field| field == b"unbindable")?;
+    let mut plain = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((&byte, more)) = rest.split_first() {
+        let escaped = more.get(..3).filter(|_| byte == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        match escaped.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(code) => (plain.push(code), rest = &more[3..]),
+            None => (plain.push(byte), rest = more),
+        };
+    }
+    CString::new(plain).ok()
 }
 
 impl Members {
@@ -313,9 +334,22 @@ impl Members {
             cgroup: usual(Usual::Cgroup, "cgroup2", NO_PRIVILEGES | MountFlags::RDONLY),
             after_proc: furnishing.after_proc.clone(),
             is_shared: furnishing.root_propagation == MountPropagation::Shared,
+            unbindable: Vec::new(),
             masked: furnishing.masked.clone(),
             read_only: furnishing.read_only.clone(),
         }
+    }
+
+    /// Remembers which of the calling thread's mounts are unbindable, since Linux 6.18 forgets it in a copy of their namespace.
+    /// `proc` is the /proc of this thread's PID namespace.
+    pub(crate) fn remember_unbindable(&mut self, proc: BorrowedFd<'_>) -> Result<(), StepError> {
+        let mut list = Vec::new();
+        openat(proc, c"thread-self/mountinfo", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(io::Error::from)
+            .and_then(|file| fs::File::from(file).read_to_end(&mut list))
+            .step(|| "reading the list of mounts".into())?;
+        self.unbindable = list.split(|&byte| byte == b'\n').filter_map(unbindable).collect();
+        Ok(())
     }
 
     /// Mounts the /proc of the calling process's PID namespace.
@@ -341,7 +375,17 @@ impl Members {
         self.mount_proc()?;
         self.mask(b"/proc/").map_err(|(_, errno)| errno)?;
         self.after_proc.iter().try_for_each(|path| mounts::mount_again(path))?;
-        if self.is_shared { mount_change(c"/", MountPropagationFlags::SHARED) } else { Ok(()) }
+        if self.is_shared {
+            mount_change(c"/", MountPropagationFlags::SHARED)?;
+        }
+        for path in &self.unbindable {
+            match mount_change(&**path, MountPropagationFlags::UNBINDABLE) {
+                // Something is over it, or the workload has made something else of it.
+                Ok(()) | Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
     }
 
     /// Hides and write-protects what there is of the paths that begin so; says which of them it could not.

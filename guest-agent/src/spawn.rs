@@ -250,7 +250,7 @@ impl World {
         timeline.mark("pivot_root");
         root::furnish(&plan)?;
         timeline.mark("devices");
-        let members = root::Members::of(&plan.furnishing);
+        let mut members = root::Members::of(&plan.furnishing);
         let (lifeline, exit) = start_init(&workload, &children, &members)?;
         // Members of the namespace see its first process as 1; this thread sees it through their /proc.
         let mounts = open_read("/proc/1/ns/mnt")?;
@@ -278,6 +278,7 @@ impl World {
             root::write_names(&plan.hostname);
         }
         root::close(&plan.furnishing)?;
+        members.remember_unbindable(agents_proc.as_fd())?;
         timeline.mark("masks");
         umask(Mode::from_raw_mode(0o022));
         let null =

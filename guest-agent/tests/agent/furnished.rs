@@ -141,6 +141,22 @@ async fn what_is_mounted_can_be_changed() {
     assert!(guest.sh("grep ' /data ' /proc/self/mountinfo").await.text().contains(" unbindable "));
 }
 
+/// Linux 6.18 has no unbindable mount in a copy of a mount namespace, which an entrypoint has.
+#[tokio::test]
+async fn what_is_unbindable_is_so_for_an_entrypoint() {
+    let mount = Mount { propagation: MountPropagation::Unbindable.into(), ..new("/a b", "tmpfs", &[]) };
+    let furnishing = Furnishing {
+        root_propagation: MountPropagation::Unbindable.into(),
+        ..mounts(vec![mount, new("/data", "tmpfs", &[])])
+    };
+    let guest = prepared(Image::busybox(), furnishing).await;
+    let list = "grep ' unbindable ' /proc/self/mountinfo | cut -d ' ' -f 5";
+    for pid_one in [true, false] {
+        let outcome = guest.run(ProcessSpec { pid_one, ..shell(list) }).await;
+        assert_eq!(outcome.text(), "/\n/a\\040b\n");
+    }
+}
+
 #[tokio::test]
 async fn a_filesystem_s_own_parameters_can_be_changed_where_it_is_mounted() {
     let remount = |parameters: &[&str]| {
