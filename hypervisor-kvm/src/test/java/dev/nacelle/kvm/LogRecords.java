@@ -9,7 +9,7 @@ import java.util.logging.Logger;
 import java.util.logging.SimpleFormatter;
 
 /** What a class logs until this is closed, which is then shown nowhere else. */
-final class LogRecords extends Handler implements AutoCloseable {
+public final class LogRecords extends Handler implements AutoCloseable {
   private final Logger logger;
   private final List<String> messages = new CopyOnWriteArrayList<>();
 
@@ -18,7 +18,7 @@ final class LogRecords extends Handler implements AutoCloseable {
   }
 
   /** Of the class with this name. */
-  static LogRecords of(String className) {
+  public static LogRecords of(String className) {
     LogRecords records = new LogRecords(Logger.getLogger(className));
     records.logger.setUseParentHandlers(false);
     records.logger.addHandler(records);
@@ -26,7 +26,7 @@ final class LogRecords extends Handler implements AutoCloseable {
   }
 
   /** With their parameters. */
-  List<String> messages() {
+  public List<String> messages() {
     return messages;
   }
 

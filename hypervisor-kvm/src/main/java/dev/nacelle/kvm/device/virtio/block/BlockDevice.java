@@ -9,6 +9,7 @@ import dev.nacelle.kvm.device.virtio.DescriptorChain;
 import dev.nacelle.kvm.device.virtio.RateLimiter;
 import dev.nacelle.kvm.device.virtio.VirtQueue;
 import dev.nacelle.kvm.device.virtio.VirtioDevice;
+import dev.nacelle.kvm.sys.Errno;
 import dev.nacelle.kvm.sys.Pollable;
 import java.lang.System.Logger.Level;
 import java.util.Map;
@@ -26,7 +27,8 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>What goes wrong with the file while the guest runs, a truncated one included, is an I/O error
  * to the guest, as is a request beyond the end of the disk or a write to a read-only one; only a
- * request without room for its header or its status ends the machine.
+ * request without room for its header or its status ends the machine. The first failure of the file
+ * is logged as a warning, since its error is not the guest's.
  *
  * <p>Whoever works on requests has the turn, not the lock of all devices: a system call may wait
  * for as long as the host's disk hangs, and a vCPU that resets the device, or takes its queue away,
@@ -96,6 +98,9 @@ public final class BlockDevice extends VirtioDevice {
 
   /** Guards all that is not final, but for what is volatile; never held when the lock is taken. */
   private final ReentrantLock turn = new ReentrantLock();
+
+  /** It was logged that the host failed a request. */
+  private boolean refusalTold;
 
   /** The host's disk was waited for in vain; nobody does so again. */
   private volatile boolean stuck;
@@ -285,6 +290,30 @@ public final class BlockDevice extends VirtioDevice {
     memory.putByte(request.statusAddress(), request.status().number);
     queue.push(request.head(), request.written());
     requests.release(request);
+    if (request.isRefused() && !refusalTold) {
+      refusalTold = true;
+      LOGGER.log(Level.WARNING, refusal(request));
+    }
+  }
+
+  /** What the guest sees is an I/O error only. */
+  private String refusal(Request request) {
+    String what =
+        switch (request.step()) {
+          case READ -> "be read";
+          case WRITE -> "be written";
+          case SYNC -> "be synced";
+          case PUNCH, ZERO -> "give space back";
+        };
+    return name()
+        + ": "
+        + engine.image()
+        + " cannot "
+        + what
+        + (request.step() == Step.SYNC ? "" : " at " + request.position())
+        + ": "
+        + (request.refusal() == 0 ? "the file became shorter" : Errno.describe(-request.refusal()))
+        + ". The guest gets an I/O error; what else fails of this disk is not logged";
   }
 
   /** Takes the steps that have ended, and goes on with their requests. */

@@ -22,6 +22,9 @@ final class Request {
   /** How often a step is tried again that the host says to try again. */
   private static final int ATTEMPTS = 16;
 
+  /** No step that failed. */
+  private static final int NONE = 1;
+
   private final int index;
   private final IoVector vector;
   private final Mapping zeros;
@@ -38,6 +41,9 @@ final class Request {
   private long position;
   private long length;
   private int attempts;
+
+  /** As {@link #refusal()}. */
+  private int refusal = NONE;
 
   /** Which way the data in the vector goes. */
   private Step transfer = Step.READ;
@@ -84,6 +90,7 @@ final class Request {
     this.statusAddress = statusAddress;
     this.room = room;
     status = Status.OK;
+    refusal = NONE;
     written = 0;
     attempts = 0;
     vector.clear();
@@ -179,7 +186,7 @@ final class Request {
       case SYNC -> {
         syncs = false;
         if (result < 0) {
-          status = Status.IO_ERROR;
+          refuse(result);
         }
       }
     }
@@ -187,8 +194,7 @@ final class Request {
 
   private void transferred(int result) {
     if (result <= 0) {
-      // 0 is the end of a file that somebody made shorter.
-      status = Status.IO_ERROR;
+      refuse(result);
       return;
     }
     vector.advance(result);
@@ -208,12 +214,30 @@ final class Request {
     if (result == 0) {
       range++;
     } else if (result != -Errno.EOPNOTSUPP && result != -Errno.ENOSYS) {
-      status = Status.IO_ERROR;
+      refuse(result);
     } else if (rangesAreHints) {
       range++;
     } else {
       means[range] = step == Step.PUNCH ? Step.ZERO : Step.WRITE;
     }
+  }
+
+  private void refuse(int result) {
+    status = Status.IO_ERROR;
+    refusal = result;
+  }
+
+  /** Whether it is the host that it failed by, and not what the guest asked for. */
+  boolean isRefused() {
+    return refusal != NONE;
+  }
+
+  /**
+   * What the host answered to the step that failed: a negated error number, or 0 for the end of a
+   * file that somebody made shorter; 1 where none did.
+   */
+  int refusal() {
+    return refusal;
   }
 
   /** What to do; after {@link #proceed}. */

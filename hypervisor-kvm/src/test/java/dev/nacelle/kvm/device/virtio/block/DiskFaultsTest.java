@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
+import dev.nacelle.kvm.LogRecords;
 import dev.nacelle.kvm.device.FakeDeviceResources;
 import dev.nacelle.kvm.device.virtio.DriverFixture;
 import dev.nacelle.kvm.device.virtio.DriverQueue;
@@ -30,6 +31,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /**
@@ -135,6 +137,29 @@ class DiskFaultsTest {
     assertEquals(IO_ERROR, at(offer(header(DISCARD, 0), queue.readable(range(0, 8, 0)))));
     assertEquals(IO_ERROR, at(offer(header(WRITE_ZEROES, 0), queue.readable(range(0, 8, 0)))));
     assertEquals(OK, at(offer(header(IN, 0), queue.writable(512))), "and the next is served");
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "0,   be read at 512: the file became shorter",
+    "-28, be read at 512: ENOSPC (no space left)"
+  })
+  void firstFailureOfTheHostIsLogged(int result, String told) {
+    try (LogRecords records = LogRecords.of(BlockDevice.class.getName())) {
+      assertEquals(IO_ERROR, at(offer(header(IN, SIZE), queue.writable(512))));
+      assertEquals(List.of(), records.messages(), "what the guest does wrong is not");
+      engine.results.addAll(List.of(result, -Errno.EIO));
+      assertEquals(IO_ERROR, at(offer(header(IN, 1), queue.writable(512))));
+      assertEquals(IO_ERROR, at(offer(header(FLUSH, 0))));
+      assertEquals(
+          List.of(
+              "virtio-blk disk: "
+                  + image
+                  + " cannot "
+                  + told
+                  + ". The guest gets an I/O error; what else fails of this disk is not logged"),
+          records.messages());
+    }
   }
 
   @ParameterizedTest
