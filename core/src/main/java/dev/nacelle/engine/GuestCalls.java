@@ -15,6 +15,7 @@ import dev.nacelle.agent.ProcessListener;
 import dev.nacelle.spi.GuestLostException;
 import dev.nacelle.spi.VirtualMachine;
 import java.io.IOException;
+import java.net.SocketException;
 import java.time.Duration;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
@@ -37,19 +38,29 @@ final class GuestCalls {
   /** How long the reason of a sandbox's end may take to be known after the end of a call. */
   private static final Duration LAST_WORDS = Duration.ofSeconds(4);
 
+  /** How much later than another connection's end that of the agent's may be noticed. */
+  private static final Duration MEANWHILE = Duration.ofSeconds(1);
+
   private final String sandbox;
   private final CompletableFuture<SandboxExit> exit;
+  private final CompletableFuture<?> disconnected;
   private final VirtualMachine vm;
   private final Workers workers;
 
   /**
    * @param sandbox its name, for messages
    * @param exit completes with why it ended, before anything is taken down
+   * @param disconnected completes when the agent's connection has ended
    */
   GuestCalls(
-      String sandbox, CompletableFuture<SandboxExit> exit, VirtualMachine vm, Workers workers) {
+      String sandbox,
+      CompletableFuture<SandboxExit> exit,
+      CompletableFuture<?> disconnected,
+      VirtualMachine vm,
+      Workers workers) {
     this.sandbox = sandbox;
     this.exit = exit;
+    this.disconnected = disconnected;
     this.vm = vm;
     this.workers = workers;
   }
@@ -74,9 +85,26 @@ final class GuestCalls {
     }
   }
 
-  /** Whether a connection broke because the sandbox ends, which may be told a moment later. */
+  /**
+   * Whether a connection broke because the sandbox ends, which may be told a moment later. Where
+   * the host cannot tell, the agent's connection does, which ends with all others; it is given a
+   * second for that.
+   */
   boolean endedBy(IOException failure) {
-    return failure instanceof GuestLostException || exit.isDone() || vm.exit().isDone();
+    if (failure instanceof GuestLostException || exit.isDone() || vm.exit().isDone()) {
+      return true;
+    }
+    if (!(failure instanceof SocketException)) {
+      return false;
+    }
+    try {
+      Uninterruptibles.getUninterruptibly(disconnected, MEANWHILE);
+    } catch (TimeoutException e) {
+      return exit.isDone() || vm.exit().isDone();
+    } catch (ExecutionException e) {
+      // As good as its end.
+    }
+    return true;
   }
 
   /** Why it has ended, or is about to by what broke; waits for that to be known. */

@@ -110,9 +110,18 @@ abstract class ProcessInHand implements GuestProcess {
 
   @Override
   public final void signal(Signal signal, SignalScope scope) {
-    if (!ended().isDone() || scope == SignalScope.TREE) {
+    if (scope == SignalScope.TREE || !isOver()) {
       calls.await(GuestCalls.unlessEnded(client.signal(call.id(), signal, scope)));
     }
+  }
+
+  /** Whether there is nobody to tell anything, while the sandbox is open. */
+  private boolean isOver() {
+    if (!ended().isDone()) {
+      return false;
+    }
+    calls.requireOpen();
+    return true;
   }
 
   @Override
@@ -149,7 +158,7 @@ abstract class ProcessInHand implements GuestProcess {
     if (!call.hasTerminal()) {
       throw new IllegalStateException("the process has no terminal");
     }
-    if (!ended().isDone()) {
+    if (!isOver()) {
       calls.await(GuestCalls.unlessEnded(client.resize(call.id(), size)));
     }
   }

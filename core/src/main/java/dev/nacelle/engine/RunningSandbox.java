@@ -125,7 +125,7 @@ final class RunningSandbox implements Sandbox {
     this.workers = workers;
     this.image = image;
     this.onEnd = onEnd;
-    calls = new GuestCalls(info.name(), cause, vm, workers);
+    calls = new GuestCalls(info.name(), cause, client.disconnected(), vm, workers);
     pauses = new Pauses(vm, new Pausing());
     sight = new GuestSight(calls, client, workers, "sandbox " + info.name());
     Consumer<CompletableFuture<Void>> onUse =

@@ -21,6 +21,8 @@ public interface GuestConnection extends AutoCloseable {
    *     has shut down its output and everything was read
    * @throws GuestLostException when the machine has ended, or its guest has reset its socket
    *     device; bytes received before come first
+   * @throws java.net.SocketException likewise when the connection was reset, and the host does not
+   *     know yet whether its machine ends
    * @throws IOException likewise when the connection was reset
    */
   int read(ByteBuffer destination) throws IOException;
@@ -30,6 +32,7 @@ public interface GuestConnection extends AutoCloseable {
    *
    * @return the number of bytes taken, possibly 0
    * @throws GuestLostException when the machine has ended, or its guest has reset its socket device
+   * @throws java.net.SocketException as {@link #read} does
    * @throws IOException when the guest reads no more, or the connection was reset
    */
   int write(ByteBuffer source) throws IOException;

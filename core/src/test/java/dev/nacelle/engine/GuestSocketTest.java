@@ -13,15 +13,18 @@ import dev.nacelle.GuestSocket;
 import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxEndedException;
+import dev.nacelle.SandboxExit;
 import dev.nacelle.SandboxExit.Reason;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.fake.FakeMachine;
 import dev.nacelle.fake.InMemoryGuestConnection;
 import dev.nacelle.spi.BlockingConnection;
 import dev.nacelle.spi.GuestConnection;
+import java.io.IOException;
 import java.io.InputStream;
 import java.io.InterruptedIOException;
 import java.io.OutputStream;
+import java.net.SocketException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
@@ -174,7 +177,9 @@ class GuestSocketTest {
       int port, Duration limit, CompletableFuture<CompletableFuture<Void>> ended)
       throws GuestIOException {
     try (Workers workers = new Workers(GuestSocketTest::schedule)) {
-      GuestCalls calls = new GuestCalls("box", new CompletableFuture<>(), machine, workers);
+      GuestCalls calls =
+          new GuestCalls(
+              "box", new CompletableFuture<>(), new CompletableFuture<>(), machine, workers);
       return new GuestSockets(calls, machine, GuestSocketTest::schedule, limit, ended::complete)
           .connect(port);
     }
@@ -233,6 +238,28 @@ class GuestSocketTest {
       assertArrayEquals(new byte[] {1, 2, 3}, ends.host().input().readNBytes(3));
       assertThrows(GuestIOException.class, () -> ends.host().input().read());
       assertThrows(GuestIOException.class, () -> ends.host().output().write(1));
+    }
+  }
+
+  /** As on Hyper-V, which tells of a machine's end later than of its connections'. */
+  @Test
+  void resetThatMayBeTheGuestsEndIsWhatTheAgentsConnectionSays() throws Exception {
+    try (Ends ends = connect()) {
+      ((InMemoryGuestConnection) ends.guest().connection()).reset(new SocketException("reset"));
+      IOException e = assertThrows(GuestIOException.class, () -> ends.host().input().read());
+      assertEquals(SocketException.class, e.getCause().getClass());
+    }
+    assertEquals("on\n", sandbox.exec("echo", "on").stdout().text());
+    try (Sandbox own = fake.start()) {
+      FakeMachine ownMachine = fake.machine();
+      ownMachine.listenInGuest(PORT, accepted::add);
+      try (Ends ends = connect(own)) {
+        ownMachine.hangUp();
+        ((InMemoryGuestConnection) ends.guest().connection()).reset(new SocketException("reset"));
+        IOException e = assertThrows(GuestIOException.class, () -> ends.host().output().write(1));
+        SandboxEndedException ended = (SandboxEndedException) e.getCause();
+        assertEquals(SandboxExit.Reason.CONNECTION_LOST, ended.exit().reason());
+      }
     }
   }
 

@@ -14,6 +14,8 @@ import dev.nacelle.SandboxEndedException;
 import dev.nacelle.SandboxExit;
 import dev.nacelle.SandboxExit.Reason;
 import dev.nacelle.SandboxSpec;
+import dev.nacelle.Signal;
+import dev.nacelle.TerminalSize;
 import dev.nacelle.VmExit;
 import dev.nacelle.agent.NettyLeaks;
 import dev.nacelle.fake.FakeHypervisor.Fault;
@@ -103,6 +105,19 @@ class SandboxEndTest {
       SandboxEndedException ended = assertThrows(SandboxEndedException.class, process::waitFor);
       assertEquals(Reason.IDLE, ended.exit().reason());
       assertTrue(afterTheEnd(sandbox).getMessage().contains("was idle for PT0.3S"));
+    }
+  }
+
+  @Test
+  void processOfASandboxThatHasEndedIsToldNothingWithoutAnError() throws Exception {
+    TerminalSize size = new TerminalSize(24, 80);
+    try (FakeNacelle fake = new FakeNacelle();
+        Sandbox sandbox = fake.start();
+        GuestProcess process = sandbox.start(ProcessSpec.builder("hang").terminal(size).build())) {
+      fake.machine().endBy(VmExit.Reason.POWER_OFF);
+      assertThrows(SandboxEndedException.class, process::waitFor);
+      assertThrows(SandboxEndedException.class, () -> process.signal(Signal.TERM));
+      assertThrows(SandboxEndedException.class, () -> process.resize(size));
     }
   }
 

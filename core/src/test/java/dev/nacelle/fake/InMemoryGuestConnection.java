@@ -92,8 +92,13 @@ public final class InMemoryGuestConnection implements GuestConnection {
 
   /** What happens to both ends when one side breaks the rules. */
   public void reset() {
-    input.reset(new IOException("reset"));
-    output.reset(new IOException("reset"));
+    reset(new IOException("reset"));
+  }
+
+  /** Likewise, as the host sees it. */
+  public void reset(IOException why) {
+    input.reset(why);
+    output.reset(why);
   }
 
   /** What happens to both ends when the machine goes away. */

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.hyperv.sys;
 
-import java.io.IOException;
+import java.net.SocketException;
 
-/** A call to Winsock failed. */
-public final class WinsockException extends IOException {
+/** A call to Winsock failed. A reset may be the machine's end, which Windows then tells later. */
+public final class WinsockException extends SocketException {
   private static final long serialVersionUID = 1L;
 
   private final int code;
