@@ -3,28 +3,44 @@ package dev.nacelle.kvm;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.DataDisk;
 import dev.nacelle.DataSize;
+import dev.nacelle.ExecResult;
+import dev.nacelle.MemoryPolicy;
 import dev.nacelle.Nacelle;
 import dev.nacelle.NacelleException;
 import dev.nacelle.ProcessSpec;
 import dev.nacelle.Sandbox;
+import dev.nacelle.SandboxEndedException;
+import dev.nacelle.SandboxExit;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.Stage;
 import dev.nacelle.TestImages;
+import dev.nacelle.VmExit;
 import dev.nacelle.WritableLayer;
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.image.testing.Tool;
 import dev.nacelle.internal.Baseline;
 import dev.nacelle.internal.OtherProcess;
+import dev.nacelle.kernel.KernelRef;
+import dev.nacelle.kernel.store.ResolvedKernel;
 import dev.nacelle.kernel.store.TestKernels;
+import dev.nacelle.kvm.device.virtio.block.BlockDevice;
 import java.io.IOException;
+import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Random;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
@@ -36,13 +52,17 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 /**
- * What a sandbox stands on goes away: the host's disk, or the process itself. There is an error
- * that says so, nothing is left, and a neighbour notices nothing.
+ * What a sandbox stands on goes away: the host's disk or descriptors, the files of its disks and
+ * its kernel, the process itself. There is an error that says so, nothing is left, and a neighbour
+ * notices nothing.
  */
 @Tag("boot")
 @Timeout(900)
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 class ChaosBootTest {
+  /** More than any start takes. */
+  private static final int MOST_DESCRIPTORS = 200;
+
   private Baseline before;
   private Nacelle nacelle;
   private ImageRef image;
@@ -102,6 +122,127 @@ class ChaosBootTest {
       }
     } finally {
       Tool.run(directory, "umount", small.toString());
+    }
+  }
+
+  private static void truncate(Path file, long size) throws IOException {
+    try (FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
+      channel.truncate(size);
+    }
+  }
+
+  @Test
+  void diskThatBecomesShorterIsAnErrorOfTheGuestsFiles(@TempDir Path directory) throws Exception {
+    Path tree = Files.createDirectory(directory.resolve("tree"));
+    byte[] content = new byte[4 << 20];
+    new Random(7).nextBytes(content);
+    Files.write(tree.resolve("file"), content);
+    Files.writeString(tree.resolve("read"), "before\n");
+    Path image = directory.resolve("disk.img");
+    DataDisk copy = DataDisk.of(tree).withFreeSpace(DataSize.mebibytes(1));
+    DataDisk disk = nacelle.makeDisk(copy, image).readOnly();
+    try (LogRecords records = LogRecords.of(BlockDevice.class.getName());
+        Sandbox sandbox = nacelle.start(spec().dataDisk("/disk", disk).build())) {
+      sandbox.exec("cat", "/disk/read").orThrow();
+      truncate(image, 1 << 20);
+      ExecResult read = sandbox.exec("sh", "-c", "cat /disk/file > /dev/null; cat /disk/read");
+      assertTrue(read.stderr().text().contains("Input/output error"), read::toString);
+      assertEquals("before\n", read.stdout().text());
+      // Once, however many reads fail.
+      assertEquals(1, records.messages().size(), () -> records.messages().toString());
+      String warning = records.messages().get(0);
+      assertTrue(warning.contains(image.toString()), warning);
+      assertTrue(warning.contains("shorter"), warning);
+    }
+  }
+
+  @Test
+  void kernelThatBecomesShorterEndsItsGuestAndNotThisProcess(@TempDir Path directory)
+      throws Exception {
+    // Of another digest than all others have: it is mapped by this guest alone.
+    Path vmlinux = directory.resolve("vmlinux");
+    Files.copy(TestKernels.store().resolve(KernelRef.parse("nacelle:6.12")).vmlinux(), vmlinux);
+    Files.write(vmlinux, new byte[1], StandardOpenOption.APPEND);
+    ResolvedKernel own = TestKernels.store().resolve(KernelRef.file(vmlinux));
+    SandboxSpec spec =
+        spec().kernel(KernelRef.file(vmlinux)).memoryPolicy(MemoryPolicy.DENSITY).build();
+    try (Sandbox sandbox = nacelle.start(spec)) {
+      assertFalse(MemoryRegion.of(own.vmlinux()).isEmpty());
+      truncate(own.vmlinux(), 4096);
+      SandboxEndedException ended =
+          assertThrows(SandboxEndedException.class, () -> sandbox.exec("true"));
+      assertEquals(SandboxExit.Reason.HOST_FAILED, ended.exit().reason(), ended::toString);
+      assertTrue(ended.getMessage().contains("became shorter"), ended::getMessage);
+      VmExit machine = sandbox.onExit().get(1, TimeUnit.MINUTES).machine().orElseThrow();
+      assertEquals(VmExit.Reason.HOST_ERROR, machine.reason());
+    } finally {
+      Files.delete(own.vmlinux());
+    }
+  }
+
+  /** Sets this process's limit of descriptors: a program that is there before none can start. */
+  private static final class DescriptorLimit implements AutoCloseable {
+    private final Process shell;
+
+    DescriptorLimit() throws IOException {
+      String script = "while read limit; do prlimit --pid=$PPID --nofile=$limit: && echo set; done";
+      shell =
+          new ProcessBuilder("sh", "-c", script)
+              .redirectError(ProcessBuilder.Redirect.INHERIT)
+              .start();
+    }
+
+    void set(long limit) throws IOException {
+      shell.getOutputStream().write((limit + "\n").getBytes(StandardCharsets.UTF_8));
+      shell.getOutputStream().flush();
+      assertEquals(
+          "set\n", new String(shell.getInputStream().readNBytes(4), StandardCharsets.UTF_8));
+    }
+
+    @Override
+    public void close() throws IOException {
+      shell.getOutputStream().close();
+      shell.onExit().join();
+    }
+  }
+
+  private static int highestDescriptor() throws IOException {
+    try (Stream<Path> open = Files.list(Path.of("/proc/self/fd"))) {
+      return open.mapToInt(file -> Integer.parseInt(file.getFileName().toString()))
+          .max()
+          .orElseThrow();
+    }
+  }
+
+  @Test
+  void startThatLacksDescriptorsSaysSo() throws Exception {
+    long usual = Long.parseLong(Tool.run(Path.of("/"), "sh", "-c", "ulimit -Sn").strip());
+    SandboxSpec spec = spec().writableLayer(WritableLayer.onDisk(DataSize.mebibytes(16))).build();
+    List<String> failures = new ArrayList<>();
+    Sandbox started = null;
+    try (DescriptorLimit limit = new DescriptorLimit()) {
+      int highest = highestDescriptor();
+      try {
+        for (int spare = 1; started == null && spare < MOST_DESCRIPTORS; spare += 3) {
+          limit.set(highest + spare);
+          try {
+            started = nacelle.start(spec);
+          } catch (NacelleException e) {
+            failures.add(e.stage() + " " + e);
+            assertEquals("still\n", neighbour.exec("echo", "still").stdout().text());
+          }
+        }
+      } finally {
+        limit.set(usual);
+      }
+    }
+    assertNotNull(started, failures::toString);
+    try (Sandbox sandbox = started) {
+      assertEquals("up\n", sandbox.exec("echo", "up").stdout().text());
+    }
+    assertTrue(failures.size() > 2, failures::toString);
+    for (String failure : failures) {
+      assertTrue(failure.contains("ulimit -n"), () -> "without a remedy: " + failure);
     }
   }
 
