@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! Memory for output that was read from processes and has not left the machine yet. A host that does not read would
-//! otherwise have the agent hold some for each process, which no limit of the workload covers.
+//! Memory for output that was read from processes and has not left the machine yet, and for stdin that a process has begun
+//! to read and its pipe has no room for. A host, or processes, that do not read would otherwise have the agent hold some for
+//! each process, which no limit of the workload covers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -48,13 +49,23 @@ impl Share {
             let released = self.released.notified();
             let held = self.held.load(Ordering::Relaxed);
             if let Some(bytes) = allowance(held, self.used.load(Ordering::Relaxed)) {
-                self.held.fetch_add(bytes, Ordering::Relaxed);
-                self.used.fetch_add(bytes, Ordering::Relaxed);
-                return Grant { share: self.clone(), bytes };
+                return self.hold(bytes);
             }
             // Its own: of others' it might wait for ever.
             released.await;
         }
+    }
+
+    /// Holds what is there already, whatever is left; before more comes, see [`Self::is_exhausted`].
+    pub(crate) fn hold(self: &Arc<Self>, bytes: usize) -> Grant {
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+        Grant { share: self.clone(), bytes }
+    }
+
+    /// Whether all processes together hold what they may.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.used.load(Ordering::Relaxed) >= BUDGET
     }
 }
 
@@ -152,6 +163,19 @@ mod tests {
         assert!(!waits.is_finished());
         hoard.truncate(1);
         assert_eq!(waits.await.unwrap(), GRANT_BYTES);
+    }
+
+    #[tokio::test]
+    async fn what_is_held_anyway_counts() {
+        let budget = Budget::default();
+        let share = budget.share();
+        assert!(!share.is_exhausted());
+        let held = budget.share().hold(BUDGET);
+        assert!(share.is_exhausted());
+        assert_eq!(share.grant().await.bytes(), FLOOR);
+        drop(held);
+        assert!(!share.is_exhausted());
+        assert_eq!(share.grant().await.bytes(), GRANT_BYTES);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::cell::RefCell;
 use std::io::{Error, ErrorKind, IoSlice, Result};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -84,6 +84,21 @@ impl NonBlocking {
                 Ok(None) => {}
                 Ok(Some(more)) => return more,
                 Err(_) => return false,
+            }
+        }
+    }
+
+    /// Waits until something can be written, or the reader is gone. What [`Self::write_all`] left is no sign of that: it does
+    /// not try once more when all is written.
+    pub(crate) async fn room(&self) -> Result<()> {
+        loop {
+            let mut ready = self.0.writable().await?;
+            let attempt = ready.try_io(|fd| match has_room(fd.get_ref()) {
+                true => Ok(()),
+                false => Err(ErrorKind::WouldBlock.into()),
+            });
+            if let Ok(result) = attempt {
+                return result;
             }
         }
     }
@@ -206,6 +221,13 @@ fn read_or_end(fd: &OwnedFd, buffer: &mut [u8]) -> Result<usize> {
         Err(Errno::IO) => Ok(0),
         result => Ok(result?),
     }
+}
+
+/// Whether a write would not wait: it would write something, or fail.
+fn has_room(fd: &OwnedFd) -> bool {
+    let mut polled = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    // SAFETY: the kernel reads and writes one pollfd, which lives across the call.
+    unsafe { libc::poll(&raw mut polled, 1, 0) != 0 }
 }
 
 fn unless_blocked<T>(attempt: Result<T>) -> Result<Option<T>> {

@@ -11,11 +11,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::{Status, Streaming};
 
 use crate::agent::{Activity, Agent, World};
 use crate::bounds;
+use crate::budget::Share;
 use crate::exec::{self, Report, Step};
 use crate::io::NonBlocking;
 use crate::output::{Ends, Linger, Outgoing, Responses, internal, type_end_of_file};
@@ -35,6 +36,8 @@ const MAX_STDIN_BYTES: usize = 256 << 10;
 /// From `start` to the execution of the command, where the host does not say, and at most.
 const START: Duration = Duration::from_secs(30);
 const MAX_START: Duration = Duration::from_secs(600);
+/// How often it is looked whether a process has read all that its pipe held, where nothing more can be held for it.
+const EXHAUSTED: Duration = Duration::from_millis(10);
 /// The longest that outputs are heard after the exit.
 const MAX_LINGER: Duration = Duration::from_secs(60);
 /// How long a process that was killed before its command may take to be gone before the host is answered all the same;
@@ -228,13 +231,15 @@ async fn carry(
         process.tell_started(&agent.events, id, pid_inside);
         respond(responses, Response::Started(Started { process_id: id, pid: pid_inside })).await?;
         let share = agent.output.share();
+        // Apart: what waits to be read must not keep the output from leaving whose process would then read on.
+        let input_share = agent.output.share();
         tokio::select! {
             biased;
             (_, abandoned) = async { tokio::join!(told_exit(agent, id, &process), streams.pump(responses, &share, &exit, linger)) } => {
                 streams.abandon();
                 Ok(Ok(abandoned))
             }
-            violated = feed(input, is_terminal, requests) => match violated {
+            violated = feed(input, is_terminal, requests, &input_share) => match violated {
                 Err(status) => Err(status),
                 Ok(never) => match never {},
             },
@@ -459,15 +464,29 @@ fn interpreter(head: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(program).into_owned())
 }
 
+/// Waits until the next message of stdin may be taken: until then it is where HTTP/2's window bounds it. That is when there
+/// is room for a part of it, and for all of it where processes hold all that they may. Returns also where the reader is gone,
+/// which shows when it is written.
+async fn await_room(input: &NonBlocking, is_terminal: bool, share: &Share) {
+    // How much waits to be read from a terminal nobody tells.
+    while input.room().await.is_ok() && !is_terminal && share.is_exhausted() && input.pending() > 0 {
+        sleep(EXHAUSTED).await;
+    }
+}
+
 /// Writes stdin; returns only on a violation of the contract, or when the host is gone.
 async fn feed(
     mut input: Option<Arc<NonBlocking>>,
     is_terminal: bool,
     mut requests: Streaming<RunProcessRequest>,
+    share: &Arc<Share>,
 ) -> Result<Infallible, Status> {
     let mut open = input.is_some();
     let mut unfinished = false;
     loop {
+        if let Some(input) = &input {
+            await_room(input, is_terminal, share).await;
+        }
         let message = requests.message().await?;
         let ended = message.is_none();
         match message.map(|message| message.request) {
@@ -479,6 +498,7 @@ async fn feed(
             }
             Some(Some(Request::Stdin(bytes))) => {
                 unfinished = bytes.last().map_or(unfinished, |last| !matches!(last, b'\n' | b'\r'));
+                let _held = share.hold(bytes.len());
                 let written = match &input {
                     Some(input) => input.write_all(&bytes).await,
                     None => Ok(()),

@@ -27,14 +27,16 @@ use crate::service::Calls;
 /// Calls at a time: one for each process and each worker, and room for those that signal, resize and shut down, so that processes cannot
 /// lock them out.
 const MAX_STREAMS: u32 = (MAX_PROCESSES + FILE_CALLS) as u32 + 64;
-/// The largest HTTP/2 frame that the host may send. Its bytes come in the buffers that the socket's driver has, so this costs
-/// no memory in one piece, as what is sent does (`chunk`).
-const RECEIVED_FRAME_BYTES: u32 = 64 << 10;
-/// What the host's messages of stdin have on the wire: 32 KiB, gRPC's prefix, a tag, a length.
-const STDIN_MESSAGE_BYTES: u32 = (32 << 10) + 5 + 1 + 3;
-/// Unread stdin that the agent holds for a process, besides one message. It is no part of the budget of `budget`: who waits
-/// for others' stdin to be read might wait for ever, so each process has its own. It has room for a whole message of the
-/// host's, which is on its way while the process is given the one before; with less each would come in two turns.
+/// What the host's messages of stdin have on the wire: 64 KiB, gRPC's prefix, a tag, a length.
+const STDIN_MESSAGE_BYTES: u32 = (64 << 10) + 5 + 1 + 3;
+/// The largest HTTP/2 frame that the host may send: such a message, since each frame costs both sides about the same. Its
+/// bytes come in the buffers that the socket's driver has, so this costs no memory in one piece, as what is sent does
+/// (`chunk`).
+const RECEIVED_FRAME_BYTES: u32 = STDIN_MESSAGE_BYTES;
+/// Unread stdin that the agent holds for a process that does not read. It is no part of the budget of `budget`: who waits for
+/// others' stdin to be read might wait for ever, so each process has its own. A message is taken from it when the process's
+/// pipe has room, and what the pipe then has no room for is part of the budget (`process::feed`). With a window of less than
+/// a message, each would come in two turns.
 const STREAM_WINDOW: u32 = STDIN_MESSAGE_BYTES;
 /// Every stream's window together, so that processes which do not read their stdin cannot block other calls.
 const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW + (1 << 20);

@@ -247,7 +247,9 @@ public final class AgentClient implements AutoCloseable {
   public AgentProcess process(
       ProcessRequest request, ProcessListener listener, @Nullable Duration deadline) {
     return new AgentProcess(
-        newCall(AgentGrpc.getRunProcessMethod()),
+        newCall(
+            OutputParser.RUN_PROCESS,
+            CallOptions.DEFAULT.withOnReadyThreshold(AgentProcess.STDIN_LOW)),
         request,
         listener,
         deadline,
@@ -507,9 +509,13 @@ public final class AgentClient implements AutoCloseable {
    * has no deadline of gRPC's, which could not rest while the guest's machine does.
    */
   private <Q, R> ClientCall<Q, R> newCall(MethodDescriptor<Q, R> method) {
+    return newCall(method, CallOptions.DEFAULT);
+  }
+
+  private <Q, R> ClientCall<Q, R> newCall(MethodDescriptor<Q, R> method, CallOptions options) {
     Context callers = Context.ROOT.attach();
     try {
-      return channel.newCall(method, CallOptions.DEFAULT);
+      return channel.newCall(method, options);
     } finally {
       Context.ROOT.detach(callers);
     }

@@ -31,10 +31,20 @@ import org.jspecify.annotations.Nullable;
  */
 public final class AgentProcess {
   /**
-   * What one message of stdin carries, in bytes. The agent holds one that a process does not read,
-   * and grants HTTP/2 a window for another one.
+   * What one message of stdin carries, in bytes: what the agent grants HTTP/2 a window for, which
+   * is as much as a pipe holds.
    */
-  public static final int STDIN_CHUNK = 32 * 1024;
+  public static final int STDIN_CHUNK = 64 * 1024;
+
+  /** So many bytes of stdin wait for the guest at least, or more is asked for. */
+  static final int STDIN_LOW = 2 * STDIN_CHUNK;
+
+  /**
+   * Bytes of stdin that may be written at once when more is asked for, so that the thread that
+   * writes and the event loop do not take turns for each message. At most this and {@link
+   * #STDIN_LOW} wait for the guest.
+   */
+  static final int STDIN_BURST = 3 * STDIN_CHUNK;
 
   /** What the host grants the guest beyond the time that the guest has for the start. */
   private static final Duration START_MARGIN = Duration.ofSeconds(5);
@@ -76,6 +86,9 @@ public final class AgentProcess {
   private @Nullable Future<?> lastTimer;
 
   private boolean timedOut;
+
+  /** Bytes that may still be written of those that were asked for. */
+  private int stdinRoom; // guarded by sending
 
   private boolean inputEnded;
   private boolean cancelled;
@@ -203,10 +216,17 @@ public final class AgentProcess {
   }
 
   /**
-   * Whether what was written so far has left, so that the next chunk does not pile up in memory.
+   * Whether so much of what was written so far has left that the next chunk does not pile up in
+   * memory.
    */
   public boolean isWritable() {
-    return call.isReady();
+    boolean ready = call.isReady();
+    synchronized (sending) {
+      if (ready) {
+        stdinRoom = STDIN_BURST;
+      }
+      return stdinRoom > 0;
+    }
   }
 
   /**
@@ -226,6 +246,7 @@ public final class AgentProcess {
       if (inputEnded) {
         return false;
       }
+      stdinRoom -= request.getStdin().size();
       call.sendMessage(request);
       return true;
     }

@@ -40,7 +40,7 @@ final class FrameLimiter extends ChannelDuplexHandler {
   /** Frames that the host must answer, and those without content; an agent sends one SETTINGS. */
   private final Bucket rare;
 
-  /** All others but DATA; HEADERS are two for each call, WINDOW_UPDATE one for 32 KiB of stdin. */
+  /** All others but DATA; HEADERS are two for each call, WINDOW_UPDATE one for 64 KiB of stdin. */
   private final Bucket others;
 
   private final byte[] header = new byte[HEADER_BYTES];

@@ -14,6 +14,7 @@ import io.netty.channel.ChannelPromise;
 import io.netty.channel.DefaultChannelConfig;
 import io.netty.channel.EventLoop;
 import io.netty.channel.RecvByteBufAllocator.ExtendedHandle;
+import io.netty.channel.WriteBufferWaterMark;
 import io.netty.util.UncheckedBooleanSupplier;
 import java.io.IOException;
 import java.net.SocketAddress;
@@ -43,8 +44,17 @@ final class GuestChannel extends AbstractChannel {
   private static final ChannelMetadata METADATA = new ChannelMetadata(false, 1);
 
   /**
-   * What may wait for a guest that does not read. HTTP/2 data stops at the high water mark of 64
-   * KiB, but a guest can make the host answer (PING, SETTINGS) as often as it likes.
+   * Where HTTP/2 data stops: it has room for the largest message, which else would leave in two
+   * frames.
+   */
+  private static final int HIGH_WATER_MARK = 128 * 1024;
+
+  /** Messages that leave as one: frames with their headers, and what answers the guest's own. */
+  private static final int BUFFERS_AT_ONCE = 16;
+
+  /**
+   * What may wait for a guest that does not read. HTTP/2 data stops at the high water mark, but a
+   * guest can make the host answer (PING, SETTINGS) as often as it likes.
    */
   static final long MAX_OUTBOUND_BYTES = 4 << 20;
 
@@ -208,30 +218,17 @@ final class GuestChannel extends AbstractChannel {
     if (open == null) {
       throw new ClosedChannelException();
     }
-    while (outbound.current() instanceof ByteBuf buffer) {
-      int length = buffer.readableBytes();
-      int taken = write(open, buffer);
+    while (!outbound.isEmpty()) {
+      ByteBuffer[] buffers = outbound.nioBuffers(BUFFERS_AT_ONCE, Integer.MAX_VALUE);
+      int taken = open.write(buffers, outbound.nioBufferCount());
+      // What has no bytes is taken all the same.
+      boolean blocked = taken == 0 && outbound.nioBufferSize() > 0;
       outbound.removeBytes(taken);
-      if (taken == 0 && length > 0) {
+      if (blocked) {
         writeBlocked = true;
         return;
       }
     }
-  }
-
-  private static int write(GuestConnection open, ByteBuf buffer) throws IOException {
-    int index = buffer.readerIndex();
-    if (buffer.nioBufferCount() == 1) {
-      return open.write(buffer.internalNioBuffer(index, buffer.readableBytes()));
-    }
-    int taken = 0;
-    for (ByteBuffer part : buffer.nioBuffers()) {
-      taken += open.write(part);
-      if (part.hasRemaining()) {
-        break;
-      }
-    }
-    return taken;
   }
 
   @Override
@@ -420,6 +417,7 @@ final class GuestChannel extends AbstractChannel {
   private static final class Config extends DefaultChannelConfig {
     Config(Channel channel) {
       super(channel);
+      setWriteBufferWaterMark(new WriteBufferWaterMark(HIGH_WATER_MARK / 2, HIGH_WATER_MARK));
     }
 
     /** Accepts what gRPC sets on every channel and what means nothing between host and guest. */

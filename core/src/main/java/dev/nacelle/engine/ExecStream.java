@@ -65,6 +65,7 @@ final class ExecStream extends ExecCall {
     while (true) {
       ByteBuffer chunk;
       StandardStream stream;
+      boolean hasRoom;
       synchronized (this) {
         awaitChunk();
         chunk = chunks.poll();
@@ -73,8 +74,11 @@ final class ExecStream extends ExecCall {
           return;
         }
         buffered -= chunk.remaining() + CHUNK_OVERHEAD;
+        hasRoom = buffered <= OutputPipe.CAPACITY / 2;
       }
-      goOn();
+      if (hasRoom) {
+        goOn();
+      }
       byte[] bytes = new byte[chunk.remaining()];
       chunk.get(bytes);
       consumer.accept(stream, bytes);

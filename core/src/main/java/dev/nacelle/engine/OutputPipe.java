@@ -13,7 +13,7 @@ import org.jspecify.annotations.Nullable;
 
 /** One output of a process, between the event loop that brings it and the thread that reads it. */
 final class OutputPipe extends BlockInputStream {
-  /** From here on the process is made to wait. */
+  /** From here on the process is made to wait, until half of it was read. */
   static final int CAPACITY = 256 * 1024;
 
   /**
@@ -30,7 +30,7 @@ final class OutputPipe extends BlockInputStream {
   private @Nullable Supplier<GuestIOException> failure;
 
   /**
-   * @param onRoom called by the reader when the pipe is no longer full
+   * @param onRoom called by the reader when at most half of the pipe is taken
    */
   OutputPipe(Runnable onRoom) {
     this.onRoom = onRoom;
@@ -45,7 +45,11 @@ final class OutputPipe extends BlockInputStream {
   }
 
   synchronized boolean isFull() {
-    return buffered + chunks.size() * CHUNK_OVERHEAD >= CAPACITY;
+    return taken() >= CAPACITY;
+  }
+
+  private synchronized int taken() {
+    return buffered + chunks.size() * CHUNK_OVERHEAD;
   }
 
   /**
@@ -66,6 +70,7 @@ final class OutputPipe extends BlockInputStream {
       return 0;
     }
     int count = 0;
+    boolean hasRoom = false;
     Supplier<GuestIOException> why = null;
     synchronized (this) {
       while (chunks.isEmpty() && !ended && !closed) {
@@ -92,12 +97,16 @@ final class OutputPipe extends BlockInputStream {
           chunks.remove();
         }
         buffered -= count;
+        // Not for each chunk: the process's turns and the reader's would be as many.
+        hasRoom = taken() <= CAPACITY / 2;
       }
     }
     if (why != null) {
       throw why.get();
     }
-    onRoom.run();
+    if (hasRoom) {
+      onRoom.run();
+    }
     return count;
   }
 

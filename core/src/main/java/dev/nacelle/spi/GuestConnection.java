@@ -38,6 +38,26 @@ public interface GuestConnection extends AutoCloseable {
   int write(ByteBuffer source) throws IOException;
 
   /**
+   * Takes as many bytes of several buffers, one after the other, as the guest has room for, without
+   * waiting. It is as a {@link #write(ByteBuffer)} of each, but the guest may be told only once.
+   *
+   * @param sources of which the first {@code count} are written
+   * @return the number of bytes taken, possibly 0
+   * @throws GuestLostException when the machine has ended, or its guest has reset its socket device
+   * @throws IOException when the guest reads no more, or the connection was reset
+   */
+  default int write(ByteBuffer[] sources, int count) throws IOException {
+    int taken = 0;
+    for (int i = 0; i < count; i++) {
+      taken += write(sources[i]);
+      if (sources[i].hasRemaining()) {
+        break;
+      }
+    }
+    return taken;
+  }
+
+  /**
    * Ends this side's output: the guest reads end-of-stream after the bytes already taken.
    * Idempotent.
    */

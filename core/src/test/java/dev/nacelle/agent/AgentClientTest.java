@@ -164,6 +164,39 @@ class AgentClientTest {
   }
 
   @Test
+  void whoWritesWaitsForAProcessThatDoesNotRead() throws Exception {
+    CompletableFuture<Void> reads = new CompletableFuture<>();
+    AtomicLong read = new AtomicLong();
+    FakeProgram late =
+        process -> {
+          reads.get();
+          for (byte[] bytes = process.read(); bytes != null; bytes = process.read()) {
+            read.addAndGet(bytes.length);
+          }
+          return 0;
+        };
+    try (AgentPair pair = AgentPair.with(Map.of("late", late), AgentPair.LARGE, 6)) {
+      RecordingListener listener = new RecordingListener();
+      AgentProcess process = pair.run(request(true, "late"), listener, null);
+      listener.started.get();
+      byte[] chunk = new byte[AgentProcess.STDIN_CHUNK];
+      long written = 0;
+      for (; process.isWritable(); written += chunk.length) {
+        assertTrue(written < 16 << 20, "it reads nothing, and more is asked for");
+        assertTrue(process.write(ByteBuffer.wrap(chunk)));
+      }
+      assertTrue(written >= AgentProcess.STDIN_BURST);
+      reads.complete(null);
+      while (!process.isWritable()) {
+        listener.writable.acquire();
+      }
+      process.closeStdin();
+      assertEquals(0, listener.exit.get().exitCode());
+      assertEquals(written, read.get());
+    }
+  }
+
+  @Test
   void outputsAreKeptApartAndCompleteBeforeTheExit() throws Exception {
     FakeProgram program =
         process -> {

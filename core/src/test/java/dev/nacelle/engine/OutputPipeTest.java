@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.ByteBuffer;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Test;
 
 class OutputPipeTest {
@@ -29,5 +30,22 @@ class OutputPipeTest {
       pipe.add(ByteBuffer.wrap(new byte[64 * 1024]));
     }
     assertFalse(pipe.isFull());
+  }
+
+  @Test
+  void whoReadsAsksForMoreWhenHalfOfItIsThere() throws Exception {
+    AtomicInteger asked = new AtomicInteger();
+    OutputPipe pipe = new OutputPipe(asked::incrementAndGet);
+    byte[] chunk = new byte[32 * 1024];
+    for (int i = 0; i < OutputPipe.CAPACITY / chunk.length; i++) {
+      pipe.add(ByteBuffer.wrap(new byte[chunk.length]));
+    }
+    assertTrue(pipe.isFull());
+    for (int left = pipe.available(); left > OutputPipe.CAPACITY / 2; left -= chunk.length) {
+      assertEquals(0, asked.get(), left + " bytes are there");
+      assertEquals(chunk.length, pipe.read(chunk));
+    }
+    assertEquals(chunk.length, pipe.read(chunk));
+    assertTrue(asked.get() > 0);
   }
 }

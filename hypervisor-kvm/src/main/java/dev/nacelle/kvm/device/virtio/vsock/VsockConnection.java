@@ -493,6 +493,34 @@ final class VsockConnection implements GuestConnection {
     }
   }
 
+  @Override
+  public int write(ByteBuffer[] sources, int count) throws IOException {
+    synchronized (device.lock()) {
+      int taken = 0;
+      for (int i = 0; i < count; i++) {
+        taken += sources[i].remaining();
+      }
+      boolean mayWrite = state == State.ESTABLISHED && !closed && !outputEnded && !guestEndedInput;
+      if (mayWrite && toSend.isEmpty() && owed == 0) {
+        device.sendDirectly(this, sources, count);
+      }
+      for (int i = 0; i < count; i++) {
+        ByteBuffer source = sources[i];
+        // Also where nothing is left of it: it is this that tells of a failure.
+        if (source.hasRemaining() || i == count - 1) {
+          var ignored = write(source);
+        }
+        if (source.hasRemaining()) {
+          break;
+        }
+      }
+      for (int i = 0; i < count; i++) {
+        taken -= sources[i].remaining();
+      }
+      return taken;
+    }
+  }
+
   /** Copies one packet from the user's buffer into the guest's; 0 when it must wait. */
   int emitDirectly(ByteBuffer source, DescriptorChain buffer) {
     int length =

@@ -309,17 +309,42 @@ public final class VsockDevice extends VirtioDevice {
 
   /** Copies from a user's buffer into the guest's, as long as nobody else waits for those. */
   void sendDirectly(VsockConnection connection, ByteBuffer source) {
-    VirtQueue rx = rx();
-    if (rx == null || !output.isEmpty() || !held.isEmpty() || !resets.isEmpty()) {
+    VirtQueue rx = rxOfNobody();
+    if (rx == null) {
       return;
     }
     try {
-      while (connection.canSend(source) && popForPacket(rx)) {
-        returnBuffer(rx, connection.emitDirectly(source, chain));
+      sendDirectly(rx, connection, source);
+      interruptIfNeeded(rx);
+    } catch (RuntimeException | Error e) {
+      failLater(e);
+    }
+  }
+
+  /** The same of several buffers, one after the other; the guest is interrupted once. */
+  void sendDirectly(VsockConnection connection, ByteBuffer[] sources, int count) {
+    VirtQueue rx = rxOfNobody();
+    if (rx == null) {
+      return;
+    }
+    try {
+      for (int i = 0; i < count && (i == 0 || !sources[i - 1].hasRemaining()); i++) {
+        sendDirectly(rx, connection, sources[i]);
       }
       interruptIfNeeded(rx);
     } catch (RuntimeException | Error e) {
       failLater(e);
+    }
+  }
+
+  /** The queue of buffers for packets, unless somebody waits for those. */
+  private @Nullable VirtQueue rxOfNobody() {
+    return output.isEmpty() && held.isEmpty() && resets.isEmpty() ? rx() : null;
+  }
+
+  private void sendDirectly(VirtQueue rx, VsockConnection connection, ByteBuffer source) {
+    while (connection.canSend(source) && popForPacket(rx)) {
+      returnBuffer(rx, connection.emitDirectly(source, chain));
     }
   }
 

@@ -74,13 +74,21 @@ final class HostSocket {
     int n;
     try {
       mayWrite = false;
-      n = connection.write(output);
+      n = sent % 2 == 0 ? connection.write(output) : writeInPieces();
     } catch (IOException e) {
       writeFailed = true;
       return -1;
     }
     mayWrite |= !output.hasRemaining();
     sent += n;
+    return n;
+  }
+
+  private int writeInPieces() throws IOException {
+    int first = output.limit() / 3;
+    ByteBuffer[] pieces = {output.slice(0, first), output.slice(first, output.limit() - first)};
+    int n = connection.write(pieces, pieces.length);
+    output.position(n);
     return n;
   }
 

@@ -406,6 +406,44 @@ class VsockDeviceTest {
     assertEquals(4, assertOperation(RW).payload().length);
   }
 
+  @Test
+  void writesSeveralBuffersInTheirOrderAndInterruptsOnce() throws Exception {
+    // It wants an interrupt whenever a buffer comes back.
+    try (VsockGuest eager = new VsockGuest(DriverFixture.VERSION_1)) {
+      eager.giveBuffers(64, BUFFER);
+      eager.device.listen(HOST_PORT, accepted::add);
+      eager.send(packet(REQUEST));
+      GuestConnection connection = accepted.get(0);
+      assertEquals(RESPONSE, eager.receive().operation());
+      eager.machine().takeInterrupts();
+      ByteBuffer[] sources = {text("one"), text(""), text("two"), text("three")};
+      assertEquals(6, connection.write(sources, 3));
+      assertEquals(1, eager.machine().takeInterrupts());
+      assertArrayEquals(text("one").array(), eager.receive().payload());
+      assertArrayEquals(text("two").array(), eager.receive().payload());
+      assertNull(eager.receive());
+      assertEquals(5, sources[3].remaining());
+      assertEquals(0, connection.write(sources, 3));
+    }
+  }
+
+  @Test
+  void writesOfSeveralBuffersWhatTheGuestHasRoomFor() throws Exception {
+    device.listen(HOST_PORT, accepted::add);
+    guest.send(packet(REQUEST).withCredit(10, 0));
+    assertOperation(RESPONSE);
+    GuestConnection connection = accepted.get(0);
+    ByteBuffer[] sources = {text("1234567"), text("89abcde"), text("f")};
+    assertEquals(10, connection.write(sources, 3));
+    assertEquals(0, sources[0].remaining());
+    assertEquals(4, sources[1].remaining());
+    assertEquals(1, sources[2].remaining());
+    guest.send(packet(SHUTDOWN).withFlags(1));
+    assertThrows(IOException.class, () -> connection.write(sources, 3));
+    connection.close();
+    assertThrows(IOException.class, () -> connection.write(sources, 3));
+  }
+
   /** Nobody would tell the writer of the room that its own call made. */
   @Test
   void writesAllWhenTheGuestGivesBuffersMeanwhile() throws Exception {
