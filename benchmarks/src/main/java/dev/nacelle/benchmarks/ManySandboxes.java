@@ -22,6 +22,11 @@ import java.util.stream.Stream;
 public final class ManySandboxes {
   private static final DataSize MEMORY = DataSize.mebibytes(64);
 
+  /** From when on sandboxes count as idle. */
+  private static final long SETTLE_MILLIS = 3000;
+
+  private static final long IDLE_MILLIS = 5000;
+
   private ManySandboxes() {}
 
   /**
@@ -45,6 +50,8 @@ public final class ManySandboxes {
             "exec ms in the last",
             "threads each",
             "descriptors each",
+            "KiB each, besides RAM",
+            "of a core idle, % each",
             "close all ms");
     try (Results results = new Results("sandboxes", "sandboxes,what,value")) {
       try (Nacelle nacelle = Nacelle.builder().cacheDirectory(cache).build();
@@ -65,11 +72,15 @@ public final class ManySandboxes {
     List<Sandbox> sandboxes = new ArrayList<>();
     long threads;
     long descriptors;
+    long resident;
+    double cpu;
     long exec;
     long began;
     try (Nacelle nacelle = Nacelle.builder().cacheDirectory(cache).build()) {
       long threadsBefore = entries("/proc/self/task");
       long descriptorsBefore = entries("/proc/self/fd");
+      long residentBefore = resident();
+      double cpuBefore = idleCpu();
       for (int i = 0; i < count; i++) {
         long start = System.nanoTime();
         sandboxes.add(nacelle.start(spec));
@@ -83,6 +94,8 @@ public final class ManySandboxes {
       exec = System.nanoTime() - start;
       threads = entries("/proc/self/task") - threadsBefore;
       descriptors = entries("/proc/self/fd") - descriptorsBefore;
+      resident = resident() - residentBefore;
+      cpu = idleCpu() - cpuBefore;
       began = System.nanoTime();
     }
     long closed = System.nanoTime() - began;
@@ -90,6 +103,8 @@ public final class ManySandboxes {
     results.add(row, "exec_ns", exec);
     results.add(row, "threads_each", threads / each);
     results.add(row, "descriptors_each", descriptors / each);
+    results.add(row, "resident_bytes_each", resident / each);
+    results.add(row, "idle_cpu_each", cpu / each);
     results.add(row, "close_all_ns", closed);
     table.row(
         row,
@@ -98,7 +113,43 @@ public final class ManySandboxes {
         Table.millis(exec),
         String.format(Locale.ROOT, "%.1f", threads / each),
         String.format(Locale.ROOT, "%.1f", descriptors / each),
+        Table.kib(resident / each),
+        String.format(Locale.ROOT, "%.3f", 100 * cpu / each),
         Table.millis(closed));
+  }
+
+  /** With what one collection leaves of the heap. */
+  private static long resident() {
+    System.gc();
+    return MemoryUse.besidesGuests();
+  }
+
+  /**
+   * The share of one processor that this process takes, guests included, while nothing is asked of
+   * it.
+   */
+  private static double idleCpu() throws IOException {
+    try {
+      Thread.sleep(SETTLE_MILLIS);
+      long start = System.nanoTime();
+      long used = processorNanos();
+      Thread.sleep(IDLE_MILLIS);
+      return (double) (processorNanos() - used) / (System.nanoTime() - start);
+    } catch (InterruptedException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  /** Processor time of all threads that there are, the guests' in it (sched-stats.rst). */
+  private static long processorNanos() throws IOException {
+    long sum = 0;
+    try (Stream<Path> threads = Files.list(Path.of("/proc/self/task"))) {
+      for (Path thread : threads.toList()) {
+        String statistics = Files.readString(thread.resolve("schedstat"));
+        sum += Long.parseLong(statistics.substring(0, statistics.indexOf(' ')));
+      }
+    }
+    return sum;
   }
 
   private static long entries(String directory) throws IOException {

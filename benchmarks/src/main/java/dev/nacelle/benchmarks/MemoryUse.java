@@ -75,17 +75,28 @@ public record MemoryUse(Map<String, Long> parts) {
     return new MemoryUse(parts);
   }
 
-  /**
-   * Bytes of guests' RAM that nobody else has: in mappings that are kept out of children and core
-   * dumps, as only guests' are (proc_pid_smaps(5)).
-   */
+  /** Bytes of guests' RAM that nobody else has. */
   public static long ofGuestsAlone() {
+    return sum("Private_Dirty:", true);
+  }
+
+  /** Resident bytes of this process that are not guests' RAM: heap, stacks, code, all. */
+  public static long besidesGuests() {
+    return sum("Rss:", false);
+  }
+
+  /**
+   * Sums up one value of smaps over the mappings that are, or are not, kept out of children and
+   * core dumps, as only guests' are (proc_pid_smaps(5)).
+   */
+  private static long sum(String value, boolean ofGuests) {
     long sum = 0;
     long own = 0;
     for (String line : lines("/proc/self/smaps")) {
-      if (line.startsWith("Private_Dirty:")) {
+      if (line.startsWith(value)) {
         own = kib(line);
-      } else if (line.startsWith("VmFlags:") && line.contains(" dc ") && line.contains(" dd ")) {
+      } else if (line.startsWith("VmFlags:")
+          && ofGuests == (line.contains(" dc ") && line.contains(" dd "))) {
         sum += own;
       }
     }

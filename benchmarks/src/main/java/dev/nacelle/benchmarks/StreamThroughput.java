@@ -30,7 +30,7 @@ public final class StreamThroughput {
   private static final long BYTES = 32 << 20;
   private static final int CHUNK = 64 << 10;
   private static final int PORT = 5000;
-  private static final int WARM_UPS = 1;
+  private static final int WARM_UPS = 2;
   private static final String[] SOURCE = {
     "dd", "if=/dev/zero", "bs=64k", "count=" + BYTES / CHUNK, "status=none"
   };
