@@ -9,6 +9,7 @@ import dev.nacelle.Nacelle;
 import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.Signal;
+import dev.nacelle.engine.EngineBuilder;
 import dev.nacelle.files.FileInfo;
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.kernel.KernelRef;
@@ -18,6 +19,7 @@ import dev.nacelle.oci.OciRuntime;
 import dev.nacelle.oci.OciState;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.InterruptedIOException;
 import java.io.OutputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -29,15 +31,18 @@ import java.util.Arrays;
 import java.util.Deque;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CopyOnWriteArrayList;
 import org.jspecify.annotations.Nullable;
 
 /**
  * create, start, state, kill and delete, as the command lines of container runtimes have them, for
  * the validation programs of opencontainers/runtime-tools (.ci/oci-validation). A Java runtime for
  * each call would take the lab half a minute, so this one serves them all; the command is the
- * script client there.
+ * script client there. Where OCI_AGENT of the environment names the agent that is tested on this
+ * kernel, containers are {@link AgentHypervisor}'s, and have no machine.
  *
  * <p>A container's root is a copy of the bundle's, while the programs look for what it wrote there.
  * So new files at the top of it are copied back once it has stopped.
@@ -49,7 +54,8 @@ final class OciCommand {
   /** Where the outputs of containers go that are to be started, and their bundles. */
   private final Map<String, Created> created = new ConcurrentHashMap<>();
 
-  private record Created(@Nullable Path stdout, @Nullable Path stderr, Path root) {}
+  private record Created(
+      @Nullable Path stdout, @Nullable Path stderr, Path root, List<Thread> copiers) {}
 
   private OciCommand(Nacelle nacelle) {
     this.nacelle = nacelle;
@@ -65,7 +71,11 @@ final class OciCommand {
    *     make
    */
   public static void main(String... arguments) throws IOException {
-    Nacelle.Builder builder = Nacelle.builder().cacheDirectory(TestKernels.CACHE);
+    EngineBuilder builder = new EngineBuilder().cacheDirectory(TestKernels.CACHE);
+    String agent = System.getenv("OCI_AGENT");
+    if (agent != null) {
+      builder.hypervisor(new AgentHypervisor(Path.of(agent)));
+    }
     if (arguments.length == 0) {
       Path root = Files.createTempDirectory("nacelle-oci-");
       builder.prepare(adapt(SandboxSpec.builder().image(ImageRef.directory(root))).build());
@@ -87,12 +97,16 @@ final class OciCommand {
   private void answer(String... request) {
     int code = 0;
     String text;
+    long begun = System.nanoTime();
     try {
       text = run(request);
     } catch (IOException | RuntimeException e) {
       code = 1;
       text = e + "\n";
     }
+    String what = String.join(" ", Arrays.asList(request).subList(4, request.length));
+    Duration taken = Duration.ofNanos(System.nanoTime() - begun);
+    System.out.println(what + ": " + taken.toMillis() + " ms, exit code " + code);
     try {
       Files.writeString(Path.of(request[0]), code + "\n" + text);
     } catch (IOException e) {
@@ -155,7 +169,8 @@ final class OciCommand {
     OciBundle bundle = OciBundle.read(directory);
     OciState state = runtime.create(id, bundle, OciCommand::adapt);
     Path root = Path.of(bundle.sandbox().build().image().toString().substring("dir:".length()));
-    created.put(id, new Created(stdout, stderr, root));
+    created.put(id, new Created(stdout, stderr, root, new CopyOnWriteArrayList<>()));
+    sandbox(id).ifPresent(sandbox -> System.out.println(sandbox.timeline()));
     if (pidFile.isPresent()) {
       Files.writeString(pidFile.get(), Long.toString(state.pid().orElseThrow()));
     }
@@ -168,13 +183,13 @@ final class OciCommand {
   }
 
   private void start(String id) {
-    Created outputs = created.get(id);
     GuestProcess process = runtime.start(id);
-    copy(process.stdout(), outputs == null ? null : outputs.stdout);
-    copy(process.stderr(), outputs == null ? null : outputs.stderr);
+    Created outputs = Objects.requireNonNull(created.get(id));
+    outputs.copiers.add(copy(process.stdout(), outputs.stdout));
+    outputs.copiers.add(copy(process.stderr(), outputs.stderr));
   }
 
-  private static void copy(InputStream from, @Nullable Path to) {
+  private static Thread copy(InputStream from, @Nullable Path to) {
     Thread copier =
         new Thread(
             () -> {
@@ -188,14 +203,25 @@ final class OciCommand {
               }
             });
     copier.start();
+    return copier;
+  }
+
+  private Optional<Sandbox> sandbox(String id) {
+    return nacelle.sandboxes().stream().filter(one -> one.info().name().equals(id)).findAny();
   }
 
   private void copyBack(String id) throws IOException {
-    Optional<Sandbox> sandbox =
-        nacelle.sandboxes().stream().filter(one -> one.info().name().equals(id)).findAny();
+    Optional<Sandbox> sandbox = sandbox(id);
     Created made = created.get(id);
     if (sandbox.isEmpty() || made == null) {
       return;
+    }
+    for (Thread copier : made.copiers) {
+      try {
+        copier.join(Duration.ofMinutes(1).toMillis());
+      } catch (InterruptedException e) {
+        throw new InterruptedIOException();
+      }
     }
     GuestFiles files = sandbox.get().files();
     try {
