@@ -47,6 +47,7 @@ class ArchitectureTest {
           "dev.nacelle.files",
           "dev.nacelle.image",
           "dev.nacelle.kernel",
+          "dev.nacelle.network",
           "dev.nacelle.oci",
           "dev.nacelle.spi");
 
@@ -130,7 +131,8 @@ class ArchitectureTest {
               "dev.nacelle.container",
               "dev.nacelle.files",
               "dev.nacelle.image",
-              "dev.nacelle.kernel")
+              "dev.nacelle.kernel",
+              "dev.nacelle.network")
           .should()
           .dependOnClassesThat(
               describe(
@@ -143,6 +145,7 @@ class ArchitectureTest {
                                   "dev.nacelle.files",
                                   "dev.nacelle.image",
                                   "dev.nacelle.kernel",
+                                  "dev.nacelle.network",
                                   "dev.nacelle.internal.check")
                               .contains(type.getPackageName())));
 

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.network.Egress;
 import java.io.InputStream;
 import java.lang.reflect.Method;
 import java.lang.reflect.Modifier;
@@ -91,7 +92,7 @@ public final class SpecContract {
   }
 
   private static String type(Object value) {
-    return Stream.of(List.class, Map.class, Path.class)
+    return Stream.of(List.class, Map.class, Path.class, Egress.class)
         .filter(type -> type.isInstance(value))
         .findFirst()
         .<Class<?>>map(type -> type)

@@ -16,10 +16,18 @@ import dev.nacelle.image.ImageConfig;
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.image.Platform;
 import dev.nacelle.kernel.KernelRef;
+import dev.nacelle.network.DenialReason;
+import dev.nacelle.network.Egress;
+import dev.nacelle.network.NetworkEvent;
+import dev.nacelle.network.NetworkStatistics;
+import dev.nacelle.network.PublishedPort;
+import dev.nacelle.network.Transport;
 import dev.nacelle.spi.VmSpec;
+import java.net.InetAddress;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Supplier;
@@ -278,6 +286,72 @@ class ValuesTest {
         NetworkUse.of(NetworkUse.Traffic.of(ONE, 1, 2, 1), some),
         NetworkUse.of(NetworkUse.Traffic.of(ONE, 1, 1, 2), some),
         NetworkUse.of(some, NetworkUse.Traffic.of(ONE, 1, 2, 1)));
+  }
+
+  @Test
+  void networks() {
+    InetAddress address = InetAddress.getLoopbackAddress();
+    check(
+        () -> PublishedPort.tcp(1),
+        PublishedPort.tcp(2),
+        PublishedPort.udp(1),
+        PublishedPort.tcp(1).onHostPort(2),
+        PublishedPort.tcp(1).onAddress(address),
+        PublishedPort.tcp(1).keepPeerAddress(true));
+    check(
+        () -> Egress.https("a"),
+        Egress.https("b"),
+        Egress.http("a"),
+        Egress.https("a").onPort(1),
+        Egress.https("a").mayBePrivate(),
+        Egress.https("a").mayHideName(),
+        Egress.https("a").named("a"),
+        Egress.internet());
+    check(
+        () -> Egress.addresses("1.2.3.4"),
+        Egress.addresses("1.2.3.5"),
+        Egress.addresses("1.2.3.4").tcp(1),
+        Egress.addresses("1.2.3.4").udp(1),
+        Egress.addresses("1.2.3.4").named("a"));
+    check(() -> Egress.internet().named("a"), Egress.internet(), Egress.internet().named("b"));
+    Map<String, NetworkStatistics.RuleUse> rules =
+        Map.of("a", new NetworkStatistics.RuleUse(1, 2, 3));
+    check(
+        () -> NetworkStatistics.builder().build(),
+        NetworkStatistics.builder().sent(1).build(),
+        NetworkStatistics.builder().received(1).build(),
+        NetworkStatistics.builder().opened(1).build(),
+        NetworkStatistics.builder().openFlows(1).build(),
+        NetworkStatistics.builder().openUdpSessions(1).build(),
+        NetworkStatistics.builder().failed(1).build(),
+        NetworkStatistics.builder().denied(Map.of(DenialReason.FLOOR, 1L)).build(),
+        NetworkStatistics.builder().dnsQueries(1).build(),
+        NetworkStatistics.builder().dnsDenied(Map.of(DenialReason.FLOOR, 1L)).build(),
+        NetworkStatistics.builder().datagramsDropped(1).build(),
+        NetworkStatistics.builder().eventsLost(1).build(),
+        NetworkStatistics.builder().linksLost(1).build(),
+        NetworkStatistics.builder().rules(rules).build());
+  }
+
+  @Test
+  void whatEventsHoldIsTheirOwn() {
+    List<String> names = new ArrayList<>(List.of("a.example"));
+    List<InetAddress> addresses = new ArrayList<>(List.of(InetAddress.getLoopbackAddress()));
+    NetworkEvent.Flow flow =
+        new NetworkEvent.Flow(
+            1, Transport.TCP, NetworkEvent.Direction.OUTBOUND, addresses.get(0), 443, 0);
+    NetworkEvent.FlowAllowed allowed =
+        new NetworkEvent.FlowAllowed("a", Instant.EPOCH, flow, "a rule", names);
+    NetworkEvent.FlowDenied denied =
+        new NetworkEvent.FlowDenied(
+            "a", Instant.EPOCH, flow, DenialReason.SNI_MISMATCH, "a rule", names, "b.example");
+    NetworkEvent.NameResolved resolved =
+        new NetworkEvent.NameResolved("a", Instant.EPOCH, "a.example", addresses);
+    names.clear();
+    addresses.clear();
+    assertEquals(List.of("a.example"), allowed.names());
+    assertEquals(List.of("a.example"), denied.names());
+    assertEquals(1, resolved.addresses().size());
   }
 
   @Test
