@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.net;
+
+import dev.nacelle.net.Frames.Hello;
+import dev.nacelle.net.Frames.Refusal;
+import dev.nacelle.net.Frames.Reset;
+import java.nio.ByteBuffer;
+
+/**
+ * Is told of frames, as they come. Flows are unsigned. Addresses are as {@link
+ * dev.nacelle.internal.check.Ip} has them, but for IPv4-mapped ones, which stay as they are.
+ */
+interface FrameHandler {
+  void hello(Hello hello);
+
+  void open(int flow, boolean v6, long high, long low, int remotePort, int localPort, int window);
+
+  void opened(int flow, int window);
+
+  void refused(int flow, Refusal why);
+
+  void accept(int flow, boolean v6, long high, long low, int remotePort, int localPort, int window);
+
+  void accepted(int flow, int window);
+
+  /**
+   * A part of a DATA frame, for they are told as they come.
+   *
+   * @param bytes valid during the call; what is left of them counts as taken
+   */
+  void data(int flow, ByteBuffer bytes);
+
+  void fin(int flow);
+
+  void reset(int flow, Reset why);
+
+  void credit(int flow, int amount);
+
+  /**
+   * A datagram, whole.
+   *
+   * @param bytes valid during the call
+   */
+  void datagram(
+      boolean v6,
+      long high,
+      long low,
+      int remotePort,
+      int localPort,
+      boolean refused,
+      ByteBuffer bytes);
+
+  /**
+   * A request of ping's or its answer, whole.
+   *
+   * @param bytes valid during the call
+   */
+  void echo(
+      boolean v6,
+      long high,
+      long low,
+      int sequence,
+      int identifier,
+      boolean refused,
+      ByteBuffer bytes);
+
+  void resetAll(long epochHigh, long epochLow);
+}
