@@ -17,7 +17,7 @@ import org.jspecify.annotations.Nullable;
 enum AddressClass {
   /** None of the others. */
   PUBLIC,
-  /** Of IANA's registries of special-purpose addresses, or not allocated. */
+  /** Of IANA's registries of special-purpose addresses, or of IPv6 and outside of 2000::/3. */
   PRIVATE,
   /** Where clouds hand out credentials. */
   METADATA,

@@ -41,9 +41,9 @@ import org.jspecify.annotations.Nullable;
  *       Builder#allowMetadata}.
  *   <li>The <i>host</i>: loopback, and every address that it has. Closed, but for a {@link
  *       Builder#hostService service} by its name.
- *   <li><i>Private</i>: whatever else IANA's registries of special-purpose addresses have, and what
- *       is not allocated. It takes a rule by address whose block is within such a range ({@code
- *       10.0.0.0/8} is, {@code 0.0.0.0/0} is not), or a rule by name that {@link
+ *   <li><i>Private</i>: whatever else IANA's registries of special-purpose addresses have, and of
+ *       IPv6 what is outside of 2000::/3. It takes a rule by address whose block is within such a
+ *       range ({@code 10.0.0.0/8} is, {@code 0.0.0.0/0} is not), or a rule by name that {@link
  *       Egress.Names#mayBePrivate() may be private}.
  *   <li><i>Public</i>: all others.
  * </ul>
