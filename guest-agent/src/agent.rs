@@ -2,6 +2,7 @@
 
 //! The state of the machine between the calls, and its end.
 
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -95,6 +96,8 @@ pub(crate) struct World {
     /// Until somebody watches them.
     pub(crate) sources: Mutex<Option<Sources>>,
     pub(crate) kept: Kept,
+    /// While this is held, its network is carried.
+    pub(crate) _network: Option<OwnedFd>,
 }
 
 impl World {

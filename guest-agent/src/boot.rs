@@ -38,7 +38,7 @@ pub fn run(entered: u64) -> Result<(), String> {
     let failures = modules.load_for_the_dial();
     let modules_loaded = clock::boot_nanos();
     // The host begins to speak while the other modules are loaded.
-    let stream = vsock::dial(DIAL).map_err(|errno| cannot_dial(errno, &failures))?;
+    let stream = vsock::dial(vsock::AGENT, DIAL).map_err(|errno| cannot_dial(errno, &failures))?;
     let marks = Marks { entered, modules_loaded, connected: clock::boot_nanos() };
     let failures = [failures, modules.load_the_rest()].concat();
     for failure in &failures {

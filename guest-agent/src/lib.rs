@@ -10,6 +10,8 @@
 //! started and what is left of it; `reaper` hands out exit statuses; `cgroup` limits and kills; `statistics`
 //! reads what was used, and `watch` sees what happens, which `events` keeps for those who ask. Files are the business of
 //! workers: `files` carries one call, and `worker` is the process behind it (`operate`, `tree`, `file`, `resolve`; `exchange`, `heap`).
+//! A network is the business of a thread: `relay` carries what passes between the interface that `tun` makes and the host's link
+//! (`packets`, `fragments`, `flow`; `frames`).
 //!
 //! Modules use each other in one direction only; a test holds them to it.
 
@@ -32,7 +34,10 @@ mod exchange;
 mod exec;
 mod file;
 mod files;
+mod flow;
 mod fork;
+mod fragments;
+mod frames;
 mod furnishing;
 mod heap;
 mod init;
@@ -45,11 +50,13 @@ mod namespaces;
 mod network;
 mod operate;
 mod output;
+mod packets;
 pub mod power;
 mod prepare;
 mod process;
 mod reaper;
 mod registry;
+mod relay;
 mod resolve;
 mod responses;
 mod root;
@@ -60,6 +67,7 @@ mod spawn;
 mod statistics;
 mod sysctl;
 mod tree;
+mod tun;
 mod user;
 mod vsock;
 mod watch;

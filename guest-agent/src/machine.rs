@@ -25,6 +25,8 @@ pub struct Machine {
     pub cgroup: PathBuf,
     /// A directory to mount the parts of the workload's root on, in a mount namespace of its own.
     pub staging: PathBuf,
+    /// A Unix socket in the place of the host's port for the workload's network.
+    pub network: Option<PathBuf>,
     /// The agent's executable, where nobody else has a use for it.
     pub executable: Option<PathBuf>,
 }
@@ -37,6 +39,7 @@ impl Default for Machine {
             devices: "/dev".into(),
             cgroup: "/sys/fs/cgroup".into(),
             staging: "/run".into(),
+            network: None,
             executable: Some("/init".into()),
         }
     }

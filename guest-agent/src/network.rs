@@ -3,7 +3,8 @@
 //! A network namespace's set-up.
 
 use std::fs;
-use std::os::fd::AsRawFd;
+use std::mem::zeroed;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
@@ -24,15 +25,30 @@ fn raise_loopback() -> rustix::io::Result<()> {
         Err(Errno::AFNOSUPPORT) => return Ok(()), // A kernel without IPv4.
         socket => socket?,
     };
+    let mut request = interface(b"lo");
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    control(socket.as_fd(), libc::SIOCSIFFLAGS, &mut request)
+}
+
+/// A request about an interface.
+pub(crate) fn interface(name: &[u8]) -> libc::ifreq {
     // SAFETY: all zeroes is a valid ifreq.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+    let mut request: libc::ifreq = unsafe { zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name) {
         *to = *from as libc::c_char;
     }
-    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
-    // SAFETY: SIOCSIFFLAGS reads an ifreq that lives across the call.
-    match unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) } {
-        0 => Ok(()),
+    request
+}
+
+/// An ioctl(2) of netdevice(7)'s kind. `T` is the structure that the kernel documents for the request.
+pub(crate) fn control<T>(
+    descriptor: BorrowedFd<'_>,
+    request: libc::c_ulong,
+    argument: &mut T,
+) -> rustix::io::Result<()> {
+    // SAFETY: the kernel reads and writes one structure, which lives across the call.
+    match unsafe { libc::ioctl(descriptor.as_raw_fd(), request as _, &raw mut *argument) } {
+        0.. => Ok(()),
         _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)),
     }
 }

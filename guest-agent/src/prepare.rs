@@ -20,7 +20,7 @@ use crate::proto::{PrepareRequest, PrepareResponse, RootFilesystem, prepare_resp
 use crate::spawn::Spawner;
 use crate::statistics;
 use crate::watch::Sources;
-use crate::{bounds, clock, data, entropy, namespaces, root, sysctl};
+use crate::{bounds, clock, data, entropy, namespaces, relay, root, sysctl};
 
 /// More than the name of any filesystem.
 const MAX_FILESYSTEM_BYTES: usize = 32;
@@ -160,12 +160,17 @@ async fn build(
         furnishing,
         namespaces: request.namespaces.unwrap_or_default(),
         data,
+        network: request.network,
     };
     let disks = statistics::Disks { image: device(&plan.disk), scratch: plan.scratch.as_deref().and_then(device) };
     let prepared = Spawner::prepare(plan, workload.clone(), agent.children.clone()).await;
     let (spawner, init, mut sights, more) = prepared.map_err(text)?;
     let kept = std::mem::take(&mut sights.filesystems.data.kept);
     steps.extend(more);
+    let network = match sights.tun.take() {
+        Some(tun) => Some(relay::start(tun, agent.machine.network.clone()).await.map_err(text)?),
+        None => None,
+    };
     let sources = Sources::open(&agent.machine.devices, sights.filesystems);
     agent.machine.put_away().map_err(text)?;
     Ok(World {
@@ -177,6 +182,7 @@ async fn build(
         interfaces: sights.interfaces,
         sources: Mutex::new(Some(sources)),
         kept,
+        _network: network,
     })
 }
 

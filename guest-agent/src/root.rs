@@ -27,8 +27,8 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::error::{Step, StepError};
 use crate::furnishing::{Furnishing, Options, Usual};
-use crate::proto::{MountPropagation, Namespaces, Sysctl};
-use crate::{data, mounts, network};
+use crate::proto::{MountPropagation, Namespaces, Network, Sysctl};
+use crate::{data, mounts, network, tun};
 
 /// What the root is made of.
 #[derive(Debug)]
@@ -54,6 +54,8 @@ pub(crate) struct Plan {
     pub(crate) furnishing: Furnishing,
     pub(crate) namespaces: Namespaces,
     pub(crate) data: Vec<data::Disk>,
+    /// Its network, if it is to have one.
+    pub(crate) network: Option<Network>,
 }
 
 /// How much of the workload's memory may go to what outlives its processes.
@@ -452,15 +454,20 @@ pub(crate) fn bind_console(terminal: &CStr) -> rustix::io::Result<()> {
 
 /// Writes the files below /etc that images leave to whoever runs them, as every container runtime does. An image where
 /// they cannot be has other plans.
-pub(crate) fn write_names(hostname: &str) {
+pub(crate) fn write_names(hostname: &str, has_network: bool) {
     if make_directory(Path::new("/etc")).is_err() {
         return;
     }
     let _ = replace("/etc/hostname", &format!("{hostname}\n"));
-    let hosts = format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n");
+    let own = if has_network { tun::GUEST_V4.to_string() } else { "127.0.1.1".into() };
+    let hosts = format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n{own}\t{hostname}\n");
     let _ = replace("/etc/hosts", &hosts);
     // Rather than the one of the machine that the image was built on.
-    let _ = replace("/etc/resolv.conf", "# No name servers: there is no network.\n");
+    let servers = match has_network {
+        true => format!("nameserver {}\n", tun::HOST_V4),
+        false => "# No name servers: there is no network.\n".into(),
+    };
+    let _ = replace("/etc/resolv.conf", &servers);
     // Where the image has none.
     let _ = rustix::fs::symlink("/proc/mounts", "/etc/mtab");
 }

@@ -58,6 +58,7 @@ const FEATURES: &[&str] = &[
     "file-trees",
     "hold",
     "mount-options",
+    "network",
 ];
 
 /// The calls, served; clones serve the same agent.

@@ -36,6 +36,7 @@ use crate::namespaces::Apart;
 use crate::reaper::{Children, Exiting};
 use crate::security::Security;
 use crate::statistics::File;
+use crate::tun::Tun;
 use crate::user::{self, Identity};
 use crate::{data, exec, mounts, namespaces, root, security, sysctl, worker};
 
@@ -130,6 +131,8 @@ pub(crate) struct Sights {
     pub(crate) filesystems: Filesystems,
     /// /proc/net/dev of its network namespace.
     pub(crate) interfaces: File,
+    /// Its interface to the host's network.
+    pub(crate) tun: Option<Tun>,
 }
 
 /// A process that serves one UseFiles call, and the agent's ends of its pipes.
@@ -242,6 +245,10 @@ impl World {
         let agents_proc = open_read("/proc")?;
         let interfaces = File::open("/proc/thread-self/net/dev");
         timeline.mark("namespaces");
+        let tun = plan.network.map(|network| Tun::make(network.ipv6)).transpose()?;
+        if tun.is_some() {
+            timeline.mark("network");
+        }
         umask(Mode::empty());
         root::assemble(&plan, &mut timeline)?;
         let all_devices = plan.furnishing.all_devices;
@@ -275,7 +282,7 @@ impl World {
         let masked = members.mask(b"/");
         masked.map_err(|(path, errno)| StepError { step: format!("masking {}", path.to_string_lossy()), errno })?;
         if !plan.furnishing.image_names {
-            root::write_names(&plan.hostname);
+            root::write_names(&plan.hostname, plan.network.is_some());
         }
         root::close(&plan.furnishing)?;
         members.remember_unbindable(agents_proc.as_fd())?;
@@ -303,7 +310,7 @@ impl World {
             ignored_signals,
             capabilities,
         };
-        Ok((world, lifeline, exit, Sights { filesystems, interfaces }, timeline.steps))
+        Ok((world, lifeline, exit, Sights { filesystems, interfaces, tun }, timeline.steps))
     }
 
     fn serve(self, commands: &mpsc::Receiver<Command>) {

@@ -12,17 +12,19 @@ use rustix::io::Errno;
 /// VMADDR_CID_HOST
 const HOST: u32 = 2;
 /// Where the host listens for its agent.
-const PORT: u32 = 1024;
+pub(crate) const AGENT: u32 = 1024;
+/// Where it listens for the workload's network.
+pub(crate) const NETWORK: u32 = 1025;
 
-/// Dials until the host answers or `patience` is over; then the error is the last attempt's.
+/// Dials a port of the host until the host answers or `patience` is over; then the error is the last attempt's.
 ///
 /// The stream is called a `UnixStream` because that is the type that runtimes take; only read(2), write(2), shutdown(2)
 /// and close(2) are ever called on it, which are the same for every stream socket.
-pub(crate) fn dial(patience: Duration) -> Result<UnixStream, Errno> {
+pub(crate) fn dial(port: u32, patience: Duration) -> Result<UnixStream, Errno> {
     let start = Instant::now();
     let mut pause = Duration::from_millis(1);
     loop {
-        match connect() {
+        match connect(port) {
             Ok(socket) => return Ok(UnixStream::from(socket)),
             Err(errno) if start.elapsed() + pause >= patience => return Err(errno),
             // No device yet, or nobody listening yet.
@@ -32,7 +34,7 @@ pub(crate) fn dial(patience: Duration) -> Result<UnixStream, Errno> {
     }
 }
 
-fn connect() -> Result<OwnedFd, Errno> {
+fn connect(port: u32) -> Result<OwnedFd, Errno> {
     // SAFETY: a system call on integers.
     let fd = unsafe { libc::socket(libc::AF_VSOCK, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
     if fd < 0 {
@@ -44,7 +46,7 @@ fn connect() -> Result<OwnedFd, Errno> {
     let mut address: libc::sockaddr_vm = unsafe { std::mem::zeroed() };
     address.svm_family = libc::AF_VSOCK as libc::sa_family_t;
     address.svm_cid = HOST;
-    address.svm_port = PORT;
+    address.svm_port = port;
     let length = size_of::<libc::sockaddr_vm>() as libc::socklen_t;
     // SAFETY: the kernel reads `length` bytes of an address that lives across the call.
     match unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) } {

@@ -25,7 +25,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut next = || arguments.next().ok_or("usage: agent_on_socket SOCKET BLOCK CGROUP STAGING");
     let socket = next()?;
     let (block, cgroup, staging) = (next()?, next()?, next()?);
-    let machine = Machine { block, cgroup, staging, executable: next().ok(), ..Machine::default() };
+    let network = Some(socket.with_extension("network"));
+    let machine = Machine { block, cgroup, staging, network, executable: next().ok(), ..Machine::default() };
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let agent = runtime.block_on(async { Agent::new(machine, Default::default()) });

@@ -11,6 +11,7 @@ mod furnished;
 mod held;
 mod image;
 mod limits;
+mod network;
 mod prepare;
 mod reports;
 mod security;

@@ -82,6 +82,11 @@ impl Guest {
         Self { client, process, cgroup, image, directory }
     }
 
+    /// Where the agent looks for the host of its workload's network.
+    pub fn network_socket(&self) -> PathBuf {
+        self.directory.path().join("socket.network")
+    }
+
     /// Shows the agent another disk.
     pub fn attach(&self, device: &Path, serial: &str) {
         let disk = self.directory.path().join("block").join(device.file_name().unwrap());

@@ -29,7 +29,6 @@ module dev.nacelle {
   exports dev.nacelle.files;
   exports dev.nacelle.image;
   exports dev.nacelle.kernel;
-  exports dev.nacelle.network;
   exports dev.nacelle.oci;
   exports dev.nacelle.spi;
 

@@ -47,7 +47,6 @@ class ArchitectureTest {
           "dev.nacelle.files",
           "dev.nacelle.image",
           "dev.nacelle.kernel",
-          "dev.nacelle.network",
           "dev.nacelle.oci",
           "dev.nacelle.spi");
 
