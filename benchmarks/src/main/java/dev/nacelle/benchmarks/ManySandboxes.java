@@ -11,8 +11,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.stream.Stream;
 
 /**
@@ -132,24 +134,31 @@ public final class ManySandboxes {
     try {
       Thread.sleep(SETTLE_MILLIS);
       long start = System.nanoTime();
-      long used = processorNanos();
+      Map<Path, Long> before = processorNanos();
       Thread.sleep(IDLE_MILLIS);
-      return (double) (processorNanos() - used) / (System.nanoTime() - start);
+      long[] used = new long[1];
+      processorNanos()
+          .forEach((thread, nanos) -> used[0] += nanos - before.getOrDefault(thread, 0L));
+      return (double) used[0] / (System.nanoTime() - start);
     } catch (InterruptedException e) {
       throw new IllegalStateException(e);
     }
   }
 
-  /** Processor time of all threads that there are, the guests' in it (sched-stats.rst). */
-  private static long processorNanos() throws IOException {
-    long sum = 0;
+  /** Processor time of each thread that there is, the guests' in it (sched-stats.rst). */
+  private static Map<Path, Long> processorNanos() throws IOException {
+    Map<Path, Long> nanos = new HashMap<>();
     try (Stream<Path> threads = Files.list(Path.of("/proc/self/task"))) {
       for (Path thread : threads.toList()) {
-        String statistics = Files.readString(thread.resolve("schedstat"));
-        sum += Long.parseLong(statistics.substring(0, statistics.indexOf(' ')));
+        try {
+          String statistics = Files.readString(thread.resolve("schedstat"));
+          nanos.put(thread, Long.parseLong(statistics.substring(0, statistics.indexOf(' '))));
+        } catch (IOException e) {
+          // It has ended meanwhile.
+        }
       }
     }
-    return sum;
+    return nanos;
   }
 
   private static long entries(String directory) throws IOException {

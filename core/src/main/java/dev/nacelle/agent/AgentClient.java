@@ -248,7 +248,7 @@ public final class AgentClient implements AutoCloseable {
       ProcessRequest request, ProcessListener listener, @Nullable Duration deadline) {
     return new AgentProcess(
         newCall(
-            OutputParser.RUN_PROCESS,
+            AgentGrpc.getRunProcessMethod(),
             CallOptions.DEFAULT.withOnReadyThreshold(AgentProcess.STDIN_LOW)),
         request,
         listener,
