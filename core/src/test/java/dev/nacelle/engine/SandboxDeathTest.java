@@ -119,7 +119,12 @@ class SandboxDeathTest {
       FakeMachine machine = fake.machine();
       machine.listenInGuest(PORT, connection -> {});
       WaitingCalls.Guest guest =
-          new WaitingCalls.Guest(List.of("hang"), FakeFiles.ENDLESS, PORT, FakeMachine.SILENT_PORT);
+          new WaitingCalls.Guest(
+              List.of("hang"),
+              FakeFiles.ENDLESS,
+              PORT,
+              FakeMachine.SILENT_PORT,
+              Duration.ofMillis(50));
       try (WaitingCalls calls =
           WaitingCalls.begin(sandbox, guest, directory, () -> machine.deafen(!wedged))) {
         CompletableFuture<SandboxExit> exit = sandbox.onExit();
