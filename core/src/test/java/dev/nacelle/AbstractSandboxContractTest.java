@@ -47,6 +47,7 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.Random;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
@@ -186,32 +187,42 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
   @Test
   void bundleRunsFromItsCreationToItsEnd(@TempDir Path bundle) throws IOException {
     Path root = bundle.resolve("rootfs");
-    for (String directory : List.of("bin", "proc", "dev", "sys", "tmp")) {
+    for (String directory : List.of("bin", "proc", "dev", "sys", "tmp", "srv")) {
       Files.createDirectories(root.resolve(directory));
     }
     Files.copy(Path.of("/bin/busybox"), root.resolve("bin/busybox"));
     Files.createSymbolicLink(root.resolve("bin/sh"), Path.of("busybox"));
+    Files.writeString(root.resolve("srv/file"), "copied\n");
     String json =
         "{'ociVersion':'1.2.0','root':{'path':'rootfs','readonly':true},'hostname':'bundled',"
             + "'annotations':{'made':'here'},"
             + "'process':{'cwd':'/tmp','args':['sh','-c','"
-            + "busybox cat /tmp/hook; busybox hostname; busybox id -u; echo $$;"
+            + "busybox cat /tmp/hook /srv/file; busybox hostname; busybox id -u; echo $$;"
             + " busybox grep -c NoNewPrivs:.1 /proc/self/status; busybox sleep 1000'],"
             + "'env':['PATH=/bin'],'user':{'uid':7,'gid':8},'noNewPrivileges':true},"
-            + "'hooks':{'startContainer':[{'path':'/bin/sh','args':['sh','-c','"
-            + "busybox grep -o created > /tmp/hook'],'env':['PATH=/bin']}]},"
+            + "'hooks':{'createContainer':[{'path':'/bin/sh','args':['sh','-c','"
+            + "busybox grep -o creating > /tmp/hook'],'env':['PATH=/bin']}],"
+            + "'startContainer':[{'path':'/bin/sh','args':['sh','-c','"
+            + "busybox grep -o created >> /tmp/hook; echo x >> /srv/file'],'env':['PATH=/bin']}]},"
             + "'mounts':[{'destination':'/proc','type':'proc','source':'proc'},"
-            + "{'destination':'/tmp','type':'tmpfs','source':'tmpfs','options':['size=64k']}],"
+            + "{'destination':'/tmp','type':'tmpfs','source':'tmpfs','options':['size=64k']},"
+            + "{'destination':'/srv','type':'tmpfs','options':['size=64k','tmpcopyup']}],"
             + "'linux':{'namespaces':[{'type':'pid'},{'type':'mount'},{'type':'network'}]}}";
     Files.writeString(bundle.resolve("config.json"), json.replace('\'', '"'));
     OciRuntime runtime = new OciRuntime(nacelle);
     runtime.create(
         "bundled",
         OciBundle.read(bundle),
-        spec -> spec.kernel(spec().build().kernel()).memory(spec().build().memory()));
+        spec -> {
+          SandboxSpec usual = spec().build();
+          return spec.kernel(usual.kernel())
+              .memory(usual.memory())
+              .startTimeout(usual.startTimeout());
+        });
     assertEquals(OciState.Status.CREATED, runtime.state("bundled").status());
+    assertEquals(OptionalLong.of(1), runtime.state("bundled").pid());
     GuestProcess process = runtime.start("bundled");
-    String expected = "created\nbundled\n7\n1\n1\n";
+    String expected = "creating\ncreated\ncopied\nx\nbundled\n7\n1\n1\n";
     assertEquals(
         expected,
         new String(process.stdout().readNBytes(expected.length()), StandardCharsets.UTF_8));
@@ -220,6 +231,25 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
     assertEquals(Optional.of(Signal.KILL), process.waitFor().signal());
     assertEquals(OciState.Status.STOPPED, runtime.state("bundled").status());
     runtime.delete("bundled");
+  }
+
+  @Test
+  void aHeldProcessIsSeenBeforeItRunsAndMayBeEnded() throws Exception {
+    HeldProcess held =
+        sandbox.hold(ProcessSpec.builder("busybox", "sleep", "1000").user("7").build());
+    ProcessSpec look =
+        ProcessSpec.builder("busybox", "grep", "-c", "^Uid:.7.7", "/proc/" + held.pid() + "/status")
+            .user("0")
+            .build();
+    assertEquals("1\n", sandbox.exec(look).orThrow().stdout().text());
+    held.signal(Signal.TERM);
+    assertEquals(Optional.of(Signal.TERM), held.onExit().get().signal());
+    try (HeldProcess other = sandbox.hold(ProcessSpec.of("busybox", "cat"))) {
+      GuestProcess process = other.release();
+      process.stdin().write("text\n".getBytes(StandardCharsets.UTF_8));
+      process.stdin().close();
+      assertEquals("text\n", new String(process.stdout().readAllBytes(), StandardCharsets.UTF_8));
+    }
   }
 
   @Test
