@@ -19,7 +19,7 @@ import java.util.List;
  * <p>Paths are those of the container, absolute, with {@code /}; each call resolves them in its
  * root, and neither a path nor a link leads out of it. Links of {@code /proc} to what processes
  * have open are not followed. Sizes have no bound but the {@linkplain #withLimit limit}, and holes
- * stay holes.
+ * stay holes, but in what {@link #openTar} gives.
  *
  * <p>Every call waits in its own thread for a process of its own in the guest: a filesystem there
  * that does not answer stalls that call alone. Give it {@linkplain #withTimeout a time};

@@ -322,6 +322,18 @@ public interface Sandbox extends AutoCloseable {
   VmStatistics statistics();
 
   /**
+   * Reads {@link #statistics()} at once and then again and again, also while it is paused.
+   *
+   * @param interval from one reading to the next: 100 ms to an hour
+   * @param listener as {@link #streamGuestStatistics}' listener
+   * @return ends the stream, which else ends with the sandbox
+   * @throws IllegalArgumentException when the interval is out of its bounds
+   * @throws IllegalStateException when eight streams of the host's are open
+   * @throws SandboxEndedException when the sandbox has ended
+   */
+  StatisticsStream streamStatistics(Duration interval, Consumer<VmStatistics> listener);
+
+  /**
    * What its processes use, as its kernel counts it.
    *
    * @throws SandboxEndedException when the sandbox has ended
@@ -338,7 +350,7 @@ public interface Sandbox extends AutoCloseable {
    *     first time, and otherwise ignored
    * @return ends the stream, which else ends with the sandbox
    * @throws IllegalArgumentException when the interval is out of its bounds
-   * @throws IllegalStateException when eight streams are open
+   * @throws IllegalStateException when eight streams of the guest's are open
    * @throws SandboxEndedException when the sandbox has ended
    */
   StatisticsStream streamGuestStatistics(Duration interval, Consumer<GuestStatistics> listener);
@@ -371,8 +383,10 @@ public interface Sandbox extends AutoCloseable {
    * Ends it: processes get their {@linkplain ProcessSpec.Builder#stopSignal stop signal} and, after
    * {@link SandboxSpec#stopGrace()}, SIGKILL; then the machine goes, with everything in it. A guest
    * that does none of that is waited for no longer than a second more; with a grace of zero the
-   * machine goes at once. Returns when nothing is left. An interrupted thread does not wait for the
-   * processes. Idempotent; every caller waits. Does not throw.
+   * machine goes at once. A disk that {@linkplain DataDisk outlives} it is made clean before, for
+   * which a guest has a minute more, also with a grace of zero. Returns when nothing is left. An
+   * interrupted thread does not wait for the processes. Idempotent; every caller waits. Does not
+   * throw.
    */
   @Override
   void close();

@@ -303,6 +303,7 @@ public final class WaitingCalls implements AutoCloseable {
             () -> sandbox.processes(),
             () -> sandbox.guestStatistics(),
             () -> sandbox.streamGuestStatistics(Duration.ofSeconds(1), reading -> {}),
+            () -> sandbox.streamStatistics(Duration.ofSeconds(1), reading -> {}),
             () -> sandbox.files().info("/"),
             () -> sandbox.files().open("/etc/passwd"),
             () -> sandbox.pause(),

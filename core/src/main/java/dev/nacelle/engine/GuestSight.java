@@ -18,7 +18,9 @@ import java.util.function.Consumer;
  * they are called by workers, and the guest is asked for the next when they are done with one.
  */
 final class GuestSight {
-  private static final int MAX_STREAMS = 8;
+  /** Of each kind. */
+  static final int MAX_STREAMS = 8;
+
   private static final Duration LEAST_INTERVAL = Duration.ofMillis(100);
   private static final Duration LONGEST_INTERVAL = Duration.ofHours(1);
 
@@ -61,18 +63,10 @@ final class GuestSight {
   /** As {@link dev.nacelle.Sandbox#streamGuestStatistics}. */
   StatisticsStream stream(Duration interval, Consumer<GuestStatistics> listener) {
     Objects.requireNonNull(listener);
-    if (interval.compareTo(LEAST_INTERVAL) < 0 || interval.compareTo(LONGEST_INTERVAL) > 0) {
-      throw new IllegalArgumentException(
-          "the interval is not between "
-              + LEAST_INTERVAL
-              + " and "
-              + LONGEST_INTERVAL
-              + ": "
-              + interval);
-    }
+    check(interval);
     calls.requireOpen();
     if (!streams.tryAcquire()) {
-      throw new IllegalStateException(MAX_STREAMS + " streams of statistics are open already");
+      throw tooManyStreams();
     }
     ListenerGuard guard = new ListenerGuard("a listener of the statistics of " + sandbox);
     CompletableFuture<AgentStream> stream = new CompletableFuture<>();
@@ -93,5 +87,23 @@ final class GuestSight {
         var unused = stream.thenAccept(AgentStream::close);
       }
     };
+  }
+
+  /** From one reading to the next. */
+  static Duration check(Duration interval) {
+    if (interval.compareTo(LEAST_INTERVAL) < 0 || interval.compareTo(LONGEST_INTERVAL) > 0) {
+      throw new IllegalArgumentException(
+          "the interval is not between "
+              + LEAST_INTERVAL
+              + " and "
+              + LONGEST_INTERVAL
+              + ": "
+              + interval);
+    }
+    return interval;
+  }
+
+  static IllegalStateException tooManyStreams() {
+    return new IllegalStateException(MAX_STREAMS + " streams of statistics are open already");
   }
 }

@@ -102,6 +102,7 @@ final class RunningSandbox implements Sandbox {
   private final DetachedProcesses detached = new DetachedProcesses();
 
   private volatile @Nullable IdleWatch idle;
+  private volatile @Nullable HostSight hostSight;
 
   RunningSandbox(
       SandboxEvents events,
@@ -180,6 +181,9 @@ final class RunningSandbox implements Sandbox {
             .thenAccept(
                 why -> endLater(SandboxExit.of(Reason.GUEST_ENDED, becauseOfItsGuest(why))));
     client.watchLiveness();
+    HostSight seen = new HostSight(calls, vm::statistics, loops::schedule, workers, toString());
+    hostSight = seen;
+    var unusedSight = cause.thenRun(seen::end);
     sight.tell(events);
     spec.maxLifetime().ifPresent(time -> endAfter(time, loops));
     spec.idleTimeout().ifPresent(this::endWhenIdle);
@@ -572,6 +576,12 @@ final class RunningSandbox implements Sandbox {
   @Override
   public VmStatistics statistics() {
     return vm.statistics();
+  }
+
+  @Override
+  public StatisticsStream streamStatistics(Duration interval, Consumer<VmStatistics> listener) {
+    return Objects.requireNonNull(hostSight, "it is watched before anybody has it").stream(
+        interval, listener);
   }
 
   @Override

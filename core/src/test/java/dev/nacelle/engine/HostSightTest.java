@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.engine;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.nacelle.Sandbox;
+import dev.nacelle.Sandbox.StatisticsStream;
+import dev.nacelle.SandboxEndedException;
+import dev.nacelle.internal.ListenerFailures;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+/** Statistics of the host as a stream. */
+@Timeout(60)
+class HostSightTest {
+  private static final Duration INTERVAL = Duration.ofMillis(100);
+
+  @Test
+  void statisticsStreamUntilTheyAreClosedOrTheSandboxIs() throws Exception {
+    try (FakeNacelle fake = new FakeNacelle();
+        Sandbox sandbox = fake.start()) {
+      for (Duration wrong : List.of(Duration.ofMillis(99), Duration.ofHours(2))) {
+        assertThrows(
+            IllegalArgumentException.class, () -> sandbox.streamStatistics(wrong, reading -> {}));
+      }
+      Semaphore read = new Semaphore(0);
+      StatisticsStream stream = sandbox.streamStatistics(INTERVAL, reading -> read.release());
+      read.acquire(3);
+      stream.close();
+      stream.close();
+      List<StatisticsStream> open = new ArrayList<>();
+      for (int i = 0; i < 8; i++) {
+        open.add(sandbox.streamStatistics(INTERVAL, reading -> {}));
+      }
+      assertThrows(
+          IllegalStateException.class, () -> sandbox.streamStatistics(INTERVAL, reading -> {}));
+      open.get(0).close();
+      Semaphore last = new Semaphore(0);
+      StatisticsStream lasting = sandbox.streamStatistics(INTERVAL, reading -> last.release());
+      last.acquire();
+      sandbox.close();
+      assertThrows(
+          SandboxEndedException.class, () -> sandbox.streamStatistics(INTERVAL, reading -> {}));
+      // A reading that was under way may come yet, and no other.
+      Thread.sleep(3 * INTERVAL.toMillis());
+      last.drainPermits();
+      assertFalse(last.tryAcquire(3 * INTERVAL.toMillis(), TimeUnit.MILLISECONDS));
+      lasting.close();
+    }
+  }
+
+  @Test
+  void itGoesOnWhileTheMachineIsPaused() throws Exception {
+    try (FakeNacelle fake = new FakeNacelle();
+        Sandbox sandbox = fake.start()) {
+      Semaphore read = new Semaphore(0);
+      try (StatisticsStream stream = sandbox.streamStatistics(INTERVAL, reading -> read.release());
+          var pause = sandbox.pause()) {
+        read.drainPermits();
+        assertTrue(read.tryAcquire(3, 30, TimeUnit.SECONDS));
+      }
+    }
+  }
+
+  @Test
+  void aListenerMayThrow() throws Exception {
+    try (ListenerFailures failures = new ListenerFailures();
+        FakeNacelle fake = new FakeNacelle();
+        Sandbox sandbox = fake.start()) {
+      Semaphore read = new Semaphore(0);
+      try (StatisticsStream stream =
+          sandbox.streamStatistics(
+              INTERVAL,
+              reading -> {
+                read.release();
+                throw new IllegalStateException("thrown by a listener");
+              })) {
+        read.acquire(3);
+      }
+      assertEquals(List.of("thrown by a listener"), failures.messages());
+    }
+  }
+}
