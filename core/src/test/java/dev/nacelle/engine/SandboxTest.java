@@ -19,6 +19,8 @@ import dev.nacelle.NacelleException;
 import dev.nacelle.Output;
 import dev.nacelle.ProcessException;
 import dev.nacelle.ProcessSpec;
+import dev.nacelle.RateLimit;
+import dev.nacelle.RateLimits;
 import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxEndedException;
 import dev.nacelle.SandboxExit;
@@ -42,6 +44,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.OptionalLong;
 import java.util.Random;
 import java.util.concurrent.CompletableFuture;
@@ -660,10 +663,18 @@ class SandboxTest extends SharedSandboxTest {
             .writableLayer(WritableLayer.inMemory(DataSize.mebibytes(10)))
             .sharedMemory(DataSize.mebibytes(11))
             .pidsLimit(99)
+            .rateLimits(RateLimits.NONE.withDisks(RateLimit.operations(7)))
+            .cpuQuota(1.5)
+            .niceness(4)
+            .coreScheduling(false)
             .label("team", "a")
             .build();
     try (Sandbox own = fake.nacelle.start(spec)) {
       var machine = fake.machine().spec();
+      assertEquals(RateLimits.NONE.withDisks(RateLimit.operations(7)), machine.rateLimits());
+      assertEquals(OptionalDouble.of(1.5), machine.cpuQuota());
+      assertEquals(4, machine.niceness());
+      assertFalse(machine.coreScheduling());
       assertEquals("mine", machine.name());
       assertEquals(DataSize.bytes(300_003_328), machine.memory());
       assertEquals(3, machine.cpus());
