@@ -11,7 +11,7 @@ use smoltcp::wire::{IpEndpoint, IpListenEndpoint};
 
 use crate::frames::{MAX_PAYLOAD, Outgoing, Place, Refusal};
 use crate::packets;
-use crate::tun::{GUEST_V4, GUEST_V6, Port, Tun};
+use crate::tun::{self, Port, Tun};
 
 /// What all flows' buffers take together, but for the smallest.
 const BUDGET: usize = 16 << 20;
@@ -127,8 +127,7 @@ impl Flow {
     pub(crate) fn dialling(id: u32, place: Place, window: u32, capacity: usize, iface: &mut Interface) -> Option<Self> {
         let mut flow = Self::new(id, place, Stage::Dialling, packets::DEFAULT_MSS, capacity);
         flow.credit = window as usize;
-        let guest = if place.remote.is_ipv4() { GUEST_V4.into() } else { GUEST_V6.into() };
-        let to = IpEndpoint::new(guest, place.local_port);
+        let to = IpEndpoint::new(tun::guest(place.remote).into(), place.local_port);
         let from = IpEndpoint::new(place.remote.into(), place.remote_port);
         flow.socket().connect(iface.context(), to, from).ok()?;
         Some(flow)

@@ -6,13 +6,13 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
-    Icmpv4DstUnreachable, Icmpv4Packet, Icmpv4Repr, Icmpv6DstUnreachable, Icmpv6Packet, Icmpv6Repr, IpProtocol,
+    Icmpv4DstUnreachable, Icmpv4Packet, Icmpv4Repr, Icmpv6DstUnreachable, Icmpv6Packet, Icmpv6Repr, IpProtocol, IpRepr,
     Ipv4Packet, Ipv4Repr, Ipv6FragmentHeader, Ipv6Packet, Ipv6Repr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
     UdpPacket, UdpRepr,
 };
 
 use crate::frames::{MAX_ECHO, Place};
-use crate::tun::{GUEST_V4, GUEST_V6, HOST_V4, HOST_V6, Tun};
+use crate::tun::{self, GUEST_V4, GUEST_V6, HOST_V4, HOST_V6, Tun};
 
 const HOP_LIMIT: u8 = 64;
 /// What a host that says nothing of it takes (RFC 9293, section 3.7.1).
@@ -298,36 +298,12 @@ fn send(
     length: usize,
     fill: impl FnOnce(&mut [u8], IpAddr, IpAddr),
 ) {
-    match from {
-        IpAddr::V4(source) => {
-            let header = Ipv4Repr {
-                src_addr: source,
-                dst_addr: GUEST_V4,
-                next_header: protocol,
-                payload_len: length,
-                hop_limit: HOP_LIMIT,
-            };
-            tun.write(scratch, header.buffer_len() + length, u16::MAX, |packet| {
-                let mut packet = Ipv4Packet::new_unchecked(packet);
-                header.emit(&mut packet, &ChecksumCapabilities::default());
-                fill(packet.payload_mut(), from, GUEST_V4.into());
-            });
-        }
-        IpAddr::V6(source) => {
-            let header = Ipv6Repr {
-                src_addr: source,
-                dst_addr: GUEST_V6,
-                next_header: protocol,
-                payload_len: length,
-                hop_limit: HOP_LIMIT,
-            };
-            tun.write(scratch, header.buffer_len() + length, u16::MAX, |packet| {
-                let mut packet = Ipv6Packet::new_unchecked(packet);
-                header.emit(&mut packet);
-                fill(packet.payload_mut(), from, GUEST_V6.into());
-            });
-        }
-    }
+    let guest = tun::guest(from);
+    let header = IpRepr::new(from.into(), guest.into(), protocol, length, HOP_LIMIT);
+    tun.write(scratch, header.buffer_len(), u16::MAX, |packet| {
+        header.emit(&mut *packet, &ChecksumCapabilities::default());
+        fill(&mut packet[header.header_len()..], from, guest);
+    });
 }
 
 #[cfg(test)]

@@ -190,9 +190,10 @@ impl Relay {
         smoltcp::time::Instant::from_micros(self.begin.elapsed().as_micros() as i64)
     }
 
+    /// Until the first flow wants to be served whatever comes.
     fn timeout(&self) -> Option<Timespec> {
-        let deadline = self.deadline?;
-        let wait = if deadline > self.now() { deadline - self.now() } else { smoltcp::time::Duration::ZERO };
+        let (deadline, now) = (self.deadline?, self.now());
+        let wait = if deadline > now { deadline - now } else { smoltcp::time::Duration::ZERO };
         Timespec::try_from(Duration::from_micros(wait.total_micros())).ok()
     }
 
@@ -203,19 +204,15 @@ impl Relay {
         let mut means =
             Means { tun: &self.tun, iface: &mut self.iface, scratch: &mut self.scratch, out: &mut link.out, now };
         then(flow, &mut means);
-        if !flow.is_due {
-            flow.is_due = true;
-            self.due.push_back(id);
-        }
+        serve_soon(&mut self.due, flow);
     }
 
     fn serve(&mut self) {
         let now = self.now();
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             for flow in self.flows.values_mut() {
-                if !flow.is_due && flow.deadline.is_some_and(|deadline| deadline <= now) {
-                    flow.is_due = true;
-                    self.due.push_back(flow.id);
+                if flow.deadline.is_some_and(|deadline| deadline <= now) {
+                    serve_soon(&mut self.due, flow);
                 }
             }
             let waiting = self.flows.values().filter(|flow| !flow.is_due);
@@ -475,6 +472,13 @@ impl Relay {
     fn lost(&mut self) {
         self.reset_all();
         self.link = None;
+    }
+}
+
+fn serve_soon(due: &mut VecDeque<u32>, flow: &mut Flow) {
+    if !flow.is_due {
+        flow.is_due = true;
+        due.push_back(flow.id);
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::fs::OpenOptions;
 use std::mem::zeroed;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
@@ -39,6 +39,14 @@ pub(crate) const BUFFER: usize = NET_HEADER + LONGEST;
 const NEEDS_CSUM: u8 = 1;
 const GSO_TCPV4: u8 = 1;
 const GSO_TCPV6: u8 = 4;
+
+/// The workload's address of a family: that of who it speaks with.
+pub(crate) fn guest(remote: IpAddr) -> IpAddr {
+    match remote {
+        IpAddr::V4(_) => GUEST_V4.into(),
+        IpAddr::V6(_) => GUEST_V6.into(),
+    }
+}
 
 /// linux/in6.h
 #[repr(C)]

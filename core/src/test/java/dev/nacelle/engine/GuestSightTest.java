@@ -3,7 +3,6 @@ package dev.nacelle.engine;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
-import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.DataSize;
@@ -14,7 +13,6 @@ import dev.nacelle.NetworkUse;
 import dev.nacelle.Pressure;
 import dev.nacelle.Sandbox;
 import dev.nacelle.Sandbox.StatisticsStream;
-import dev.nacelle.SandboxEndedException;
 import dev.nacelle.SandboxEvent;
 import dev.nacelle.Signal;
 import dev.nacelle.agent.NettyLeaks;
@@ -33,7 +31,6 @@ import dev.nacelle.proto.agent.v1.Statistics;
 import dev.nacelle.proto.agent.v1.Traffic;
 import java.time.Duration;
 import java.time.Instant;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -42,7 +39,6 @@ import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.LinkedBlockingQueue;
-import java.util.concurrent.Semaphore;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -174,38 +170,6 @@ class GuestSightTest {
       assertEquals(64, now.interfaces().size());
       assertTrue(now.interfaces().keySet().stream().noneMatch(name -> name.contains("\n")));
       assertEquals(100.0, now.memoryPressure().orElseThrow().some().percentOf10Seconds());
-    }
-  }
-
-  @Test
-  void statisticsStreamUntilTheyAreClosedOrTheSandboxIs() throws Exception {
-    try (FakeNacelle fake = new FakeNacelle();
-        Sandbox sandbox = fake.start()) {
-      for (Duration wrong : List.of(Duration.ofMillis(99), Duration.ofHours(2))) {
-        assertThrows(
-            IllegalArgumentException.class,
-            () -> sandbox.streamGuestStatistics(wrong, reading -> {}));
-      }
-      Semaphore read = new Semaphore(0);
-      StatisticsStream stream = sandbox.streamGuestStatistics(INTERVAL, reading -> read.release());
-      read.acquire(3);
-      stream.close();
-      stream.close();
-      List<StatisticsStream> open = new ArrayList<>();
-      for (int i = 0; i < 8; i++) {
-        open.add(sandbox.streamGuestStatistics(INTERVAL, reading -> {}));
-      }
-      assertThrows(
-          IllegalStateException.class,
-          () -> sandbox.streamGuestStatistics(INTERVAL, reading -> {}));
-      open.get(0).close();
-      sandbox.streamGuestStatistics(INTERVAL, reading -> {}).close();
-      sandbox.close();
-      assertThrows(SandboxEndedException.class, sandbox::guestStatistics);
-      assertThrows(
-          SandboxEndedException.class,
-          () -> sandbox.streamGuestStatistics(INTERVAL, reading -> {}));
-      open.get(1).close();
     }
   }
 

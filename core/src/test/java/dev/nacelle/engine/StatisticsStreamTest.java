@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.nacelle.Sandbox;
 import dev.nacelle.Sandbox.StatisticsStream;
 import dev.nacelle.SandboxEndedException;
+import dev.nacelle.agent.NettyLeaks;
 import dev.nacelle.internal.ListenerFailures;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -17,43 +18,58 @@ import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.extension.ExtendWith;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
-/** Statistics of the host as a stream. */
+/** Statistics as a stream: of the host, and of the guest as far as it is the same. */
+@ExtendWith(NettyLeaks.class)
 @Timeout(60)
-class HostSightTest {
+class StatisticsStreamTest {
   private static final Duration INTERVAL = Duration.ofMillis(100);
 
-  @Test
-  void statisticsStreamUntilTheyAreClosedOrTheSandboxIs() throws Exception {
+  private enum Kind {
+    HOST,
+    GUEST;
+
+    StatisticsStream stream(Sandbox sandbox, Duration interval, Runnable listener) {
+      return this == HOST
+          ? sandbox.streamStatistics(interval, reading -> listener.run())
+          : sandbox.streamGuestStatistics(interval, reading -> listener.run());
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void statisticsStreamUntilTheyAreClosedOrTheSandboxIs(Kind kind) throws Exception {
     try (FakeNacelle fake = new FakeNacelle();
         Sandbox sandbox = fake.start()) {
       for (Duration wrong : List.of(Duration.ofMillis(99), Duration.ofHours(2))) {
-        assertThrows(
-            IllegalArgumentException.class, () -> sandbox.streamStatistics(wrong, reading -> {}));
+        assertThrows(IllegalArgumentException.class, () -> kind.stream(sandbox, wrong, () -> {}));
       }
       Semaphore read = new Semaphore(0);
-      StatisticsStream stream = sandbox.streamStatistics(INTERVAL, reading -> read.release());
+      StatisticsStream stream = kind.stream(sandbox, INTERVAL, read::release);
       read.acquire(3);
       stream.close();
       stream.close();
       List<StatisticsStream> open = new ArrayList<>();
       for (int i = 0; i < 8; i++) {
-        open.add(sandbox.streamStatistics(INTERVAL, reading -> {}));
+        open.add(kind.stream(sandbox, INTERVAL, () -> {}));
       }
-      assertThrows(
-          IllegalStateException.class, () -> sandbox.streamStatistics(INTERVAL, reading -> {}));
+      assertThrows(IllegalStateException.class, () -> kind.stream(sandbox, INTERVAL, () -> {}));
       open.get(0).close();
       Semaphore last = new Semaphore(0);
-      StatisticsStream lasting = sandbox.streamStatistics(INTERVAL, reading -> last.release());
+      StatisticsStream lasting = kind.stream(sandbox, INTERVAL, last::release);
       last.acquire();
       sandbox.close();
-      assertThrows(
-          SandboxEndedException.class, () -> sandbox.streamStatistics(INTERVAL, reading -> {}));
+      assertThrows(SandboxEndedException.class, sandbox::guestStatistics);
+      assertThrows(SandboxEndedException.class, () -> kind.stream(sandbox, INTERVAL, () -> {}));
       // A reading that was under way may come yet, and no other.
       Thread.sleep(3 * INTERVAL.toMillis());
       last.drainPermits();
       assertFalse(last.tryAcquire(3 * INTERVAL.toMillis(), TimeUnit.MILLISECONDS));
       lasting.close();
+      open.get(1).close();
     }
   }
 
