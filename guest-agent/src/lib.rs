@@ -78,6 +78,7 @@ pub use agent::Agent;
 pub use boot::run;
 pub use clock::boot_nanos;
 pub use machine::Machine;
+pub use relay::carry_network;
 pub use server::serve;
 
 /// The messages and the service of `nacelle/agent/v1/agent.proto`.

@@ -98,6 +98,19 @@ pub(crate) async fn start(tun: Tun, socket: Option<PathBuf>) -> Result<OwnedFd, 
     Ok(held)
 }
 
+/// Gives the calling thread's network namespace the interface of a sandbox, whose other end is whoever the link leads to, for
+/// as long as what this returns is held. The error is for people.
+pub fn carry_network(link: UnixStream, ipv6: bool) -> Result<OwnedFd, String> {
+    let text = |error: StepError| error.to_string();
+    crate::network::set_up().map_err(text)?;
+    let tun = Tun::make(ipv6).map_err(text)?;
+    let relay = random().and_then(|epoch| Relay::new(tun, link, epoch, u64::from_ne_bytes(random()?)));
+    let relay = relay.map_err(|error| error.to_string())?;
+    let (until, held) = pipe().map_err(text)?;
+    std::thread::spawn(move || relay.run(&until));
+    Ok(held)
+}
+
 fn random<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     // SAFETY: the kernel writes as many bytes as there are.

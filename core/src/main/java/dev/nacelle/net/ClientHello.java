@@ -97,6 +97,10 @@ final class ClientHello {
     return new ClientHello(true);
   }
 
+  boolean isSecond() {
+    return isSecond;
+  }
+
   /** Takes what came next; what is behind the message's end is left. */
   State feed(ByteBuffer in) {
     while (state == State.MORE && in.hasRemaining()) {

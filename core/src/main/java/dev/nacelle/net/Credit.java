@@ -56,4 +56,28 @@ final class Credit {
     }
     left += bytes;
   }
+
+  /**
+   * This side sends so many.
+   *
+   * @throws IllegalArgumentException when they are more than it may
+   */
+  void spend(int bytes) {
+    if (bytes > left) {
+      throw new IllegalArgumentException(bytes + " bytes where " + left + " might be sent");
+    }
+    left -= bytes;
+  }
+
+  /**
+   * This side lets so many be sent in addition.
+   *
+   * @throws IllegalArgumentException when they are more than was agreed on
+   */
+  void give(int bytes) {
+    if (bytes > largest - left) {
+      throw new IllegalArgumentException(bytes + " bytes more than " + left + " of " + largest);
+    }
+    left += bytes;
+  }
 }

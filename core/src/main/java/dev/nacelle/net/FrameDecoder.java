@@ -95,7 +95,7 @@ final class FrameDecoder {
     header.clear();
   }
 
-  private void pass(ByteBuffer in, FrameHandler handler) {
+  private void pass(ByteBuffer in, FrameHandler handler) throws FrameException {
     int limit = in.limit();
     int end = in.position() + Math.min(left, in.remaining());
     left -= end - in.position();

@@ -29,6 +29,10 @@ final class FrameException extends Exception {
     FLOW_REUSED,
     /** The flow was never opened. */
     UNKNOWN_FLOW,
+    /** The flow is not connected, or this side of it has ended. */
+    NOT_OPEN,
+    /** An answer to what was not asked. */
+    NOT_ASKED,
     /** A field has a value that it cannot have. */
     WRONG_VALUE,
     /** More DATA than the credit of its flow. */

@@ -1,0 +1,572 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.net;
+
+import dev.nacelle.internal.check.Ip;
+import dev.nacelle.net.FrameException.Violation;
+import dev.nacelle.net.Frames.Hello;
+import dev.nacelle.net.Frames.Refusal;
+import dev.nacelle.net.Frames.Reset;
+import dev.nacelle.network.DenialReason;
+import dev.nacelle.network.NetworkEvent;
+import dev.nacelle.network.NetworkEvent.Direction;
+import dev.nacelle.network.NetworkEvent.End;
+import dev.nacelle.network.NetworkEvent.Limit;
+import dev.nacelle.network.NetworkLimits;
+import dev.nacelle.network.NetworkPolicy;
+import dev.nacelle.network.NetworkStatistics;
+import dev.nacelle.network.Transport;
+import dev.nacelle.spi.GuestConnection;
+import java.io.IOException;
+import java.net.InetSocketAddress;
+import java.nio.ByteBuffer;
+import java.nio.channels.SelectionKey;
+import java.nio.channels.SocketChannel;
+import java.nio.channels.UnresolvedAddressException;
+import java.nio.channels.UnsupportedAddressTypeException;
+import java.time.Duration;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * All flows of one sandbox: asks the policy, opens the host's sockets, and carries what passes
+ * between them and the guest's link. On its loop, so it needs no locks.
+ *
+ * <p>The guest is hostile. What it is not entitled to by the link's rules ends the link, and with
+ * it its flows; the sandbox goes on without a network.
+ */
+final class FlowTable implements GuestLink.Handler {
+  /** A flow's window: what the guest may send of it before the socket has taken it. */
+  private static final int LARGEST_WINDOW = 256 << 10;
+
+  private static final int SMALLEST_WINDOW = 32 << 10;
+
+  /** What all windows take together, but for the smallest. */
+  private static final int WINDOWS = 16 << 20;
+
+  private final NetworkLoop loop;
+  private final GuestLink link;
+  private final Surroundings surroundings;
+  private final EventSink events;
+  private final Counters counters = new Counters();
+  private final Pins pins = new Pins(System::nanoTime, Pins.CAPACITY);
+  private final Map<Integer, Flow> flows = new HashMap<>();
+  private final Map<Integer, NetworkLoop.Timer> connecting = new HashMap<>();
+  private final UdpSessions sessions;
+  private final Deque<Flow> waiting = new ArrayDeque<>();
+  private final Throttle egress;
+  private final Throttle ingress;
+  private CompiledPolicy policy;
+  private NetworkLimits limits;
+  private TokenBucket opens;
+  private long numbers;
+  private @Nullable Hello guest;
+  private int windows;
+
+  FlowTable(
+      NetworkLoop loop,
+      GuestConnection connection,
+      NetworkPolicy policy,
+      Surroundings surroundings,
+      EventSink events) {
+    this.loop = loop;
+    this.surroundings = surroundings;
+    this.events = events;
+    this.policy = CompiledPolicy.of(policy);
+    limits = policy.limits();
+    opens = new TokenBucket(limits.opens(), System.nanoTime());
+    link = new GuestLink(loop, connection, this);
+    sessions = new UdpSessions(loop, this);
+    egress = new Throttle(loop, TcpFlow::writeAgain);
+    ingress = new Throttle(loop, TcpFlow::readAgain);
+    egress.limit(limits.egress().orElse(null));
+    ingress.limit(limits.ingress().orElse(null));
+  }
+
+  /** Begins, on the loop. */
+  void begin() {
+    link.begin();
+  }
+
+  GuestLink link() {
+    return link;
+  }
+
+  Counters count() {
+    return counters;
+  }
+
+  Throttle egress() {
+    return egress;
+  }
+
+  Throttle ingress() {
+    return ingress;
+  }
+
+  void flush() {
+    link.flush();
+  }
+
+  NetworkLoop.Timer schedule(Runnable task, Duration delay) {
+    return loop.schedule(task, delay);
+  }
+
+  NetworkStatistics statistics() {
+    return counters.read(flows.size(), sessions.size(), events.lost());
+  }
+
+  // -- The link
+
+  @Override
+  public void hello(Hello hello) {
+    guest = hello;
+    link.begin(hello);
+    link.sendHello(
+        new Hello(
+            Frames.MAX_DATA, LARGEST_WINDOW, LARGEST_WINDOW, hello.epochHigh(), hello.epochLow()));
+  }
+
+  @Override
+  public void data(int id, ByteBuffer bytes) throws FrameException {
+    Flow flow = flows.get(id);
+    if (flow != null) {
+      try {
+        flow.data(bytes);
+      } catch (IOException e) {
+        broken(flow);
+      }
+    }
+  }
+
+  @Override
+  public void fin(int id) throws FrameException {
+    Flow flow = flows.get(id);
+    if (flow != null) {
+      try {
+        flow.fin();
+      } catch (IOException e) {
+        broken(flow);
+      }
+    }
+  }
+
+  @Override
+  public void credit(int id, int amount) throws FrameException {
+    Flow flow = flows.get(id);
+    if (flow != null) {
+      flow.credit(amount);
+    }
+  }
+
+  @Override
+  public void reset(int id, Reset why) {
+    Flow flow = flows.get(id);
+    if (flow != null) {
+      over(flow, End.RESET_BY_SANDBOX, true);
+    }
+  }
+
+  @Override
+  public void accepted(int id, int window) throws FrameException {
+    throw new FrameException(Violation.NOT_ASKED, "ACCEPTED of flow " + name(id));
+  }
+
+  @Override
+  public void refused(int id, Refusal why) throws FrameException {
+    throw new FrameException(Violation.NOT_ASKED, "REFUSED of flow " + name(id));
+  }
+
+  private static String name(int id) {
+    return Integer.toUnsignedString(id);
+  }
+
+  @Override
+  public void opened(int flow, int window) {
+    throw notOfTheGuests();
+  }
+
+  @Override
+  public void accept(
+      int flow, boolean v6, long high, long low, int remotePort, int localPort, int window) {
+    throw notOfTheGuests();
+  }
+
+  @Override
+  public void resetAll(long epochHigh, long epochLow) {
+    throw notOfTheGuests();
+  }
+
+  private static AssertionError notOfTheGuests() {
+    return new AssertionError("the decoder lets no such frame of a guest's through");
+  }
+
+  @Override
+  public void echo(
+      boolean v6,
+      long high,
+      long low,
+      int sequence,
+      int identifier,
+      boolean refused,
+      ByteBuffer bytes) {
+    // A JVM has no way to ping.
+    link.sendRefused(Frames.ECHO, new Place(ip(v6, high, low), sequence, identifier));
+  }
+
+  private static Ip ip(boolean v6, long high, long low) {
+    return v6 ? Ip.v6(high, low) : Ip.v4((int) low);
+  }
+
+  @Override
+  public void hasRoom() {
+    for (int i = waiting.size(); i > 0; i--) {
+      waiting.remove().hasRoom();
+    }
+  }
+
+  void waitsForRoom(Flow flow) {
+    waiting.add(flow);
+  }
+
+  @Override
+  public void ended(String why) {
+    for (Flow flow : new ArrayList<>(flows.values())) {
+      over(flow, End.NETWORK_ENDED, true);
+    }
+    sessions.endAll(End.NETWORK_ENDED);
+    waiting.clear();
+    egress.close();
+    ingress.close();
+    counters.linkLost();
+    events.tell(time -> new NetworkEvent.LinkLost(events.sandboxId(), time, why));
+  }
+
+  // -- Flows of the guest's
+
+  @Override
+  public void open(
+      int id, boolean v6, long high, long low, int remotePort, int localPort, int window)
+      throws FrameException {
+    Hello hello = guest;
+    if (hello == null || window > hello.largestWindow()) {
+      throw new FrameException(Violation.WRONG_VALUE, "the window of flow " + name(id));
+    }
+    Place place = new Place(ip(v6, high, low), remotePort, localPort);
+    Limit limit = reached();
+    if (limit != null) {
+      link.sendRefused(id, Refusal.LIMIT);
+      limited(limit);
+      return;
+    }
+    FlowInfo info =
+        new FlowInfo(
+            ++numbers, Transport.TCP, Direction.OUTBOUND, place.remote(), place.remotePort(), 0);
+    Decision decision = decide(info);
+    DenialReason reason = decision.reason();
+    if (reason != null) {
+      link.sendRefused(id, Refusal.POLICY);
+      denied(info, reason, decision.rule(), decision.names(), "");
+      return;
+    }
+    info.allow(decision);
+    connect(id, info, decision, new Credit(window, hello.largestWindow()));
+  }
+
+  private Decision decide(FlowInfo info) {
+    return policy.decide(info.transport, info.remote, info.port, surroundings.isHosts(), pins);
+  }
+
+  /** Which limit is reached; null where none is. */
+  private @Nullable Limit reached() {
+    if (flows.size() >= limits.flows()) {
+      return Limit.FLOWS;
+    }
+    if (connecting.size() >= limits.pendingFlows()) {
+      return Limit.PENDING_FLOWS;
+    }
+    return opens.take(System.nanoTime()) ? null : Limit.OPENS;
+  }
+
+  private void limited(Limit limit) {
+    counters.denied(DenialReason.LIMIT);
+    events.limit(limit);
+  }
+
+  private void denied(
+      FlowInfo info, DenialReason reason, String rule, List<String> names, String said) {
+    counters.denied(reason);
+    events.tell(
+        time ->
+            new NetworkEvent.FlowDenied(
+                events.sandboxId(), time, info.toFlow(), reason, rule, names, said));
+  }
+
+  private void connect(int id, FlowInfo info, Decision decision, Credit guestsCredit) {
+    SocketChannel channel;
+    try {
+      channel = SocketChannel.open();
+    } catch (IOException e) {
+      // The host has no descriptor left, most of all.
+      refuse(id, info, Refusal.LIMIT, e);
+      events.limit(Limit.HOST_DESCRIPTORS);
+      return;
+    }
+    TcpFlow flow = new TcpFlow(this, id, info, channel, window(), guestsCredit);
+    flow.decided(decision);
+    flows.put(id, flow);
+    windows += flow.window();
+    try {
+      channel.configureBlocking(false);
+      InetSocketAddress service = decision.service();
+      boolean connected =
+          channel.connect(
+              surroundings.route(
+                  service == null
+                      ? new InetSocketAddress(info.remote.toInetAddress(), info.port)
+                      : service));
+      flow.register(loop.register(channel, connected ? 0 : SelectionKey.OP_CONNECT, flow));
+      if (connected) {
+        opened(flow);
+      } else {
+        Duration patience = limits.connectTimeout();
+        connecting.put(id, loop.schedule(() -> timedOut(flow), patience));
+      }
+    } catch (IOException | UnresolvedAddressException | UnsupportedAddressTypeException e) {
+      failed(flow, e);
+    }
+  }
+
+  private int window() {
+    int share = Integer.highestOneBit(Math.max(1, (WINDOWS - windows) / 32));
+    return Math.min(LARGEST_WINDOW, Math.max(SMALLEST_WINDOW, share));
+  }
+
+  /** A socket that was to connect has done so or not. */
+  void connected(TcpFlow flow) {
+    try {
+      if (flow.channel.finishConnect()) {
+        opened(flow);
+      }
+    } catch (IOException e) {
+      failed(flow, e);
+    }
+    link.flush();
+  }
+
+  private void opened(TcpFlow flow) throws IOException {
+    stopTimer(flow);
+    flow.opened();
+    link.sendOpened(flow.id, flow.window());
+    allowed(flow.info);
+  }
+
+  private void allowed(FlowInfo info) {
+    counters.opened(info);
+    events.tell(
+        time ->
+            new NetworkEvent.FlowAllowed(
+                events.sandboxId(), time, info.toFlow(), info.rule(), info.names()));
+  }
+
+  private void timedOut(TcpFlow flow) {
+    forget(flow, false);
+    refuse(flow.id, flow.info, Refusal.TIMEOUT, new IOException("no answer in time"));
+    link.flush();
+  }
+
+  private void failed(TcpFlow flow, Exception why) {
+    forget(flow, false);
+    refuse(flow.id, flow.info, ConnectFailure.of(why), why);
+  }
+
+  private void refuse(int id, FlowInfo info, Refusal refusal, Exception why) {
+    info.release();
+    link.sendRefused(id, refusal);
+    failed(info, why);
+  }
+
+  private void failed(FlowInfo info, Exception why) {
+    counters.failed();
+    events.tell(
+        time ->
+            new NetworkEvent.FlowFailed(
+                events.sandboxId(), time, info.toFlow(), String.valueOf(why.getMessage())));
+  }
+
+  private void stopTimer(Flow flow) {
+    NetworkLoop.Timer timer = connecting.remove(flow.id);
+    if (timer != null) {
+      timer.cancel();
+    }
+  }
+
+  // -- Datagrams of the guest's
+
+  @Override
+  public void datagram(
+      boolean v6,
+      long high,
+      long low,
+      int remotePort,
+      int localPort,
+      boolean refused,
+      ByteBuffer bytes) {
+    Place place = new Place(ip(v6, high, low), remotePort, localPort);
+    UdpSessions.Session session = sessions.find(place);
+    if (session == null) {
+      session = openSession(place);
+    }
+    if (session != null) {
+      session.send(bytes);
+    }
+  }
+
+  private UdpSessions.@Nullable Session openSession(Place place) {
+    Limit limit =
+        sessions.size() >= limits.udpSessions()
+            ? Limit.UDP_SESSIONS
+            : opens.take(System.nanoTime()) ? null : Limit.OPENS;
+    if (limit != null) {
+      limited(limit);
+      counters.datagramDropped();
+      return null;
+    }
+    FlowInfo info =
+        new FlowInfo(
+            ++numbers, Transport.UDP, Direction.OUTBOUND, place.remote(), place.remotePort(), 0);
+    Decision decision = decide(info);
+    DenialReason reason = decision.reason();
+    if (reason != null) {
+      link.sendRefused(Frames.DGRAM, place);
+      denied(info, reason, decision.rule(), decision.names(), "");
+      return null;
+    }
+    info.allow(decision);
+    try {
+      InetSocketAddress target =
+          surroundings.route(
+              new InetSocketAddress(place.remote().toInetAddress(), place.remotePort()));
+      UdpSessions.Session session = sessions.open(place, info, target);
+      allowed(info);
+      return session;
+    } catch (IOException | UnsupportedAddressTypeException e) {
+      info.release();
+      link.sendRefused(Frames.DGRAM, place);
+      failed(info, e);
+      return null;
+    }
+  }
+
+  // -- Flows that are open
+
+  /** What it sent is not allowed. */
+  void denied(TcpFlow flow, DenialReason reason, String said) {
+    link.sendReset(flow.id, Reset.POLICY);
+    denied(flow.info, reason, flow.info.rule(), flow.info.names(), said);
+    over(flow, End.DENIED, true);
+  }
+
+  /** Its socket is of no use any more. */
+  void broken(Flow flow) {
+    link.sendReset(flow.id, Reset.ABORTED);
+    over(flow, End.RESET_BY_PEER, true);
+  }
+
+  /** It is over, and the guest knows. */
+  void over(Flow flow, End how) {
+    over(flow, how, false);
+  }
+
+  private void over(Flow flow, End how, boolean abruptly) {
+    boolean wasOpen = flow.isOpen();
+    forget(flow, abruptly);
+    if (wasOpen) {
+      ended(flow.info, flow.sent(), flow.received(), how);
+    } else {
+      flow.info.release();
+    }
+  }
+
+  /** A flow that was connected is over. */
+  void ended(FlowInfo info, long sent, long received, End how) {
+    info.release();
+    Duration duration = Duration.ofNanos(System.nanoTime() - info.begin);
+    events.tell(
+        time ->
+            new NetworkEvent.FlowEnded(
+                events.sandboxId(), time, info.toFlow(), sent, received, duration, how));
+  }
+
+  private void forget(Flow flow, boolean abruptly) {
+    stopTimer(flow);
+    if (flows.remove(flow.id, flow)) {
+      windows -= flow.window();
+      waiting.remove(flow);
+    }
+    flow.close(abruptly);
+  }
+
+  // -- What its owner asks
+
+  /** Has another policy from now on, also for the flows that there are. */
+  void update(NetworkPolicy changed) {
+    policy = CompiledPolicy.of(changed);
+    NetworkLimits before = limits;
+    limits = changed.limits();
+    if (!limits.opens().equals(before.opens())) {
+      opens = new TokenBucket(limits.opens(), System.nanoTime());
+    }
+    if (!limits.egress().equals(before.egress())) {
+      egress.limit(limits.egress().orElse(null));
+    }
+    if (!limits.ingress().equals(before.ingress())) {
+      ingress.limit(limits.ingress().orElse(null));
+    }
+    for (Flow flow : new ArrayList<>(flows.values())) {
+      judgeAgain(flow);
+    }
+    for (UdpSessions.Session session : sessions.all()) {
+      Decision decision = decide(session.info());
+      DenialReason reason = decision.reason();
+      if (reason == null) {
+        session.info().allow(decision);
+      } else {
+        denied(session.info(), reason, decision.rule(), decision.names(), "");
+        session.end(End.DENIED);
+      }
+    }
+    link.flush();
+  }
+
+  private void judgeAgain(Flow flow) {
+    if (flow.info.direction != Direction.OUTBOUND) {
+      return;
+    }
+    Decision decision = decide(flow.info);
+    DenialReason reason = decision.reason();
+    if (reason == null) {
+      reason = flow.decided(decision);
+    }
+    if (reason == null) {
+      flow.info.allow(decision);
+      return;
+    }
+    denied(flow.info, reason, decision.rule(), decision.names(), flow.said());
+    if (flow.isOpen()) {
+      link.sendReset(flow.id, Reset.POLICY);
+    } else {
+      link.sendRefused(flow.id, Refusal.POLICY);
+    }
+    over(flow, End.DENIED, true);
+  }
+
+  /** Ends all. */
+  void close() {
+    link.end("the sandbox ends");
+  }
+}

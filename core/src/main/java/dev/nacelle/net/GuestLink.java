@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.net;
+
+import dev.nacelle.internal.check.Ip;
+import dev.nacelle.spi.GuestConnection;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.ReadableByteChannel;
+import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.atomic.AtomicBoolean;
+
+/**
+ * A network's stream of frames from and to the guest. On its loop. Memory is bounded by its two
+ * buffers: content waits in sockets while there is no room, and a guest that does not even take
+ * what else it is told is given up.
+ */
+final class GuestLink {
+  private static final int RECEIVED_BYTES = 128 << 10;
+  private static final int SENT_BYTES = 384 << 10;
+
+  /** Room that is kept for frames without content. */
+  private static final int RESERVED_BYTES = 64 << 10;
+
+  /** Less room than that is none, for content. */
+  private static final int SMALLEST_ROOM = 4 << 10;
+
+  /** Reads at a time, so that others get their turn. */
+  private static final int READS = 16;
+
+  /** What there was no room for. */
+  static final int NO_ROOM = Integer.MIN_VALUE;
+
+  /** Gets what comes. */
+  interface Handler extends FrameHandler {
+    /** There is room again, which there was not. */
+    void hasRoom();
+
+    /** It has ended, and is of no use any more. Called once. */
+    void ended(String why);
+  }
+
+  private final NetworkLoop loop;
+  private final GuestConnection connection;
+  private final Handler handler;
+  private final ByteBuffer received = ByteBuffer.allocateDirect(RECEIVED_BYTES);
+  private final ByteBuffer out = ByteBuffer.allocateDirect(SENT_BYTES);
+  private final FrameDecoder decoder = new FrameDecoder(Frames.Side.GUEST, Frames.MAX_DATA);
+  private final AtomicBoolean queued = new AtomicBoolean();
+  private final Runnable task = this::happened;
+  private int maxData;
+  private int sent;
+  private boolean wasFull;
+  private boolean over;
+
+  GuestLink(NetworkLoop loop, GuestConnection connection, Handler handler) {
+    this.loop = loop;
+    this.connection = connection;
+    this.handler = handler;
+  }
+
+  /** The guest has said what it takes. */
+  void begin(Frames.Hello guest) {
+    maxData = guest.maxData();
+  }
+
+  /** Begins to read. */
+  void begin() {
+    connection.setEventListener(this::onEvent);
+  }
+
+  private void onEvent() {
+    if (queued.compareAndSet(false, true)) {
+      try {
+        loop.execute(task);
+      } catch (RejectedExecutionException e) {
+        connection.close();
+      }
+    }
+  }
+
+  private void happened() {
+    queued.set(false);
+    if (over) {
+      return;
+    }
+    try {
+      int reads = 0;
+      while (true) {
+        int count = connection.read(received);
+        if (count > 0) {
+          decoder.feed(received.flip(), handler);
+          received.clear();
+          if (over) {
+            return;
+          }
+        } else if (count < 0) {
+          end("the guest has ended it");
+          return;
+        } else {
+          break;
+        }
+        if (++reads == READS) {
+          onEvent();
+          break;
+        }
+      }
+      flush();
+    } catch (FrameException | IOException e) {
+      end(String.valueOf(e.getMessage()));
+    }
+  }
+
+  /**
+   * Sends what a channel has, as one frame of content.
+   *
+   * @param most bytes that the guest takes
+   * @return as {@link ReadableByteChannel#read}, or {@link #NO_ROOM}: then the handler is told when
+   *     there is
+   */
+  int send(int flow, ReadableByteChannel content, int most) throws IOException {
+    int start = roomForContent();
+    if (start < 0) {
+      return NO_ROOM;
+    }
+    int body = start + Frames.HEADER;
+    int room = Math.min(maxData, out.capacity() - RESERVED_BYTES - body);
+    out.position(body).limit(body + Math.min(most, room));
+    int count = 0;
+    try {
+      count = content.read(out);
+    } finally {
+      out.limit(out.capacity());
+      out.position(start);
+      if (count > 0) {
+        Frames.putDataHeader(out, flow, count);
+        out.position(body + count);
+      }
+    }
+    return count;
+  }
+
+  /** The last bytes of content that were sent; to be looked at before anything else is done. */
+  ByteBuffer lastContent(int count) {
+    return out.duplicate().limit(out.position()).position(out.position() - count);
+  }
+
+  private int roomForContent() {
+    compact();
+    if (out.capacity() - RESERVED_BYTES - out.position() < Frames.HEADER + SMALLEST_ROOM) {
+      wasFull = true;
+      return -1;
+    }
+    return out.position();
+  }
+
+  /**
+   * A datagram; it is dropped where there is no room.
+   *
+   * @return whether it was not
+   */
+  boolean sendDatagram(Place place, ByteBuffer content) {
+    int length = content.remaining();
+    int start = roomForContent();
+    int needed = Frames.HEADER + Frames.ADDRESS_BYTES + length;
+    if (start < 0 || out.capacity() - RESERVED_BYTES - start < needed) {
+      wasFull |= start >= 0;
+      return false;
+    }
+    Ip remote = place.remote();
+    Frames.putMessageHead(
+        out,
+        Frames.DGRAM,
+        remote.v6(),
+        remote.high(),
+        remote.low(),
+        place.remotePort(),
+        place.localPort(),
+        false,
+        length);
+    out.put(content);
+    return true;
+  }
+
+  /** Says that a datagram or an echo was refused. */
+  void sendRefused(int type, Place place) {
+    if (hasRoomFor(Frames.ADDRESS_BYTES)) {
+      Ip remote = place.remote();
+      Frames.putMessageHead(
+          out,
+          type,
+          remote.v6(),
+          remote.high(),
+          remote.low(),
+          place.remotePort(),
+          place.localPort(),
+          true,
+          0);
+    }
+  }
+
+  void sendHello(Frames.Hello hello) {
+    if (hasRoomFor(32)) {
+      Frames.putHello(out, hello);
+    }
+  }
+
+  void sendOpened(int flow, int window) {
+    if (hasRoomFor(4)) {
+      Frames.putOpened(out, Frames.OPENED, flow, window);
+    }
+  }
+
+  void sendAccept(int flow, Place place, int window) {
+    if (hasRoomFor(Frames.ADDRESS_BYTES + 4)) {
+      Ip remote = place.remote();
+      Frames.putOpen(
+          out,
+          Frames.ACCEPT,
+          flow,
+          remote.v6(),
+          remote.high(),
+          remote.low(),
+          place.remotePort(),
+          place.localPort(),
+          window);
+    }
+  }
+
+  void sendRefused(int flow, Frames.Refusal why) {
+    if (hasRoomFor(4)) {
+      Frames.putRefused(out, flow, why);
+    }
+  }
+
+  void sendFin(int flow) {
+    if (hasRoomFor(0)) {
+      Frames.putFin(out, flow);
+    }
+  }
+
+  void sendReset(int flow, Frames.Reset why) {
+    if (hasRoomFor(4)) {
+      Frames.putReset(out, flow, why);
+    }
+  }
+
+  void sendCredit(int flow, int amount) {
+    if (hasRoomFor(0)) {
+      Frames.putCredit(out, flow, amount);
+    }
+  }
+
+  /** Whether a frame without content can be told; ends the link where it cannot. */
+  private boolean hasRoomFor(int payload) {
+    if (!over && out.remaining() < Frames.HEADER + payload) {
+      compact();
+      if (out.remaining() < Frames.HEADER + payload) {
+        end("the guest does not take what it is told");
+      }
+    }
+    return !over;
+  }
+
+  /** Makes room at the end, where much of it is at the beginning. */
+  private void compact() {
+    if (sent > 0 && sent >= out.position() - sent) {
+      out.limit(out.position()).position(sent);
+      out.compact();
+      sent = 0;
+    }
+  }
+
+  /** Sends what waits, as far as the guest takes it. */
+  void flush() {
+    if (over || sent == out.position()) {
+      return;
+    }
+    int end = out.position();
+    try {
+      out.limit(end).position(sent);
+      connection.write(out);
+      sent = out.position();
+      out.limit(out.capacity()).position(end);
+    } catch (IOException e) {
+      end(String.valueOf(e.getMessage()));
+      return;
+    }
+    if (sent == end) {
+      out.clear();
+      sent = 0;
+    }
+    if (wasFull && out.position() - sent < out.capacity() / 2) {
+      wasFull = false;
+      handler.hasRoom();
+    }
+  }
+
+  /** Ends it; the handler is told. */
+  void end(String why) {
+    if (!over) {
+      over = true;
+      connection.close();
+      handler.ended(why);
+    }
+  }
+}

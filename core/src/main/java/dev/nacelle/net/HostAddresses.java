@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.net;
+
+import dev.nacelle.internal.check.Cidr;
+import dev.nacelle.internal.check.Ip;
+import java.io.IOException;
+import java.lang.System.Logger.Level;
+import java.net.InetAddress;
+import java.net.NetworkInterface;
+import java.time.Duration;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.Executor;
+import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.Predicate;
+
+/**
+ * The addresses of the host's interfaces, which no sandbox is to reach: read again every 30 seconds
+ * while somebody asks, since interfaces come and go. Safe for use from several threads; asking does
+ * not block.
+ */
+public final class HostAddresses implements Predicate<Ip> {
+  private static final System.Logger LOGGER = System.getLogger(HostAddresses.class.getName());
+  private static final long FRESH = Duration.ofSeconds(30).toNanos();
+  private static final Cidr GLOBAL = Cidr.parse("2000::/3");
+
+  private final Executor executor;
+  private final AtomicBoolean reading = new AtomicBoolean();
+  private volatile Seen seen;
+
+  private record Seen(Set<Ip> addresses, long time) {}
+
+  /**
+   * Reads them.
+   *
+   * @param executor reads them again
+   * @throws IOException when the host does not tell
+   */
+  public HostAddresses(Executor executor) throws IOException {
+    this.executor = executor;
+    seen = read();
+  }
+
+  private static Seen read() throws IOException {
+    Set<Ip> addresses = new HashSet<>();
+    long time = System.nanoTime();
+    for (NetworkInterface each : NetworkInterface.networkInterfaces().toList()) {
+      List<InetAddress> own = each.inetAddresses().toList();
+      own.forEach(address -> addresses.add(Ip.of(address)));
+    }
+    return new Seen(Set.copyOf(addresses), time);
+  }
+
+  /** Whether it is one of them. */
+  @Override
+  public boolean test(Ip address) {
+    Seen last = seen;
+    if (System.nanoTime() - last.time > FRESH && reading.compareAndSet(false, true)) {
+      try {
+        executor.execute(this::readAgain);
+      } catch (RejectedExecutionException e) {
+        // All ends; what is known is good enough for that.
+        reading.set(false);
+      }
+    }
+    return last.addresses.contains(address);
+  }
+
+  private void readAgain() {
+    try {
+      seen = read();
+    } catch (IOException e) {
+      LOGGER.log(Level.WARNING, "the host's addresses are not known anew", e);
+    } finally {
+      reading.set(false);
+    }
+  }
+
+  /** Whether the host seems to have IPv6 beyond its own network: an address for that. */
+  public boolean hasIpv6() {
+    return seen.addresses.stream().anyMatch(GLOBAL::contains);
+  }
+}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.net;
+
+import dev.nacelle.network.NetworkListener;
+import dev.nacelle.network.NetworkPolicy;
+import dev.nacelle.network.NetworkStatistics;
+import dev.nacelle.network.PublishedPort;
+import dev.nacelle.spi.GuestConnection;
+import java.io.IOException;
+import java.net.InetSocketAddress;
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Executor;
+import java.util.concurrent.RejectedExecutionException;
+import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The host's side of one sandbox's network, from before its machine is made until after that has
+ * ended. Safe for use from several threads.
+ */
+public final class HostNetwork implements AutoCloseable {
+  /** The guest's agent connects to this port of the host's once; its workload must not. */
+  public static final int PORT = 1025;
+
+  private static final Duration TELL_LIMITS = Duration.ofSeconds(1);
+
+  private final NetworkLoop loop;
+  private final Surroundings surroundings;
+  private final EventSink events;
+
+  // On the loop.
+  private NetworkPolicy policy;
+  private @Nullable FlowTable table;
+  private NetworkStatistics last = NetworkStatistics.builder().build();
+  private NetworkLoop.@Nullable Timer limitsTimer;
+  private boolean closed;
+
+  /**
+   * Opens published ports, which take nobody before the guest has connected.
+   *
+   * @param loop on which all of it happens
+   * @param hosts which addresses are the host's
+   * @param sandboxId for events
+   * @param policy other than {@link NetworkPolicy#none()}
+   * @param listener is told events on the executor's threads
+   * @throws IOException when a published port cannot be had; it says which
+   */
+  public static HostNetwork open(
+      NetworkLoop loop,
+      HostAddresses hosts,
+      String sandboxId,
+      NetworkPolicy policy,
+      List<PublishedPort> published,
+      NetworkListener listener,
+      Executor executor)
+      throws IOException {
+    HostNetwork network =
+        new HostNetwork(
+            loop, Surroundings.of(hosts), new EventSink(sandboxId, listener, executor), policy);
+    return network;
+  }
+
+  HostNetwork(NetworkLoop loop, Surroundings surroundings, EventSink events, NetworkPolicy policy) {
+    this.loop = loop;
+    this.surroundings = surroundings;
+    this.events = events;
+    this.policy = policy;
+  }
+
+  /** Takes the guest's connection, the only one. Does not block. */
+  public void accept(GuestConnection connection) {
+    try {
+      loop.execute(() -> begin(connection));
+    } catch (RejectedExecutionException e) {
+      connection.close();
+    }
+  }
+
+  private void begin(GuestConnection connection) {
+    if (closed || table != null) {
+      connection.close();
+      return;
+    }
+    FlowTable flows = new FlowTable(loop, connection, policy, surroundings, events);
+    table = flows;
+    limitsTimer = loop.schedule(this::tellLimits, TELL_LIMITS);
+    flows.begin();
+  }
+
+  private void tellLimits() {
+    events.tellLimits();
+    limitsTimer = loop.schedule(this::tellLimits, TELL_LIMITS);
+  }
+
+  /** Where published ports are. */
+  public Map<PublishedPort, InetSocketAddress> published() {
+    return Map.of();
+  }
+
+  /** Counters; of a network that was closed, the last. */
+  public NetworkStatistics statistics() {
+    return ask(flows -> flows == null ? last : flows.statistics());
+  }
+
+  /**
+   * Has another policy from now on. When this returns it counts, for flows that there are, too.
+   *
+   * @param changed other than {@link NetworkPolicy#none()} is as it was made; that is no network
+   */
+  public void update(NetworkPolicy changed) {
+    ask(
+        flows -> {
+          policy = changed;
+          if (flows != null) {
+            flows.update(changed);
+          }
+          return "";
+        });
+  }
+
+  /** On the loop; when that has ended, here. */
+  private <T> T ask(Function<@Nullable FlowTable, T> question) {
+    if (loop.isCurrent()) {
+      return question.apply(table);
+    }
+    CompletableFuture<T> answer = new CompletableFuture<>();
+    try {
+      loop.execute(
+          () -> {
+            try {
+              answer.complete(question.apply(table));
+            } catch (RuntimeException | Error e) {
+              answer.completeExceptionally(e);
+            }
+          });
+    } catch (RejectedExecutionException e) {
+      return question.apply(table);
+    }
+    return answer.join();
+  }
+
+  /** Ends all flows and closes all ports. Idempotent. */
+  @Override
+  public void close() {
+    ask(
+        flows -> {
+          if (!closed) {
+            closed = true;
+            if (limitsTimer != null) {
+              limitsTimer.cancel();
+            }
+            if (flows != null) {
+              flows.close();
+              last = flows.statistics();
+            }
+          }
+          return "";
+        });
+  }
+}

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.net;
+
+import com.google.common.util.concurrent.Uninterruptibles;
+import dev.nacelle.internal.LibraryThread;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.lang.System.Logger.Level;
+import java.nio.channels.CancelledKeyException;
+import java.nio.channels.SelectableChannel;
+import java.nio.channels.SelectionKey;
+import java.nio.channels.Selector;
+import java.time.Duration;
+import java.util.Comparator;
+import java.util.PriorityQueue;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.Executor;
+import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A thread that waits for sockets and runs what belongs to them: each sandbox's network lives on
+ * one, and so needs no locks. It starts when it is first needed.
+ */
+public final class NetworkLoop implements Executor, AutoCloseable {
+  private static final System.Logger LOGGER = System.getLogger(NetworkLoop.class.getName());
+
+  /** Tasks at a time, so that sockets get their turn. */
+  private static final int TASKS = 256;
+
+  private final String name;
+  private final Queue<Runnable> tasks = new ConcurrentLinkedQueue<>();
+  private final AtomicBoolean woken = new AtomicBoolean();
+  private final PriorityQueue<Timer> timers =
+      new PriorityQueue<>(Comparator.comparingLong(timer -> timer.due - timer.begin));
+  private final long begin = System.nanoTime();
+
+  private @Nullable Thread thread;
+  private @Nullable Selector selector;
+  private volatile boolean closed;
+
+  /** Is told of a socket's readiness, on the loop. */
+  interface Handler {
+    void ready(SelectionKey key);
+  }
+
+  /** Something to be done later. */
+  final class Timer {
+    private final long begin = NetworkLoop.this.begin;
+    private final long due;
+    private final Runnable task;
+
+    private Timer(long due, Runnable task) {
+      this.due = due;
+      this.task = task;
+    }
+
+    /** Of no effect when it was done already. On the loop. */
+    void cancel() {
+      timers.remove(this);
+    }
+  }
+
+  /**
+   * @param name of the thread
+   */
+  public NetworkLoop(String name) {
+    this.name = name;
+  }
+
+  /**
+   * Runs a task soon.
+   *
+   * @throws RejectedExecutionException after {@link #close()}
+   * @throws UncheckedIOException when the host gives no selector, as without free descriptors
+   */
+  @Override
+  public void execute(Runnable task) {
+    Selector waiting = start();
+    tasks.add(task);
+    if (woken.compareAndSet(false, true)) {
+      waiting.wakeup();
+    }
+  }
+
+  private synchronized Selector start() {
+    if (closed) {
+      throw new RejectedExecutionException("the network has ended");
+    }
+    if (selector == null) {
+      try {
+        selector = Selector.open();
+      } catch (IOException e) {
+        throw new UncheckedIOException("no selector is to be had for the network", e);
+      }
+      thread = new LibraryThread(this::run, name);
+      thread.start();
+    }
+    return selector;
+  }
+
+  boolean isCurrent() {
+    return Thread.currentThread() == thread;
+  }
+
+  /** On the loop. */
+  SelectionKey register(SelectableChannel channel, int operations, Handler handler)
+      throws IOException {
+    channel.configureBlocking(false);
+    return channel.register(selector, operations, handler);
+  }
+
+  /** On the loop. */
+  Timer schedule(Runnable task, Duration delay) {
+    Timer timer = new Timer(System.nanoTime() + delay.toNanos(), task);
+    timers.add(timer);
+    return timer;
+  }
+
+  private void run() {
+    Selector waiting = selector;
+    if (waiting == null) {
+      return;
+    }
+    try {
+      while (!closed) {
+        select(waiting);
+        woken.set(false);
+        for (int i = 0; i < TASKS; i++) {
+          Runnable task = tasks.poll();
+          if (task == null) {
+            break;
+          }
+          guarded(task);
+        }
+        runTimers();
+      }
+    } catch (IOException e) {
+      LOGGER.log(Level.WARNING, "the networks of sandboxes have ended: their sockets fail", e);
+    } finally {
+      closed = true;
+      for (Runnable task = tasks.poll(); task != null; task = tasks.poll()) {
+        guarded(task);
+      }
+      try {
+        waiting.close();
+      } catch (IOException e) {
+        LOGGER.log(Level.DEBUG, "closing a selector", e);
+      }
+    }
+  }
+
+  private void select(Selector waiting) throws IOException {
+    if (!tasks.isEmpty()) {
+      waiting.selectNow(this::ready);
+      return;
+    }
+    Timer first = timers.peek();
+    if (first == null) {
+      waiting.select(this::ready);
+      return;
+    }
+    long millis = TimeUnit.NANOSECONDS.toMillis(first.due - System.nanoTime() + 999_999);
+    if (millis <= 0) {
+      waiting.selectNow(this::ready);
+    } else {
+      waiting.select(this::ready, millis);
+    }
+  }
+
+  private void ready(SelectionKey key) {
+    try {
+      if (key.isValid()) {
+        ((Handler) key.attachment()).ready(key);
+      }
+    } catch (CancelledKeyException e) {
+      LOGGER.log(Level.TRACE, "a socket was closed meanwhile", e);
+    } catch (RuntimeException | Error e) {
+      LOGGER.log(Level.ERROR, "a sandbox's socket was not served", e);
+      key.cancel();
+    }
+  }
+
+  private void runTimers() {
+    for (Timer first = timers.peek(); first != null; first = timers.peek()) {
+      if (first.due - System.nanoTime() > 0) {
+        return;
+      }
+      timers.poll();
+      guarded(first.task);
+    }
+  }
+
+  private static void guarded(Runnable task) {
+    try {
+      task.run();
+    } catch (RuntimeException | Error e) {
+      LOGGER.log(Level.ERROR, "a task of a sandbox's network failed", e);
+    }
+  }
+
+  /**
+   * Ends the thread, and waits for that; networks must have been closed. What was to be run is run.
+   * Idempotent.
+   */
+  @Override
+  public void close() {
+    Thread running;
+    synchronized (this) {
+      closed = true;
+      running = thread;
+      if (selector != null) {
+        selector.wakeup();
+      }
+    }
+    if (running != null && running != Thread.currentThread()) {
+      Uninterruptibles.joinUninterruptibly(running);
+    }
+  }
+}

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.net;
+
+import dev.nacelle.internal.check.Ip;
+import java.net.InetSocketAddress;
+import java.util.function.Predicate;
+import java.util.function.UnaryOperator;
+
+/**
+ * What a network knows of the host that it is on.
+ *
+ * @param isHosts whether an address is one of the host's
+ * @param routes where the host connects to for an address that was allowed: there; tests have
+ *     servers of their own stand for others
+ */
+record Surroundings(Predicate<Ip> isHosts, UnaryOperator<InetSocketAddress> routes) {
+  static Surroundings of(Predicate<Ip> isHosts) {
+    return new Surroundings(isHosts, UnaryOperator.identity());
+  }
+
+  InetSocketAddress route(InetSocketAddress address) {
+    return routes.apply(address);
+  }
+}

@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.net;
+
+import dev.nacelle.net.Decision.Check;
+import dev.nacelle.net.FrameException.Violation;
+import dev.nacelle.network.DenialReason;
+import dev.nacelle.network.NetworkEvent.End;
+import java.io.IOException;
+import java.net.StandardSocketOptions;
+import java.nio.ByteBuffer;
+import java.nio.channels.SelectionKey;
+import java.nio.channels.SocketChannel;
+import java.time.Duration;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A TCP connection: the guest's end of it at the agent, and a socket of the host's. On the loop.
+ *
+ * <p>Content waits in the host's sockets and in the agent. Here waits what the guest has sent and
+ * the socket does not take yet, or may not have yet: at most the window that it was given.
+ */
+final class TcpFlow extends Flow implements NetworkLoop.Handler {
+  /** Frames that are sent for one readiness of a socket, so that others get their turn. */
+  private static final int READS = 8;
+
+  /** How long a client's name may take, from its first byte on. */
+  private static final Duration NAME_LIMIT = Duration.ofSeconds(10);
+
+  private final FlowTable table;
+  final SocketChannel channel;
+  private final int window;
+  private final Credit fromGuest;
+  private final Credit toGuest;
+  private final Backlog backlog;
+
+  private @Nullable SelectionKey key;
+  private @Nullable Gate gate;
+  private NetworkLoop.@Nullable Timer nameTimer;
+  private boolean open;
+  private boolean over;
+
+  /** Of what the guest has sent: bytes in all, and those for which it has credit again. */
+  private long sent;
+
+  private long returned;
+  private long received;
+
+  private boolean guestFin;
+  private boolean toldFin;
+  private boolean waitsToRead;
+  private boolean waitsToWrite;
+
+  /**
+   * @param window what the guest may send at once
+   * @param toGuest what it takes
+   */
+  TcpFlow(
+      FlowTable table, int id, FlowInfo info, SocketChannel channel, int window, Credit toGuest) {
+    super(id, info);
+    this.table = table;
+    this.channel = channel;
+    this.window = window;
+    this.toGuest = toGuest;
+    fromGuest = new Credit(window, window);
+    backlog = new Backlog(window);
+  }
+
+  @Override
+  long sent() {
+    return sent;
+  }
+
+  @Override
+  long received() {
+    return received;
+  }
+
+  @Override
+  int window() {
+    return window;
+  }
+
+  @Override
+  boolean isOpen() {
+    return open;
+  }
+
+  @Override
+  String said() {
+    Gate looksAt = gate;
+    return looksAt == null ? "" : looksAt.said();
+  }
+
+  @Override
+  @Nullable DenialReason decided(Decision now) {
+    Gate looksAt = gate;
+    if (looksAt != null) {
+      return looksAt.decided(now);
+    }
+    if (!now.isUnchecked()) {
+      if (open) {
+        // It was not looked at, and is too late now.
+        return now.judge(now.checks(Check.TLS) ? Check.TLS : Check.HTTP, null, false);
+      }
+      gate = new Gate(now);
+    }
+    return null;
+  }
+
+  void register(SelectionKey registered) {
+    key = registered;
+  }
+
+  /** Both ends are connected. */
+  void opened() throws IOException {
+    open = true;
+    channel.setOption(StandardSocketOptions.TCP_NODELAY, true);
+    listen();
+  }
+
+  private void listen() {
+    SelectionKey registered = key;
+    if (over || registered == null || !registered.isValid()) {
+      return;
+    }
+    int operations = 0;
+    if (!open) {
+      operations = SelectionKey.OP_CONNECT;
+    } else {
+      if (!toldFin && !waitsToRead && toGuest.left() > 0) {
+        operations |= SelectionKey.OP_READ;
+      }
+      if (!waitsToWrite && backlog.mayLeave()) {
+        operations |= SelectionKey.OP_WRITE;
+      }
+    }
+    if (registered.interestOps() != operations) {
+      registered.interestOps(operations);
+    }
+  }
+
+  @Override
+  public void ready(SelectionKey ready) {
+    if (!open) {
+      table.connected(this);
+      return;
+    }
+    try {
+      if (ready.isWritable()) {
+        write();
+      }
+      if (!over && ready.isReadable()) {
+        read();
+      }
+    } catch (IOException e) {
+      table.broken(this);
+    }
+    table.flush();
+  }
+
+  private void read() throws IOException {
+    for (int i = 0; i < READS && !over && !toldFin && toGuest.left() > 0; i++) {
+      long allowed = table.ingress().left(this);
+      if (allowed <= 0) {
+        waitsToRead = true;
+        break;
+      }
+      int count = table.link().send(id, channel, (int) Math.min(toGuest.left(), allowed));
+      if (count == GuestLink.NO_ROOM) {
+        waitsToRead = true;
+        table.waitsForRoom(this);
+        break;
+      }
+      if (count == 0) {
+        break;
+      }
+      if (count < 0) {
+        toldFin = true;
+        table.link().sendFin(id);
+        finishIfDone();
+        break;
+      }
+      received(count);
+    }
+    listen();
+  }
+
+  private void received(int count) throws IOException {
+    received += count;
+    toGuest.spend(count);
+    table.ingress().use(count);
+    table.count().received(info, count);
+    Gate waiting = gate;
+    if (waiting != null && waiting.awaitsAnswer()) {
+      if (waiting.answered(table.link().lastContent(count))) {
+        look(waiting);
+        write();
+      }
+    }
+  }
+
+  @Override
+  void hasRoom() {
+    waitsToRead = false;
+    listen();
+  }
+
+  /** There are bytes again that may reach the guest. */
+  void readAgain() {
+    waitsToRead = false;
+    again(SelectionKey.OP_READ);
+  }
+
+  /** There are bytes again that may leave it. */
+  void writeAgain() {
+    waitsToWrite = false;
+    again(SelectionKey.OP_WRITE);
+  }
+
+  private void again(int operation) {
+    if (over) {
+      return;
+    }
+    try {
+      if (operation == SelectionKey.OP_READ) {
+        read();
+      } else {
+        write();
+      }
+    } catch (IOException e) {
+      table.broken(this);
+    }
+  }
+
+  @Override
+  void data(ByteBuffer bytes) throws FrameException, IOException {
+    int count = bytes.remaining();
+    if (!open || guestFin) {
+      throw new FrameException(Violation.NOT_OPEN, "DATA of flow " + this);
+    }
+    fromGuest.use(count);
+    sent += count;
+    table.count().sent(info, count);
+    Gate looksAt = gate;
+    if (looksAt != null && !looksAt.isOpen()) {
+      backlog.add(bytes);
+      look(looksAt);
+      write();
+      return;
+    }
+    if (backlog.isEmpty() && !waitsToWrite && !table.egress().isLimited()) {
+      channel.write(bytes);
+      if (!bytes.hasRemaining()) {
+        giveCredit();
+        return;
+      }
+    }
+    backlog.add(bytes);
+    backlog.clearAll();
+    write();
+  }
+
+  private void look(Gate looksAt) {
+    ByteBuffer unseen = backlog.unseen();
+    boolean passes = true;
+    while (passes && !looksAt.isOpen()) {
+      int before = unseen.position();
+      passes = looksAt.look(unseen);
+      backlog.saw(unseen.position() - before);
+      if (passes) {
+        backlog.clear();
+      }
+    }
+    DenialReason reason = looksAt.denied();
+    if (reason == null && guestFin && !looksAt.isOpen() && !looksAt.awaitsAnswer()) {
+      // What is held will never be whole.
+      reason = backlog.holdsSeen() ? DenialReason.WRONG_PROTOCOL : null;
+    }
+    if (reason != null) {
+      table.denied(this, reason, looksAt.said());
+    } else if (looksAt.isOpen()) {
+      backlog.clearAll();
+      stopTimer();
+    } else if (backlog.holdsSeen() && !looksAt.awaitsAnswer()) {
+      if (nameTimer == null) {
+        nameTimer = table.schedule(this::namedNobody, NAME_LIMIT);
+      }
+    } else {
+      stopTimer();
+    }
+  }
+
+  private void namedNobody() {
+    table.denied(this, DenialReason.NO_NAME_IN_TIME, "");
+    table.flush();
+  }
+
+  private void stopTimer() {
+    if (nameTimer != null) {
+      nameTimer.cancel();
+      nameTimer = null;
+    }
+  }
+
+  private void write() throws IOException {
+    if (over) {
+      return;
+    }
+    while (backlog.mayLeave()) {
+      long allowed = table.egress().left(this);
+      if (allowed <= 0) {
+        waitsToWrite = true;
+        break;
+      }
+      int count = backlog.writeTo(channel, allowed);
+      table.egress().use(count);
+      if (count < allowed) {
+        break;
+      }
+    }
+    giveCredit();
+    if (guestFin && backlog.isEmpty()) {
+      channel.shutdownOutput();
+      finishIfDone();
+    }
+    listen();
+  }
+
+  private void giveCredit() {
+    long left = sent - backlog.size();
+    int amount = (int) (left - returned);
+    if (amount >= window / 4 && !guestFin) {
+      table.link().sendCredit(id, amount);
+      fromGuest.give(amount);
+      returned = left;
+    }
+  }
+
+  @Override
+  void credit(int amount) throws FrameException {
+    toGuest.add(amount);
+    listen();
+  }
+
+  @Override
+  void fin() throws FrameException, IOException {
+    if (!open || guestFin) {
+      throw new FrameException(Violation.NOT_OPEN, "FIN of flow " + this);
+    }
+    guestFin = true;
+    Gate looksAt = gate;
+    if (looksAt != null && !looksAt.isOpen()) {
+      look(looksAt);
+    }
+    write();
+  }
+
+  private void finishIfDone() {
+    if (guestFin && toldFin && backlog.isEmpty()) {
+      table.over(this, End.FINISHED);
+    }
+  }
+
+  @Override
+  void close(boolean abruptly) {
+    if (over) {
+      return;
+    }
+    over = true;
+    stopTimer();
+    try {
+      if (abruptly) {
+        // As a RST: the peer is to know that not all came.
+        channel.setOption(StandardSocketOptions.SO_LINGER, 0);
+      }
+    } catch (IOException e) {
+      // It is closed all the same.
+    }
+    try {
+      channel.close();
+    } catch (IOException e) {
+      // What it had is gone.
+    }
+  }
+}

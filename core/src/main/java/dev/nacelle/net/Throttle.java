@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.net;
+
+import dev.nacelle.network.Rate;
+import java.time.Duration;
+import java.util.ArrayDeque;
+import java.util.Queue;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Bytes per second of all flows of a sandbox together, in one direction. Flows that find none left
+ * wait for their turn. On the loop.
+ */
+final class Throttle {
+  /** What is worth going on for. */
+  private static final long PORTION = 16 << 10;
+
+  private static final Duration SHORTEST = Duration.ofMillis(1);
+
+  private final NetworkLoop loop;
+  private final Consumer<TcpFlow> goOn;
+  private final Queue<TcpFlow> waiting = new ArrayDeque<>();
+  private @Nullable TokenBucket bytes;
+  private NetworkLoop.@Nullable Timer timer;
+
+  /**
+   * @param goOn is told of each flow when there are bytes for it
+   */
+  Throttle(NetworkLoop loop, Consumer<TcpFlow> goOn) {
+    this.loop = loop;
+    this.goOn = goOn;
+  }
+
+  /** From now on; null for no limit. */
+  void limit(@Nullable Rate rate) {
+    bytes = rate == null ? null : new TokenBucket(rate, System.nanoTime());
+    goOn();
+  }
+
+  boolean isLimited() {
+    return bytes != null;
+  }
+
+  /** How many bytes there are; where there are none, the flow gets its turn later. */
+  long left(TcpFlow flow) {
+    long left = left();
+    if (left <= 0) {
+      waiting.add(flow);
+      wakeLater();
+    }
+    return left;
+  }
+
+  /** How many bytes there are, of what is lost rather than waits. */
+  long left() {
+    TokenBucket limit = bytes;
+    return limit == null ? Long.MAX_VALUE : limit.available(System.nanoTime());
+  }
+
+  void use(int count) {
+    TokenBucket limit = bytes;
+    if (limit != null) {
+      limit.use(count);
+    }
+  }
+
+  private void wakeLater() {
+    TokenBucket limit = bytes;
+    if (timer == null && limit != null) {
+      Duration delay = Duration.ofNanos(limit.nanosUntil(PORTION));
+      timer = loop.schedule(this::wake, delay.compareTo(SHORTEST) < 0 ? SHORTEST : delay);
+    }
+  }
+
+  private void wake() {
+    timer = null;
+    goOn();
+  }
+
+  private void goOn() {
+    for (int i = waiting.size(); i > 0 && left() > 0; i--) {
+      goOn.accept(waiting.remove());
+    }
+    if (!waiting.isEmpty()) {
+      wakeLater();
+    }
+  }
+
+  void close() {
+    waiting.clear();
+    if (timer != null) {
+      timer.cancel();
+      timer = null;
+    }
+  }
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.net;
+
+import dev.nacelle.network.NetworkEvent.End;
+import java.io.IOException;
+import java.net.InetSocketAddress;
+import java.net.PortUnreachableException;
+import java.nio.ByteBuffer;
+import java.nio.channels.DatagramChannel;
+import java.nio.channels.SelectionKey;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The UDP of one sandbox: a socket of the host's for each port of the guest's and address that it
+ * sends to, until nothing was sent either way for a minute. On the loop.
+ */
+final class UdpSessions {
+  static final Duration IDLE = Duration.ofSeconds(60);
+  private static final Duration SWEEP = Duration.ofSeconds(10);
+
+  /** Datagrams of one session at a time, so that others get their turn. */
+  private static final int READS = 16;
+
+  private final NetworkLoop loop;
+  private final FlowTable table;
+  private final Map<Place, Session> sessions = new HashMap<>();
+  private final ByteBuffer buffer = ByteBuffer.allocateDirect(Frames.MAX_DATA);
+  private NetworkLoop.@Nullable Timer sweep;
+
+  UdpSessions(NetworkLoop loop, FlowTable table) {
+    this.loop = loop;
+    this.table = table;
+  }
+
+  int size() {
+    return sessions.size();
+  }
+
+  @Nullable Session find(Place place) {
+    return sessions.get(place);
+  }
+
+  /**
+   * Begins one.
+   *
+   * @throws IOException when the host gives no socket, or has no way there
+   */
+  Session open(Place place, FlowInfo info, InetSocketAddress target) throws IOException {
+    DatagramChannel channel = DatagramChannel.open();
+    try {
+      Session session = new Session(place, info, channel);
+      channel.configureBlocking(false);
+      channel.connect(target);
+      loop.register(channel, SelectionKey.OP_READ, session);
+      sessions.put(place, session);
+      if (sweep == null) {
+        sweep = loop.schedule(this::sweep, SWEEP);
+      }
+      return session;
+    } catch (IOException | RuntimeException e) {
+      channel.close();
+      throw e;
+    }
+  }
+
+  private void sweep() {
+    long now = System.nanoTime();
+    for (Session session : all()) {
+      if (now - session.lastUsed >= IDLE.toNanos()) {
+        session.end(End.FINISHED);
+      }
+    }
+    sweep = sessions.isEmpty() ? null : loop.schedule(this::sweep, SWEEP);
+  }
+
+  /** Those that there are now. */
+  List<Session> all() {
+    return new ArrayList<>(sessions.values());
+  }
+
+  void endAll(End how) {
+    all().forEach(session -> session.end(how));
+    if (sweep != null) {
+      sweep.cancel();
+      sweep = null;
+    }
+  }
+
+  /** One socket. */
+  final class Session implements NetworkLoop.Handler {
+    private final Place place;
+    private final FlowInfo info;
+    private final DatagramChannel channel;
+    private long lastUsed = System.nanoTime();
+    private long sent;
+    private long received;
+
+    private Session(Place place, FlowInfo info, DatagramChannel channel) {
+      this.place = place;
+      this.info = info;
+      this.channel = channel;
+    }
+
+    /** Sends what the guest has sent; what the host does not take is lost, as on any network. */
+    void send(ByteBuffer datagram) {
+      lastUsed = System.nanoTime();
+      int length = datagram.remaining();
+      try {
+        if (table.egress().left() > 0 && channel.write(datagram) == length) {
+          sent += length;
+          table.egress().use(length);
+          table.count().sent(info, length);
+          return;
+        }
+      } catch (PortUnreachableException e) {
+        unreachable();
+        return;
+      } catch (IOException e) {
+        // It is lost: too long for the way there, or there is none just now.
+      }
+      table.count().datagramDropped();
+    }
+
+    private void unreachable() {
+      table.link().sendRefused(Frames.DGRAM, place);
+    }
+
+    @Override
+    public void ready(SelectionKey key) {
+      try {
+        for (int i = 0; i < READS; i++) {
+          buffer.clear();
+          // Of the two ways to read, the one that tells an empty datagram from none.
+          if (channel.receive(buffer) == null) {
+            break;
+          }
+          lastUsed = System.nanoTime();
+          int count = buffer.position();
+          if (table.ingress().left() > 0 && table.link().sendDatagram(place, buffer.flip())) {
+            received += count;
+            table.ingress().use(count);
+            table.count().received(info, count);
+          } else {
+            table.count().datagramDropped();
+          }
+        }
+      } catch (PortUnreachableException e) {
+        unreachable();
+      } catch (IOException e) {
+        end(End.FAILED);
+      }
+      table.flush();
+    }
+
+    FlowInfo info() {
+      return info;
+    }
+
+    void end(End how) {
+      sessions.remove(place, this);
+      try {
+        channel.close();
+      } catch (IOException e) {
+        // What it had is gone.
+      }
+      table.ended(info, sent, received, how);
+    }
+  }
+}
