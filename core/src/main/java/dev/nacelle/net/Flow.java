@@ -45,6 +45,13 @@ abstract class Flow {
    */
   abstract @Nullable DenialReason decided(Decision decision);
 
+  /**
+   * The guest has accepted it; of no other than those that it was asked to accept.
+   *
+   * @param window that it takes at once
+   */
+  abstract void accepted(int window) throws FrameException, IOException;
+
   /** Part of what the guest sends; all of it is taken. */
   abstract void data(ByteBuffer bytes) throws FrameException, IOException;
 

@@ -14,11 +14,13 @@ import dev.nacelle.network.NetworkEvent.Limit;
 import dev.nacelle.network.NetworkLimits;
 import dev.nacelle.network.NetworkPolicy;
 import dev.nacelle.network.NetworkStatistics;
+import dev.nacelle.network.PublishedPort;
 import dev.nacelle.network.Transport;
 import dev.nacelle.spi.GuestConnection;
 import java.io.IOException;
 import java.net.InetSocketAddress;
 import java.nio.ByteBuffer;
+import java.nio.channels.DatagramChannel;
 import java.nio.channels.SelectionKey;
 import java.nio.channels.SocketChannel;
 import java.nio.channels.UnresolvedAddressException;
@@ -30,6 +32,8 @@ import java.util.Deque;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -42,6 +46,13 @@ import org.jspecify.annotations.Nullable;
 final class FlowTable implements GuestLink.Handler {
   /** A flow's window: what the guest may send of it before the socket has taken it. */
   private static final int LARGEST_WINDOW = 256 << 10;
+
+  /** A machine that ends takes its link with it; only one that goes on has lost it. */
+  private static final Duration WHILE_ENDING = Duration.ofSeconds(1);
+
+  private static final Duration ACCEPT_AGAIN = Duration.ofMillis(100);
+  private static final String NOBODY_LISTENS =
+      "nobody in the sandbox listens there; who listens on localhost alone is not reached";
 
   private static final int SMALLEST_WINDOW = 32 << 10;
 
@@ -56,6 +67,9 @@ final class FlowTable implements GuestLink.Handler {
   private final Pins pins = new Pins(System::nanoTime, Pins.CAPACITY);
   private final Map<Integer, Flow> flows = new HashMap<>();
   private final Map<Integer, NetworkLoop.Timer> connecting = new HashMap<>();
+  private final GuestDeadlines deadlines;
+  private final Map<Integer, Pending> accepting = new HashMap<>();
+  private final Publisher publisher;
   private final UdpSessions sessions;
   private final Deque<Flow> waiting = new ArrayDeque<>();
   private final Throttle egress;
@@ -64,19 +78,35 @@ final class FlowTable implements GuestLink.Handler {
   private NetworkLimits limits;
   private TokenBucket opens;
   private long numbers;
+
+  /** Of those that the host opens, the next. */
+  private int nextFlow = 2;
+
   private @Nullable Hello guest;
   private int windows;
+  private boolean over;
+  private NetworkLoop.@Nullable Timer lost;
+
+  /** Whether there is a network by its policy. */
+  private boolean present;
+
+  /** Somebody at a published port, or a probe, who waits for the guest. */
+  private record Pending(GuestDeadlines.Deadline deadline, @Nullable PublishedPort port) {}
 
   FlowTable(
       NetworkLoop loop,
       GuestConnection connection,
       NetworkPolicy policy,
+      Publisher publisher,
       Surroundings surroundings,
       EventSink events) {
     this.loop = loop;
+    this.publisher = publisher;
+    deadlines = new GuestDeadlines(loop);
     this.surroundings = surroundings;
     this.events = events;
     this.policy = CompiledPolicy.of(policy);
+    present = !policy.isNone();
     limits = policy.limits();
     opens = new TokenBucket(limits.opens(), System.nanoTime());
     link = new GuestLink(loop, connection, this);
@@ -112,8 +142,12 @@ final class FlowTable implements GuestLink.Handler {
     link.flush();
   }
 
-  NetworkLoop.Timer schedule(Runnable task, Duration delay) {
-    return loop.schedule(task, delay);
+  GuestDeadlines deadlines() {
+    return deadlines;
+  }
+
+  boolean ipv6() {
+    return surroundings.ipv6();
   }
 
   NetworkStatistics statistics() {
@@ -129,6 +163,7 @@ final class FlowTable implements GuestLink.Handler {
     link.sendHello(
         new Hello(
             Frames.MAX_DATA, LARGEST_WINDOW, LARGEST_WINDOW, hello.epochHigh(), hello.epochLow()));
+    publisher.begin(loop, this);
   }
 
   @Override
@@ -173,12 +208,61 @@ final class FlowTable implements GuestLink.Handler {
 
   @Override
   public void accepted(int id, int window) throws FrameException {
-    throw new FrameException(Violation.NOT_ASKED, "ACCEPTED of flow " + name(id));
+    Flow flow = answered(id, "ACCEPTED");
+    if (flow == null) {
+      return;
+    }
+    checkWindow(id, window);
+    try {
+      flow.accepted(window);
+    } catch (IOException e) {
+      broken(flow);
+      return;
+    }
+    if (flow.isOpen()) {
+      allowed(flow.info);
+    } else {
+      broken(flow);
+    }
   }
 
   @Override
   public void refused(int id, Refusal why) throws FrameException {
-    throw new FrameException(Violation.NOT_ASKED, "REFUSED of flow " + name(id));
+    Flow flow = answered(id, "REFUSED");
+    if (flow != null) {
+      cannotAccept(flow, why == Refusal.LIMIT ? "the sandbox takes no more" : NOBODY_LISTENS);
+    }
+  }
+
+  /** Whom the guest answers; null where nobody waits for it any more. */
+  private @Nullable Flow answered(int id, String frame) throws FrameException {
+    if (!answered(id) && Integer.compareUnsigned(id, nextFlow) >= 0) {
+      throw new FrameException(Violation.NOT_ASKED, frame + " of flow " + name(id));
+    }
+    Flow flow = flows.get(id);
+    if (flow != null && flow.isOpen()) {
+      throw new FrameException(Violation.NOT_ASKED, frame + " of flow " + name(id));
+    }
+    return flow;
+  }
+
+  private boolean answered(int id) {
+    Pending pending = accepting.remove(id);
+    if (pending == null) {
+      return false;
+    }
+    pending.deadline.cancel();
+    if (pending.port != null) {
+      publisher.answered(pending.port);
+    }
+    return true;
+  }
+
+  private void checkWindow(int id, int window) throws FrameException {
+    Hello hello = guest;
+    if (hello == null || window > hello.largestWindow()) {
+      throw new FrameException(Violation.WRONG_VALUE, "the window of flow " + name(id));
+    }
   }
 
   private static String name(int id) {
@@ -235,6 +319,7 @@ final class FlowTable implements GuestLink.Handler {
 
   @Override
   public void ended(String why) {
+    over = true;
     for (Flow flow : new ArrayList<>(flows.values())) {
       over(flow, End.NETWORK_ENDED, true);
     }
@@ -242,6 +327,11 @@ final class FlowTable implements GuestLink.Handler {
     waiting.clear();
     egress.close();
     ingress.close();
+    deadlines.close();
+    lost = loop.schedule(() -> tellLost(why), WHILE_ENDING);
+  }
+
+  private void tellLost(String why) {
     counters.linkLost();
     events.tell(time -> new NetworkEvent.LinkLost(events.sandboxId(), time, why));
   }
@@ -252,10 +342,7 @@ final class FlowTable implements GuestLink.Handler {
   public void open(
       int id, boolean v6, long high, long low, int remotePort, int localPort, int window)
       throws FrameException {
-    Hello hello = guest;
-    if (hello == null || window > hello.largestWindow()) {
-      throw new FrameException(Violation.WRONG_VALUE, "the window of flow " + name(id));
-    }
+    checkWindow(id, window);
     Place place = new Place(ip(v6, high, low), remotePort, localPort);
     Limit limit = reached();
     if (limit != null) {
@@ -274,7 +361,12 @@ final class FlowTable implements GuestLink.Handler {
       return;
     }
     info.allow(decision);
-    connect(id, info, decision, new Credit(window, hello.largestWindow()));
+    connect(id, info, decision, credit(window));
+  }
+
+  private Credit credit(int window) {
+    Hello hello = guest;
+    return new Credit(window, hello == null ? window : hello.largestWindow());
   }
 
   private Decision decide(FlowInfo info) {
@@ -286,8 +378,15 @@ final class FlowTable implements GuestLink.Handler {
     if (flows.size() >= limits.flows()) {
       return Limit.FLOWS;
     }
-    if (connecting.size() >= limits.pendingFlows()) {
+    if (connecting.size() + accepting.size() >= limits.pendingFlows()) {
       return Limit.PENDING_FLOWS;
+    }
+    return opens.take(System.nanoTime()) ? null : Limit.OPENS;
+  }
+
+  private @Nullable Limit reachedByUdp() {
+    if (sessions.size() >= limits.udpSessions()) {
+      return Limit.UDP_SESSIONS;
     }
     return opens.take(System.nanoTime()) ? null : Limit.OPENS;
   }
@@ -405,6 +504,121 @@ final class FlowTable implements GuestLink.Handler {
     }
   }
 
+  // -- Those who come to published ports
+
+  /**
+   * Somebody has connected to a published port.
+   *
+   * @param seen as whom the guest sees it
+   * @return whether the channel is taken
+   */
+  boolean accept(SocketChannel peer, PublishedPort port, InetSocketAddress address, Place seen)
+      throws IOException {
+    if (over || !present) {
+      return false;
+    }
+    Limit limit = reached();
+    if (limit != null) {
+      limited(limit);
+      return false;
+    }
+    FlowInfo info = inbound(Transport.TCP, address, port);
+    TcpFlow flow = new TcpFlow(this, nextFlow, info, peer, window(), credit(0));
+    flow.register(loop.register(peer, 0, flow));
+    ask(flow, seen, port);
+    return true;
+  }
+
+  private FlowInfo inbound(Transport transport, InetSocketAddress peer, PublishedPort port) {
+    FlowInfo info =
+        new FlowInfo(
+            ++numbers,
+            transport,
+            Direction.INBOUND,
+            Ip.of(peer.getAddress()),
+            peer.getPort(),
+            port.guestPort());
+    info.allow(port.toString());
+    return info;
+  }
+
+  private void ask(Flow flow, Place seen, @Nullable PublishedPort port) {
+    nextFlow += 2;
+    flows.put(flow.id, flow);
+    windows += flow.window();
+    accepting.put(
+        flow.id,
+        new Pending(
+            deadlines.expect(
+                () -> {
+                  link.sendReset(flow.id, Reset.ABORTED);
+                  cannotAccept(flow, "the sandbox has not answered in time");
+                  link.flush();
+                },
+                limits.connectTimeout()),
+            port));
+    link.sendAccept(flow.id, seen, flow.window());
+  }
+
+  private void cannotAccept(Flow flow, String why) {
+    boolean wasProbe = flow instanceof ProbeFlow;
+    forget(flow, true);
+    if (!wasProbe) {
+      failed(flow.info, new IOException(why));
+    }
+    flow.info.release();
+  }
+
+  /** Asks whether somebody accepts on a port of the guest's. */
+  void probe(Place seen, CompletableFuture<Void> answer) {
+    FlowInfo info =
+        new FlowInfo(
+            ++numbers,
+            Transport.TCP,
+            Direction.INBOUND,
+            seen.remote(),
+            seen.remotePort(),
+            seen.localPort());
+    ask(new ProbeFlow(nextFlow, info, answer), seen, null);
+    link.flush();
+  }
+
+  /** Too many wait for the guest at one port. */
+  void limitedPending() {
+    limited(Limit.PENDING_FLOWS);
+  }
+
+  /**
+   * Nobody can be taken just now, most likely since the host has no descriptors.
+   *
+   * @param again what is done to try again
+   */
+  void cannotAccept(Consumer<NetworkLoop> again) {
+    events.limit(Limit.HOST_DESCRIPTORS);
+    var unused = loop.schedule(() -> again.accept(loop), ACCEPT_AGAIN);
+  }
+
+  /** As {@link #accept}, of somebody who sends datagrams; null where it may not. */
+  UdpSessions.@Nullable Session acceptDatagrams(
+      DatagramChannel channel,
+      PublishedPort port,
+      InetSocketAddress peer,
+      Place seen,
+      Runnable onEnd) {
+    Limit limit = over || !present ? Limit.UDP_SESSIONS : reachedByUdp();
+    if (limit != null) {
+      if (!over) {
+        limited(limit);
+      }
+      counters.datagramDropped();
+      return null;
+    }
+    FlowInfo info = inbound(Transport.UDP, peer, port);
+    UdpSessions.Session session = sessions.accept(seen, info, channel, peer, onEnd);
+    allowed(info);
+    return session;
+  }
+
   // -- Datagrams of the guest's
 
   @Override
@@ -427,10 +641,7 @@ final class FlowTable implements GuestLink.Handler {
   }
 
   private UdpSessions.@Nullable Session openSession(Place place) {
-    Limit limit =
-        sessions.size() >= limits.udpSessions()
-            ? Limit.UDP_SESSIONS
-            : opens.take(System.nanoTime()) ? null : Limit.OPENS;
+    Limit limit = reachedByUdp();
     if (limit != null) {
       limited(limit);
       counters.datagramDropped();
@@ -504,6 +715,7 @@ final class FlowTable implements GuestLink.Handler {
 
   private void forget(Flow flow, boolean abruptly) {
     stopTimer(flow);
+    answered(flow.id);
     if (flows.remove(flow.id, flow)) {
       windows -= flow.window();
       waiting.remove(flow);
@@ -516,6 +728,7 @@ final class FlowTable implements GuestLink.Handler {
   /** Has another policy from now on, also for the flows that there are. */
   void update(NetworkPolicy changed) {
     policy = CompiledPolicy.of(changed);
+    present = !changed.isNone();
     NetworkLimits before = limits;
     limits = changed.limits();
     if (!limits.opens().equals(before.opens())) {
@@ -530,21 +743,16 @@ final class FlowTable implements GuestLink.Handler {
     for (Flow flow : new ArrayList<>(flows.values())) {
       judgeAgain(flow);
     }
-    for (UdpSessions.Session session : sessions.all()) {
-      Decision decision = decide(session.info());
-      DenialReason reason = decision.reason();
-      if (reason == null) {
-        session.info().allow(decision);
-      } else {
-        denied(session.info(), reason, decision.rule(), decision.names(), "");
-        session.end(End.DENIED);
-      }
-    }
+    sessions.all().forEach(this::judgeAgain);
     link.flush();
   }
 
   private void judgeAgain(Flow flow) {
-    if (flow.info.direction != Direction.OUTBOUND) {
+    if (flow.info.direction == Direction.INBOUND) {
+      if (!present) {
+        link.sendReset(flow.id, Reset.POLICY);
+        over(flow, End.DENIED, true);
+      }
       return;
     }
     Decision decision = decide(flow.info);
@@ -565,8 +773,30 @@ final class FlowTable implements GuestLink.Handler {
     over(flow, End.DENIED, true);
   }
 
+  private void judgeAgain(UdpSessions.Session session) {
+    FlowInfo info = session.info();
+    if (info.direction == Direction.INBOUND) {
+      if (!present) {
+        session.end(End.DENIED);
+      }
+      return;
+    }
+    Decision decision = decide(info);
+    DenialReason reason = decision.reason();
+    if (reason == null) {
+      info.allow(decision);
+    } else {
+      denied(info, reason, decision.rule(), decision.names(), "");
+      session.end(End.DENIED);
+    }
+  }
+
   /** Ends all. */
   void close() {
     link.end("the sandbox ends");
+    if (lost != null) {
+      // It was the sandbox that ended, and its network with it.
+      lost.cancel();
+    }
   }
 }

@@ -7,6 +7,7 @@ import dev.nacelle.network.NetworkStatistics;
 import dev.nacelle.network.PublishedPort;
 import dev.nacelle.spi.GuestConnection;
 import java.io.IOException;
+import java.net.ConnectException;
 import java.net.InetSocketAddress;
 import java.time.Duration;
 import java.util.List;
@@ -30,6 +31,7 @@ public final class HostNetwork implements AutoCloseable {
   private final NetworkLoop loop;
   private final Surroundings surroundings;
   private final EventSink events;
+  private final Publisher publisher;
 
   // On the loop.
   private NetworkPolicy policy;
@@ -57,17 +59,25 @@ public final class HostNetwork implements AutoCloseable {
       NetworkListener listener,
       Executor executor)
       throws IOException {
-    HostNetwork network =
-        new HostNetwork(
-            loop, Surroundings.of(hosts), new EventSink(sandboxId, listener, executor), policy);
-    return network;
+    return new HostNetwork(
+        loop,
+        Surroundings.of(hosts),
+        new EventSink(sandboxId, listener, executor),
+        policy,
+        new Publisher(published));
   }
 
-  HostNetwork(NetworkLoop loop, Surroundings surroundings, EventSink events, NetworkPolicy policy) {
+  HostNetwork(
+      NetworkLoop loop,
+      Surroundings surroundings,
+      EventSink events,
+      NetworkPolicy policy,
+      Publisher publisher) {
     this.loop = loop;
     this.surroundings = surroundings;
     this.events = events;
     this.policy = policy;
+    this.publisher = publisher;
   }
 
   /** Takes the guest's connection, the only one. Does not block. */
@@ -84,7 +94,7 @@ public final class HostNetwork implements AutoCloseable {
       connection.close();
       return;
     }
-    FlowTable flows = new FlowTable(loop, connection, policy, surroundings, events);
+    FlowTable flows = new FlowTable(loop, connection, policy, publisher, surroundings, events);
     table = flows;
     limitsTimer = loop.schedule(this::tellLimits, TELL_LIMITS);
     flows.begin();
@@ -97,7 +107,39 @@ public final class HostNetwork implements AutoCloseable {
 
   /** Where published ports are. */
   public Map<PublishedPort, InetSocketAddress> published() {
-    return Map.of();
+    return Map.copyOf(publisher.addresses());
+  }
+
+  /**
+   * Asks whether a program of the sandbox accepts connections there, by one that ends at once.
+   *
+   * @param guestPort of TCP
+   * @return completes when it does, exceptionally with a {@link ConnectException} when it does not;
+   *     with an answer in any case, within the policy's timeout of connections
+   */
+  public CompletableFuture<Void> probe(int guestPort) {
+    CompletableFuture<Void> answer = new CompletableFuture<>();
+    ask(
+        flows -> {
+          if (closed || flows == null) {
+            answer.completeExceptionally(new ConnectException("the sandbox has no network now"));
+          } else {
+            flows.probe(publisher.gateway(guestPort), answer);
+          }
+          return "";
+        });
+    return answer;
+  }
+
+  /** The machine stands still, or goes on: while it does, the guest is given no time. */
+  public void setPaused(boolean paused) {
+    ask(
+        flows -> {
+          if (flows != null) {
+            flows.deadlines().setPaused(paused);
+          }
+          return "";
+        });
   }
 
   /** Counters; of a network that was closed, the last. */
@@ -108,7 +150,7 @@ public final class HostNetwork implements AutoCloseable {
   /**
    * Has another policy from now on. When this returns it counts, for flows that there are, too.
    *
-   * @param changed other than {@link NetworkPolicy#none()} is as it was made; that is no network
+   * @param changed with {@link NetworkPolicy#none()} nothing passes, published ports among it
    */
   public void update(NetworkPolicy changed) {
     ask(
@@ -152,6 +194,7 @@ public final class HostNetwork implements AutoCloseable {
             if (limitsTimer != null) {
               limitsTimer.cancel();
             }
+            publisher.close();
             if (flows != null) {
               flows.close();
               last = flows.statistics();

@@ -113,6 +113,11 @@ public final class NetworkLoop implements Executor, AutoCloseable {
     return channel.register(selector, operations, handler);
   }
 
+  /** The key of a channel that was registered; null of another. On the loop. */
+  @Nullable SelectionKey keyOf(SelectableChannel channel) {
+    return channel.keyFor(selector);
+  }
+
   /** On the loop. */
   Timer schedule(Runnable task, Duration delay) {
     Timer timer = new Timer(System.nanoTime() + delay.toNanos(), task);

@@ -10,12 +10,13 @@ import java.util.function.UnaryOperator;
  * What a network knows of the host that it is on.
  *
  * @param isHosts whether an address is one of the host's
+ * @param ipv6 whether the guest has IPv6, since the host has
  * @param routes where the host connects to for an address that was allowed: there; tests have
  *     servers of their own stand for others
  */
-record Surroundings(Predicate<Ip> isHosts, UnaryOperator<InetSocketAddress> routes) {
-  static Surroundings of(Predicate<Ip> isHosts) {
-    return new Surroundings(isHosts, UnaryOperator.identity());
+record Surroundings(Predicate<Ip> isHosts, boolean ipv6, UnaryOperator<InetSocketAddress> routes) {
+  static Surroundings of(HostAddresses hosts) {
+    return new Surroundings(hosts, hosts.hasIpv6(), UnaryOperator.identity());
   }
 
   InetSocketAddress route(InetSocketAddress address) {

@@ -4,6 +4,7 @@ package dev.nacelle.net;
 import dev.nacelle.net.Decision.Check;
 import dev.nacelle.net.FrameException.Violation;
 import dev.nacelle.network.DenialReason;
+import dev.nacelle.network.NetworkEvent.Direction;
 import dev.nacelle.network.NetworkEvent.End;
 import java.io.IOException;
 import java.net.StandardSocketOptions;
@@ -35,7 +36,7 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
 
   private @Nullable SelectionKey key;
   private @Nullable Gate gate;
-  private NetworkLoop.@Nullable Timer nameTimer;
+  private GuestDeadlines.@Nullable Deadline nameDeadline;
   private boolean open;
   private boolean over;
 
@@ -111,6 +112,12 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
     key = registered;
   }
 
+  @Override
+  void accepted(int window) throws FrameException, IOException {
+    toGuest.add(window);
+    opened();
+  }
+
   /** Both ends are connected. */
   void opened() throws IOException {
     open = true;
@@ -125,7 +132,7 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
     }
     int operations = 0;
     if (!open) {
-      operations = SelectionKey.OP_CONNECT;
+      operations = info.direction == Direction.OUTBOUND ? SelectionKey.OP_CONNECT : 0;
     } else {
       if (!toldFin && !waitsToRead && toGuest.left() > 0) {
         operations |= SelectionKey.OP_READ;
@@ -282,8 +289,8 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
       backlog.clearAll();
       stopTimer();
     } else if (backlog.holdsSeen() && !looksAt.awaitsAnswer()) {
-      if (nameTimer == null) {
-        nameTimer = table.schedule(this::namedNobody, NAME_LIMIT);
+      if (nameDeadline == null) {
+        nameDeadline = table.deadlines().expect(this::namedNobody, NAME_LIMIT);
       }
     } else {
       stopTimer();
@@ -296,9 +303,9 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
   }
 
   private void stopTimer() {
-    if (nameTimer != null) {
-      nameTimer.cancel();
-      nameTimer = null;
+    if (nameDeadline != null) {
+      nameDeadline.cancel();
+      nameDeadline = null;
     }
   }
 

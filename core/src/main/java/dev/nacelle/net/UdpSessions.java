@@ -5,6 +5,7 @@ import dev.nacelle.network.NetworkEvent.End;
 import java.io.IOException;
 import java.net.InetSocketAddress;
 import java.net.PortUnreachableException;
+import java.net.SocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.channels.DatagramChannel;
 import java.nio.channels.SelectionKey;
@@ -46,26 +47,52 @@ final class UdpSessions {
   }
 
   /**
-   * Begins one.
+   * Begins one of somebody who has sent a datagram to a published port.
+   *
+   * @param channel the port's
+   * @param onEnd is run when it is over
+   */
+  Session accept(
+      Place place, FlowInfo info, DatagramChannel channel, SocketAddress peer, Runnable onEnd) {
+    return keep(new Session(place, info, channel, peer, onEnd));
+  }
+
+  /**
+   * Begins one of the guest's.
    *
    * @throws IOException when the host gives no socket, or has no way there
    */
   Session open(Place place, FlowInfo info, InetSocketAddress target) throws IOException {
     DatagramChannel channel = DatagramChannel.open();
     try {
-      Session session = new Session(place, info, channel);
+      Session session = new Session(place, info, channel, null, () -> close(channel));
       channel.configureBlocking(false);
       channel.connect(target);
       loop.register(channel, SelectionKey.OP_READ, session);
-      sessions.put(place, session);
-      if (sweep == null) {
-        sweep = loop.schedule(this::sweep, SWEEP);
-      }
-      return session;
+      return keep(session);
     } catch (IOException | RuntimeException e) {
       channel.close();
       throw e;
     }
+  }
+
+  private static void close(DatagramChannel channel) {
+    try {
+      channel.close();
+    } catch (IOException e) {
+      // What it had is gone.
+    }
+  }
+
+  private Session keep(Session session) {
+    Session before = sessions.put(session.place, session);
+    if (before != null) {
+      before.end(End.FINISHED);
+    }
+    if (sweep == null) {
+      sweep = loop.schedule(this::sweep, SWEEP);
+    }
+    return session;
   }
 
   private void sweep() {
@@ -91,19 +118,31 @@ final class UdpSessions {
     }
   }
 
-  /** One socket. */
+  /** One peer of one port of the guest's. */
   final class Session implements NetworkLoop.Handler {
     private final Place place;
     private final FlowInfo info;
     private final DatagramChannel channel;
+    private final @Nullable SocketAddress peer;
+    private final Runnable onEnd;
     private long lastUsed = System.nanoTime();
     private long sent;
     private long received;
 
-    private Session(Place place, FlowInfo info, DatagramChannel channel) {
+    /**
+     * @param peer null of a channel that is connected
+     */
+    private Session(
+        Place place,
+        FlowInfo info,
+        DatagramChannel channel,
+        @Nullable SocketAddress peer,
+        Runnable onEnd) {
       this.place = place;
       this.info = info;
       this.channel = channel;
+      this.peer = peer;
+      this.onEnd = onEnd;
     }
 
     /** Sends what the guest has sent; what the host does not take is lost, as on any network. */
@@ -111,7 +150,7 @@ final class UdpSessions {
       lastUsed = System.nanoTime();
       int length = datagram.remaining();
       try {
-        if (table.egress().left() > 0 && channel.write(datagram) == length) {
+        if (table.egress().left() > 0 && sendToPeer(datagram) == length) {
           sent += length;
           table.egress().use(length);
           table.count().sent(info, length);
@@ -124,6 +163,11 @@ final class UdpSessions {
         // It is lost: too long for the way there, or there is none just now.
       }
       table.count().datagramDropped();
+    }
+
+    private int sendToPeer(ByteBuffer datagram) throws IOException {
+      SocketAddress to = peer;
+      return to == null ? channel.write(datagram) : channel.send(datagram, to);
     }
 
     private void unreachable() {
@@ -139,15 +183,7 @@ final class UdpSessions {
           if (channel.receive(buffer) == null) {
             break;
           }
-          lastUsed = System.nanoTime();
-          int count = buffer.position();
-          if (table.ingress().left() > 0 && table.link().sendDatagram(place, buffer.flip())) {
-            received += count;
-            table.ingress().use(count);
-            table.count().received(info, count);
-          } else {
-            table.count().datagramDropped();
-          }
+          received(buffer.flip());
         }
       } catch (PortUnreachableException e) {
         unreachable();
@@ -157,17 +193,26 @@ final class UdpSessions {
       table.flush();
     }
 
+    /** Sends a datagram to the guest; what there is no room for is lost. */
+    void received(ByteBuffer datagram) {
+      lastUsed = System.nanoTime();
+      int count = datagram.remaining();
+      if (table.ingress().left() > 0 && table.link().sendDatagram(place, datagram)) {
+        received += count;
+        table.ingress().use(count);
+        table.count().received(info, count);
+      } else {
+        table.count().datagramDropped();
+      }
+    }
+
     FlowInfo info() {
       return info;
     }
 
     void end(End how) {
       sessions.remove(place, this);
-      try {
-        channel.close();
-      } catch (IOException e) {
-        // What it had is gone.
-      }
+      onEnd.run();
       table.ended(info, sent, received, how);
     }
   }

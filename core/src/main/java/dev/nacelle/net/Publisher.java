@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.net;
+
+import dev.nacelle.internal.check.Cidr;
+import dev.nacelle.internal.check.Ip;
+import dev.nacelle.network.PublishedPort;
+import dev.nacelle.network.Transport;
+import java.io.Closeable;
+import java.io.IOException;
+import java.lang.System.Logger.Level;
+import java.net.BindException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.StandardSocketOptions;
+import java.nio.ByteBuffer;
+import java.nio.channels.DatagramChannel;
+import java.nio.channels.SelectionKey;
+import java.nio.channels.ServerSocketChannel;
+import java.nio.channels.SocketChannel;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A sandbox's published ports: sockets of the host's on which others are waited for. Who comes
+ * before the guest has its network waits; who comes after it has lost it is sent away. Made on any
+ * thread, used on the loop, closed there or before that.
+ */
+final class Publisher implements Closeable {
+  private static final System.Logger LOGGER = System.getLogger(Publisher.class.getName());
+
+  /** How the guest sees whose address it is not told: its gateway, from ever another port. */
+  private static final Ip GATEWAY = Ip.v4(198 << 24 | 18 << 16 | 1);
+
+  private static final int FIRST_PORT = 1024;
+  private static final int LAST_PORT = 65_535;
+
+  /** Connections or datagrams at a time, so that others get their turn. */
+  private static final int TURN = 16;
+
+  /** Connections that wait for the guest at a time, of one port. */
+  private static final int MAX_PENDING = 64;
+
+  private static final List<Cidr> NOBODYS =
+      List.of(
+          Cidr.parse("127.0.0.0/8"),
+          Cidr.parse("::1/128"),
+          Cidr.parse("198.18.0.0/15"),
+          Cidr.parse("fd6e:6163:656c::/64"));
+
+  private final Map<PublishedPort, InetSocketAddress> addresses = new LinkedHashMap<>();
+  private final List<Port> ports = new ArrayList<>();
+  private int nextPort = FIRST_PORT;
+
+  /**
+   * Opens all of them.
+   *
+   * @throws IOException when one cannot be had, which it names; then none is open
+   */
+  Publisher(List<PublishedPort> published) throws IOException {
+    for (PublishedPort port : published) {
+      try {
+        Port opened = port.transport() == Transport.TCP ? new TcpPort(port) : new UdpPort(port);
+        ports.add(opened);
+        addresses.put(port, opened.address());
+      } catch (IOException e) {
+        close();
+        BindException named =
+            new BindException("port " + port + " cannot be published: " + e.getMessage());
+        named.initCause(e);
+        throw named;
+      }
+    }
+  }
+
+  /** Where they are. */
+  Map<PublishedPort, InetSocketAddress> addresses() {
+    return addresses;
+  }
+
+  /** Takes who comes from now on, and sends it to the guest. On the loop. */
+  void begin(NetworkLoop loop, FlowTable table) {
+    for (Port port : ports) {
+      try {
+        port.begin(loop, table);
+      } catch (IOException e) {
+        LOGGER.log(Level.WARNING, "published port " + port.published + " takes nobody", e);
+      }
+    }
+  }
+
+  /** Places that wait for the guest's answer are free again. */
+  void answered(PublishedPort port) {
+    for (Port each : ports) {
+      if (each.published.equals(port)) {
+        each.pending--;
+      }
+    }
+  }
+
+  @Override
+  public void close() {
+    ports.forEach(Port::close);
+  }
+
+  private static InetSocketAddress bindTo(PublishedPort port) throws IOException {
+    InetAddress address =
+        port.address().orElse(InetAddress.getByAddress(new byte[] {127, 0, 0, 1}));
+    return new InetSocketAddress(address, port.hostPort());
+  }
+
+  /** As whom the guest sees somebody. */
+  private Place seen(PublishedPort port, InetSocketAddress peer, boolean ipv6) {
+    Ip address = Ip.of(peer.getAddress());
+    boolean isTold =
+        port.keepsPeerAddress()
+            && (ipv6 || !address.v6())
+            && NOBODYS.stream().noneMatch(block -> block.contains(address));
+    if (isTold) {
+      return new Place(address, peer.getPort(), port.guestPort());
+    }
+    return gateway(port.guestPort());
+  }
+
+  /** As whom the guest sees who is not told. On the loop. */
+  Place gateway(int guestPort) {
+    int number = nextPort;
+    nextPort = number == LAST_PORT ? FIRST_PORT : number + 1;
+    return new Place(GATEWAY, number, guestPort);
+  }
+
+  private abstract class Port implements NetworkLoop.Handler {
+    final PublishedPort published;
+    @Nullable FlowTable table;
+    int pending;
+
+    Port(PublishedPort published) {
+      this.published = published;
+    }
+
+    abstract InetSocketAddress address() throws IOException;
+
+    abstract void begin(NetworkLoop loop, FlowTable flows) throws IOException;
+
+    abstract void close();
+
+    static void close(Closeable channel) {
+      try {
+        channel.close();
+      } catch (IOException e) {
+        LOGGER.log(Level.DEBUG, "closing a published port", e);
+      }
+    }
+  }
+
+  private final class TcpPort extends Port {
+    private final ServerSocketChannel channel;
+
+    TcpPort(PublishedPort published) throws IOException {
+      super(published);
+      channel = ServerSocketChannel.open();
+      try {
+        channel.bind(bindTo(published));
+      } catch (IOException | RuntimeException e) {
+        channel.close();
+        throw e;
+      }
+    }
+
+    @Override
+    InetSocketAddress address() throws IOException {
+      return (InetSocketAddress) channel.getLocalAddress();
+    }
+
+    @Override
+    void begin(NetworkLoop loop, FlowTable flows) throws IOException {
+      table = flows;
+      loop.register(channel, SelectionKey.OP_ACCEPT, this);
+    }
+
+    @Override
+    public void ready(SelectionKey key) {
+      FlowTable flows = table;
+      if (flows == null) {
+        return;
+      }
+      try {
+        for (int i = 0; i < TURN; i++) {
+          SocketChannel peer = channel.accept();
+          if (peer == null) {
+            break;
+          }
+          take(flows, peer);
+        }
+      } catch (IOException e) {
+        flows.cannotAccept(this::listenAgain);
+        key.interestOps(0);
+      }
+      flows.flush();
+    }
+
+    private void listenAgain(NetworkLoop loop) {
+      SelectionKey key = loop.keyOf(channel);
+      if (key != null && key.isValid()) {
+        key.interestOps(SelectionKey.OP_ACCEPT);
+      }
+    }
+
+    private void take(FlowTable flows, SocketChannel peer) {
+      boolean taken = false;
+      try {
+        if (pending < MAX_PENDING) {
+          InetSocketAddress address = (InetSocketAddress) peer.getRemoteAddress();
+          taken = flows.accept(peer, published, address, seen(published, address, flows.ipv6()));
+          pending += taken ? 1 : 0;
+        } else {
+          flows.limitedPending();
+        }
+      } catch (IOException e) {
+        LOGGER.log(Level.DEBUG, "a peer was gone before it was taken", e);
+      } finally {
+        if (!taken) {
+          sendAway(peer);
+        }
+      }
+    }
+
+    private void sendAway(SocketChannel peer) {
+      try {
+        peer.setOption(StandardSocketOptions.SO_LINGER, 0);
+      } catch (IOException e) {
+        LOGGER.log(Level.DEBUG, "sending a peer away", e);
+      }
+      close(peer);
+    }
+
+    @Override
+    void close() {
+      close(channel);
+    }
+  }
+
+  private final class UdpPort extends Port {
+    private final DatagramChannel channel;
+    private final ByteBuffer buffer = ByteBuffer.allocate(Frames.MAX_DATA);
+    private final Map<InetSocketAddress, UdpSessions.Session> sessions = new HashMap<>();
+
+    UdpPort(PublishedPort published) throws IOException {
+      super(published);
+      channel = DatagramChannel.open();
+      try {
+        channel.bind(bindTo(published));
+      } catch (IOException | RuntimeException e) {
+        channel.close();
+        throw e;
+      }
+    }
+
+    @Override
+    InetSocketAddress address() throws IOException {
+      return (InetSocketAddress) channel.getLocalAddress();
+    }
+
+    @Override
+    void begin(NetworkLoop loop, FlowTable flows) throws IOException {
+      table = flows;
+      loop.register(channel, SelectionKey.OP_READ, this);
+    }
+
+    @Override
+    public void ready(SelectionKey key) {
+      FlowTable flows = table;
+      if (flows == null) {
+        return;
+      }
+      try {
+        for (int i = 0; i < TURN; i++) {
+          buffer.clear();
+          InetSocketAddress peer = (InetSocketAddress) channel.receive(buffer);
+          if (peer == null) {
+            break;
+          }
+          UdpSessions.Session session = sessions.get(peer);
+          if (session == null) {
+            session =
+                flows.acceptDatagrams(
+                    channel,
+                    published,
+                    peer,
+                    seen(published, peer, flows.ipv6()),
+                    () -> sessions.remove(peer));
+            if (session == null) {
+              continue;
+            }
+            sessions.put(peer, session);
+          }
+          session.received(buffer.flip());
+        }
+      } catch (IOException e) {
+        LOGGER.log(Level.DEBUG, "a datagram was not read", e);
+      }
+      flows.flush();
+    }
+
+    @Override
+    void close() {
+      close(channel);
+    }
+  }
+}
