@@ -91,7 +91,7 @@ final class Backlog {
    * @return how many the channel has taken
    */
   int writeTo(WritableByteChannel channel, long most) throws IOException {
-    int end = (int) Math.min(cleared, from + most);
+    int end = from + (int) Math.min(cleared - from, most);
     int count = channel.write(bytes.limit(end).position(from));
     from += count;
     if (from == to) {

@@ -64,7 +64,7 @@ final class FlowTable implements GuestLink.Handler {
   private final Surroundings surroundings;
   private final EventSink events;
   private final Counters counters = new Counters();
-  private final Pins pins = new Pins(System::nanoTime, Pins.CAPACITY);
+  private final Pins pins;
   private final Map<Integer, Flow> flows = new HashMap<>();
   private final Map<Integer, NetworkLoop.Timer> connecting = new HashMap<>();
   private final GuestDeadlines deadlines;
@@ -98,10 +98,12 @@ final class FlowTable implements GuestLink.Handler {
       GuestConnection connection,
       NetworkPolicy policy,
       Publisher publisher,
+      Pins pins,
       Surroundings surroundings,
       EventSink events) {
     this.loop = loop;
     this.publisher = publisher;
+    this.pins = pins;
     deadlines = new GuestDeadlines(loop);
     this.surroundings = surroundings;
     this.events = events;

@@ -32,6 +32,7 @@ public final class HostNetwork implements AutoCloseable {
   private final Surroundings surroundings;
   private final EventSink events;
   private final Publisher publisher;
+  private final Pins pins;
 
   // On the loop.
   private NetworkPolicy policy;
@@ -64,7 +65,8 @@ public final class HostNetwork implements AutoCloseable {
         Surroundings.of(hosts),
         new EventSink(sandboxId, listener, executor),
         policy,
-        new Publisher(published));
+        new Publisher(published),
+        new Pins(System::nanoTime, Pins.CAPACITY));
   }
 
   HostNetwork(
@@ -72,7 +74,9 @@ public final class HostNetwork implements AutoCloseable {
       Surroundings surroundings,
       EventSink events,
       NetworkPolicy policy,
-      Publisher publisher) {
+      Publisher publisher,
+      Pins pins) {
+    this.pins = pins;
     this.loop = loop;
     this.surroundings = surroundings;
     this.events = events;
@@ -94,7 +98,8 @@ public final class HostNetwork implements AutoCloseable {
       connection.close();
       return;
     }
-    FlowTable flows = new FlowTable(loop, connection, policy, publisher, surroundings, events);
+    FlowTable flows =
+        new FlowTable(loop, connection, policy, publisher, pins, surroundings, events);
     table = flows;
     limitsTimer = loop.schedule(this::tellLimits, TELL_LIMITS);
     flows.begin();

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.net;
+
+import dev.nacelle.network.NetworkEvent;
+import dev.nacelle.network.NetworkPolicy;
+import dev.nacelle.network.PublishedPort;
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.ServerSocket;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * A sandbox's network for tests: with a loop of its own, events that can be waited for, and servers
+ * of the test's that stand for others.
+ */
+final class TestNetwork implements AutoCloseable {
+  /** A public address, for which a server of the test's may stand. */
+  static final String SERVER = "93.184.216.34";
+
+  private final NetworkLoop loop = new NetworkLoop("test-network");
+  private final Map<InetSocketAddress, InetSocketAddress> routes = new ConcurrentHashMap<>();
+  private final Pins pins = new Pins(System::nanoTime, Pins.CAPACITY);
+  private final LinkedBlockingQueue<NetworkEvent> events = new LinkedBlockingQueue<>();
+  final HostNetwork network;
+  final PlayedAgent agent;
+
+  TestNetwork(NetworkPolicy policy, PublishedPort... published) throws IOException {
+    network =
+        new HostNetwork(
+            loop,
+            new Surroundings(
+                address -> false, true, address -> routes.getOrDefault(address, address)),
+            new EventSink("sandbox", events::add, Runnable::run),
+            policy,
+            new Publisher(List.of(published)),
+            pins);
+    agent = PlayedAgent.of(network);
+  }
+
+  /** A server of the test's stands for {@link #SERVER} on that port. */
+  ServerSocket server(int port) throws IOException {
+    ServerSocket server = new ServerSocket(0, 50, InetAddress.getLoopbackAddress());
+    route(port, server.getLocalPort());
+    return server;
+  }
+
+  /** A port of this machine stands for {@link #SERVER} on that port. */
+  void route(int port, int localPort) {
+    routes.put(
+        new InetSocketAddress(SERVER, port),
+        new InetSocketAddress(InetAddress.getLoopbackAddress(), localPort));
+  }
+
+  /** The guest was told that {@link #SERVER} is at that name. */
+  void told(String name) {
+    CompletableFuture.runAsync(() -> pins.pin(name, AddressClassTest.ip(SERVER), 60), loop).join();
+  }
+
+  /**
+   * The next event of that kind; others before it are forgotten.
+   *
+   * @throws AssertionError when none comes within 20 seconds
+   */
+  <T extends NetworkEvent> T event(Class<T> kind) throws InterruptedException {
+    while (true) {
+      NetworkEvent event = events.poll(20, TimeUnit.SECONDS);
+      if (event == null) {
+        throw new AssertionError("no " + kind.getSimpleName());
+      }
+      if (kind.isInstance(event)) {
+        return kind.cast(event);
+      }
+    }
+  }
+
+  @Override
+  public void close() {
+    network.close();
+    agent.close();
+    loop.close();
+  }
+}
