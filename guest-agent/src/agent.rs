@@ -31,7 +31,7 @@ use crate::watch::Sources;
 pub(crate) const MAX_PROCESSES: usize = 1024;
 /// Calls at a time that watch statistics or events.
 const MAX_WATCHING: usize = 16;
-/// UseFiles calls at a time. What they have on their way to the host has no other bound: three messages each.
+/// UseFiles calls at a time. Each may have a message on its way to the host, however little is left of the budget.
 pub(crate) const FILE_CALLS: usize = 16;
 /// Their workers, with those of calls before that cannot be killed.
 const FILE_WORKERS: usize = 64;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! Memory for output that was read from processes and has not left the machine yet, and for stdin that a process has begun
-//! to read and its pipe has no room for. A host, or processes, that do not read would otherwise have the agent hold some for
-//! each process, which no limit of the workload covers.
+//! Memory for output that was read from processes and of files, and has not left the machine yet; and for stdin and content
+//! of files on its way to who has begun to read it and has no room for more. A host, or processes, that do not read would
+//! otherwise have the agent hold some for each process and each call that uses files, which no limit of the workload covers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,19 +11,20 @@ use tokio::sync::Notify;
 
 /// The most that is granted at once.
 pub(crate) const GRANT_BYTES: usize = 64 << 10;
-/// For all processes together.
+/// For all processes and calls together.
 const BUDGET: usize = 4 << 20;
-/// What a process may hold of which nothing is held, however little is left: whose host reads goes on, whatever others do.
+/// What a process may hold of which nothing is held, however little is left: whose host reads goes on, whatever others do. Of
+/// files it is a message.
 const FLOOR: usize = 4 << 10;
-/// A process takes at most this part of what is left, so that a few that are not read cannot take everything.
+/// A process or call takes at most this part of what is left, so that a few that are not read cannot take everything.
 const PART: usize = 4;
 
-/// What all processes hold.
+/// What all hold.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Budget(Arc<AtomicUsize>);
 
 impl Budget {
-    /// The part of one process, which holds nothing yet.
+    /// The part of one process or call, which holds nothing yet.
     pub(crate) fn share(&self) -> Arc<Share> {
         Arc::new(Share { used: self.0.clone(), held: AtomicUsize::new(0), released: Notify::new() })
     }
@@ -34,7 +35,7 @@ impl Budget {
     }
 }
 
-/// What one process holds.
+/// What one process or call holds.
 #[derive(Debug)]
 pub(crate) struct Share {
     used: Arc<AtomicUsize>,
@@ -56,6 +57,19 @@ impl Share {
         }
     }
 
+    /// Waits until so many bytes may be read, which cannot be sent in parts.
+    pub(crate) async fn grant_whole(self: &Arc<Self>, bytes: usize) -> Grant {
+        loop {
+            let released = self.released.notified();
+            let left = BUDGET.saturating_sub(self.used.load(Ordering::Relaxed));
+            if self.held.load(Ordering::Relaxed) == 0 || bytes <= left / PART {
+                return self.hold(bytes);
+            }
+            // Its own, as above.
+            released.await;
+        }
+    }
+
     /// Holds what is there already, whatever is left; before more comes, see [`Self::is_exhausted`].
     pub(crate) fn hold(self: &Arc<Self>, bytes: usize) -> Grant {
         self.held.fetch_add(bytes, Ordering::Relaxed);
@@ -63,7 +77,7 @@ impl Share {
         Grant { share: self.clone(), bytes }
     }
 
-    /// Whether all processes together hold what they may.
+    /// Whether all together hold what they may.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.used.load(Ordering::Relaxed) >= BUDGET
     }
@@ -112,6 +126,10 @@ impl Drop for Grant {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
 
     /// As fast as it can, without anything being given back.
@@ -176,6 +194,48 @@ mod tests {
         drop(held);
         assert!(!share.is_exhausted());
         assert_eq!(share.grant().await.bytes(), GRANT_BYTES);
+    }
+
+    #[tokio::test]
+    async fn who_cannot_be_sent_in_parts_holds_one_whole_when_the_budget_is_taken() {
+        const WHOLE: usize = 3 * GRANT_BYTES;
+        let budget = Budget::default();
+        let hoarder = budget.share();
+        let hoard = hoard(&hoarder).await;
+        let before = budget.used();
+        let share = budget.share();
+        for _ in 0..1000 {
+            assert_eq!(share.grant_whole(WHOLE).await.bytes(), WHOLE);
+        }
+        let first = share.grant_whole(WHOLE).await;
+        let second = tokio::spawn({
+            let share = share.clone();
+            async move { share.grant_whole(1).await.bytes() }
+        });
+        tokio::task::yield_now().await;
+        assert!(!second.is_finished());
+        assert_eq!(budget.used(), before + WHOLE);
+        // Another's is no reason to wait for this one's.
+        assert_eq!(budget.share().grant().await.bytes(), FLOOR);
+        assert_eq!(budget.share().grant_whole(WHOLE).await.bytes(), WHOLE);
+        drop(first);
+        assert_eq!(second.await.unwrap(), 1);
+        drop(hoard);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_is_not_read_takes_no_more_than_the_budget_in_wholes() {
+        let budget = Budget::default();
+        let shares: Vec<_> = (0..64).map(|_| budget.share()).collect();
+        let mut held = Vec::new();
+        for share in &shares {
+            while let Ok(grant) = timeout(Duration::ZERO, share.grant_whole(GRANT_BYTES)).await {
+                held.push(grant);
+            }
+        }
+        assert!(budget.used() <= BUDGET + 64 * GRANT_BYTES);
+        assert!(held.len() > 64, "nobody took more than one");
     }
 
     #[test]

@@ -5,12 +5,13 @@
 
 use std::cell::RefCell;
 use std::mem::take;
+use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::encoding::{WireType, encode_key, encode_varint};
 use prost::{Message, length_delimiter_len};
 
-use crate::budget::{GRANT_BYTES, Grant};
+use crate::budget::{GRANT_BYTES, Grant, Share};
 
 /// The largest HTTP/2 frame, where the host takes such (SETTINGS_MAX_FRAME_SIZE): each costs both sides about the same,
 /// however much is in it. Each is one write to the socket, for which the kernel wants memory in one piece: with what is around
@@ -117,6 +118,34 @@ impl<T: AsRef<[u8]>> AsRef<[u8]> for Held<T> {
     }
 }
 
+/// Memory for a message that comes encoded, of a length that is known.
+pub(crate) struct Encoded(Held<Box<[u8]>>);
+
+impl Encoded {
+    /// Waits until the share may hold it.
+    pub(crate) async fn take(share: &Arc<Share>, length: usize) -> Self {
+        let grant = share.grant_whole(PREFIX_BYTES + length).await;
+        let mut bytes: Box<[u8]> = vec![0; PREFIX_BYTES + length].into();
+        bytes[1..PREFIX_BYTES].copy_from_slice(&(length as u32).to_be_bytes());
+        Self(Held { bytes, _grant: grant })
+    }
+
+    /// Where the message is to be read to.
+    pub(crate) fn room(&mut self) -> &mut [u8] {
+        &mut self.0.bytes[PREFIX_BYTES..]
+    }
+
+    /// The message, as gRPC has it on the wire. It holds its memory until it is dropped.
+    pub(crate) fn message(self) -> Bytes {
+        Bytes::from_owner(self.0)
+    }
+}
+
+/// What a message of gRPC carries.
+pub(crate) fn content(message: &Bytes) -> Bytes {
+    message.slice(PREFIX_BYTES..)
+}
+
 /// The gRPC message of anything else.
 pub(crate) fn message(message: &impl Message) -> Bytes {
     let length = message.encoded_len();
@@ -185,6 +214,23 @@ mod tests {
         assert_eq!(budget.used(), before);
         drop(message);
         assert_eq!(budget.used(), before - granted);
+    }
+
+    #[tokio::test]
+    async fn what_comes_encoded_holds_its_memory_until_it_has_left() {
+        let budget = Budget::default();
+        let response = RunProcessResponse { response: Some(Response::Stdout(Bytes::from(vec![7; 100_000]))) };
+        let (expected, encoded) = (message(&response), response.encode_to_vec());
+        let mut whole = Encoded::take(&budget.share(), encoded.len()).await;
+        whole.room().copy_from_slice(&encoded);
+        let whole = whole.message();
+        assert_eq!((&whole, content(&whole)), (&expected, Bytes::from(encoded)));
+        assert_eq!(budget.used(), expected.len());
+        let part = whole.slice(1..);
+        drop(whole);
+        assert_eq!(budget.used(), expected.len());
+        drop(part);
+        assert_eq!(budget.used(), 0);
     }
 
     #[test]

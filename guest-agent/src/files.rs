@@ -6,22 +6,25 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use prost::Message;
 use rustix::io::Errno;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout};
 use tonic::{Status, Streaming};
 
 use crate::agent::{Agent, FILE_CALLS};
 use crate::bounds;
+use crate::budget::Share;
 use crate::cgroup::Cgroup;
+use crate::chunk::{Encoded, content, message};
 use crate::exchange::MAX_FRAME_BYTES;
 use crate::io::NonBlocking;
 use crate::proto::file_request::Request;
 use crate::proto::file_response::Response;
 use crate::proto::{FileFailure, FileRequest, FileResponse};
 use crate::reaper::Exiting;
+use crate::responses::Sender;
 use crate::spawn::Worker;
 
 /// How long a worker whose call is over may take to end by itself, so that it leaves nothing half-made.
@@ -47,10 +50,8 @@ impl Place {
     }
 }
 
-type Responses = mpsc::Sender<Result<FileResponse, Status>>;
-
 /// Serves one call. The receiver of `responses` is dropped when the host cancels it.
-pub(crate) async fn run(agent: Arc<Agent>, place: Place, mut requests: Streaming<FileRequest>, responses: Responses) {
+pub(crate) async fn run(agent: Arc<Agent>, place: Place, mut requests: Streaming<FileRequest>, responses: Sender) {
     let answer = tokio::select! {
         biased;
         () = responses.closed() => return,
@@ -65,7 +66,7 @@ async fn carry(
     agent: &Agent,
     place: Place,
     requests: &mut Streaming<FileRequest>,
-    responses: &Responses,
+    responses: &Sender,
 ) -> Result<(), Status> {
     let start = requests.message().await?;
     let timeout = match start.as_ref().and_then(|start| start.request.as_ref()) {
@@ -75,26 +76,29 @@ async fn carry(
     let deadline = Instant::now().checked_add(timeout).filter(|_| !timeout.is_zero());
     let world = agent.world()?;
     let worker = world.spawner.worker(agent.next_process_id()).await;
-    let Worker { exit, cgroup, requests: to_worker, responses: from_worker } =
+    let Worker { newborn, requests: to_worker, responses: from_worker } =
         worker.map_err(|error| Status::failed_precondition(error.to_string()))?;
+    let (exit, cgroup) = newborn.take();
     let running = Running(Some((exit, cgroup, place.process)));
     let to_worker = NonBlocking::new(to_worker).map_err(internal)?;
     let from_worker = NonBlocking::new(from_worker).map_err(internal)?;
 
+    // Apart: what waits for the worker must not keep what it answers from leaving.
+    let (output, input) = (agent.output.share(), agent.output.share());
     let over = || failed(Errno::TIMEDOUT, "the time that the call had is over");
     let last = tokio::select! {
         biased;
-        last = forward(&from_worker, responses) => match last? {
+        last = forward(&from_worker, responses, &output) => match last? {
             Some(last) => last,
             None if running.was_killed_for_memory() => failed(Errno::NOMEM, "the worker was killed by the OOM killer"),
             None => failed(Errno::IO, "the worker ended before it had done what it was asked for"),
         },
-        violated = feed(start, requests, to_worker) => return Err(violated),
+        violated = feed(start, requests, to_worker, &input) => return Err(violated),
         () = until(deadline) => over(),
     };
     // The worker is on its way out, or is to be.
     drop((from_worker, running));
-    let _ = responses.send(Ok(last)).await;
+    let _ = responses.send(Ok(message(&last))).await;
     Ok(())
 }
 
@@ -115,7 +119,12 @@ fn internal(error: std::io::Error) -> Status {
 }
 
 /// Hands on what the host says; returns when it breaks the contract.
-async fn feed(start: Option<FileRequest>, requests: &mut Streaming<FileRequest>, worker: NonBlocking) -> Status {
+async fn feed(
+    start: Option<FileRequest>,
+    requests: &mut Streaming<FileRequest>,
+    worker: NonBlocking,
+    share: &Arc<Share>,
+) -> Status {
     let mut next = start;
     while let Some(request) = next {
         let length = request.encoded_len();
@@ -124,7 +133,10 @@ async fn feed(start: Option<FileRequest>, requests: &mut Streaming<FileRequest>,
         }
         let mut frame = BytesMut::with_capacity(4 + length);
         frame.extend_from_slice(&(length as u32).to_ne_bytes());
-        if request.encode(&mut frame).is_err() || worker.write_all(&frame).await.is_err() {
+        let encoded = request.encode(&mut frame);
+        drop(request);
+        let _held = share.hold(frame.len());
+        if encoded.is_err() || worker.write_all(&frame).await.is_err() {
             // The worker has ended, and said why.
             return pending().await;
         }
@@ -138,26 +150,29 @@ async fn feed(start: Option<FileRequest>, requests: &mut Streaming<FileRequest>,
     pending().await
 }
 
-/// Hands on what the worker answers, up to the last message; none where it ended without one.
-async fn forward(worker: &NonBlocking, responses: &Responses) -> Result<Option<FileResponse>, Status> {
-    let mut buffer = BytesMut::new();
+/// Hands on what the worker answers, up to the last message; none where it ended without one. It reads only what it can
+/// send, so a host that does not read makes the worker wait.
+async fn forward(worker: &NonBlocking, responses: &Sender, share: &Arc<Share>) -> Result<Option<FileResponse>, Status> {
     loop {
-        while let Some(frame) = take_frame(&mut buffer)? {
-            let response = FileResponse::decode(frame).map_err(|error| Status::internal(error.to_string()))?;
-            match response.response {
-                Some(Response::Parts(_)) => {
-                    let sent = responses.send(Ok(response)).await;
-                    sent.map_err(|_| Status::cancelled("the host cancelled the call"))?;
-                }
-                Some(Response::Failure(failure)) => return Ok(Some(explained(failure))),
-                _ => return Ok(Some(response)),
-            }
+        let room = responses.reserve().await.map_err(|_| Status::cancelled("the host cancelled the call"))?;
+        let mut length = [0; 4];
+        if !worker.fill(&mut length).await.map_err(internal)? {
+            return Ok(None);
         }
-        worker.readable().await.map_err(internal)?;
-        match worker.try_read().map_err(internal)? {
-            Some(bytes) if bytes.is_empty() => return Ok(None),
-            Some(bytes) => buffer.extend_from_slice(&bytes),
-            None => {}
+        let length = u32::from_ne_bytes(length) as usize;
+        if length > MAX_FRAME_BYTES {
+            return Err(Status::internal(format!("a worker's message of {length} bytes")));
+        }
+        let mut encoded = Encoded::take(share, length).await;
+        if !worker.fill(encoded.room()).await.map_err(internal)? {
+            return Ok(None);
+        }
+        let message = encoded.message();
+        let response = FileResponse::decode(content(&message)).map_err(|error| Status::internal(error.to_string()))?;
+        match response.response {
+            Some(Response::Parts(_)) => room.send(Ok(message)),
+            Some(Response::Failure(failure)) => return Ok(Some(explained(failure))),
+            _ => return Ok(Some(response)),
         }
     }
 }
@@ -168,21 +183,6 @@ fn explained(failure: FileFailure) -> FileResponse {
     let meaning = std::io::Error::from_raw_os_error(failure.errno);
     let message = bounds::message(format!("{}: {meaning}", failure.message));
     FileResponse { response: Some(Response::Failure(FileFailure { message, ..failure })) }
-}
-
-/// The first message of what was read, once it is whole.
-fn take_frame(buffer: &mut BytesMut) -> Result<Option<Bytes>, Status> {
-    let Some(length) = buffer.first_chunk::<4>() else { return Ok(None) };
-    let length = u32::from_ne_bytes(*length) as usize;
-    if length > MAX_FRAME_BYTES {
-        return Err(Status::internal(format!("a worker's message of {length} bytes")));
-    }
-    if buffer.len() < 4 + length {
-        buffer.reserve(4 + length - buffer.len());
-        return Ok(None);
-    }
-    buffer.advance(4);
-    Ok(Some(buffer.split_to(length).freeze()))
 }
 
 /// A worker, which is to end when this is dropped, by itself or killed; its place is free when it has.

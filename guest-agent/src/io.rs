@@ -74,6 +74,19 @@ impl NonBlocking {
         }
     }
 
+    /// Reads until the buffer is full; false where the other side closes before.
+    pub(crate) async fn fill(&self, mut buffer: &mut [u8]) -> Result<bool> {
+        while !buffer.is_empty() {
+            self.readable().await?;
+            match self.try_read_into(buffer)? {
+                Some(0) => return Ok(false),
+                Some(count) => buffer = &mut buffer[count..],
+                None => {}
+            }
+        }
+        Ok(true)
+    }
+
     /// Waits for bytes, and drops at most [`CHUNK_BYTES`] of them; false at the end.
     pub(crate) async fn discard(&self) -> bool {
         loop {

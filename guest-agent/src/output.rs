@@ -5,17 +5,15 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use rustix::termios::{LocalModes, SpecialCodeIndex, tcgetattr};
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::Status;
 
 use crate::budget::Share;
 use crate::chunk::{Buffer, CHUNK_BYTES, Field};
 use crate::io::NonBlocking;
-use crate::proto::run_process_response::Response;
 use crate::reaper::Exiting;
+use crate::responses::Sender;
 use crate::spawn::Streams;
 
 /// How long outputs that others hold open after the process's exit are heard where the host does not say: until they are
@@ -32,16 +30,6 @@ const WIDE: usize = 256 << 10;
 /// Whoever was left behind and writes on, to nobody, is slowed to a pipe's content in that time, so that it costs others
 /// nothing.
 const ABANDONED: Duration = Duration::from_millis(50);
-
-/// A message on its way to the host.
-#[derive(Debug)]
-pub(crate) enum Outgoing {
-    Response(Response),
-    /// What the process wrote, as gRPC has it on the wire; it holds its memory.
-    Output(Bytes),
-}
-
-pub(crate) type Responses = mpsc::Sender<Result<Outgoing, Status>>;
 
 /// How long outputs are heard after the process's exit.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +82,7 @@ impl Ends {
     }
 
     /// Sends what comes until both end, or until they were heard long enough; true when one has not ended then.
-    pub(crate) async fn pump(&self, responses: &Responses, share: &Arc<Share>, exit: &Exiting, linger: Linger) -> bool {
+    pub(crate) async fn pump(&self, responses: &Sender, share: &Arc<Share>, exit: &Exiting, linger: Linger) -> bool {
         if self.discards {
             self.drop_until(exit.clone()).await;
             return false;
@@ -146,7 +134,7 @@ pub(crate) fn internal(error: std::io::Error) -> Status {
 struct Pump<'a> {
     source: &'a NonBlocking,
     field: Field,
-    responses: &'a Responses,
+    responses: &'a Sender,
     share: &'a Arc<Share>,
     exit: Exiting,
     linger: Linger,
@@ -195,7 +183,7 @@ impl Pump<'_> {
                         is_wide = true;
                         self.source.widen(WIDE);
                     }
-                    permit.send(Ok(Outgoing::Output(buffer.message(self.field, count, grant))));
+                    permit.send(Ok(buffer.message(self.field, count, grant)));
                 }
                 Ok(None) => {
                     if let Some(aftermath) = &mut aftermath {

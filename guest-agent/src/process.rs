@@ -17,16 +17,19 @@ use tonic::{Status, Streaming};
 use crate::agent::{Activity, Agent, World};
 use crate::bounds;
 use crate::budget::Share;
+use crate::chunk::message;
 use crate::exec::{self, Report, Step};
 use crate::io::NonBlocking;
-use crate::output::{Ends, Linger, Outgoing, Responses, internal, type_end_of_file};
+use crate::output::{Ends, Linger, internal, type_end_of_file};
 use crate::proto::run_process_request::Request;
 use crate::proto::run_process_response::Response;
 use crate::proto::{
-    Created, Exited, ProcessSpec, RunProcessRequest, StartFailed, Started, exited, start_failed::Reason,
+    Created, Exited, ProcessSpec, RunProcessRequest, RunProcessResponse, StartFailed, Started, exited,
+    start_failed::Reason,
 };
 use crate::reaper::{Exit, ExitStatus, Exiting};
 use crate::registry::{Process, Told, command_line};
+use crate::responses::Sender;
 use crate::security::Security;
 use crate::spawn::{Launch, LaunchError, Launched, Outputs};
 use crate::wire::{signal_of, window_size};
@@ -45,7 +48,7 @@ const MAX_LINGER: Duration = Duration::from_secs(60);
 const DEATH: Duration = Duration::from_secs(1);
 
 /// Serves one call. The receiver of `responses` is dropped when the host cancels it.
-pub(crate) async fn run(activity: Activity, mut requests: Streaming<RunProcessRequest>, responses: Responses) {
+pub(crate) async fn run(activity: Activity, mut requests: Streaming<RunProcessRequest>, responses: Sender) {
     let agent = &*activity.0;
     let answer = tokio::select! {
         biased;
@@ -153,7 +156,7 @@ async fn carry(
     agent: &Agent,
     order: Order,
     mut requests: Streaming<RunProcessRequest>,
-    responses: &Responses,
+    responses: &Sender,
 ) -> Result<(), Status> {
     let world = agent.world()?;
     let Order { launch, timeout: limit, start, began, linger } = order;
@@ -168,7 +171,8 @@ async fn carry(
             return conclude(&world, responses, Response::StartFailed(failed)).await;
         }
     };
-    let Launched { pid, exit, cgroup, report, hold, streams, candidates, working_directory } = launched;
+    let Launched { pid, newborn, report, hold, streams, candidates, working_directory } = launched;
+    let (exit, cgroup) = newborn.take();
     let process = agent.processes.add(
         id,
         Process {
@@ -287,7 +291,7 @@ async fn carry(
 }
 
 /// Sends a call's last message; or tells of the end of the workload's init, where that is what became of the process.
-async fn conclude(world: &World, responses: &Responses, last: Response) -> Result<(), Status> {
+async fn conclude(world: &World, responses: &Sender, last: Response) -> Result<(), Status> {
     let was_killed = match &last {
         Response::Exited(end) => !end.timed_out && end.status == Some(exited::Status::Signal(libc::SIGKILL as u32)),
         _ => true,
@@ -310,8 +314,9 @@ impl Drop for Ended<'_> {
     }
 }
 
-async fn respond(responses: &Responses, response: Response) -> Result<(), Status> {
-    responses.send(Ok(Outgoing::Response(response))).await.map_err(|_| cancelled())
+async fn respond(responses: &Sender, response: Response) -> Result<(), Status> {
+    let message = message(&RunProcessResponse { response: Some(response) });
+    responses.send(Ok(message)).await.map_err(|_| cancelled())
 }
 
 /// What becomes of a call that the host cancelled; nobody sees it.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! What a RunProcess call answers, as the body of its HTTP/2 response. tonic would encode each message once more, to memory
-//! that it takes for each, and that the budget for output would know nothing of.
+//! What RunProcess and UseFiles calls answer, as the body of their HTTP/2 response. tonic would encode each message once
+//! more, to memory that it takes for each, and that the budget for output would know nothing of.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,23 +13,28 @@ use hyper::body::{Body, Frame};
 use tokio::sync::mpsc;
 use tonic::Status;
 
-use crate::chunk::message;
-use crate::output::Outgoing;
-use crate::proto::RunProcessResponse;
+/// Messages on their way to the host, as gRPC has them on the wire; each holds its memory.
+pub(crate) type Sender = mpsc::Sender<Result<Bytes, Status>>;
+pub(crate) type Receiver = mpsc::Receiver<Result<Bytes, Status>>;
 
 /// The messages, and then the status. Dropping it is how the host's cancellation shows.
 #[derive(Debug)]
 pub(crate) struct Responses {
-    first: Option<Outgoing>,
-    rest: mpsc::Receiver<Result<Outgoing, Status>>,
+    first: Option<Bytes>,
+    rest: Receiver,
     ended: bool,
 }
 
 impl Responses {
     /// Waits for the first, so that it leaves together with the call's header: one packet less for each process.
-    pub(crate) async fn begin(mut rest: mpsc::Receiver<Result<Outgoing, Status>>) -> Result<Self, Status> {
+    pub(crate) async fn begin(mut rest: Receiver) -> Result<Self, Status> {
         let first = rest.recv().await.transpose()?;
         Ok(Self { first, rest, ended: false })
+    }
+
+    /// The call's header leaves at once, for the host may wait for it before it says more.
+    pub(crate) fn new(rest: Receiver) -> Self {
+        Self { first: None, rest, ended: false }
     }
 }
 
@@ -46,11 +51,7 @@ impl Body for Responses {
             None => ready!(self.rest.poll_recv(context)),
         };
         let status = match next {
-            Some(Ok(Outgoing::Output(bytes))) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
-            Some(Ok(Outgoing::Response(response))) => {
-                let bytes = message(&RunProcessResponse { response: Some(response) });
-                return Poll::Ready(Some(Ok(Frame::data(bytes))));
-            }
+            Some(Ok(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
             Some(Err(status)) => status,
             None => Status::ok(""),
         };

@@ -108,11 +108,7 @@ impl agent_server::Agent for Calls {
         let activity = self.0.activity()?;
         let (responses, stream) = mpsc::channel(QUEUED_RESPONSES);
         tokio::spawn(process::run(activity, request.into_inner(), responses));
-        let past = Past::new(Responses::begin(stream).await?);
-        let mut response = Response::new(tokio_stream::empty());
-        // For `server`, which puts it in the place of the empty one.
-        response.extensions_mut().insert(past);
-        Ok(response)
+        Ok(carried(Responses::begin(stream).await?))
     }
 
     async fn signal_process(
@@ -222,7 +218,7 @@ impl agent_server::Agent for Calls {
         Ok(Response::new(SetClockResponse {}))
     }
 
-    type UseFilesStream = ReceiverStream<Result<FileResponse, Status>>;
+    type UseFilesStream = tokio_stream::Empty<Result<FileResponse, Status>>;
 
     async fn use_files(
         &self,
@@ -231,13 +227,20 @@ impl agent_server::Agent for Calls {
         let place = files::Place::take(&self.0)?;
         let (responses, stream) = mpsc::channel(1);
         tokio::spawn(files::run(self.0.clone(), place, request.into_inner(), responses));
-        Ok(Response::new(ReceiverStream::new(stream)))
+        Ok(carried(Responses::new(stream)))
     }
 
     async fn shutdown(&self, request: Request<ShutdownRequest>) -> Result<Response<ShutdownResponse>, Status> {
         self.0.shut_down(Duration::from_nanos(request.into_inner().grace_nanos)).await;
         Ok(Response::new(ShutdownResponse {}))
     }
+}
+
+/// An empty response, which `server` puts these in the place of.
+fn carried<T>(responses: Responses) -> Response<tokio_stream::Empty<T>> {
+    let mut response = Response::new(tokio_stream::empty());
+    response.extensions_mut().insert(Past::new(responses));
+    response
 }
 
 /// Answers a call that goes on with what `work` sends, until the host or the machine has enough.

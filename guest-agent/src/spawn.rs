@@ -18,6 +18,7 @@ use std::fs;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat, openat2};
 use rustix::io::Errno;
@@ -26,7 +27,9 @@ use rustix::process::{Gid, Pid, Signal, Uid, umask};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use rustix::thread::{CapabilitySet, LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 
 use crate::cgroup::{Cgroup, Workload};
 use crate::error::{Step, StepError};
@@ -45,6 +48,10 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 /// More than any passwd(5) that people write, and little enough to read for each process: ten thousand users.
 const MAX_USERS_BYTES: u64 = 1 << 20;
+
+/// How often, and after which time each, it is tried to remove the cgroup of who was killed: what it began may need a moment.
+const REMOVALS: usize = 100;
+const BETWEEN_REMOVALS: Duration = Duration::from_millis(10);
 
 /// A process to start; checked by the service.
 #[derive(Debug)]
@@ -81,8 +88,7 @@ pub(crate) struct Outputs {
 #[derive(Debug)]
 pub(crate) struct Launched {
     pub(crate) pid: Pid,
-    pub(crate) exit: Exiting,
-    pub(crate) cgroup: Cgroup,
+    pub(crate) newborn: Newborn,
     pub(crate) report: OwnedFd,
     /// Where it says that it waits, and is told to go on, if it was to wait.
     pub(crate) hold: Option<OwnedFd>,
@@ -138,10 +144,40 @@ pub(crate) struct Sights {
 /// A process that serves one UseFiles call, and the agent's ends of its pipes.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    pub(crate) exit: Exiting,
-    pub(crate) cgroup: Cgroup,
+    pub(crate) newborn: Newborn,
     pub(crate) requests: OwnedFd,
     pub(crate) responses: OwnedFd,
+}
+
+/// A process that nobody has taken over yet. Where nobody does, because the call that it is for has ended meanwhile, it is
+/// killed with all that it began, and its cgroup goes with it.
+#[derive(Debug)]
+pub(crate) struct Newborn {
+    life: Option<(Exiting, Cgroup)>,
+    runtime: Handle,
+}
+
+impl Newborn {
+    /// Whose cgroup is the caller's to remove from now on.
+    pub(crate) fn take(mut self) -> (Exiting, Cgroup) {
+        self.life.take().expect("who has it has not taken it before")
+    }
+}
+
+impl Drop for Newborn {
+    fn drop(&mut self) {
+        let Some((mut exit, cgroup)) = self.life.take() else { return };
+        self.runtime.spawn(async move {
+            cgroup.kill();
+            let _ = exit.wait_for(Option::is_some).await;
+            for _ in 0..REMOVALS {
+                if cgroup.try_remove() {
+                    break;
+                }
+                sleep(BETWEEN_REMOVALS).await;
+            }
+        });
+    }
 }
 
 /// What is asked of the thread, and where it answers.
@@ -166,8 +202,8 @@ impl Spawner {
     ) -> Result<(Self, Init, Sights, root::Steps), StepError> {
         let (commands, received) = mpsc::channel();
         let (sender, prepared) = oneshot::channel();
-        let same = workload.clone();
-        let body = move || match World::build(plan, same, children) {
+        let (same, runtime) = (workload.clone(), Handle::current());
+        let body = move || match World::build(plan, same, children, runtime) {
             Ok((world, lifeline, exit, sights, steps)) => {
                 let _ = sender.send(Ok((lifeline, exit, sights, steps)));
                 world.serve(&received);
@@ -207,6 +243,8 @@ fn gone() -> StepError {
 struct World {
     workload: Arc<Workload>,
     children: Children,
+    /// Where newborn processes end that nobody takes over.
+    runtime: Handle,
     /// The workload's /dev/null, before the workload can replace it.
     null: OwnedFd,
     /// The workload's devpts.
@@ -234,6 +272,7 @@ impl World {
         plan: root::Plan,
         workload: Arc<Workload>,
         children: Children,
+        runtime: Handle,
     ) -> Result<(Self, OwnedFd, Exiting, Sights, root::Steps), StepError> {
         block_signals();
         let mut timeline = root::Timeline::start();
@@ -297,6 +336,7 @@ impl World {
         let world = Self {
             workload,
             children,
+            runtime,
             null,
             terminals,
             members,
@@ -315,19 +355,15 @@ impl World {
 
     fn serve(self, commands: &mpsc::Receiver<Command>) {
         for command in commands {
-            // A caller that is gone leaves its process to be killed with its cgroup, which is empty of others.
-            let unwanted = match command {
-                Command::Launch(launch, reply) => {
-                    reply.send(self.launch(launch)).err().and_then(Result::ok).map(|launched| launched.cgroup)
-                }
-                Command::Worker(id, reply) => {
-                    reply.send(self.worker(id)).err().and_then(Result::ok).map(|worker| worker.cgroup)
-                }
-            };
-            if let Some(cgroup) = unwanted {
-                cgroup.kill();
+            match command {
+                Command::Launch(launch, reply) => drop(reply.send(self.launch(launch))),
+                Command::Worker(id, reply) => drop(reply.send(self.worker(id))),
             }
         }
+    }
+
+    fn newborn(&self, exit: Exiting, cgroup: Cgroup) -> Newborn {
+        Newborn { life: Some((exit, cgroup)), runtime: self.runtime.clone() }
     }
 
     /// Forks a worker in the mount namespace where processes are started now, and in the agent's own PID namespace.
@@ -351,7 +387,7 @@ impl World {
         });
         self.move_to(pids.as_ref().unwrap_or(&self.pids), LinkNameSpaceType::ProcessID)?;
         match born {
-            Ok((_, exit)) => Ok(Worker { exit, cgroup, requests, responses }),
+            Ok((_, exit)) => Ok(Worker { newborn: self.newborn(exit, cgroup), requests, responses }),
             Err(errno) => {
                 cgroup.try_remove();
                 Err(errno).step(|| "forking a worker".into())
@@ -424,7 +460,8 @@ impl World {
         match self.bear(launch.pid_one, fork) {
             Ok((pid, exit)) => {
                 let working_directory = launch.working_directory;
-                Ok(Launched { pid, exit, cgroup, report, hold, streams, candidates, working_directory })
+                let newborn = self.newborn(exit, cgroup);
+                Ok(Launched { pid, newborn, report, hold, streams, candidates, working_directory })
             }
             Err(error) => {
                 cgroup.try_remove();

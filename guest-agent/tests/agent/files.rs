@@ -670,6 +670,40 @@ async fn a_tree_that_changes_under_the_reader_is_told_without_an_error() {
 }
 
 #[tokio::test]
+async fn content_that_nobody_reads_is_part_of_what_the_agent_holds_and_holds_up_nobody_else() {
+    const WRITERS: usize = 64;
+    const CALLS: usize = 15;
+    const BYTES: usize = 1 << 20;
+    let guest = Guest::busybox().await;
+    guest.sh(&format!("yes 0123456789abcde | head -c {BYTES} > /large")).await;
+    let expected = b"0123456789abcde\n".repeat(BYTES / 16);
+    assert!(read(&guest, "/large").await.unwrap() == expected);
+    let before = guest.agent_memory();
+    let mut floods = Vec::new();
+    for _ in 0..WRITERS {
+        let mut flood = guest.start(command("yes")).await;
+        flood.started().await;
+        floods.push(flood);
+    }
+    guest.dammed(WRITERS).await;
+    // What is left for them is a message each.
+    let mut calls = Vec::new();
+    for _ in 0..CALLS {
+        calls.push(Call::start(&guest, at("/large", Operation::Read(ReadFile {}))).await.unwrap());
+    }
+    guest.dammed(WRITERS + CALLS).await;
+    let grown = guest.agent_memory().saturating_sub(before);
+    println!("{WRITERS} outputs and {CALLS} files that nobody reads: {} KiB", grown >> 10);
+    assert!(grown < 10 << 20, "the agent took {grown} bytes");
+    assert!(read(&guest, "/large").await.unwrap() == expected);
+    write(&guest, "/small", WriteFile::default(), "written meanwhile").await.unwrap();
+    assert_eq!(guest.sh("cat /small").await.text(), "written meanwhile");
+    for call in calls {
+        assert!(content(&call.finish().await.unwrap()[1..]) == expected);
+    }
+}
+
+#[tokio::test]
 async fn thousands_of_small_files_go_both_ways() {
     let guest = Guest::busybox().await;
     let mut parts = Vec::new();

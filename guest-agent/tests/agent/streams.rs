@@ -284,36 +284,21 @@ async fn the_outputs_are_heard_for_a_minute_at_most() {
     assert_eq!(refused.code(), Code::InvalidArgument);
 }
 
-/// The agent's memory that is not a file's, in bytes.
-fn agent_memory(guest: &Guest) -> usize {
-    let status = fs::read_to_string(format!("/proc/{}/status", guest.agent_pid())).unwrap();
-    let anonymous = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap().trim();
-    anonymous.strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
-}
-
 #[tokio::test]
 async fn output_that_nobody_reads_takes_little_memory_however_many_write() {
     const WRITERS: usize = 64;
     let guest = Guest::busybox().await;
     assert_eq!(guest.sh("head -c 1000000 /dev/zero").await.stdout.len(), 1_000_000);
-    let before = agent_memory(&guest);
+    let before = guest.agent_memory();
     let mut floods = Vec::new();
     for _ in 0..WRITERS {
         let mut flood = guest.start(command("yes")).await;
         flood.started().await;
         floods.push(flood);
     }
-    // The host's windows fill, then what the agent may hold, then the pipes: all of them sleep in write(2), system call 1.
-    eventually("every flood is dammed", || {
-        let dammed = |cgroup: &std::path::PathBuf| {
-            let pid = fs::read_to_string(cgroup.join("cgroup.procs")).ok()?;
-            let call = fs::read_to_string(format!("/proc/{}/syscall", pid.trim())).ok()?;
-            call.starts_with("1 ").then_some(())
-        };
-        (guest.process_cgroups().iter().filter_map(dammed).count() == WRITERS).then_some(())
-    })
-    .await;
-    let grown = agent_memory(&guest).saturating_sub(before);
+    // The host's windows fill, then what the agent may hold, then the pipes.
+    guest.dammed(WRITERS).await;
+    let grown = guest.agent_memory().saturating_sub(before);
     println!("{WRITERS} outputs that nobody reads: {} KiB", grown >> 10);
     assert!(grown < 10 << 20, "the agent took {grown} bytes");
     // Nobody else waits for that.
@@ -328,7 +313,7 @@ async fn stdin_that_nobody_reads_takes_little_memory_for_each_process() {
     call.stdin(vec![0; 256 << 10]);
     call.close_stdin();
     assert_eq!(call.finish().await.stdout.len(), 256 << 10);
-    let before = agent_memory(&guest);
+    let before = guest.agent_memory();
     let mut calls = Vec::new();
     for number in 0..DEAF {
         // Half of them begin to read, and so have the agent take a message that their pipe has no room for.
@@ -351,7 +336,7 @@ async fn stdin_that_nobody_reads_takes_little_memory_for_each_process() {
     })
     .await;
     assert_eq!(guest.sh("echo others go on").await.text(), "others go on\n");
-    let grown = agent_memory(&guest).saturating_sub(before);
+    let grown = guest.agent_memory().saturating_sub(before);
     println!("stdin of {DEAF} processes that do not read it: {} KiB", grown >> 10);
     assert!(grown < DEAF * (192 << 10), "the agent took {grown} bytes");
 }

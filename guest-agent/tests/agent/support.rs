@@ -172,6 +172,26 @@ impl Guest {
             .collect()
     }
 
+    /// The agent's memory that is not a file's, in bytes.
+    pub fn agent_memory(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.agent_pid())).unwrap();
+        let anonymous = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap().trim();
+        anonymous.strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
+    }
+
+    /// Waits until as many processes, each of a call of its own, sleep in write(2), system call 1.
+    pub async fn dammed(&self, count: usize) {
+        let dammed = |cgroup: &PathBuf| {
+            let pid = fs::read_to_string(cgroup.join("cgroup.procs")).ok()?;
+            let call = fs::read_to_string(format!("/proc/{}/syscall", pid.trim())).ok()?;
+            call.starts_with("1 ").then_some(())
+        };
+        eventually("every flood is dammed", || {
+            (self.process_cgroups().iter().filter_map(dammed).count() == count).then_some(())
+        })
+        .await;
+    }
+
     /// What the agent says of processes that are left.
     pub async fn list(&self) -> Vec<ProcessInfo> {
         let mut all: Vec<ProcessInfo> = Vec::new();
