@@ -46,6 +46,7 @@ public final class HostNetwork implements AutoCloseable {
    *
    * @param loop on which all of it happens
    * @param hosts which addresses are the host's
+   * @param nameServers whom names are asked of
    * @param sandboxId for events
    * @param policy other than {@link NetworkPolicy#none()}
    * @param listener is told events on the executor's threads
@@ -54,6 +55,7 @@ public final class HostNetwork implements AutoCloseable {
   public static HostNetwork open(
       NetworkLoop loop,
       HostAddresses hosts,
+      NameServers nameServers,
       String sandboxId,
       NetworkPolicy policy,
       List<PublishedPort> published,
@@ -62,7 +64,7 @@ public final class HostNetwork implements AutoCloseable {
       throws IOException {
     return new HostNetwork(
         loop,
-        Surroundings.of(hosts),
+        Surroundings.of(hosts, nameServers),
         new EventSink(sandboxId, listener, executor),
         policy,
         new Publisher(published),

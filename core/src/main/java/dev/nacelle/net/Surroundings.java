@@ -3,6 +3,7 @@ package dev.nacelle.net;
 
 import dev.nacelle.internal.check.Ip;
 import java.net.InetSocketAddress;
+import java.util.function.LongSupplier;
 import java.util.function.Predicate;
 import java.util.function.UnaryOperator;
 
@@ -11,12 +12,20 @@ import java.util.function.UnaryOperator;
  *
  * @param isHosts whether an address is one of the host's
  * @param ipv6 whether the guest has IPv6, since the host has
+ * @param nameServers whom names are asked of
  * @param routes where the host connects to for an address that was allowed: there; tests have
  *     servers of their own stand for others
+ * @param nanoTime as {@link System#nanoTime()}, by which names that were told expire
  */
-record Surroundings(Predicate<Ip> isHosts, boolean ipv6, UnaryOperator<InetSocketAddress> routes) {
-  static Surroundings of(HostAddresses hosts) {
-    return new Surroundings(hosts, hosts.hasIpv6(), UnaryOperator.identity());
+record Surroundings(
+    Predicate<Ip> isHosts,
+    boolean ipv6,
+    NameServers nameServers,
+    UnaryOperator<InetSocketAddress> routes,
+    LongSupplier nanoTime) {
+  static Surroundings of(HostAddresses hosts, NameServers nameServers) {
+    return new Surroundings(
+        hosts, hosts.hasIpv6(), nameServers, UnaryOperator.identity(), System::nanoTime);
   }
 
   InetSocketAddress route(InetSocketAddress address) {
