@@ -107,7 +107,6 @@ final class FlowTable implements GuestLink.Handler {
     deadlines = new GuestDeadlines(loop);
     this.surroundings = surroundings;
     this.events = events;
-    pins = new Pins(surroundings.nanoTime(), Pins.CAPACITY);
     this.policy = CompiledPolicy.of(policy);
     present = !policy.isNone();
     limits = policy.limits();

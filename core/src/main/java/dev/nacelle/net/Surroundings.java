@@ -3,7 +3,6 @@ package dev.nacelle.net;
 
 import dev.nacelle.internal.check.Ip;
 import java.net.InetSocketAddress;
-import java.util.function.LongSupplier;
 import java.util.function.Predicate;
 import java.util.function.UnaryOperator;
 
@@ -15,17 +14,14 @@ import java.util.function.UnaryOperator;
  * @param nameServers whom names are asked of
  * @param routes where the host connects to for an address that was allowed: there; tests have
  *     servers of their own stand for others
- * @param nanoTime as {@link System#nanoTime()}, by which names that were told expire
  */
 record Surroundings(
     Predicate<Ip> isHosts,
     boolean ipv6,
     NameServers nameServers,
-    UnaryOperator<InetSocketAddress> routes,
-    LongSupplier nanoTime) {
+    UnaryOperator<InetSocketAddress> routes) {
   static Surroundings of(HostAddresses hosts, NameServers nameServers) {
-    return new Surroundings(
-        hosts, hosts.hasIpv6(), nameServers, UnaryOperator.identity(), System::nanoTime);
+    return new Surroundings(hosts, hosts.hasIpv6(), nameServers, UnaryOperator.identity());
   }
 
   InetSocketAddress route(InetSocketAddress address) {

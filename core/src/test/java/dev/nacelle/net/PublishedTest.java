@@ -88,7 +88,8 @@ class PublishedTest {
         HostNetwork network =
             new HostNetwork(
                 loop,
-                new Surroundings(address -> false, false, address -> address),
+                new Surroundings(
+                    address -> false, false, NameServers.of(List.of()), address -> address),
                 new EventSink("sandbox", event -> {}, Runnable::run),
                 NetworkPolicy.internal(),
                 publisher,

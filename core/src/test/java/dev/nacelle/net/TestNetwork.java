@@ -35,7 +35,10 @@ final class TestNetwork implements AutoCloseable {
         new HostNetwork(
             loop,
             new Surroundings(
-                address -> false, true, address -> routes.getOrDefault(address, address)),
+                address -> false,
+                true,
+                NameServers.of(List.of()),
+                address -> routes.getOrDefault(address, address)),
             new EventSink("sandbox", events::add, Runnable::run),
             policy,
             new Publisher(List.of(published)),
