@@ -30,10 +30,13 @@ const CREDIT: u8 = 10;
 const DGRAM: u8 = 11;
 const ECHO: u8 = 12;
 const RESET_ALL: u8 = 13;
+const DENIAL: u8 = 14;
 
 /// Of DGRAM and ECHO from the host: there is no answer, as policy forbids the destination.
 const DENIED: u8 = 1;
 
+/// A line for people.
+const MAX_LINE: usize = 512;
 const EPOCH: usize = 16;
 const HELLO_BYTES: usize = 16 + EPOCH;
 const PLACE: usize = 24;
@@ -84,6 +87,7 @@ pub(crate) enum Frame<'a> {
     Echo { place: Place, bytes: &'a [u8] },
     EchoDenied { place: Place },
     ResetAll,
+    Denial { line: &'a [u8] },
 }
 
 /// What is no frame; the link is of no use any more.
@@ -128,7 +132,11 @@ pub(crate) fn parse(received: &[u8]) -> Result<Option<(Frame<'_>, usize)>, Viola
             Frame::Echo { place: place(payload)?, bytes: &payload[PLACE..] }
         }
         (RESET_ALL, EPOCH) => Frame::ResetAll,
-        (HELLO..=RESET_ALL, _) => return Err(Violation("a frame's length is not its kind's")),
+        (DENIAL, 1..=MAX_LINE) if payload.iter().all(|byte| (b' '..=b'~').contains(byte)) => {
+            Frame::Denial { line: payload }
+        }
+        (DENIAL, 1..=MAX_LINE) => return Err(Violation("a line holds other than printable ASCII")),
+        (HELLO..=DENIAL, _) => return Err(Violation("a frame's length is not its kind's")),
         _ => return Err(Violation("a frame is of an unknown kind")),
     };
     Ok(Some((frame, HEADER + length)))
@@ -314,7 +322,10 @@ mod tests {
         long[9] = 2;
         for wrong in [
             frame(0, 0, 0, &[]),
-            frame(14, 0, 0, &[]),
+            frame(15, 0, 0, &[]),
+            frame(DENIAL, 0, 0, &[]),
+            frame(DENIAL, 0, 0, b"two\nlines"),
+            frame(DENIAL, 0, 0, &[b'x'; MAX_LINE + 1]),
             frame(HELLO, 0, 0, &[0; HELLO_BYTES]),
             frame(HELLO, 0, 0, &[0; 5]),
             frame(OPENED, 0, 1, &[0; 3]),

@@ -11,7 +11,7 @@
 //! reads what was used, and `watch` sees what happens, which `events` keeps for those who ask. Files are the business of
 //! workers: `files` carries one call, and `worker` is the process behind it (`operate`, `tree`, `file`, `resolve`; `exchange`, `heap`).
 //! A network is the business of a thread: `relay` carries what passes between the interface that `tun` makes and the host's link
-//! (`packets`, `fragments`, `flow`; `frames`).
+//! (`packets`, `fragments`, `flow`; `frames`; `denials`).
 //!
 //! Modules use each other in one direction only; a test holds them to it.
 
@@ -26,6 +26,7 @@ mod chunk;
 mod clock;
 mod copy_up;
 mod data;
+mod denials;
 mod disk;
 mod entropy;
 mod error;

@@ -168,7 +168,7 @@ async fn build(
     let kept = std::mem::take(&mut sights.filesystems.data.kept);
     steps.extend(more);
     let network = match sights.tun.take() {
-        Some(tun) => Some(relay::start(tun, agent.machine.network.clone()).await.map_err(text)?),
+        Some(tun) => Some(relay::start(tun, sights.denials.take(), agent.machine.network.clone()).await.map_err(text)?),
         None => None,
     };
     let sources = Sources::open(&agent.machine.devices, sights.filesystems);

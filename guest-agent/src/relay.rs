@@ -20,6 +20,7 @@ use smoltcp::iface::{Config, Interface};
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, IpProtocol};
 use tokio::sync::oneshot;
 
+use crate::denials::Denials;
 use crate::error::{Step, StepError};
 use crate::flow::{Flow, MAX_WAITING, Means, Served, capacity};
 use crate::fork::pipe;
@@ -62,6 +63,7 @@ pub(crate) struct Relay {
     bytes: usize,
     next_flow: u32,
     fragments: Fragments,
+    denials: Option<Denials>,
     scratch: Vec<u8>,
     begin: Instant,
 }
@@ -71,7 +73,7 @@ const DIAL: Duration = Duration::from_secs(10);
 
 /// Opens the link, to the host's port or to a Unix socket in its place, and carries what comes from then on, for as long as
 /// what this returns is held.
-pub(crate) async fn start(tun: Tun, socket: Option<PathBuf>) -> Result<OwnedFd, StepError> {
+pub(crate) async fn start(tun: Tun, denials: Option<Denials>, socket: Option<PathBuf>) -> Result<OwnedFd, StepError> {
     let (until, held) = pipe()?;
     let (sender, opened) = oneshot::channel();
     let body = move || {
@@ -79,7 +81,7 @@ pub(crate) async fn start(tun: Tun, socket: Option<PathBuf>) -> Result<OwnedFd, 
             Some(path) => UnixStream::connect(path),
             None => vsock::dial(vsock::NETWORK, DIAL).map_err(io::Error::from),
         };
-        match link.and_then(|link| Relay::new(tun, link, random()?, u64::from_ne_bytes(random()?))) {
+        match link.and_then(|link| Relay::new(tun, link, denials, random()?, u64::from_ne_bytes(random()?))) {
             Ok(relay) => {
                 let _ = sender.send(Ok(()));
                 if let Err(errno) = relay.run(&until) {
@@ -104,7 +106,7 @@ pub fn carry_network(link: UnixStream, ipv6: bool) -> Result<OwnedFd, String> {
     let text = |error: StepError| error.to_string();
     crate::network::set_up().map_err(text)?;
     let tun = Tun::make(ipv6).map_err(text)?;
-    let relay = random().and_then(|epoch| Relay::new(tun, link, epoch, u64::from_ne_bytes(random()?)));
+    let relay = random().and_then(|epoch| Relay::new(tun, link, None, epoch, u64::from_ne_bytes(random()?)));
     let relay = relay.map_err(|error| error.to_string())?;
     let (until, held) = pipe().map_err(text)?;
     std::thread::spawn(move || relay.run(&until));
@@ -122,7 +124,13 @@ fn random<const N: usize>() -> io::Result<[u8; N]> {
 
 impl Relay {
     /// The link is a stream on which nothing was sent yet. `epoch` is random: by it the host knows this link from others.
-    pub(crate) fn new(tun: Tun, link: UnixStream, epoch: [u8; 16], seed: u64) -> io::Result<Self> {
+    pub(crate) fn new(
+        tun: Tun,
+        link: UnixStream,
+        denials: Option<Denials>,
+        epoch: [u8; 16],
+        seed: u64,
+    ) -> io::Result<Self> {
         link.set_nonblocking(true)?;
         let mut out = Outgoing::default();
         out.hello(capacity(0), epoch);
@@ -152,6 +160,7 @@ impl Relay {
             bytes: 0,
             next_flow: 1,
             fragments: Fragments::default(),
+            denials,
             scratch,
             begin,
         })
@@ -196,6 +205,9 @@ impl Relay {
                 }
             }
             self.serve();
+            if let Some(denials) = &mut self.denials {
+                denials.write();
+            }
         }
     }
 
@@ -442,6 +454,11 @@ impl Relay {
             Frame::Echo { place, bytes } => packets::send_echo(&self.tun, &mut self.scratch, &place, bytes),
             Frame::EchoDenied { place } => packets::echo_unreachable(&self.tun, &mut self.scratch, &place),
             Frame::ResetAll => self.reset_all(),
+            Frame::Denial { line } => {
+                if let Some(denials) = &mut self.denials {
+                    denials.add(line);
+                }
+            }
         }
         Ok(())
     }
@@ -607,7 +624,7 @@ mod tests {
             let (here, there) = UnixStream::pair().unwrap();
             here.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
             let (until, other) = rustix::pipe::pipe().unwrap();
-            let relay = Relay::new(tun, there, [7; 16], 1).unwrap();
+            let relay = Relay::new(tun, there, None, [7; 16], 1).unwrap();
             let running = thread::spawn(move || relay.run(&until));
             let mut host = Host { link: here, _until: other };
             let hello = host.next();
@@ -880,7 +897,7 @@ mod tests {
             for seed in 1..=60 {
                 let tun = Tun::make(false).unwrap();
                 let (_here, there) = UnixStream::pair().unwrap();
-                let mut relay = Relay::new(tun, there, [7; 16], seed).unwrap();
+                let mut relay = Relay::new(tun, there, None, [7; 16], seed).unwrap();
                 relay.link.as_mut().unwrap().greeted = true;
                 let mut random = Random(seed);
                 let mut buffer = vec![0; BUFFER];

@@ -472,6 +472,18 @@ pub(crate) fn write_names(hostname: &str, has_network: bool) {
     let _ = rustix::fs::symlink("/proc/mounts", "/etc/mtab");
 }
 
+/// Makes the file in which the workload reads what the host denies it, in memory of its own. An image where it cannot be has
+/// other plans.
+pub(crate) fn make_denials() -> Result<fs::File, StepError> {
+    for path in ["/run", "/run/nacelle", "/run/nacelle/network"] {
+        make_directory(Path::new(path))?;
+    }
+    let place = Path::new("/run/nacelle/network");
+    mount_new("tmpfs", place, NO_PRIVILEGES, "size=64k,mode=755,nr_inodes=4")?;
+    let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o444).open(place.join("denied"));
+    made.step(|| "making the file of what is denied".into())
+}
+
 fn replace(path: &str, content: &str) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -32,6 +32,7 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use crate::cgroup::{Cgroup, Workload};
+use crate::denials::Denials;
 use crate::error::{Step, StepError};
 use crate::fork::{fork_into, pipe};
 use crate::init::{self, Init};
@@ -139,6 +140,8 @@ pub(crate) struct Sights {
     pub(crate) interfaces: File,
     /// Its interface to the host's network.
     pub(crate) tun: Option<Tun>,
+    /// Where it reads what the host denies it.
+    pub(crate) denials: Option<Denials>,
 }
 
 /// A process that serves one UseFiles call, and the agent's ends of its pipes.
@@ -323,6 +326,7 @@ impl World {
         if !plan.furnishing.image_names {
             root::write_names(&plan.hostname, plan.network.is_some());
         }
+        let denials = plan.network.and_then(|_| root::make_denials().ok()).map(Denials::new);
         root::close(&plan.furnishing)?;
         members.remember_unbindable(agents_proc.as_fd())?;
         timeline.mark("masks");
@@ -350,7 +354,7 @@ impl World {
             ignored_signals,
             capabilities,
         };
-        Ok((world, lifeline, exit, Sights { filesystems, interfaces, tun }, timeline.steps))
+        Ok((world, lifeline, exit, Sights { filesystems, interfaces, tun, denials }, timeline.steps))
     }
 
     fn serve(self, commands: &mpsc::Receiver<Command>) {

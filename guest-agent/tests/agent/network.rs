@@ -59,6 +59,7 @@ async fn a_workload_with_a_network_reaches_the_host_by_it() {
         send(&mut link, 1, 0, &hello);
         let (kind, flow, place) = receive(&mut link);
         assert_eq!((kind, &place[..4], &place[8..12]), (2, &[4, 0, 0, 80][..], &[203, 0, 113, 7][..]));
+        send(&mut link, 14, 0, b"203.0.113.8 port 80: no rule");
         send(&mut link, 3, flow, &65_536u32.to_be_bytes());
         let (kind, _, request) = receive(&mut link);
         assert_eq!(kind, 7);
@@ -77,6 +78,7 @@ async fn a_workload_with_a_network_reaches_the_host_by_it() {
         .await
         .unwrap();
     assert_eq!(guest.sh("wget -q -O - http://203.0.113.7/page").await.text(), "hello from the host\n");
+    assert_eq!(guest.sh("cat /run/nacelle/network/denied").await.text(), "203.0.113.8 port 80: no rule\n");
     let (_link, request) = host.join().unwrap();
     assert!(request.starts_with("GET /page HTTP/1."), "{request}");
     assert_eq!(
