@@ -72,6 +72,7 @@ final class FlowTable implements GuestLink.Handler {
   private final Publisher publisher;
   private final UdpSessions sessions;
   private final Deque<Flow> waiting = new ArrayDeque<>();
+  private final Denials denials;
   private final Throttle egress;
   private final Throttle ingress;
   private CompiledPolicy policy;
@@ -112,6 +113,7 @@ final class FlowTable implements GuestLink.Handler {
     limits = policy.limits();
     opens = new TokenBucket(limits.opens(), System.nanoTime());
     link = new GuestLink(loop, connection, this);
+    denials = new Denials(link);
     sessions = new UdpSessions(loop, this);
     egress = new Throttle(loop, TcpFlow::writeAgain);
     ingress = new Throttle(loop, TcpFlow::readAgain);
@@ -287,6 +289,11 @@ final class FlowTable implements GuestLink.Handler {
     throw notOfTheGuests();
   }
 
+  @Override
+  public void denial(ByteBuffer line) {
+    throw notOfTheGuests();
+  }
+
   private static AssertionError notOfTheGuests() {
     return new AssertionError("the decoder lets no such frame of a guest's through");
   }
@@ -401,6 +408,7 @@ final class FlowTable implements GuestLink.Handler {
   private void denied(
       FlowInfo info, DenialReason reason, String rule, List<String> names, String said) {
     counters.denied(reason);
+    denials.flow(info, reason, rule, names, said);
     events.tell(
         time ->
             new NetworkEvent.FlowDenied(

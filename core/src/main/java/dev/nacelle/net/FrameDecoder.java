@@ -5,6 +5,7 @@ import static dev.nacelle.net.Frames.ACCEPT;
 import static dev.nacelle.net.Frames.ACCEPTED;
 import static dev.nacelle.net.Frames.CREDIT;
 import static dev.nacelle.net.Frames.DATA;
+import static dev.nacelle.net.Frames.DENIAL;
 import static dev.nacelle.net.Frames.DGRAM;
 import static dev.nacelle.net.Frames.ECHO;
 import static dev.nacelle.net.Frames.FIN;
@@ -125,7 +126,7 @@ final class FrameDecoder {
     type = headerBytes[0] & 0xff;
     flow = header.getInt(4);
     int length = header.getInt(8);
-    check(type >= HELLO && type <= RESET_ALL, Violation.UNKNOWN_TYPE);
+    check(type >= HELLO && type <= DENIAL, Violation.UNKNOWN_TYPE);
     check(greeted || type == HELLO, Violation.NO_HELLO);
     check(!greeted || type != HELLO, Violation.SECOND_HELLO);
     check(isSentBy(from), Violation.WRONG_DIRECTION);
@@ -153,7 +154,7 @@ final class FrameDecoder {
   private boolean isSentBy(Side side) {
     return switch (type) {
       case OPEN, ACCEPTED -> side == Side.GUEST;
-      case OPENED, ACCEPT, RESET_ALL -> side == Side.HOST;
+      case OPENED, ACCEPT, RESET_ALL, DENIAL -> side == Side.HOST;
       default -> true;
     };
   }
@@ -161,7 +162,7 @@ final class FrameDecoder {
   private void checkFlow() throws FrameException {
     boolean own = (flow & 1) == (from == Side.GUEST ? 1 : 0);
     switch (type) {
-      case HELLO, DGRAM, ECHO, RESET_ALL -> check(flow == 0, Violation.WRONG_FLOW);
+      case HELLO, DGRAM, ECHO, RESET_ALL, DENIAL -> check(flow == 0, Violation.WRONG_FLOW);
       case OPEN, ACCEPT -> {
         check(own && flow != 0, Violation.WRONG_FLOW);
         check(Integer.compareUnsigned(flow, lastOpened) > 0, Violation.FLOW_REUSED);
@@ -179,7 +180,7 @@ final class FrameDecoder {
       case HELLO -> Frames.HELLO_BYTES;
       case OPEN, ACCEPT -> Frames.OPEN_BYTES;
       case OPENED, ACCEPTED, REFUSED, RESET -> 4;
-      case DATA, CREDIT -> 1;
+      case DATA, CREDIT, DENIAL -> 1;
       case DGRAM, ECHO -> Frames.ADDRESS_BYTES;
       case RESET_ALL -> Frames.EPOCH;
       default -> 0;
@@ -190,6 +191,7 @@ final class FrameDecoder {
     return switch (type) {
       case DATA -> maxData;
       case CREDIT -> Frames.MAX_WINDOW;
+      case DENIAL -> Frames.MAX_LINE;
       case DGRAM -> Frames.ADDRESS_BYTES + Frames.MAX_DATAGRAM;
       case ECHO -> Frames.ADDRESS_BYTES + Frames.MAX_ECHO;
       default -> least();
@@ -206,8 +208,16 @@ final class FrameDecoder {
       case REFUSED -> handler.refused(flow, known(Refusal.of(kept.getInt())));
       case RESET -> handler.reset(flow, known(Reset.of(kept.getInt())));
       case RESET_ALL -> handler.resetAll(kept.getLong(), kept.getLong());
+      case DENIAL -> denial(handler);
       default -> throw new AssertionError("has no payload that is kept: " + type);
     }
+  }
+
+  private void denial(FrameHandler handler) throws FrameException {
+    for (int i = kept.position(); i < kept.limit(); i++) {
+      check(kept.get(i) >= ' ' && kept.get(i) <= '~', Violation.WRONG_VALUE);
+    }
+    handler.denial(kept);
   }
 
   private int window() throws FrameException {

@@ -67,4 +67,11 @@ interface FrameHandler {
       ByteBuffer bytes);
 
   void resetAll(long epochHigh, long epochLow);
+
+  /**
+   * A line for people in the guest, whole.
+   *
+   * @param line valid during the call
+   */
+  void denial(ByteBuffer line);
 }

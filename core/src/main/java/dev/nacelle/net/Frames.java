@@ -30,14 +30,16 @@ import org.jspecify.annotations.Nullable;
  * 11 DGRAM      both  ADDRESS (remote address and port; the guest's port) | 0 to 65507 bytes
  * 12 ECHO       both  ADDRESS (remote address, sequence number; identifier) | 0 to 1472 bytes
  * 13 RESET_ALL  H->G  16 epoch
+ * 14 DENIAL     H->G  1 to 512 bytes of printable ASCII: a line for people in the guest
  *
  * ADDRESS: u8 family (4 or 6) | u8 zero | u16 remote port | u16 local port | u16 zero | 16 address
  * </pre>
  *
  * <p>An address of IPv4 is in the first 4 bytes of 16, the others are zero. Flows that the guest
  * opens are odd, those that the host opens even; they rise and are never used again. HELLO, DGRAM,
- * ECHO and RESET_ALL have flow 0. HELLO comes first and once. The one flag, 1, is the host's: a
- * DGRAM or an ECHO comes back without its content, for it was refused. OPEN and ACCEPT are of TCP.
+ * ECHO, RESET_ALL and DENIAL have flow 0. HELLO comes first and once. The one flag, 1, is the
+ * host's: a DGRAM or an ECHO comes back without its content, for it was refused. OPEN and ACCEPT
+ * are of TCP.
  */
 final class Frames {
   static final int VERSION = 1;
@@ -48,6 +50,8 @@ final class Frames {
 
   /** Of a window, and of what one CREDIT gives. */
   static final int MAX_WINDOW = 1 << 24;
+
+  static final int MAX_LINE = 512;
 
   static final int FLAG_REFUSED = 1;
 
@@ -64,6 +68,7 @@ final class Frames {
   static final int DGRAM = 11;
   static final int ECHO = 12;
   static final int RESET_ALL = 13;
+  static final int DENIAL = 14;
 
   static final int EPOCH = 16;
   static final int HELLO_BYTES = 16 + EPOCH;
@@ -228,6 +233,16 @@ final class Frames {
       int length) {
     header(out, type, refused ? FLAG_REFUSED : 0, 0, ADDRESS_BYTES + length);
     address(out, v6, high, low, remotePort, localPort);
+  }
+
+  /**
+   * A line for people in the guest.
+   *
+   * @param line 1 to {@link #MAX_LINE} bytes of printable ASCII
+   */
+  static void putDenial(ByteBuffer out, byte[] line) {
+    header(out, DENIAL, 0, 0, line.length);
+    out.put(line);
   }
 
   static void putResetAll(ByteBuffer out, long epochHigh, long epochLow) {

@@ -232,6 +232,14 @@ final class GuestLink {
     }
   }
 
+  /** Tells people in the guest something, where there is room for that. */
+  void sendDenial(byte[] line) {
+    int start = roomForContent();
+    if (start >= 0) {
+      Frames.putDenial(out, line);
+    }
+  }
+
   void sendFin(int flow) {
     if (hasRoomFor(0)) {
       Frames.putFin(out, flow);

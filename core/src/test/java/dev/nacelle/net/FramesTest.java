@@ -124,6 +124,11 @@ class FramesTest {
     public void resetAll(long epochHigh, long epochLow) {
       add("reset all " + epochHigh + " " + epochLow);
     }
+
+    @Override
+    public void denial(ByteBuffer line) {
+      add("denial " + hex(line));
+    }
   }
 
   static byte[] frames(Consumer<ByteBuffer> writer) {
@@ -192,6 +197,7 @@ class FramesTest {
           message(out, Frames.ECHO, V6, true);
           Frames.putReset(out, 2, Reset.LIMIT);
           Frames.putResetAll(out, -1, 5);
+          Frames.putDenial(out, new byte[] {'n', 'o'});
         });
   }
 
@@ -204,7 +210,8 @@ class FramesTest {
           + "\ndatagram 192.0.2.200 53 50001 true "
           + "\necho 2001:db8::ff 53 50001 true "
           + "\nreset 2 LIMIT"
-          + "\nreset all -1 5";
+          + "\nreset all -1 5"
+          + "\ndenial 6e6f";
 
   static String read(Side from, byte[] bytes, int piece) throws FrameException {
     Log log = new Log();
@@ -327,7 +334,13 @@ class FramesTest {
         row(Violation.WRONG_FLOW, Side.GUEST, "!010000000000000100000020"),
         row(Violation.SECOND_HELLO, Side.GUEST, "010000000000000000000020"),
         row(Violation.UNKNOWN_TYPE, Side.GUEST, "000000000000000000000000"),
-        row(Violation.UNKNOWN_TYPE, Side.GUEST, "0e0000000000000000000000"),
+        row(Violation.UNKNOWN_TYPE, Side.GUEST, "0f0000000000000000000000"),
+        row(Violation.WRONG_DIRECTION, Side.GUEST, "0e0000000000000000000001"),
+        row(Violation.TOO_SHORT, Side.HOST, "0e0000000000000000000000"),
+        row(Violation.TOO_LONG, Side.HOST, "0e0000000000000000000201"),
+        row(Violation.WRONG_FLOW, Side.HOST, "0e0000000000000200000001"),
+        row(Violation.WRONG_VALUE, Side.HOST, "0e00000000000000000000020a41"),
+        row(Violation.WRONG_VALUE, Side.HOST, "0e0000000000000000000002417f"),
         row(Violation.UNKNOWN_TYPE, Side.HOST, "ff0000000000000000000000"),
         row(Violation.WRONG_DIRECTION, Side.GUEST, "0300000000000001" + "00000004"),
         row(Violation.WRONG_DIRECTION, Side.GUEST, "05000000000000020000001c"),
@@ -491,6 +504,11 @@ class FramesTest {
 
     @Override
     public void resetAll(long epochHigh, long epochLow) {}
+
+    @Override
+    public void denial(ByteBuffer line) {
+      frames++;
+    }
   }
 
   @Test

@@ -98,6 +98,8 @@ class HostNetworkTest {
       assertEquals(Refusal.POLICY, test.agent.refusal(SERVER, 7));
       FlowDenied denied = test.event(FlowDenied.class);
       assertEquals(DenialReason.NO_RULE, denied.reason());
+      String line = test.agent.await(PlayedAgent.Denial.class, d -> true).line();
+      assertTrue(line.endsWith(" TCP to 93.184.216.34 port 7: no rule allows it [NO_RULE]"), line);
       assertEquals(Map.of(DenialReason.NO_RULE, 1L), test.network.statistics().denied());
       server.setSoTimeout(50);
       assertThrows(java.net.SocketTimeoutException.class, server::accept);

@@ -61,6 +61,8 @@ class NamedHostTest {
       assertEquals(reason, denied.reason());
       assertEquals(said, denied.said());
       assertEquals(End.DENIED, test.event(FlowEnded.class).end());
+      String line = test.agent.await(PlayedAgent.Denial.class, d -> true).line();
+      assertTrue(line.contains(reason.name()) && line.contains(said), line);
       assertThrows(SocketException.class, () -> peer.getInputStream().read());
     }
 

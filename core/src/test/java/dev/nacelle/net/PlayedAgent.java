@@ -85,6 +85,13 @@ final class PlayedAgent implements AutoCloseable {
     }
   }
 
+  record Denial(String line) implements Message {
+    @Override
+    public int flow() {
+      return 0;
+    }
+  }
+
   record ResetsAll(long epochHigh, long epochLow) implements Message {
     @Override
     public int flow() {
@@ -220,6 +227,11 @@ final class PlayedAgent implements AutoCloseable {
     public void echo(
         boolean v6, long high, long low, int remote, int local, boolean refused, ByteBuffer bytes) {
       add(new Echo(place(v6, high, low, remote, local), refused, bytes(bytes)));
+    }
+
+    @Override
+    public void denial(ByteBuffer line) {
+      add(new Denial(new String(bytes(line), StandardCharsets.US_ASCII)));
     }
 
     @Override
