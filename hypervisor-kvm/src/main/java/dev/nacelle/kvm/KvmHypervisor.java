@@ -98,25 +98,28 @@ final class KvmHypervisor implements Hypervisor {
           "It can have at most " + MAX_DISKS + ".",
           null);
     }
+    return create(machine(spec));
+  }
+
+  /** What a machine of this specification is made of. */
+  static MachineSpec machine(VmSpec spec) {
     List<DeviceFactory> devices = new ArrayList<>();
     devices.add(DeviceFactory.entropy(spec.rateLimits().entropy().orElse(null)));
     for (VmSpec.Disk disk : spec.disks()) {
       devices.add(DeviceFactory.disk(disk, spec.rateLimits().disks().orElse(null)));
     }
-    return create(
-        new MachineSpec(
-            spec.name(),
-            spec.memory().bytes(),
-            spec.cpus(),
-            Math.toIntExact(spec.consoleSize().bytes()),
-            payload(spec.guest()),
-            devices,
-            spec.rateLimits(),
-            spec.coreScheduling(),
-            spec.cpuQuota(),
-            spec.niceness(),
-            spec.guest() instanceof VmSpec.Linux linux
-                && linux.memoryPolicy() == MemoryPolicy.DENSITY));
+    return new MachineSpec(
+        spec.name(),
+        spec.memory().bytes(),
+        spec.cpus(),
+        Math.toIntExact(spec.consoleSize().bytes()),
+        payload(spec.guest()),
+        devices,
+        spec.rateLimits(),
+        spec.coreScheduling(),
+        spec.cpuQuota(),
+        spec.niceness(),
+        spec.guest() instanceof VmSpec.Linux linux && linux.memoryPolicy() == MemoryPolicy.DENSITY);
   }
 
   @Override

@@ -8,12 +8,14 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import dev.nacelle.DataSize;
 import dev.nacelle.RateLimit;
+import dev.nacelle.RateLimits;
 import dev.nacelle.VmExit.Reason;
 import dev.nacelle.kvm.device.DeviceResources;
 import dev.nacelle.kvm.device.InterruptLine;
 import dev.nacelle.kvm.device.Timer;
 import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.kvm.sys.Pollable;
+import dev.nacelle.spi.VmSpec;
 import dev.nacelle.spi.VmSpec.Disk;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -197,6 +199,27 @@ class RateLimitedGuestTest {
   void readsAsManyBytesAsItsLimitLets() throws Exception {
     // The last, which is larger than the burst, waits until that is full again.
     assertRead(RateLimit.bytes(DataSize.bytes(1024)), 2, 3);
+  }
+
+  @Test
+  void hasTheLimitsThatItsSpecificationSays() throws Exception {
+    Path image = Files.write(directory.resolve("image"), new byte[1 << 16]);
+    RateLimits limits =
+        RateLimits.NONE
+            .withEntropy(RateLimit.operations(2, 3))
+            .withDisks(RateLimit.operations(1))
+            .withSocket(RateLimit.operations(1000));
+    VmSpec spec =
+        VmSpec.builder("test", VmSpec.Bare.of(image, ""), DataSize.mebibytes(4))
+            .disks(List.of(Disk.of("disk", image, true)))
+            .rateLimits(limits)
+            .build();
+    MachineSpec machine = KvmHypervisor.machine(spec);
+    assertEquals(2, machine.devices().size());
+    assertServed(wantingAll(), machine.devices().get(0), 3, 5, 7);
+    assertServed(reading(), machine.devices().get(1), 1, 2, 3);
+    // The socket's are the machine's own.
+    assertEquals(limits, machine.rateLimits());
   }
 
   @Test
