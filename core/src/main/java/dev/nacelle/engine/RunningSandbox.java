@@ -231,8 +231,14 @@ final class RunningSandbox implements Sandbox {
   private void awaitLastWords(AgentLoops loops) {
     if (!cause.isDone()) {
       SandboxExit why = client.wasSilent() ? SILENT : GuestCalls.LOST;
-      var unused = loops.schedule(() -> endLater(why), LAST_WORDS);
+      var unused = loops.schedule(() -> endLater(saidOr(why)), LAST_WORDS);
     }
+  }
+
+  /** What its machine has said by now, also where who is to pass that on has not come to it yet. */
+  private SandboxExit saidOr(SandboxExit why) {
+    CompletableFuture<VmExit> said = vm.exit();
+    return said.isDone() && !said.isCompletedExceptionally() ? ended(said.join()) : why;
   }
 
   /** Why it ends when its machine has ended by itself. */

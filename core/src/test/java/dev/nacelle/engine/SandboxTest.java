@@ -35,6 +35,7 @@ import dev.nacelle.WritableLayer;
 import dev.nacelle.agent.NettyLeaks;
 import dev.nacelle.fake.FakeHypervisor;
 import dev.nacelle.fake.FakeHypervisor.Fault;
+import dev.nacelle.fake.FakeMachine;
 import dev.nacelle.spi.GuestDriver;
 import dev.nacelle.spi.VmSpec;
 import java.io.IOException;
@@ -50,6 +51,7 @@ import java.util.Random;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.Test;
@@ -417,6 +419,36 @@ class SandboxTest extends SharedSandboxTest {
               });
       assertTrue(ended.getMessage().contains("lost the connection"), ended::getMessage);
       assertEquals(SandboxExit.Reason.CONNECTION_LOST, own.onExit().get().reason());
+    }
+  }
+
+  /** However long what else waits for the machine's end holds up who tells it. */
+  @Test
+  void anEndOfTheMachineThatIsKnownIsNoLossOfItsConnection() throws Exception {
+    CompletableFuture<Void> held = new CompletableFuture<>();
+    CompletableFuture<Void> holds = new CompletableFuture<>();
+    try (Sandbox own = fake.start()) {
+      FakeMachine machine = fake.machine();
+      // What has come last to wait for a future is told first.
+      var unused =
+          machine
+              .exit()
+              .thenRun(
+                  () -> {
+                    held.complete(null);
+                    holds.join();
+                  });
+      CompletableFuture<Void> ending =
+          CompletableFuture.runAsync(() -> machine.endBy(VmExit.Reason.RESET));
+      held.get(1, TimeUnit.MINUTES);
+      machine.loseConnections();
+      SandboxExit exit = own.onExit().get(1, TimeUnit.MINUTES);
+      assertEquals(SandboxExit.Reason.GUEST_CRASHED, exit.reason(), exit::toString);
+      assertFalse(ending.isDone());
+      holds.complete(null);
+      ending.get(1, TimeUnit.MINUTES);
+    } finally {
+      holds.complete(null);
     }
   }
 
