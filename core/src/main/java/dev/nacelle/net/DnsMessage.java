@@ -30,6 +30,7 @@ final class DnsMessage {
   /** Extended errors, RFC 8914 section 4. */
   static final int EDE_NONE = -1;
 
+  static final int EDE_OTHER = 0;
   static final int EDE_BLOCKED = 15;
   static final int EDE_NETWORK_ERROR = 23;
 
@@ -267,10 +268,21 @@ final class DnsMessage {
    * @param name in canonical form
    */
   static byte[] question(int id, String name, int type) {
+    return question(id, name, type, true);
+  }
+
+  /**
+   * As {@link #question(int, String, int)}.
+   *
+   * @param edns whether it says that an answer may be longer than {@link #MIN_UDP}
+   */
+  static byte[] question(int id, String name, int type, boolean edns) {
     DnsWriter out = new DnsWriter();
-    out.u16(id).u16(RD).u16(1).u16(0).u16(0).u16(1);
+    out.u16(id).u16(RD).u16(1).u16(0).u16(0).u16(edns ? 1 : 0);
     out.name(name).u16(type).u16(CLASS_IN);
-    out.u8(0).u16(DnsType.OPT).u16(MAX_UDP).u32(0).u16(0);
+    if (edns) {
+      out.u8(0).u16(DnsType.OPT).u16(MAX_UDP).u32(0).u16(0);
+    }
     return out.toByteArray();
   }
 

@@ -23,6 +23,14 @@ abstract class Flow {
     this.info = info;
   }
 
+  /**
+   * Whether the policy decides about it, and its events are told: of all but those to the sandbox's
+   * resolver.
+   */
+  boolean isOfPolicy() {
+    return true;
+  }
+
   /** Whether both ends are connected. */
   abstract boolean isOpen();
 

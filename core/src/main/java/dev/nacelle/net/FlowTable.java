@@ -71,6 +71,7 @@ final class FlowTable implements GuestLink.Handler {
   private final Map<Integer, Pending> accepting = new HashMap<>();
   private final Publisher publisher;
   private final UdpSessions sessions;
+  private final DnsService dns;
   private final Deque<Flow> waiting = new ArrayDeque<>();
   private final Denials denials;
   private final Throttle egress;
@@ -115,6 +116,9 @@ final class FlowTable implements GuestLink.Handler {
     link = new GuestLink(loop, connection, this);
     denials = new Denials(link);
     sessions = new UdpSessions(loop, this);
+    dns =
+        new DnsService(
+            loop, link, pins, counters, events, denials, surroundings, this.policy, limits);
     egress = new Throttle(loop, TcpFlow::writeAgain);
     ingress = new Throttle(loop, TcpFlow::readAgain);
     egress.limit(limits.egress().orElse(null));
@@ -333,6 +337,7 @@ final class FlowTable implements GuestLink.Handler {
       over(flow, End.NETWORK_ENDED, true);
     }
     sessions.endAll(End.NETWORK_ENDED);
+    dns.close();
     waiting.clear();
     egress.close();
     ingress.close();
@@ -362,6 +367,10 @@ final class FlowTable implements GuestLink.Handler {
     FlowInfo info =
         new FlowInfo(
             ++numbers, Transport.TCP, Direction.OUTBOUND, place.remote(), place.remotePort(), 0);
+    if (remotePort == DnsService.PORT) {
+      openDns(id, info, credit(window));
+      return;
+    }
     Decision decision = decide(info);
     DenialReason reason = decision.reason();
     if (reason != null) {
@@ -371,6 +380,18 @@ final class FlowTable implements GuestLink.Handler {
     }
     info.allow(decision);
     connect(id, info, decision, credit(window));
+  }
+
+  private void openDns(int id, FlowInfo info, Credit guestsCredit) {
+    if (!dns.beginStream()) {
+      link.sendRefused(id, Refusal.LIMIT);
+      limited(Limit.FLOWS);
+      return;
+    }
+    Flow flow = new DnsFlow(this, dns, id, info, guestsCredit);
+    flows.put(id, flow);
+    windows += flow.window();
+    link.sendOpened(id, flow.window());
   }
 
   private Credit credit(int window) {
@@ -642,6 +663,10 @@ final class FlowTable implements GuestLink.Handler {
       ByteBuffer bytes) {
     Place place = new Place(ip(v6, high, low), remotePort, localPort);
     UdpSessions.Session session = sessions.find(place);
+    if (session == null && remotePort == DnsService.PORT) {
+      dns.datagram(place, bytes);
+      return;
+    }
     if (session == null) {
       session = openSession(place);
     }
@@ -704,9 +729,9 @@ final class FlowTable implements GuestLink.Handler {
   }
 
   private void over(Flow flow, End how, boolean abruptly) {
-    boolean wasOpen = flow.isOpen();
+    boolean isTold = flow.isOpen() && flow.isOfPolicy();
     forget(flow, abruptly);
-    if (wasOpen) {
+    if (isTold) {
       ended(flow.info, flow.sent(), flow.received(), how);
     } else {
       flow.info.release();
@@ -750,6 +775,7 @@ final class FlowTable implements GuestLink.Handler {
     if (!limits.ingress().equals(before.ingress())) {
       ingress.limit(limits.ingress().orElse(null));
     }
+    dns.update(policy, limits);
     for (Flow flow : new ArrayList<>(flows.values())) {
       judgeAgain(flow);
     }
@@ -758,6 +784,9 @@ final class FlowTable implements GuestLink.Handler {
   }
 
   private void judgeAgain(Flow flow) {
+    if (!flow.isOfPolicy()) {
+      return;
+    }
     if (flow.info.direction == Direction.INBOUND) {
       if (!present) {
         link.sendReset(flow.id, Reset.POLICY);

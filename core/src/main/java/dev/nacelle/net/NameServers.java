@@ -47,8 +47,12 @@ public final class NameServers {
   /** Of the host's: as many as the C library takes, and as a question is asked times. */
   private static final int MOST = 3;
 
+  /** Three times it is less than the 5 s for which the C library waits before it asks again. */
+  private static final Duration PATIENCE = Duration.ofMillis(1500);
+
   private final @Nullable Source source;
   private final @Nullable Executor executor;
+  private final Duration patience;
   private final AtomicBoolean reading = new AtomicBoolean();
   private volatile Seen seen;
 
@@ -63,9 +67,13 @@ public final class NameServers {
   private record Seen(List<InetSocketAddress> servers, long time) {}
 
   private NameServers(
-      @Nullable Source source, @Nullable Executor executor, List<InetSocketAddress> first) {
+      @Nullable Source source,
+      @Nullable Executor executor,
+      List<InetSocketAddress> first,
+      Duration patience) {
     this.source = source;
     this.executor = executor;
+    this.patience = patience;
     seen = new Seen(List.copyOf(first), System.nanoTime());
   }
 
@@ -75,7 +83,11 @@ public final class NameServers {
    * @param servers in the order in which they are asked; resolved
    */
   public static NameServers of(List<InetSocketAddress> servers) {
-    return new NameServers(null, null, servers);
+    return of(servers, PATIENCE);
+  }
+
+  static NameServers of(List<InetSocketAddress> servers, Duration patience) {
+    return new NameServers(null, null, servers, patience);
   }
 
   /**
@@ -89,7 +101,7 @@ public final class NameServers {
   }
 
   static NameServers of(Source source, Executor executor) {
-    NameServers servers = new NameServers(source, executor, List.of());
+    NameServers servers = new NameServers(source, executor, List.of(), PATIENCE);
     servers.readAgain();
     return servers;
   }
@@ -109,6 +121,11 @@ public final class NameServers {
       }
     }
     return last.servers;
+  }
+
+  /** How long one is waited for before the next is asked, too. */
+  Duration patience() {
+    return patience;
   }
 
   private void readAgain() {

@@ -167,6 +167,16 @@ public sealed interface NetworkEvent {
       implements NetworkEvent {}
 
   /**
+   * The sandbox was not told what it may ask for, as no name server answered.
+   *
+   * @param name in lower case
+   * @param type of the records, by its number in DNS
+   * @param failure in words
+   */
+  record NameFailed(String sandboxId, Instant time, String name, int type, String failure)
+      implements NetworkEvent {}
+
+  /**
    * Something waited, was refused or dropped because of a limit.
    *
    * @param limit which

@@ -14,6 +14,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.function.LongSupplier;
 
 /**
  * A sandbox's network for tests: with a loop of its own, events that can be waited for, and servers
@@ -25,19 +26,33 @@ final class TestNetwork implements AutoCloseable {
 
   private final NetworkLoop loop = new NetworkLoop("test-network");
   private final Map<InetSocketAddress, InetSocketAddress> routes = new ConcurrentHashMap<>();
-  private final Pins pins = new Pins(System::nanoTime, Pins.CAPACITY);
+  private final Pins pins;
   private final LinkedBlockingQueue<NetworkEvent> events = new LinkedBlockingQueue<>();
   final HostNetwork network;
   final PlayedAgent agent;
 
   TestNetwork(NetworkPolicy policy, PublishedPort... published) throws IOException {
+    this(policy, NameServers.of(List.of()), true, System::nanoTime, published);
+  }
+
+  /**
+   * @param nanoTime by which names that were told expire
+   */
+  TestNetwork(
+      NetworkPolicy policy,
+      NameServers nameServers,
+      boolean ipv6,
+      LongSupplier nanoTime,
+      PublishedPort... published)
+      throws IOException {
+    pins = new Pins(nanoTime, Pins.CAPACITY);
     network =
         new HostNetwork(
             loop,
             new Surroundings(
                 address -> false,
-                true,
-                NameServers.of(List.of()),
+                ipv6,
+                nameServers,
                 address -> routes.getOrDefault(address, address)),
             new EventSink("sandbox", events::add, Runnable::run),
             policy,
