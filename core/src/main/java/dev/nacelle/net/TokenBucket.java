@@ -35,7 +35,7 @@ final class TokenBucket {
 
   /** How many there are; none where more were used. */
   long available(long now) {
-    left = Math.min(burst, left + (now - last) * (perSecond / NANOS_PER_SECOND));
+    left = Math.min((double) burst, left + (now - last) * (perSecond / NANOS_PER_SECOND));
     last = now;
     return (long) left;
   }
