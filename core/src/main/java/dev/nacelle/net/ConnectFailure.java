@@ -5,15 +5,25 @@ import dev.nacelle.net.Frames.Refusal;
 import java.net.ConnectException;
 import java.net.NoRouteToHostException;
 import java.net.SocketException;
+import java.nio.channels.UnresolvedAddressException;
 import java.util.Locale;
 
-/** What a guest's program is to be told of a connection that the host could not make. */
+/** What is to be told of a connection that the host could not make. */
 final class ConnectFailure {
   private ConnectFailure() {}
 
+  /** For people. */
+  static String inWords(Exception why) {
+    if (why instanceof UnresolvedAddressException) {
+      return "the upstream proxy's name has no address";
+    }
+    String message = why.getMessage();
+    return message == null ? why.getClass().getSimpleName() : message;
+  }
+
   /**
-   * The JDK has no type for each: it is its text, which is the C library's in English or Winsock's
-   * through the JDK's own table.
+   * For the guest's program. The JDK has no type for each: it is its text, which is the C library's
+   * in English or Winsock's through the JDK's own table.
    */
   static Refusal of(Exception why) {
     String message = String.valueOf(why.getMessage()).toLowerCase(Locale.ROOT);

@@ -12,7 +12,6 @@ import dev.nacelle.network.NetworkEvent.Direction;
 import dev.nacelle.network.NetworkEvent.End;
 import dev.nacelle.network.NetworkEvent.Limit;
 import dev.nacelle.network.NetworkLimits;
-import dev.nacelle.network.NetworkPolicy;
 import dev.nacelle.network.NetworkStatistics;
 import dev.nacelle.network.PublishedPort;
 import dev.nacelle.network.Transport;
@@ -77,6 +76,7 @@ final class FlowTable implements GuestLink.Handler {
   private final Throttle egress;
   private final Throttle ingress;
   private CompiledPolicy policy;
+  private @Nullable InetSocketAddress proxy;
   private NetworkLimits limits;
   private TokenBucket opens;
   private long numbers;
@@ -98,7 +98,7 @@ final class FlowTable implements GuestLink.Handler {
   FlowTable(
       NetworkLoop loop,
       GuestConnection connection,
-      NetworkPolicy policy,
+      ActivePolicy policy,
       Publisher publisher,
       Pins pins,
       Surroundings surroundings,
@@ -109,9 +109,10 @@ final class FlowTable implements GuestLink.Handler {
     deadlines = new GuestDeadlines(loop);
     this.surroundings = surroundings;
     this.events = events;
-    this.policy = CompiledPolicy.of(policy);
-    present = !policy.isNone();
-    limits = policy.limits();
+    this.policy = policy.compiled();
+    present = !policy.policy().isNone();
+    proxy = policy.proxy();
+    limits = policy.policy().limits();
     opens = new TokenBucket(limits.opens(), System.nanoTime());
     link = new GuestLink(loop, connection, this);
     denials = new Denials(link);
@@ -331,7 +332,7 @@ final class FlowTable implements GuestLink.Handler {
   }
 
   @Override
-  public void ended(String why) {
+  public void ended(String why, boolean byFault) {
     over = true;
     for (Flow flow : new ArrayList<>(flows.values())) {
       over(flow, End.NETWORK_ENDED, true);
@@ -342,7 +343,11 @@ final class FlowTable implements GuestLink.Handler {
     egress.close();
     ingress.close();
     deadlines.close();
-    lost = loop.schedule(() -> tellLost(why), WHILE_ENDING);
+    if (byFault) {
+      tellLost(why);
+    } else {
+      lost = loop.schedule(() -> tellLost(why), WHILE_ENDING);
+    }
   }
 
   private void tellLost(String why) {
@@ -452,23 +457,31 @@ final class FlowTable implements GuestLink.Handler {
     windows += flow.window();
     try {
       channel.configureBlocking(false);
-      InetSocketAddress service = decision.service();
-      boolean connected =
-          channel.connect(
-              surroundings.route(
-                  service == null
-                      ? new InetSocketAddress(info.remote.toInetAddress(), info.port)
-                      : service));
-      flow.register(loop.register(channel, connected ? 0 : SelectionKey.OP_CONNECT, flow));
-      if (connected) {
-        opened(flow);
-      } else {
-        Duration patience = limits.connectTimeout();
-        connecting.put(id, loop.schedule(() -> timedOut(flow), patience));
+      channel.connect(surroundings.route(target(flow, decision)));
+      flow.register(loop.register(channel, SelectionKey.OP_CONNECT, flow));
+      Duration patience = limits.connectTimeout();
+      connecting.put(id, loop.schedule(() -> timedOut(flow), patience));
+      if (channel.isConnected()) {
+        connected(flow);
       }
     } catch (IOException | UnresolvedAddressException | UnsupportedAddressTypeException e) {
       failed(flow, e);
     }
+  }
+
+  private InetSocketAddress target(TcpFlow flow, Decision decision) {
+    InetSocketAddress service = decision.service();
+    if (service != null) {
+      return service;
+    }
+    FlowInfo info = flow.info;
+    InetSocketAddress through = proxy;
+    if (through != null
+        && AddressClass.of(info.remote, surroundings.isHosts()) == AddressClass.PUBLIC) {
+      flow.through(new ProxyTunnel(info.remote, info.port));
+      return through;
+    }
+    return new InetSocketAddress(info.remote.toInetAddress(), info.port);
   }
 
   private int window() {
@@ -479,7 +492,7 @@ final class FlowTable implements GuestLink.Handler {
   /** A socket that was to connect has done so or not. */
   void connected(TcpFlow flow) {
     try {
-      if (flow.channel.finishConnect()) {
+      if (flow.connect()) {
         opened(flow);
       }
     } catch (IOException e) {
@@ -525,7 +538,7 @@ final class FlowTable implements GuestLink.Handler {
     events.tell(
         time ->
             new NetworkEvent.FlowFailed(
-                events.sandboxId(), time, info.toFlow(), String.valueOf(why.getMessage())));
+                events.sandboxId(), time, info.toFlow(), ConnectFailure.inWords(why)));
   }
 
   private void stopTimer(Flow flow) {
@@ -761,11 +774,12 @@ final class FlowTable implements GuestLink.Handler {
   // -- What its owner asks
 
   /** Has another policy from now on, also for the flows that there are. */
-  void update(NetworkPolicy changed) {
-    policy = CompiledPolicy.of(changed);
-    present = !changed.isNone();
+  void update(ActivePolicy changed) {
+    policy = changed.compiled();
+    present = !changed.policy().isNone();
+    proxy = changed.proxy();
     NetworkLimits before = limits;
-    limits = changed.limits();
+    limits = changed.policy().limits();
     if (!limits.opens().equals(before.opens())) {
       opens = new TokenBucket(limits.opens(), System.nanoTime());
     }

@@ -35,8 +35,12 @@ final class GuestLink {
     /** There is room again, which there was not. */
     void hasRoom();
 
-    /** It has ended, and is of no use any more. Called once. */
-    void ended(String why);
+    /**
+     * It has ended, and is of no use any more. Called once.
+     *
+     * @param byFault whether the guest did what it must not, rather than that the stream ended
+     */
+    void ended(String why, boolean byFault);
   }
 
   private final NetworkLoop loop;
@@ -105,7 +109,9 @@ final class GuestLink {
         }
       }
       flush();
-    } catch (FrameException | IOException e) {
+    } catch (FrameException e) {
+      end(String.valueOf(e.getMessage()), true);
+    } catch (IOException e) {
       end(String.valueOf(e.getMessage()));
     }
   }
@@ -263,7 +269,7 @@ final class GuestLink {
     if (!over && out.remaining() < Frames.HEADER + payload) {
       compact();
       if (out.remaining() < Frames.HEADER + payload) {
-        end("the guest does not take what it is told");
+        end("the guest does not take what it is told", true);
       }
     }
     return !over;
@@ -305,10 +311,14 @@ final class GuestLink {
 
   /** Ends it; the handler is told. */
   void end(String why) {
+    end(why, false);
+  }
+
+  private void end(String why, boolean byFault) {
     if (!over) {
       over = true;
       connection.close();
-      handler.ended(why);
+      handler.ended(why, byFault);
     }
   }
 }

@@ -35,7 +35,7 @@ public final class HostNetwork implements AutoCloseable {
   private final Pins pins;
 
   // On the loop.
-  private NetworkPolicy policy;
+  private ActivePolicy policy;
   private @Nullable FlowTable table;
   private NetworkStatistics last = NetworkStatistics.builder().build();
   private NetworkLoop.@Nullable Timer limitsTimer;
@@ -78,12 +78,12 @@ public final class HostNetwork implements AutoCloseable {
       NetworkPolicy policy,
       Publisher publisher,
       Pins pins) {
-    this.pins = pins;
     this.loop = loop;
     this.surroundings = surroundings;
     this.events = events;
-    this.policy = policy;
+    this.policy = ActivePolicy.of(policy);
     this.publisher = publisher;
+    this.pins = pins;
   }
 
   /** Takes the guest's connection, the only one. Does not block. */
@@ -155,16 +155,18 @@ public final class HostNetwork implements AutoCloseable {
   }
 
   /**
-   * Has another policy from now on. When this returns it counts, for flows that there are, too.
+   * Has another policy from now on. When this returns it counts, for flows that there are, too. May
+   * take its time to have a proxy's name resolved.
    *
    * @param changed with {@link NetworkPolicy#none()} nothing passes, published ports among it
    */
   public void update(NetworkPolicy changed) {
+    ActivePolicy active = ActivePolicy.of(changed);
     ask(
         flows -> {
-          policy = changed;
+          policy = active;
           if (flows != null) {
-            flows.update(changed);
+            flows.update(active);
           }
           return "";
         });
@@ -206,6 +208,7 @@ public final class HostNetwork implements AutoCloseable {
               flows.close();
               last = flows.statistics();
             }
+            loop.letGo();
           }
           return "";
         });

@@ -118,6 +118,23 @@ public final class NetworkLoop implements Executor, AutoCloseable {
     return channel.keyFor(selector);
   }
 
+  /**
+   * Closes the descriptors of channels that were closed, which Java does when a selector has let
+   * them go. Serves others that are ready meanwhile. On the loop.
+   */
+  void letGo() {
+    Selector waiting = selector;
+    if (waiting != null && waiting.isOpen()) {
+      try {
+        waiting.selectNow(this::ready);
+        // It may have been woken up for a task, and that was all it would be for the next one.
+        woken.set(false);
+      } catch (IOException e) {
+        LOGGER.log(Level.DEBUG, "closing descriptors", e);
+      }
+    }
+  }
+
   /** On the loop. */
   Timer schedule(Runnable task, Duration delay) {
     Timer timer = new Timer(System.nanoTime() + delay.toNanos(), task);

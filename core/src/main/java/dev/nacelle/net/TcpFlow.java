@@ -36,6 +36,8 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
 
   private @Nullable SelectionKey key;
   private @Nullable Gate gate;
+  private @Nullable ProxyTunnel tunnel;
+  private boolean asked;
   private GuestDeadlines.@Nullable Deadline nameDeadline;
   private boolean open;
   private boolean over;
@@ -132,7 +134,7 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
     }
     int operations = 0;
     if (!open) {
-      operations = info.direction == Direction.OUTBOUND ? SelectionKey.OP_CONNECT : 0;
+      operations = info.direction == Direction.OUTBOUND ? whileConnecting() : 0;
     } else {
       if (!toldFin && !waitsToRead && toGuest.left() > 0) {
         operations |= SelectionKey.OP_READ;
@@ -144,6 +146,39 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
     if (registered.interestOps() != operations) {
       registered.interestOps(operations);
     }
+  }
+
+  private int whileConnecting() {
+    if (!channel.isConnected()) {
+      return SelectionKey.OP_CONNECT;
+    }
+    return asked ? SelectionKey.OP_READ : SelectionKey.OP_WRITE;
+  }
+
+  /** It is connected to through a proxy. */
+  void through(ProxyTunnel proxy) {
+    tunnel = proxy;
+  }
+
+  /**
+   * Connects to the server, as far as that is possible now.
+   *
+   * @return whether that is done
+   */
+  boolean connect() throws IOException {
+    if (!channel.finishConnect()) {
+      return false;
+    }
+    ProxyTunnel proxy = tunnel;
+    if (proxy != null) {
+      asked = asked || proxy.send(channel);
+      if (!asked || !proxy.receive(channel)) {
+        listen();
+        return false;
+      }
+      tunnel = null;
+    }
+    return true;
   }
 
   @Override
