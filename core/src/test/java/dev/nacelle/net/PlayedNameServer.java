@@ -203,6 +203,11 @@ final class PlayedNameServer implements AutoCloseable {
     return asked;
   }
 
+  /** Connections that are open at its end. */
+  long open() {
+    return connections.stream().filter(connection -> !connection.isClosed()).count();
+  }
+
   /** Sends somebody a datagram from its port. */
   void send(byte[] message, InetSocketAddress to) throws IOException {
     udp.send(new DatagramPacket(message, message.length, to));
