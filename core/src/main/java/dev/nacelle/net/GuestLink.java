@@ -54,6 +54,7 @@ final class GuestLink {
   private int maxData;
   private int sent;
   private boolean wasFull;
+  private boolean waitsToRead;
   private boolean over;
 
   GuestLink(NetworkLoop loop, GuestConnection connection, Handler handler) {
@@ -84,36 +85,44 @@ final class GuestLink {
 
   private void happened() {
     queued.set(false);
+    flush();
     if (over) {
       return;
     }
     try {
-      int reads = 0;
-      while (true) {
-        int count = connection.read(received);
-        if (count > 0) {
-          decoder.feed(received.flip(), handler);
-          received.clear();
-          if (over) {
-            return;
-          }
-        } else if (count < 0) {
+      for (int reads = 0; reads < READS; reads++) {
+        int most = mayRead();
+        if (most == 0) {
+          return;
+        }
+        int count = connection.read(received.limit(most));
+        if (count < 0) {
           end("the guest has ended it");
           return;
-        } else {
-          break;
         }
-        if (++reads == READS) {
-          onEvent();
-          break;
+        decoder.feed(received.flip(), handler);
+        received.clear();
+        flush();
+        if (over || count == 0) {
+          return;
         }
       }
-      flush();
+      onEvent();
     } catch (FrameException e) {
       end(String.valueOf(e.getMessage()), true);
     } catch (IOException e) {
       end(String.valueOf(e.getMessage()));
     }
+  }
+
+  /**
+   * How many bytes may be read of the guest: no more than there is room for answers, of which none
+   * is longer than what it answers. A guest that does not take them is not heard either.
+   */
+  private int mayRead() {
+    int room = out.capacity() - (out.position() - sent);
+    waitsToRead = room < SMALLEST_ROOM;
+    return waitsToRead ? 0 : Math.min(RECEIVED_BYTES, room);
   }
 
   /**
@@ -267,7 +276,7 @@ final class GuestLink {
   /** Whether a frame without content can be told; ends the link where it cannot. */
   private boolean hasRoomFor(int payload) {
     if (!over && out.remaining() < Frames.HEADER + payload) {
-      compact();
+      moveToTheBeginning();
       if (out.remaining() < Frames.HEADER + payload) {
         end("the guest does not take what it is told", true);
       }
@@ -277,7 +286,13 @@ final class GuestLink {
 
   /** Makes room at the end, where much of it is at the beginning. */
   private void compact() {
-    if (sent > 0 && sent >= out.position() - sent) {
+    if (sent >= out.position() - sent) {
+      moveToTheBeginning();
+    }
+  }
+
+  private void moveToTheBeginning() {
+    if (sent > 0) {
       out.limit(out.position()).position(sent);
       out.compact();
       sent = 0;
@@ -303,7 +318,12 @@ final class GuestLink {
       out.clear();
       sent = 0;
     }
-    if (wasFull && out.position() - sent < out.capacity() / 2) {
+    boolean hasRoom = out.position() - sent < out.capacity() / 2;
+    if (waitsToRead && hasRoom) {
+      waitsToRead = false;
+      onEvent();
+    }
+    if (wasFull && hasRoom) {
       wasFull = false;
       handler.hasRoom();
     }

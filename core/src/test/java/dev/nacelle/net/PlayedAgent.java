@@ -43,6 +43,7 @@ final class PlayedAgent implements AutoCloseable {
   private int lastFlow = -1;
   private boolean takes = true;
   private boolean over;
+  private boolean forgets;
 
   /** What the host has sent. */
   sealed interface Message {
@@ -151,6 +152,9 @@ final class PlayedAgent implements AutoCloseable {
 
   private void add(Message message) {
     synchronized (lock) {
+      if (forgets && !(message instanceof Echo)) {
+        return;
+      }
       received.add(message);
       lock.notifyAll();
     }
@@ -411,6 +415,14 @@ final class PlayedAgent implements AutoCloseable {
   void takeNothing() {
     synchronized (lock) {
       takes = false;
+    }
+  }
+
+  /** From now on nothing is kept but greetings and echoes, and no credit given: for storms. */
+  void forgetOthers() {
+    synchronized (lock) {
+      takes = false;
+      forgets = true;
     }
   }
 

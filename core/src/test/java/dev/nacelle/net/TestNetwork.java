@@ -24,7 +24,8 @@ final class TestNetwork implements AutoCloseable {
   /** A public address, for which a server of the test's may stand. */
   static final String SERVER = "93.184.216.34";
 
-  private final NetworkLoop loop = new NetworkLoop("test-network");
+  private final NetworkLoop loop;
+  private final boolean ownsLoop;
   private final Map<InetSocketAddress, InetSocketAddress> routes = new ConcurrentHashMap<>();
   private final Pins pins;
   private final LinkedBlockingQueue<NetworkEvent> events = new LinkedBlockingQueue<>();
@@ -33,6 +34,11 @@ final class TestNetwork implements AutoCloseable {
 
   TestNetwork(NetworkPolicy policy, PublishedPort... published) throws IOException {
     this(policy, NameServers.of(List.of()), true, System::nanoTime, published);
+  }
+
+  /** One on the loop of another. */
+  TestNetwork(NetworkPolicy policy, TestNetwork other) throws IOException {
+    this(policy, NameServers.of(List.of()), true, System::nanoTime, other.loop, false);
   }
 
   /**
@@ -45,6 +51,20 @@ final class TestNetwork implements AutoCloseable {
       LongSupplier nanoTime,
       PublishedPort... published)
       throws IOException {
+    this(policy, nameServers, ipv6, nanoTime, new NetworkLoop("test-network"), true, published);
+  }
+
+  private TestNetwork(
+      NetworkPolicy policy,
+      NameServers nameServers,
+      boolean ipv6,
+      LongSupplier nanoTime,
+      NetworkLoop loop,
+      boolean ownsLoop,
+      PublishedPort... published)
+      throws IOException {
+    this.loop = loop;
+    this.ownsLoop = ownsLoop;
     pins = new Pins(nanoTime, Pins.CAPACITY);
     network =
         new HostNetwork(
@@ -101,6 +121,8 @@ final class TestNetwork implements AutoCloseable {
   public void close() {
     network.close();
     agent.close();
-    loop.close();
+    if (ownsLoop) {
+      loop.close();
+    }
   }
 }
