@@ -29,6 +29,7 @@ module dev.nacelle {
   exports dev.nacelle.files;
   exports dev.nacelle.image;
   exports dev.nacelle.kernel;
+  exports dev.nacelle.network;
   exports dev.nacelle.oci;
   exports dev.nacelle.spi;
 

@@ -4,6 +4,7 @@ package dev.nacelle;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.image.RegistryOptions;
 import dev.nacelle.kernel.KernelLockMode;
+import java.net.InetSocketAddress;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.ServiceLoader;
@@ -64,7 +65,8 @@ public interface Nacelle extends AutoCloseable {
    *     {@link Builder#maxGuestMemory}
    * @throws InterruptedOperationException when the thread is interrupted; what there is of it is
    *     being released then
-   * @throws NacelleException when this runtime is closed meanwhile
+   * @throws NacelleException when a {@linkplain SandboxSpec.Builder#publish published port} cannot
+   *     be had of the host, with which; and when this runtime is closed meanwhile
    * @throws IllegalStateException when this runtime is closed
    */
   Sandbox start(SandboxSpec spec);
@@ -234,6 +236,16 @@ public interface Nacelle extends AutoCloseable {
      * @throws IllegalArgumentException when it is not between 1 and 64
      */
     Builder ioThreads(int number);
+
+    /**
+     * Whom names are asked of that sandboxes with a {@linkplain SandboxSpec.Builder#network
+     * network} want resolved, one after the other where one does not answer. The default is whom
+     * the host asks: what {@code /etc/resolv.conf} says, on Windows what the JDK finds out, for
+     * which its module {@code jdk.naming.dns} is needed. A sandbox itself reaches none of them.
+     *
+     * @throws IllegalArgumentException when there are not 1 to 3, or one has no address or no port
+     */
+    Builder nameServers(List<InetSocketAddress> servers);
 
     /**
      * Opens the hypervisor.

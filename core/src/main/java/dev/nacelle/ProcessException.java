@@ -21,7 +21,10 @@ public class ProcessException extends NacelleException {
     BAD_WORKING_DIRECTORY,
     /** It could not be started for another reason; the message is the guest's. */
     NOT_STARTED,
-    /** It did not start or end in time, and neither did the guest kill it; the host gave it up. */
+    /**
+     * It did not start or end in time, and neither did the guest kill it; the host gave it up. Or
+     * nobody accepted connections in time; of {@link SandboxNetwork#awaitPort}.
+     */
     TIMED_OUT,
     /** It ran and its exit code was not 0; of {@link ExecResult#orThrow()}. */
     FAILED,

@@ -254,6 +254,13 @@ public interface Sandbox extends AutoCloseable {
   GuestFiles files();
 
   /**
+   * Its network.
+   *
+   * @throws IllegalStateException when it was started without one
+   */
+  SandboxNetwork network();
+
+  /**
    * Asks its guest to do with so much of {@link SandboxSpec#memory()}, or lets it have it again:
    * for a sandbox that is idle, or a host that runs short. Returns at once. The guest gives back
    * what it can spare, its caches first, as fast as it can; {@link #memory()} tells how far it is.

@@ -7,6 +7,9 @@ import dev.nacelle.image.ImageRef;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.internal.check.Bounds;
 import dev.nacelle.kernel.KernelRef;
+import dev.nacelle.network.NetworkListener;
+import dev.nacelle.network.NetworkPolicy;
+import dev.nacelle.network.PublishedPort;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -53,6 +56,9 @@ public final class SandboxSpec {
   /** Most {@link #dataDisks()}. */
   public static final int MAXIMUM_DATA_DISKS = 12;
 
+  /** Most {@link #published()}. */
+  public static final int MAXIMUM_PUBLISHED_PORTS = 256;
+
   private static final int MAX_CPUS = 255;
   private static final int MAX_KERNEL_MODULES = 64;
   private static final Pattern MODULE_NAME = Pattern.compile("[A-Za-z0-9_-]{1,55}");
@@ -92,6 +98,9 @@ public final class SandboxSpec {
   private final Map<String, String> sysctls;
   private final ContainerSpec container;
   private final ProcessSecurity security;
+  private final NetworkPolicy network;
+  private final Set<PublishedPort> published;
+  private final @Nullable NetworkListener networkListener;
 
   private SandboxSpec(Builder builder, ImageRef image) {
     this.image = image;
@@ -129,6 +138,9 @@ public final class SandboxSpec {
     sysctls = Collections.unmodifiableMap(new LinkedHashMap<>(builder.sysctls));
     container = builder.container;
     security = builder.security;
+    network = builder.network;
+    published = Collections.unmodifiableSet(new LinkedHashSet<>(builder.published));
+    networkListener = builder.networkListener;
   }
 
   /** A specification with every default; an image must be given. */
@@ -321,6 +333,21 @@ public final class SandboxSpec {
     return security;
   }
 
+  /** Where it may connect to when it starts; {@link NetworkPolicy#none()} is no network at all. */
+  public NetworkPolicy network() {
+    return network;
+  }
+
+  /** Its ports that are reached from outside. */
+  public Set<PublishedPort> published() {
+    return published;
+  }
+
+  /** What is told of its network, where something is. */
+  public Optional<NetworkListener> networkListener() {
+    return Optional.ofNullable(networkListener);
+  }
+
   /** In order for what is mounted, and for sysctls, of which one may change another's bounds. */
   private List<@Nullable Object> state() {
     return Arrays.asList(
@@ -358,7 +385,10 @@ public final class SandboxSpec {
         kernelModules,
         List.copyOf(sysctls.entrySet()),
         container,
-        security);
+        security,
+        network,
+        published,
+        networkListener);
   }
 
   @Override
@@ -384,7 +414,8 @@ public final class SandboxSpec {
         + memory
         + ", "
         + cpus
-        + (cpus == 1 ? " vCPU" : " vCPUs");
+        + (cpus == 1 ? " vCPU" : " vCPUs")
+        + (network.isNone() ? "" : ", with a network");
   }
 
   /**
@@ -428,6 +459,9 @@ public final class SandboxSpec {
     private final Map<String, String> sysctls = new LinkedHashMap<>();
     private ContainerSpec container = ContainerSpec.DEFAULT;
     private ProcessSecurity security = ProcessSecurity.DEFAULT;
+    private NetworkPolicy network = NetworkPolicy.none();
+    private final Set<PublishedPort> published = new LinkedHashSet<>();
+    private @Nullable NetworkListener networkListener;
 
     private Builder() {}
 
@@ -467,6 +501,9 @@ public final class SandboxSpec {
       sysctls.putAll(spec.sysctls);
       container = spec.container;
       security = spec.security;
+      network = spec.network;
+      published.addAll(spec.published);
+      networkListener = spec.networkListener;
     }
 
     /**
@@ -1082,12 +1119,51 @@ public final class SandboxSpec {
     }
 
     /**
+     * Gives it a network, which leads where the policy says; the default is {@link
+     * NetworkPolicy#none()}: no interface but localhost. With any other it has the interface {@code
+     * tun0} with the address 198.18.0.2, and fd6e:6163:656c::2 where the host has IPv6, as every
+     * sandbox has; its connections are made by the host's process, which needs no privilege for it.
+     * Its kernel needs the driver {@code tun}. {@link Sandbox#network()} changes the policy later.
+     */
+    public Builder network(NetworkPolicy policy) {
+      this.network = Objects.requireNonNull(policy);
+      return this;
+    }
+
+    /**
+     * Lets ports of it be reached from outside, beside those that were given before. The host's are
+     * opened while the sandbox starts; {@link SandboxNetwork#published()} says where they are.
+     */
+    public Builder publish(PublishedPort... ports) {
+      return publish(List.of(ports));
+    }
+
+    /** As {@link #publish(PublishedPort...)}. */
+    public Builder publish(List<PublishedPort> ports) {
+      published.addAll(List.copyOf(ports));
+      return this;
+    }
+
+    /** Publishes a port no more. */
+    public Builder removePublished(PublishedPort port) {
+      published.remove(port);
+      return this;
+    }
+
+    /** Tells this listener what happens in its network; by default nobody is told. */
+    public Builder networkListener(@Nullable NetworkListener listener) {
+      this.networkListener = listener;
+      return this;
+    }
+
+    /**
      * The specification as described so far.
      *
      * @throws IllegalArgumentException when the image is missing, when the limit of a writable
      *     layer in memory or the shared memory is more than half of the memory, or when the
      *     environment, entrypoint and command are more than {@linkplain ProcessSpec.Builder#build a
-     *     process can be given}
+     *     process can be given}; when ports are published without a network, more than {@value
+     *     #MAXIMUM_PUBLISHED_PORTS} of them, one of the sandbox twice, or two on one of the host
      */
     public SandboxSpec build() {
       if (image == null) {
@@ -1102,6 +1178,7 @@ public final class SandboxSpec {
       List<String> arguments = new ArrayList<>(entrypoint == null ? List.of() : entrypoint);
       arguments.addAll(command == null ? List.of() : command);
       Bounds.strings(arguments, Bounds.entries(environment));
+      PublishedPorts.check(published, network);
       return new SandboxSpec(this, image);
     }
 

@@ -47,6 +47,7 @@ class ArchitectureTest {
           "dev.nacelle.files",
           "dev.nacelle.image",
           "dev.nacelle.kernel",
+          "dev.nacelle.network",
           "dev.nacelle.oci",
           "dev.nacelle.spi");
 

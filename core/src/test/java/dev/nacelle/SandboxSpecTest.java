@@ -11,10 +11,17 @@ import dev.nacelle.container.ProcessSecurity;
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.image.PullPolicy;
 import dev.nacelle.kernel.KernelRef;
+import dev.nacelle.network.Egress;
+import dev.nacelle.network.NetworkEvent;
+import dev.nacelle.network.NetworkListener;
+import dev.nacelle.network.NetworkPolicy;
+import dev.nacelle.network.PublishedPort;
+import java.net.InetAddress;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.function.Function;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
@@ -29,7 +36,7 @@ class SandboxSpecTest {
 
   @Test
   void everySettingCountsIsCopiedAndCanBeTakenBack() throws Exception {
-    new SpecContract(SandboxSpec.class, SandboxSpecTest::spec)
+    new SpecContract(SandboxSpec.class, () -> spec().network(NetworkPolicy.internal()))
         .with("image", 0, "oci:/a", "oci:/b")
         .with("image", 0, ImageRef.parse("oci:/c"), ImageRef.parse("oci:/d"))
         .with("kernel", 0, "debian:6.1", "debian:6.12")
@@ -62,11 +69,77 @@ class SandboxSpecTest {
             Map.of("/b", DataDisk.of(Path.of("a")).withFreeSpace(DataSize.mebibytes(1))))
         .with("removeDataDisk", 0, "/a", "/b")
         .with("security", 0, ProcessSecurity.PRIVILEGED, WITHOUT)
+        .with("network", 0, NetworkPolicy.internet(), allowing("192.0.2.0/24"))
+        .with(
+            "publish",
+            0,
+            new PublishedPort[] {PublishedPort.tcp(1)},
+            new PublishedPort[] {PublishedPort.tcp(2)})
+        .with("publish", 0, List.of(PublishedPort.udp(3)), List.of(PublishedPort.udp(4)))
+        .with("networkListener", 0, listener(), listener())
         .check();
   }
 
   private static RateLimits limited(long operations) {
     return RateLimits.NONE.withDisks(RateLimit.operations(operations));
+  }
+
+  private static NetworkPolicy allowing(String block) {
+    return NetworkPolicy.builder().allow(Egress.addresses(block)).build();
+  }
+
+  private static NetworkListener listener() {
+    return new NetworkListener() {
+      @Override
+      public void onEvent(NetworkEvent event) {}
+    };
+  }
+
+  @Test
+  void portsArePublishedWithANetworkAlone() {
+    assertRefused(
+        "ports are published, but there is no network: give the sandbox one, such as"
+            + " NetworkPolicy.internal(), which leads nowhere",
+        () -> spec().publish(PublishedPort.tcp(80)).build());
+    SandboxSpec.Builder spec = spec().network(NetworkPolicy.internal());
+    for (int port = 1; port <= 257; port++) {
+      spec.publish(PublishedPort.tcp(port));
+    }
+    assertRefused("a sandbox may publish 256 ports, not 257", spec::build);
+    spec.removePublished(PublishedPort.tcp(257)).build();
+  }
+
+  @Test
+  void whatTwoPublishedPortsCannotShareIsRefused() throws Exception {
+    PublishedPort eighty = PublishedPort.tcp(80).onHostPort(8080);
+    InetAddress localhost = InetAddress.getByName("127.0.0.1");
+    InetAddress all = InetAddress.getByName("0.0.0.0");
+    InetAddress allOfBoth = InetAddress.getByName("::");
+    SandboxSpec.Builder spec = spec().network(NetworkPolicy.internal()).publish(eighty, eighty);
+    assertEquals(Set.of(eighty), spec.build().published());
+    assertRefused(
+        "the port 80/TCP is published twice",
+        () ->
+            spec()
+                .network(NetworkPolicy.internal())
+                .publish(eighty, PublishedPort.tcp(80))
+                .build());
+    for (InetAddress address : List.of(localhost, all, allOfBoth)) {
+      PublishedPort other = PublishedPort.tcp(81).onHostPort(8080).onAddress(address);
+      for (List<PublishedPort> both : List.of(List.of(eighty, other), List.of(other, eighty))) {
+        assertRefused(
+            "two ports are published on one of the host's: " + both.get(0) + "; " + both.get(1),
+            () -> spec().network(NetworkPolicy.internal()).publish(both).build());
+      }
+    }
+    for (PublishedPort other :
+        List.of(
+            PublishedPort.udp(80).onHostPort(8080),
+            PublishedPort.tcp(81).onHostPort(8080).onAddress(InetAddress.getByName("127.0.0.2")),
+            PublishedPort.tcp(81).onHostPort(8080).onAddress(InetAddress.getByName("::1")),
+            PublishedPort.tcp(81))) {
+      spec().network(NetworkPolicy.internal()).publish(eighty, other).build();
+    }
   }
 
   @Test

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.network.Egress;
+import dev.nacelle.network.NetworkListener;
 import java.io.InputStream;
 import java.lang.reflect.Method;
 import java.lang.reflect.Modifier;
@@ -92,7 +93,7 @@ public final class SpecContract {
   }
 
   private static String type(Object value) {
-    return Stream.of(List.class, Map.class, Path.class, Egress.class)
+    return Stream.of(List.class, Map.class, Path.class, Egress.class, NetworkListener.class)
         .filter(type -> type.isInstance(value))
         .findFirst()
         .<Class<?>>map(type -> type)

@@ -91,6 +91,9 @@ public record AgentInfo(
   /** The same of whole directories. */
   static final String FILE_TREES = "file-trees";
 
+  /** Carries a network of the workload's over a stream of its own. */
+  static final String NETWORK = "network";
+
   /** More than there will be for long; what is beyond is ignored. */
   private static final int MAX_FEATURES = 256;
 

@@ -28,6 +28,7 @@ import org.jspecify.annotations.Nullable;
  * @param sysctls values by name, with dots between the name's parts; set in this order
  * @param container how the root is furnished
  * @param dataDisks what is mounted beside the root, in this order
+ * @param network how it reaches others; null for not at all
  */
 public record Workload(
     GuestDisk imageDisk,
@@ -38,7 +39,8 @@ public record Workload(
     long pids,
     Map<String, String> sysctls,
     ContainerSpec container,
-    List<DataDisk> dataDisks) {
+    List<DataDisk> dataDisks,
+    @Nullable Network network) {
 
   /**
    * A disk beside those of the root.
@@ -47,6 +49,13 @@ public record Workload(
    * @param kept whether it outlives the machine
    */
   public record DataDisk(GuestDisk disk, String path, boolean readOnly, boolean kept) {}
+
+  /**
+   * An interface whose other end is the host.
+   *
+   * @param ipv6 whether it has an address of IPv6 beside that of IPv4
+   */
+  public record Network(boolean ipv6) {}
 
   /** What the agent has to know of, for this. */
   List<String> features() {
@@ -68,6 +77,7 @@ public record Workload(
         AgentInfo.MOUNT_OPTIONS);
     need.accept(hasNamespaces(), AgentInfo.NAMESPACES);
     need.accept(!container.cgroupFiles().isEmpty(), AgentInfo.CGROUP_SETTINGS);
+    need.accept(network != null, AgentInfo.NETWORK);
     return features;
   }
 
@@ -108,6 +118,9 @@ public record Workload(
                 request.addCgroupSettings(
                     CgroupSetting.newBuilder().setFile(file).setValue(value)));
     dataDisks.forEach(disk -> request.addDataDisks(message(disk)));
+    if (network != null) {
+      request.setNetwork(dev.nacelle.proto.agent.v1.Network.newBuilder().setIpv6(network.ipv6()));
+    }
     return request.build();
   }
 

@@ -21,6 +21,7 @@ import dev.nacelle.spi.GuestDriver;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
+import java.net.InetSocketAddress;
 import java.nio.file.Path;
 import java.security.SecureRandom;
 import java.util.ArrayList;
@@ -45,6 +46,7 @@ final class Engine implements Nacelle {
   private final AgentLoops loops;
   private final Capacity capacity;
   private final Workers workers;
+  private final Networks networks;
   private final SecureRandom random = new SecureRandom();
   private final Set<SandboxStart> starting = new HashSet<>();
   private final Set<RunningSandbox> running = new LinkedHashSet<>();
@@ -55,6 +57,7 @@ final class Engine implements Nacelle {
   /**
    * @param hypervisor closed with this runtime
    * @param loops likewise
+   * @param nameServers empty for those of the host
    */
   Engine(
       Hypervisor hypervisor,
@@ -63,6 +66,7 @@ final class Engine implements Nacelle {
       Path scratchDirectory,
       List<SandboxListener> listeners,
       AgentLoops loops,
+      List<InetSocketAddress> nameServers,
       Capacity capacity) {
     this.hypervisor = hypervisor;
     this.linux = linux;
@@ -71,6 +75,7 @@ final class Engine implements Nacelle {
     this.listeners = listeners.stream().map(SandboxEvents.Guarded::new).toList();
     this.loops = loops;
     workers = new Workers(loops::schedule);
+    networks = new Networks(nameServers, workers::executePatiently);
     this.capacity = capacity;
   }
 
@@ -125,6 +130,7 @@ final class Engine implements Nacelle {
             sources,
             scratchDirectory,
             loops,
+            networks,
             workers,
             random,
             spec,
@@ -346,6 +352,7 @@ final class Engine implements Nacelle {
     Quietly.run("closing what runs", () -> closeAll(closes));
     awaitStarts();
     Quietly.run("closing the hypervisor", hypervisor::close);
+    Quietly.run("ending the networks' threads", networks::close);
     Quietly.run("ending the I/O threads", loops::close);
     Quietly.run("ending the worker threads", workers::close);
     closed.complete(null);

@@ -19,6 +19,7 @@ import dev.nacelle.internal.CacheDirectory;
 import dev.nacelle.kernel.KernelLockMode;
 import dev.nacelle.kernel.store.KernelLock;
 import dev.nacelle.spi.HypervisorProvider;
+import java.net.InetSocketAddress;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -29,6 +30,9 @@ import org.jspecify.annotations.Nullable;
 
 /** Makes an {@link Engine}; on the class path and the module path a service of this library. */
 public final class EngineBuilder implements Nacelle.Builder {
+  /** More would not be asked in time. */
+  private static final int MAX_NAME_SERVERS = 3;
+
   private @Nullable Path cacheDirectory;
   private @Nullable Path scratchDirectory;
   private @Nullable String hypervisorName;
@@ -44,6 +48,7 @@ public final class EngineBuilder implements Nacelle.Builder {
   private @Nullable DataSize maxGuestMemory;
   private Duration silence = AgentLoops.SILENCE;
   private Duration signOfLife = AgentLoops.SIGN_OF_LIFE;
+  private List<InetSocketAddress> nameServers = List.of();
   private int ioThreads = Math.min(2, Runtime.getRuntime().availableProcessors());
 
   /** Found by {@link Nacelle#builder()}. */
@@ -135,6 +140,22 @@ public final class EngineBuilder implements Nacelle.Builder {
     return this;
   }
 
+  @Override
+  public EngineBuilder nameServers(List<InetSocketAddress> servers) {
+    List<InetSocketAddress> copy = List.copyOf(servers);
+    if (copy.isEmpty() || copy.size() > MAX_NAME_SERVERS) {
+      throw new IllegalArgumentException(
+          "1 to " + MAX_NAME_SERVERS + " name servers, not " + copy.size());
+    }
+    for (InetSocketAddress server : copy) {
+      if (server.isUnresolved() || server.getPort() == 0) {
+        throw new IllegalArgumentException("a name server is an address and a port, not " + server);
+      }
+    }
+    this.nameServers = copy;
+    return this;
+  }
+
   /** Has other limits for how long a guest may be silent, as {@link AgentLoops} has them. */
   EngineBuilder silence(Duration silence, Duration signOfLife) {
     this.silence = silence;
@@ -162,6 +183,7 @@ public final class EngineBuilder implements Nacelle.Builder {
             scratchDirectory(),
             listeners,
             new AgentLoops(ioThreads, silence, signOfLife),
+            nameServers,
             new Capacity(maxSandboxes, maxGuestMemory));
       } catch (HypervisorException e) {
         checks.add(candidate.check());

@@ -22,6 +22,7 @@ import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxExit;
 import dev.nacelle.SandboxExit.Reason;
 import dev.nacelle.SandboxInfo;
+import dev.nacelle.SandboxNetwork;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.Signal;
 import dev.nacelle.SignalScope;
@@ -33,6 +34,7 @@ import dev.nacelle.agent.ProcessRequest;
 import dev.nacelle.engine.Sources.RootImage;
 import dev.nacelle.internal.ListenerGuard;
 import dev.nacelle.internal.jfr.Recordings;
+import dev.nacelle.net.HostNetwork;
 import dev.nacelle.spi.VirtualMachine;
 import java.time.Duration;
 import java.time.Instant;
@@ -87,6 +89,7 @@ final class RunningSandbox implements Sandbox {
   private final Pauses pauses;
   private final GuestSight sight;
   private final GuestFiles files;
+  private final @Nullable RunningNetwork network;
 
   /** Why it ended. Who completes it, before anything is taken down, does that. */
   private final CompletableFuture<SandboxExit> cause = new CompletableFuture<>();
@@ -114,6 +117,7 @@ final class RunningSandbox implements Sandbox {
       AgentClient client,
       Workers workers,
       RootImage image,
+      @Nullable HostNetwork network,
       Consumer<RunningSandbox> onEnd) {
     this.events = events;
     id = events.id();
@@ -127,6 +131,7 @@ final class RunningSandbox implements Sandbox {
     this.image = image;
     this.onEnd = onEnd;
     calls = new GuestCalls(info.name(), cause, client.disconnected(), vm, workers);
+    this.network = network == null ? null : new RunningNetwork(calls, spec, cause, network);
     pauses = new Pauses(vm, new Pausing());
     sight = new GuestSight(calls, client, workers, "sandbox " + info.name());
     Consumer<CompletableFuture<Void>> onUse =
@@ -151,13 +156,21 @@ final class RunningSandbox implements Sandbox {
     @Override
     public void rest() {
       client.pause();
+      setNetworkPaused(true);
     }
 
     @Override
     public void goOn() {
       client.resume();
+      setNetworkPaused(false);
       // Its answer is of no interest: a guest that gives none is found out by other means.
       var unused = client.setClock(Pauses.realtime());
+    }
+
+    private void setNetworkPaused(boolean paused) {
+      if (network != null) {
+        network.setPaused(paused);
+      }
     }
 
     @Override
@@ -292,6 +305,10 @@ final class RunningSandbox implements Sandbox {
   private void takeDown(SandboxExit why) {
     if (!takenDown.compareAndSet(false, true)) {
       return;
+    }
+    RunningNetwork open = network;
+    if (open != null) {
+      Quietly.run("closing the network of " + this, open::close);
     }
     Duration grace =
         switch (why.reason()) {
@@ -481,6 +498,18 @@ final class RunningSandbox implements Sandbox {
   @Override
   public GuestFiles files() {
     return files;
+  }
+
+  @Override
+  public SandboxNetwork network() {
+    RunningNetwork open = network;
+    if (open == null) {
+      throw new IllegalStateException(
+          this
+              + " was started without a network: give its specification one, such as"
+              + " NetworkPolicy.internal(), which leads nowhere");
+    }
+    return open;
   }
 
   private <T> T awaitOrKill(CompletableFuture<T> future, Runnable kill) {

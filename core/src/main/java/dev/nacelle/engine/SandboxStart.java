@@ -21,6 +21,7 @@ import dev.nacelle.agent.Workload;
 import dev.nacelle.engine.Sources.BootKernel;
 import dev.nacelle.engine.Sources.RootImage;
 import dev.nacelle.image.store.ResolvedImage;
+import dev.nacelle.net.HostNetwork;
 import dev.nacelle.seccomp.SeccompFilters;
 import dev.nacelle.spi.DiskFormat;
 import dev.nacelle.spi.GuestConnection;
@@ -30,6 +31,7 @@ import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
 import dev.nacelle.spi.VmSpec.Disk;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.security.SecureRandom;
 import java.time.Duration;
@@ -69,6 +71,7 @@ final class SandboxStart {
   private final Sources sources;
   private final Path scratchDirectory;
   private final AgentLoops loops;
+  private final Networks networks;
   private final Workers workers;
   private final SecureRandom random;
   private final SandboxSpec spec;
@@ -86,6 +89,7 @@ final class SandboxStart {
   private CompletableFuture<BootKernel> bootKernel = new CompletableFuture<>();
   private volatile @Nullable VirtualMachine vm;
   private @Nullable ScratchDisk scratch;
+  private @Nullable HostNetwork network;
   private volatile long dialledAt;
 
   /** A client, and the call whose answer says that the guest is ready. */
@@ -100,6 +104,7 @@ final class SandboxStart {
       Sources sources,
       Path scratchDirectory,
       AgentLoops loops,
+      Networks networks,
       Workers workers,
       SecureRandom random,
       SandboxSpec spec,
@@ -110,6 +115,7 @@ final class SandboxStart {
     this.sources = sources;
     this.scratchDirectory = scratchDirectory;
     this.loops = loops;
+    this.networks = networks;
     this.workers = workers;
     this.random = random;
     this.spec = spec;
@@ -182,6 +188,7 @@ final class SandboxStart {
     FirstCall call = firstCall.exceptionally(failure -> null).join();
     try (ScratchDisk disk = scratch;
         VirtualMachine machine = vm;
+        HostNetwork open = network;
         GuestConnection connection = dialled.exceptionally(gone -> null).getNow(null);
         AgentClient client = call == null ? null : call.client()) {
       // Also when it is found later than that.
@@ -210,7 +217,15 @@ final class SandboxStart {
     SeccompFilters filters = new SeccompFilters(kernel.release(), kernel.hasBuiltIn());
     ProcessPlan plan = new ProcessPlan(spec, root.config(), filters);
     plan.checkImage();
-    Created created = clock.time(Stage.CREATE, () -> create(kernel, initramfs, root, data));
+    Created created =
+        clock.time(
+            Stage.CREATE,
+            () -> {
+              if (!spec.network().isNone()) {
+                network = networks.open(events.id(), name, spec);
+              }
+              return create(kernel, initramfs, root, data);
+            });
     VirtualMachine machine = created.machine();
     vm = machine;
     AgentInfo agent =
@@ -226,9 +241,7 @@ final class SandboxStart {
             });
     AgentClient client = firstCall.join().client();
     List<AgentClient.Step> steps =
-        clock.time(
-            Stage.PREPARE,
-            () -> await(client.prepare(workload(created), Pauses.realtime(), entropy())));
+        clock.time(Stage.PREPARE, () -> prepare(client, machine, workload(created)));
     noteParts(machine, agent, steps);
     RunningSandbox sandbox =
         new RunningSandbox(
@@ -241,11 +254,38 @@ final class SandboxStart {
             client,
             workers,
             inUse(leased, kernel, data),
+            network,
             onEnd);
     if (!aborted.complete(null)) {
       await(aborted);
     }
     return sandbox;
+  }
+
+  /** The agent connects the network meanwhile; who connects to that port later is the workload. */
+  private List<AgentClient.Step> prepare(
+      AgentClient client, VirtualMachine machine, Workload workload) throws Exception {
+    HostNetwork opened = network;
+    if (opened == null) {
+      return await(client.prepare(workload, Pauses.realtime(), entropy()));
+    }
+    CompletableFuture<Void> connected = new CompletableFuture<>();
+    try (var unusedListener =
+        machine.listen(
+            HostNetwork.PORT,
+            connection -> {
+              try {
+                opened.accept(connection);
+                connected.complete(null);
+              } catch (UncheckedIOException e) {
+                connected.completeExceptionally(e);
+              }
+            })) {
+      List<AgentClient.Step> steps = await(client.prepare(workload, Pauses.realtime(), entropy()));
+      // The guest may know of it before the host does.
+      await(connected);
+      return steps;
+    }
   }
 
   private DataDisks makeDataDisks() throws IOException {
@@ -329,6 +369,7 @@ final class SandboxStart {
   }
 
   private Workload workload(Created created) {
+    HostNetwork opened = network;
     return new Workload(
         created.disks().get(0),
         writesToDisk() ? created.disks().get(1) : null,
@@ -338,7 +379,8 @@ final class SandboxStart {
         spec.pidsLimit().orElse(0L),
         sysctls(),
         spec.container(),
-        dataDisks(created));
+        dataDisks(created),
+        opened == null ? null : new Workload.Network(opened.ipv6()));
   }
 
   /** As the guest mounts them: those that come last. */

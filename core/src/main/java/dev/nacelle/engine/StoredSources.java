@@ -88,6 +88,7 @@ final class StoredSources implements Sources {
             spec.kernelModules(),
             spec.sysctls().keySet(),
             spec.pidsLimit().isPresent(),
+            !spec.network().isNone(),
             spec.cpus(),
             options(spec));
     return new BootKernel(

@@ -7,6 +7,7 @@ import dev.nacelle.network.NetworkStatistics;
 import dev.nacelle.network.PublishedPort;
 import dev.nacelle.spi.GuestConnection;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.net.ConnectException;
 import java.net.InetSocketAddress;
 import java.time.Duration;
@@ -86,12 +87,25 @@ public final class HostNetwork implements AutoCloseable {
     this.pins = pins;
   }
 
-  /** Takes the guest's connection, the only one. Does not block. */
+  /** Whether the guest is to have IPv6. */
+  public boolean ipv6() {
+    return surroundings.ipv6();
+  }
+
+  /**
+   * Takes the guest's connection, the only one. Does not block.
+   *
+   * @throws UncheckedIOException when the host gives no selector, as without free descriptors; the
+   *     connection is closed then
+   */
   public void accept(GuestConnection connection) {
     try {
       loop.execute(() -> begin(connection));
     } catch (RejectedExecutionException e) {
       connection.close();
+    } catch (UncheckedIOException e) {
+      connection.close();
+      throw e;
     }
   }
 
@@ -172,7 +186,7 @@ public final class HostNetwork implements AutoCloseable {
         });
   }
 
-  /** On the loop; when that has ended, here. */
+  /** On the loop; when that has ended, or could not begin, here. */
   private <T> T ask(Function<@Nullable FlowTable, T> question) {
     if (loop.isCurrent()) {
       return question.apply(table);
@@ -187,7 +201,7 @@ public final class HostNetwork implements AutoCloseable {
               answer.completeExceptionally(e);
             }
           });
-    } catch (RejectedExecutionException e) {
+    } catch (RejectedExecutionException | UncheckedIOException e) {
       return question.apply(table);
     }
     return answer.join();

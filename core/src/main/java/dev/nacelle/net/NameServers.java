@@ -205,6 +205,7 @@ public final class NameServers {
    * The JDK asks the system for them, and says them as URLs: "Domain Name Service Provider for the
    * Java Naming Directory Interface", section "java.naming.provider.url".
    */
+  @SuppressWarnings("JdkObsolete") // What InitialDirContext takes.
   static List<InetSocketAddress> fromJndi() throws IOException {
     Hashtable<String, String> environment = new Hashtable<>();
     environment.put(Context.INITIAL_CONTEXT_FACTORY, "com.sun.jndi.dns.DnsContextFactory");

@@ -79,14 +79,19 @@ public final class NetworkLoop implements Executor, AutoCloseable {
    */
   @Override
   public void execute(Runnable task) {
-    Selector waiting = start();
-    tasks.add(task);
+    Selector waiting;
+    // Together with what ends it, so that none is left behind.
+    synchronized (this) {
+      waiting = start();
+      tasks.add(task);
+    }
     if (woken.compareAndSet(false, true)) {
       waiting.wakeup();
     }
   }
 
-  private synchronized Selector start() {
+  /** With the lock held. */
+  private Selector start() {
     if (closed) {
       throw new RejectedExecutionException("the network has ended");
     }
@@ -103,7 +108,7 @@ public final class NetworkLoop implements Executor, AutoCloseable {
   }
 
   boolean isCurrent() {
-    return Thread.currentThread() == thread;
+    return Thread.currentThread().equals(thread);
   }
 
   /** On the loop. */
@@ -163,7 +168,9 @@ public final class NetworkLoop implements Executor, AutoCloseable {
     } catch (IOException e) {
       LOGGER.log(Level.WARNING, "the networks of sandboxes have ended: their sockets fail", e);
     } finally {
-      closed = true;
+      synchronized (this) {
+        closed = true;
+      }
       for (Runnable task = tasks.poll(); task != null; task = tasks.poll()) {
         guarded(task);
       }
@@ -238,7 +245,7 @@ public final class NetworkLoop implements Executor, AutoCloseable {
         selector.wakeup();
       }
     }
-    if (running != null && running != Thread.currentThread()) {
+    if (running != null && !running.equals(Thread.currentThread())) {
       Uninterruptibles.joinUninterruptibly(running);
     }
   }

@@ -132,7 +132,7 @@ final class Publisher implements Closeable {
     return new Place(GATEWAY, number, guestPort);
   }
 
-  private abstract class Port implements NetworkLoop.Handler {
+  private abstract static class Port implements NetworkLoop.Handler {
     final PublishedPort published;
     @Nullable FlowTable table;
     int pending;

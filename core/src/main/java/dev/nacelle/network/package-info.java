@@ -17,8 +17,8 @@
  * {@link dev.nacelle.network.PublishedPort}; what is told of a network are {@link
  * dev.nacelle.network.NetworkEvent events} and {@link dev.nacelle.network.NetworkStatistics}.
  *
- * <p>These are values, and what they mean is decided in this version. A sandbox that takes them is
- * not there yet.
+ * <p>{@link dev.nacelle.SandboxSpec.Builder#network} gives a sandbox one, and {@link
+ * dev.nacelle.Sandbox#network()} changes it.
  */
 @NullMarked
 package dev.nacelle.network;

@@ -835,11 +835,32 @@ class AgentClientTest {
       for (Workload workload :
           List.of(
               new Workload(
-                  virtio, null, 0, 1 << 20, "box", 0, Map.of(), ContainerSpec.DEFAULT, List.of()),
-              new Workload(scsi, null, 0, 0, "box", 0, Map.of(), ContainerSpec.DEFAULT, List.of()),
+                  virtio,
+                  null,
+                  0,
+                  1 << 20,
+                  "box",
+                  0,
+                  Map.of(),
+                  ContainerSpec.DEFAULT,
+                  List.of(),
+                  null),
               new Workload(
-                  virtio, scsi, 0, 0, "box", 0, Map.of(), ContainerSpec.DEFAULT, List.of()),
-              new Workload(virtio, null, 0, 0, "box", 0, Map.of(), readOnly, List.of()))) {
+                  scsi, null, 0, 0, "box", 0, Map.of(), ContainerSpec.DEFAULT, List.of(), null),
+              new Workload(
+                  virtio, scsi, 0, 0, "box", 0, Map.of(), ContainerSpec.DEFAULT, List.of(), null),
+              new Workload(virtio, null, 0, 0, "box", 0, Map.of(), readOnly, List.of(), null),
+              new Workload(
+                  virtio,
+                  null,
+                  0,
+                  0,
+                  "box",
+                  0,
+                  Map.of(),
+                  ContainerSpec.DEFAULT,
+                  List.of(),
+                  new Workload.Network(false)))) {
         assertEquals(Kind.REFUSED, failureOf(pair.client.prepare(workload, 0, new byte[0])));
       }
       assertEquals(List.of(), old.prepared());

@@ -89,6 +89,7 @@ public final class FakeAgent extends AgentGrpc.AgentImplBase {
             "set-clock",
             "files",
             "file-trees",
+            "network",
             "of-the-future"));
   }
 

@@ -22,7 +22,8 @@ class WorkloadTest {
 
   private static RootFilesystem root(GuestDisk image, @Nullable GuestDisk scratch) {
     Workload workload =
-        new Workload(image, scratch, 0, 0, "box", 0, Map.of(), ContainerSpec.DEFAULT, List.of());
+        new Workload(
+            image, scratch, 0, 0, "box", 0, Map.of(), ContainerSpec.DEFAULT, List.of(), null);
     return workload.toRequest(0, new byte[0]).getRoot();
   }
 

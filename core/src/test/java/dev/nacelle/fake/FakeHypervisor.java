@@ -50,6 +50,8 @@ public final class FakeHypervisor implements HypervisorProvider, Hypervisor {
     DIES_IN_PREPARE,
     REFUSES_TO_PREPARE,
     NEVER_PREPARES,
+    /** The guest says that it is prepared, but its network does not reach the host. */
+    HAS_NO_NETWORK,
     /** The connection breaks while the machine lives on. */
     BREAKS_CONNECTION_IN_PREPARE,
     /** Signals are neither answered nor sent. */

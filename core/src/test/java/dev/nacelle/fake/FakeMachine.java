@@ -6,10 +6,12 @@ import dev.nacelle.HypervisorException;
 import dev.nacelle.Stage;
 import dev.nacelle.VmExit;
 import dev.nacelle.VmStatistics;
+import dev.nacelle.agent.AgentClient;
 import dev.nacelle.agent.FakeAgent;
 import dev.nacelle.agent.FakeAgentServer;
 import dev.nacelle.agent.FakeProgram;
 import dev.nacelle.fake.FakeHypervisor.Fault;
+import dev.nacelle.net.HostNetwork;
 import dev.nacelle.proto.agent.v1.AgentGrpc;
 import dev.nacelle.proto.agent.v1.Event;
 import dev.nacelle.proto.agent.v1.FileRequest;
@@ -49,6 +51,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.OptionalLong;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
@@ -92,9 +95,9 @@ public final class FakeMachine implements VirtualMachine {
   private final CompletableFuture<Void> asked = new CompletableFuture<>();
   private final AtomicReference<@Nullable CompletableFuture<Void>> pause = new AtomicReference<>();
   private final AtomicInteger pauses = new AtomicInteger();
+  private final CompletableFuture<InMemoryGuestConnection> network = new CompletableFuture<>();
   private volatile DataSize memory;
-  private volatile @Nullable Consumer<GuestConnection> onConnect;
-  private volatile boolean listening;
+  private final Map<Integer, Consumer<GuestConnection>> onConnect = new ConcurrentHashMap<>();
   private volatile boolean deaf;
   private volatile boolean livelyWhenDeaf;
   private final CompletableFuture<Void> wedged = new CompletableFuture<>();
@@ -134,9 +137,9 @@ public final class FakeMachine implements VirtualMachine {
     }
   }
 
-  /** Whether the host takes another connection. */
-  public boolean isListening() {
-    return listening;
+  /** Ports on which the host takes another connection. */
+  public Set<Integer> listening() {
+    return Set.copyOf(onConnect.keySet());
   }
 
   /** Completes when the guest has been asked to shut down, with the grace of its processes. */
@@ -252,7 +255,7 @@ public final class FakeMachine implements VirtualMachine {
       }
       default -> server.accept(pair.guest());
     }
-    Consumer<GuestConnection> listener = onConnect;
+    Consumer<GuestConnection> listener = onConnect.get(AgentClient.PORT);
     if (listener != null) {
       listener.accept(pair.host());
     }
@@ -266,9 +269,22 @@ public final class FakeMachine implements VirtualMachine {
 
   @Override
   public Listener listen(int port, Consumer<GuestConnection> newListener) {
-    onConnect = newListener;
-    listening = true;
-    return () -> listening = false;
+    onConnect.put(port, newListener);
+    return () -> onConnect.remove(port, newListener);
+  }
+
+  /** The guest connects to a port of the host's on which that listens; the guest's end. */
+  public InMemoryGuestConnection dial(int port) {
+    InMemoryGuestConnection.Pair pair =
+        InMemoryGuestConnection.pair(BUFFER, port, thread, 40_000, port);
+    connections.add(pair.host());
+    Objects.requireNonNull(onConnect.get(port), "nobody listens").accept(pair.host());
+    return pair.guest();
+  }
+
+  /** The guest's end of its network. */
+  public CompletableFuture<InMemoryGuestConnection> network() {
+    return network;
   }
 
   @Override
@@ -440,7 +456,12 @@ public final class FakeMachine implements VirtualMachine {
                 Status.FAILED_PRECONDITION
                     .withDescription("mount the image: EUCLEAN: Structure needs cleaning")
                     .asException());
-        default -> agent.prepare(request, responses);
+        default -> {
+          if (request.hasNetwork() && fault != Fault.HAS_NO_NETWORK) {
+            network.complete(dial(HostNetwork.PORT));
+          }
+          agent.prepare(request, responses);
+        }
       }
     }
 

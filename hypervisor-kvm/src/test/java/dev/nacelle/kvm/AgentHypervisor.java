@@ -6,7 +6,9 @@ import dev.nacelle.HypervisorException;
 import dev.nacelle.Stage;
 import dev.nacelle.VmExit;
 import dev.nacelle.VmStatistics;
+import dev.nacelle.agent.AgentClient;
 import dev.nacelle.fake.InMemoryGuestConnection;
+import dev.nacelle.net.HostNetwork;
 import dev.nacelle.spi.BlockingConnection;
 import dev.nacelle.spi.Console;
 import dev.nacelle.spi.GuestConnection;
@@ -17,6 +19,7 @@ import dev.nacelle.spi.HypervisorProvider;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
@@ -29,9 +32,9 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -139,11 +142,9 @@ final class AgentHypervisor implements HypervisorProvider, Hypervisor {
     private final Path directory = Files.createTempDirectory("nacelle-agent-");
     private final Path cgroup = cgroups().resolve(directory.getFileName());
     private final List<String> devices = new ArrayList<>();
-    private final ServerSocketChannel server =
-        ServerSocketChannel.open(StandardProtocolFamily.UNIX);
+    private final List<ServerSocketChannel> servers = new CopyOnWriteArrayList<>();
     private final CompletableFuture<VmExit> exit = new CompletableFuture<>();
     private final ExecutorService events = Executors.newSingleThreadExecutor();
-    private volatile @Nullable Consumer<GuestConnection> onConnect;
     private volatile @Nullable Process process;
     private volatile boolean closing;
     private boolean closed;
@@ -151,7 +152,6 @@ final class AgentHypervisor implements HypervisorProvider, Hypervisor {
     AgentMachine() throws IOException {
       Files.createDirectory(directory.resolve("staging"));
       Files.createDirectory(cgroup);
-      server.bind(UnixDomainSocketAddress.of(directory.resolve("socket")));
     }
 
     void attach(List<VmSpec.Disk> disks) throws IOException {
@@ -177,6 +177,9 @@ final class AgentHypervisor implements HypervisorProvider, Hypervisor {
                   "--uts",
                   "--ipc",
                   "--net",
+                  "sh",
+                  "-c",
+                  "busybox ip link set lo up && exec \"$0\" \"$@\"",
                   agent.toString(),
                   directory.resolve("socket").toString(),
                   directory.resolve("block").toString(),
@@ -190,16 +193,6 @@ final class AgentHypervisor implements HypervisorProvider, Hypervisor {
         throw new HypervisorException(Stage.CREATE, String.valueOf(e.getMessage()), null, e);
       }
       process.onExit().thenAccept(this::ended);
-      thread(
-          () -> {
-            SocketChannel socket = server.accept();
-            InMemoryGuestConnection.Pair pair =
-                InMemoryGuestConnection.pair(BUFFER, 1, events, 1024, 1024);
-            BlockingConnection guest = new BlockingConnection(pair.guest());
-            thread(() -> toHost(socket, guest));
-            thread(() -> toGuest(guest, socket));
-            Objects.requireNonNull(onConnect).accept(pair.host());
-          });
     }
 
     private void ended(Process agent) {
@@ -234,10 +227,46 @@ final class AgentHypervisor implements HypervisorProvider, Hypervisor {
       return exit.copy();
     }
 
+    /** On the socket that is the agent's for that port. */
     @Override
-    public Listener listen(int port, Consumer<GuestConnection> listener) {
-      onConnect = listener;
-      return () -> {};
+    public Listener listen(int port, Consumer<GuestConnection> onConnect) {
+      Path path =
+          switch (port) {
+            case AgentClient.PORT -> directory.resolve("socket");
+            case HostNetwork.PORT -> directory.resolve("socket.network");
+            default -> throw new IllegalArgumentException("the agent dials no port " + port);
+          };
+      try {
+        ServerSocketChannel server = ServerSocketChannel.open(StandardProtocolFamily.UNIX);
+        servers.add(server);
+        server.bind(UnixDomainSocketAddress.of(path));
+        thread(
+            () -> {
+              while (true) {
+                onConnect.accept(carry(server.accept(), port));
+              }
+            });
+        return () -> close(server);
+      } catch (IOException e) {
+        throw new UncheckedIOException(e);
+      }
+    }
+
+    private static void close(ServerSocketChannel server) {
+      try {
+        server.close();
+      } catch (IOException e) {
+        throw new UncheckedIOException(e);
+      }
+    }
+
+    private GuestConnection carry(SocketChannel socket, int port) {
+      InMemoryGuestConnection.Pair pair =
+          InMemoryGuestConnection.pair(BUFFER, 1, events, 1024, port);
+      BlockingConnection guest = new BlockingConnection(pair.guest());
+      thread(() -> toHost(socket, guest));
+      thread(() -> toGuest(guest, socket));
+      return pair.host();
     }
 
     @Override
@@ -300,7 +329,7 @@ final class AgentHypervisor implements HypervisorProvider, Hypervisor {
           agentProcess.destroyForcibly();
           agentProcess.onExit().thenAccept(this::ended).join();
         }
-        server.close();
+        servers.forEach(AgentMachine::close);
         Files.writeString(cgroup.resolve("cgroup.kill"), "1");
         String remove = "until find " + cgroup + " -depth -type d -exec rmdir {} +; do :; done";
         output("timeout", "60", "sh", "-c", remove + " 2>/dev/null");

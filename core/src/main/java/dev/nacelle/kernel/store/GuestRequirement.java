@@ -59,6 +59,10 @@ record GuestRequirement(
     if (demands.processLimit()) {
       all.add(builtIn("CGROUP_PIDS", "to limit its processes, which is asked for"));
     }
+    if (demands.network()) {
+      all.add(builtIn("INET", "for its network, which is asked for"));
+      all.add(module("TUN", "tun", "for its network, which is asked for"));
+    }
     demands.sysctls().stream().sorted().flatMap(SysctlOption::requirements).forEach(all::add);
     return all;
   }

@@ -25,7 +25,8 @@ import org.junit.jupiter.params.provider.MethodSource;
 @DisabledOnOs(value = OS.WINDOWS, disabledReason = "Windows has no apt")
 class DebianKernelTest {
   private static final KernelDemands DEMANDS =
-      new KernelDemands(List.of("tun", "wireguard", "nf_tables"), Set.of(), false, 1, Map.of());
+      new KernelDemands(
+          List.of("tun", "wireguard", "nf_tables"), Set.of(), false, false, 1, Map.of());
 
   private static final List<GuestRequirement> REQUIREMENTS =
       GuestRequirement.of(FakeHypervisor.DRIVERS, KernelDemands.NONE);

@@ -363,14 +363,14 @@ class KernelStoreTest {
               kernel,
               agent("1"),
               DRIVERS,
-              new KernelDemands(modules, Set.of(), false, 1, Map.of()));
+              new KernelDemands(modules, Set.of(), false, false, 1, Map.of()));
       assertEquals(
           path,
           store.initramfs(
               kernel,
               agent("1"),
               DRIVERS,
-              new KernelDemands(modules, Set.of(), false, 1, Map.of())));
+              new KernelDemands(modules, Set.of(), false, false, 1, Map.of())));
       different.add(path);
     }
     assertEquals(4, different.size());
@@ -387,8 +387,8 @@ class KernelStoreTest {
             kernel,
             agent("1"),
             DRIVERS,
-            new KernelDemands(List.of(), Set.of(), false, 2, Map.of())));
-    KernelDemands three = new KernelDemands(List.of(), Set.of(), false, 3, Map.of());
+            new KernelDemands(List.of(), Set.of(), false, false, 2, Map.of())));
+    KernelDemands three = new KernelDemands(List.of(), Set.of(), false, false, 3, Map.of());
     KernelException e =
         assertThrows(
             KernelException.class, () -> store.initramfs(kernel, agent("1"), DRIVERS, three));

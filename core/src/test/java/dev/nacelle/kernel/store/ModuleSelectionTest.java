@@ -89,7 +89,7 @@ class ModuleSelectionTest {
   }
 
   private static KernelDemands demands(String... modules) {
-    return new KernelDemands(List.of(modules), Set.of(), false, 1, Map.of());
+    return new KernelDemands(List.of(modules), Set.of(), false, false, 1, Map.of());
   }
 
   private static List<GuestModule> demand(ResolvedKernel kernel, String... modules)
@@ -471,7 +471,7 @@ class ModuleSelectionTest {
     "net.netfilter.nf_conntrack_max, NF_CONNTRACK",
   })
   void aKernelWithoutTheOptionOfASysctlIsRefused(String sysctl, String option) {
-    KernelDemands demands = new KernelDemands(List.of(), Set.of(sysctl), false, 1, Map.of());
+    KernelDemands demands = new KernelDemands(List.of(), Set.of(sysctl), false, false, 1, Map.of());
     String message = refusalWithout(option, demands);
     assertTrue(
         message.contains(
@@ -498,7 +498,7 @@ class ModuleSelectionTest {
 
   @Test
   void aKernelThatCannotLimitProcessesIsRefusedWhereThatIsAskedFor() throws IOException {
-    KernelDemands demands = new KernelDemands(List.of(), Set.of(), true, 1, Map.of());
+    KernelDemands demands = new KernelDemands(List.of(), Set.of(), true, false, 1, Map.of());
     String message = refusalWithout("CGROUP_PIDS", demands);
     assertTrue(message.contains("it lacks CONFIG_CGROUP_PIDS, needed to limit"), message);
     assertEquals(
