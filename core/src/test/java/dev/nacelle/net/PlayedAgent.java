@@ -9,14 +9,13 @@ import dev.nacelle.spi.GuestConnection;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.net.StandardProtocolFamily;
-import java.net.UnixDomainSocketAddress;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.StandardSocketOptions;
 import java.nio.ByteBuffer;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Predicate;
@@ -102,15 +101,14 @@ final class PlayedAgent implements AutoCloseable {
 
   /** Makes both ends; the host is to be given {@link #connection()}. */
   PlayedAgent() throws IOException {
-    Path directory = Files.createTempDirectory("nacelle-link-");
-    Path path = directory.resolve("link");
-    try (ServerSocketChannel server = ServerSocketChannel.open(StandardProtocolFamily.UNIX)) {
-      server.bind(UnixDomainSocketAddress.of(path));
-      channel = SocketChannel.open(UnixDomainSocketAddress.of(path));
-      connection = new SocketGuestConnection(server.accept());
-    } finally {
-      Files.deleteIfExists(path);
-      Files.delete(directory);
+    try (ServerSocketChannel server = ServerSocketChannel.open()) {
+      server.bind(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0), 1);
+      channel = SocketChannel.open(server.getLocalAddress());
+      SocketChannel accepted = server.accept();
+      for (SocketChannel end : List.of(channel, accepted)) {
+        end.setOption(StandardSocketOptions.TCP_NODELAY, true);
+      }
+      connection = new SocketGuestConnection(accepted);
     }
     reader = new Thread(this::read, "played-agent");
     reader.setDaemon(true);

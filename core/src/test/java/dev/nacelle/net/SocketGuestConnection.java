@@ -5,6 +5,8 @@ import dev.nacelle.spi.GuestConnection;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
+import java.nio.channels.CancelledKeyException;
+import java.nio.channels.ClosedSelectorException;
 import java.nio.channels.SelectionKey;
 import java.nio.channels.Selector;
 import java.nio.channels.SocketChannel;
@@ -57,6 +59,8 @@ final class SocketGuestConnection implements GuestConnection {
               while (!closed) {
                 try {
                   selector.select(ready -> ready.interestOpsAnd(~ready.readyOps()));
+                } catch (CancelledKeyException | ClosedSelectorException e) {
+                  break; // it was closed meanwhile
                 } catch (IOException e) {
                   throw new UncheckedIOException(e);
                 }
