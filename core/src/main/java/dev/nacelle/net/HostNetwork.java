@@ -145,7 +145,7 @@ public final class HostNetwork implements AutoCloseable {
           if (closed || flows == null) {
             answer.completeExceptionally(new ConnectException("the sandbox has no network now"));
           } else {
-            flows.probe(publisher.gateway(guestPort), answer);
+            flows.acceptor().probe(guestPort, answer);
           }
           return "";
         });

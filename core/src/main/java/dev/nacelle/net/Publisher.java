@@ -82,10 +82,10 @@ final class Publisher implements Closeable {
   }
 
   /** Takes who comes from now on, and sends it to the guest. On the loop. */
-  void begin(NetworkLoop loop, FlowTable table) {
+  void begin(NetworkLoop loop, Acceptor acceptor) {
     for (Port port : ports) {
       try {
-        port.begin(loop, table);
+        port.begin(loop, acceptor);
       } catch (IOException e) {
         LOGGER.log(Level.WARNING, "published port " + port.published + " takes nobody", e);
       }
@@ -134,7 +134,7 @@ final class Publisher implements Closeable {
 
   private abstract static class Port implements NetworkLoop.Handler {
     final PublishedPort published;
-    @Nullable FlowTable table;
+    @Nullable Acceptor acceptor;
     int pending;
 
     Port(PublishedPort published) {
@@ -143,7 +143,7 @@ final class Publisher implements Closeable {
 
     abstract InetSocketAddress address() throws IOException;
 
-    abstract void begin(NetworkLoop loop, FlowTable flows) throws IOException;
+    abstract void begin(NetworkLoop loop, Acceptor guest) throws IOException;
 
     abstract void close();
 
@@ -176,15 +176,15 @@ final class Publisher implements Closeable {
     }
 
     @Override
-    void begin(NetworkLoop loop, FlowTable flows) throws IOException {
-      table = flows;
+    void begin(NetworkLoop loop, Acceptor guest) throws IOException {
+      acceptor = guest;
       loop.register(channel, SelectionKey.OP_ACCEPT, this);
     }
 
     @Override
     public void ready(SelectionKey key) {
-      FlowTable flows = table;
-      if (flows == null) {
+      Acceptor guest = acceptor;
+      if (guest == null) {
         return;
       }
       try {
@@ -193,13 +193,13 @@ final class Publisher implements Closeable {
           if (peer == null) {
             break;
           }
-          take(flows, peer);
+          take(guest, peer);
         }
       } catch (IOException e) {
-        flows.cannotAccept(this::listenAgain);
+        guest.cannotTake(this::listenAgain);
         key.interestOps(0);
       }
-      flows.flush();
+      guest.flush();
     }
 
     private void listenAgain(NetworkLoop loop) {
@@ -209,15 +209,15 @@ final class Publisher implements Closeable {
       }
     }
 
-    private void take(FlowTable flows, SocketChannel peer) {
+    private void take(Acceptor guest, SocketChannel peer) {
       boolean taken = false;
       try {
         if (pending < MAX_PENDING) {
           InetSocketAddress address = (InetSocketAddress) peer.getRemoteAddress();
-          taken = flows.accept(peer, published, address, seen(published, address, flows.ipv6()));
+          taken = guest.accept(peer, published, address, seen(published, address, guest.ipv6()));
           pending += taken ? 1 : 0;
         } else {
-          flows.limitedPending();
+          guest.limited();
         }
       } catch (IOException e) {
         LOGGER.log(Level.DEBUG, "a peer was gone before it was taken", e);
@@ -265,15 +265,15 @@ final class Publisher implements Closeable {
     }
 
     @Override
-    void begin(NetworkLoop loop, FlowTable flows) throws IOException {
-      table = flows;
+    void begin(NetworkLoop loop, Acceptor guest) throws IOException {
+      acceptor = guest;
       loop.register(channel, SelectionKey.OP_READ, this);
     }
 
     @Override
     public void ready(SelectionKey key) {
-      FlowTable flows = table;
-      if (flows == null) {
+      Acceptor guest = acceptor;
+      if (guest == null) {
         return;
       }
       try {
@@ -286,11 +286,11 @@ final class Publisher implements Closeable {
           UdpSessions.Session session = sessions.get(peer);
           if (session == null) {
             session =
-                flows.acceptDatagrams(
+                guest.acceptDatagrams(
                     channel,
                     published,
                     peer,
-                    seen(published, peer, flows.ipv6()),
+                    seen(published, peer, guest.ipv6()),
                     () -> sessions.remove(peer));
             if (session == null) {
               continue;
@@ -302,7 +302,7 @@ final class Publisher implements Closeable {
       } catch (IOException e) {
         LOGGER.log(Level.DEBUG, "a datagram was not read", e);
       }
-      flows.flush();
+      guest.flush();
     }
 
     @Override

@@ -213,7 +213,8 @@ final class UdpSessions {
     void end(End how) {
       sessions.remove(place, this);
       onEnd.run();
-      table.ended(info, sent, received, how);
+      info.release();
+      table.journal().ended(info, sent, received, how);
     }
   }
 }
