@@ -33,6 +33,7 @@ final class DnsFlow extends Flow {
   private final DnsService service;
   private final Credit fromGuest = new Credit(WINDOW, WINDOW);
   private final Credit toGuest;
+  private final Duration patience;
   private final DnsMessage.Stream stream = new DnsMessage.Stream();
   private final Queue<ByteBuffer> answers = new ArrayDeque<>();
   private final ReadableByteChannel content = new Answers();
@@ -57,11 +58,25 @@ final class DnsFlow extends Flow {
    * @param toGuest what the guest takes
    */
   DnsFlow(FlowTable table, DnsService service, int id, FlowInfo info, Credit toGuest) {
+    this(table, service, id, info, toGuest, IDLE);
+  }
+
+  /**
+   * @param patience how long nothing may be asked or taken
+   */
+  DnsFlow(
+      FlowTable table,
+      DnsService service,
+      int id,
+      FlowInfo info,
+      Credit toGuest,
+      Duration patience) {
     super(id, info);
+    this.patience = patience;
     this.table = table;
     this.service = service;
     this.toGuest = toGuest;
-    deadline = table.deadlines().expect(this::idle, IDLE);
+    deadline = table.deadlines().expect(this::idle, patience);
   }
 
   @Override
@@ -261,7 +276,7 @@ final class DnsFlow extends Flow {
       }
     }
     used = false;
-    deadline = over ? null : table.deadlines().expect(this::idle, IDLE);
+    deadline = over ? null : table.deadlines().expect(this::idle, patience);
     table.flush();
   }
 

@@ -16,17 +16,22 @@ import dev.nacelle.net.Frames.Reset;
 import dev.nacelle.net.PlayedNameServer.Entry;
 import dev.nacelle.network.DnsRecordType;
 import dev.nacelle.network.Egress;
+import dev.nacelle.network.NetworkEvent.Direction;
 import dev.nacelle.network.NetworkEvent.Limit;
 import dev.nacelle.network.NetworkEvent.LimitReached;
 import dev.nacelle.network.NetworkLimits;
 import dev.nacelle.network.NetworkPolicy;
 import dev.nacelle.network.Rate;
+import dev.nacelle.network.Transport;
 import java.io.ByteArrayOutputStream;
+import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -249,5 +254,72 @@ class DnsFlowTest {
     test.network.close();
     agent.awaitEnd();
     assertEquals(0, test.network.statistics().openFlows());
+  }
+
+  @Test
+  void whoAsksNothingMoreIsToldTheEndAndThenReset() throws Exception {
+    try (PlayedAgent other = new PlayedAgent();
+        Publisher publisher = new Publisher(List.of());
+        NetworkLoop loop = new NetworkLoop("test-idle")) {
+      Surroundings surroundings =
+          new Surroundings(address -> false, true, NameServers.of(List.of()), address -> address);
+      CompletableFuture<FlowTable> made = new CompletableFuture<>();
+      loop.execute(
+          () -> {
+            EventSink events = new EventSink("sandbox", event -> {}, Runnable::run);
+            Pins pins = new Pins(System::nanoTime, 1);
+            FlowTable table =
+                new FlowTable(
+                    loop,
+                    other.connection(),
+                    ActivePolicy.of(POLICY),
+                    publisher,
+                    pins,
+                    surroundings,
+                    events);
+            table.begin();
+            made.complete(table);
+          });
+      FlowTable table = made.get();
+      other.hello();
+      DnsService service =
+          new DnsService(
+              loop,
+              table.link(),
+              new Pins(System::nanoTime, 1),
+              new Counters(),
+              new EventSink("sandbox", event -> {}, Runnable::run),
+              new Denials(table.link()),
+              surroundings,
+              CompiledPolicy.of(POLICY),
+              POLICY.limits());
+      FlowInfo info =
+          new FlowInfo(1, Transport.TCP, Direction.OUTBOUND, AddressClassTest.ip("8.8.8.8"), 53, 0);
+      loop.execute(
+          () -> {
+            assertTrue(service.beginStream());
+            var unused =
+                new DnsFlow(table, service, 1, info, new Credit(0, 1), Duration.ofMillis(20));
+          });
+      other.await(PlayedAgent.Fin.class, fin -> fin.flow() == 1);
+      assertEquals(
+          Reset.STALLED, other.await(PlayedAgent.Resets.class, reset -> reset.flow() == 1).why());
+      // Nor does it wait for who does not take its answer.
+      loop.execute(
+          () -> {
+            assertTrue(service.beginStream());
+            DnsFlow stalled =
+                new DnsFlow(table, service, 3, info, new Credit(0, 1), Duration.ofMillis(20));
+            try {
+              stalled.data(ByteBuffer.wrap(question(1, "denied.example")));
+            } catch (FrameException | IOException e) {
+              throw new AssertionError(e);
+            }
+          });
+      assertEquals(
+          Reset.STALLED, other.await(PlayedAgent.Resets.class, reset -> reset.flow() == 3).why());
+      loop.execute(table::close);
+      other.awaitEnd();
+    }
   }
 }

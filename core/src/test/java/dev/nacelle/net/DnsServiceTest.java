@@ -18,6 +18,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.image.testing.Tool;
 import dev.nacelle.net.DnsClient.Told;
 import dev.nacelle.net.Frames.Refusal;
 import dev.nacelle.net.PlayedNameServer.Entry;
@@ -28,14 +29,18 @@ import dev.nacelle.network.NetworkEvent.FlowEnded;
 import dev.nacelle.network.NetworkEvent.Limit;
 import dev.nacelle.network.NetworkEvent.LimitReached;
 import dev.nacelle.network.NetworkEvent.NameDenied;
+import dev.nacelle.network.NetworkEvent.NameFailed;
 import dev.nacelle.network.NetworkEvent.NameResolved;
 import dev.nacelle.network.NetworkLimits;
 import dev.nacelle.network.NetworkPolicy;
 import dev.nacelle.network.NetworkStatistics;
 import dev.nacelle.network.Rate;
+import java.io.BufferedReader;
+import java.io.Writer;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.nio.ByteBuffer;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -47,6 +52,8 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 
 /** What a guest is told of names, by a policy, and what its name server is asked for it. */
 @Timeout(60)
@@ -413,5 +420,39 @@ class DnsServiceTest {
     assertEquals(REFUSED, client.reply(place)[3] & 0xf);
     assertEquals(List.of(), upstream.asked());
     assertEquals(3, statistics().datagramsDropped());
+  }
+
+  @Test
+  @EnabledOnOs(value = OS.LINUX, disabledReason = "its limit of descriptors is changed by prlimit")
+  void aHostWithoutDescriptorsSaysSo() throws Exception {
+    upstream.has("a.example", SERVER).answers("x.wild.example", A, DnsServiceTest::refuses);
+    // All that is needed has been there once: to load a class takes a descriptor, too.
+    assertEquals(SERVFAIL, client.ask("x.wild.example", A).rcode());
+    assertEquals("x.wild.example", test.event(NameFailed.class).name());
+    assertEquals(List.of(SERVER), client.ask("a.example", A).addresses());
+    String usual = Tool.run(Path.of("/"), "sh", "-c", "ulimit -Sn").strip();
+    String script = "while read limit; do prlimit --pid=$PPID --nofile=$limit: && echo set; done";
+    Process limiter = new ProcessBuilder("sh", "-c", script).start();
+    try (Writer limit = limiter.outputWriter();
+        BufferedReader set = limiter.inputReader()) {
+      limit.append("3\n").flush();
+      assertEquals("set", set.readLine());
+      Told told;
+      try {
+        told = client.ask("a.example", A);
+      } finally {
+        limit.append(usual).append("\n").flush();
+        assertEquals("set", set.readLine());
+      }
+      assertEquals(SERVFAIL, told.rcode());
+      assertEquals(Limit.HOST_DESCRIPTORS, test.event(LimitReached.class).limit());
+    } finally {
+      limiter.destroy();
+    }
+    assertEquals(List.of(SERVER), client.ask("a.example", A).addresses());
+  }
+
+  private static List<byte[]> refuses(PlayedNameServer.Asked asked) {
+    return List.of(PlayedNameServer.answer(asked, REFUSED, false));
   }
 }
