@@ -176,27 +176,29 @@ final class DnsService {
     if (reason != null) {
       denied(query, reason);
     }
-    switch (resolution.question()) {
-      case DENIED:
-        return query.reply(
-            DnsMessage.NXDOMAIN,
-            DnsMessage.EDE_BLOCKED,
-            reason == DenialReason.RULE ? DENIED : NO_RULE);
-      case EMPTY:
-        return reason == null
-            ? query.reply(List.of(), 0, size)
-            : query.reply(DnsMessage.NOERROR, DnsMessage.EDE_BLOCKED, NO_RECORDS);
-      case SERVICE:
-        Ip service = resolution.service();
-        List<Ip> addresses = service == null ? List.of() : List.of(service);
-        resolved(query, addresses);
-        return query.reply(data(addresses), SERVICE_SECONDS, size);
-      case ASK:
-        // Without IPv6 a program would wait for what cannot be connected.
-        boolean isForNothing = query.type() == DnsType.AAAA && !surroundings.ipv6();
-        return isForNothing ? query.reply(List.of(), 0, size) : null;
-    }
-    throw new AssertionError(resolution);
+    return switch (resolution.question()) {
+      case DENIED ->
+          query.reply(
+              DnsMessage.NXDOMAIN,
+              DnsMessage.EDE_BLOCKED,
+              reason == DenialReason.RULE ? DENIED : NO_RULE);
+      case EMPTY ->
+          reason == null
+              ? query.reply(List.of(), 0, size)
+              : query.reply(DnsMessage.NOERROR, DnsMessage.EDE_BLOCKED, NO_RECORDS);
+      case SERVICE -> service(query, resolution.service(), size);
+      // Without IPv6 a program would wait for what cannot be connected.
+      case ASK ->
+          query.type() == DnsType.AAAA && !surroundings.ipv6()
+              ? query.reply(List.of(), 0, size)
+              : null;
+    };
+  }
+
+  private byte[] service(Query query, @Nullable Ip address, int size) {
+    List<Ip> addresses = address == null ? List.of() : List.of(address);
+    resolved(query, addresses);
+    return query.reply(data(addresses), SERVICE_SECONDS, size);
   }
 
   private byte[] answer(Query query, String name, int size, Resolver.Outcome outcome) {
