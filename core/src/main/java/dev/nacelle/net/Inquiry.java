@@ -51,7 +51,11 @@ final class Inquiry {
   private int passed;
 
   private boolean edns = true;
-  private @Nullable Attempt last;
+
+  /** Of sockets so far, and the one of the try that is waited for. */
+  private int made;
+
+  private int current;
   private NetworkLoop.@Nullable Timer timer;
   private String failure = "no name server is known";
   private boolean lacksDescriptors;
@@ -85,8 +89,7 @@ final class Inquiry {
   }
 
   private void silent() {
-    Attempt attempt = last;
-    if (attempt != null) {
+    for (Attempt attempt : attempts) {
       remember(attempt, "no answer in time");
     }
     passed++;
@@ -95,7 +98,7 @@ final class Inquiry {
 
   private boolean begin(Attempt attempt) {
     attempts.add(attempt);
-    last = attempt;
+    current = attempt.number;
     try {
       attempt.begin();
       return true;
@@ -119,14 +122,14 @@ final class Inquiry {
   private void failed(Attempt attempt, String why) {
     remember(attempt, why);
     drop(attempt);
-    if (attempt == last) {
+    if (attempt.number == current) {
       passed++;
     }
     goOn(attempt);
   }
 
   private void goOn(Attempt without) {
-    if (without == last && tries < TRIES) {
+    if (without.number == current && tries < TRIES) {
       next();
     } else if (attempts.isEmpty()) {
       end(new Outcome(null, failure, lacksDescriptors));
@@ -159,11 +162,11 @@ final class Inquiry {
   }
 
   private void askForAll(Attempt cut) {
-    Attempt before = last;
+    int before = current;
     drop(cut);
     Attempt whole = new TcpAttempt(cut.server);
     boolean begun = begin(whole);
-    last = before == cut ? whole : before;
+    current = before == cut.number ? whole.number : before;
     if (!begun) {
       failed(whole, "no TCP");
     }
@@ -193,6 +196,7 @@ final class Inquiry {
   /** One socket to one server. */
   private abstract class Attempt implements NetworkLoop.Handler {
     final InetSocketAddress server;
+    final int number = ++made;
     final int id = resolver.random().nextInt(1 << 16);
 
     Attempt(InetSocketAddress server) {
