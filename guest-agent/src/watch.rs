@@ -12,6 +12,7 @@ use rustix::fs::{Mode, OFlags, SeekFrom, fstatvfs, open, seek};
 use rustix::io::{Errno, read};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::bounds;
@@ -239,6 +240,8 @@ impl KernelLog {
     /// Waits for something that is to be told.
     async fn next(&mut self) -> Said {
         loop {
+            // Who writes to the log as fast as it is read must not keep the agent from all else.
+            consume_budget().await;
             let Some(file) = &self.file else { return pending().await };
             let Ok(mut ready) = file.readable().await else { return pending().await };
             let mut record = [0; RECORD_BYTES];
@@ -305,6 +308,9 @@ fn of_kernel(record: &str) -> Option<(u32, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::event::{EventfdFlags, eventfd};
+    use tokio::task::yield_now;
+
     use super::*;
 
     #[test]
@@ -326,6 +332,32 @@ mod tests {
         {
             assert!(!is_of_too_many_files(other.as_bytes()), "{other}");
         }
+    }
+
+    #[test]
+    fn a_log_that_never_ends_leaves_time_for_all_else() {
+        let (sender, done) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                // As often as it is read there is more, and nothing of it is a record.
+                let flags = EventfdFlags::SEMAPHORE | EventfdFlags::NONBLOCK;
+                let mut log = KernelLog::new(None);
+                log.file = watched(eventfd(u32::MAX, flags).unwrap(), Interest::READABLE);
+                assert!(log.file.is_some());
+                let others = async {
+                    for _ in 0..10 {
+                        yield_now().await;
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    _ = log.next() => panic!("a warning of nothing"),
+                    () = others => sender.send(()).unwrap(),
+                }
+            });
+        });
+        assert!(done.recv_timeout(Duration::from_secs(60)).is_ok(), "it is read for ever");
     }
 
     #[test]
