@@ -34,6 +34,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -268,6 +269,59 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
   }
 
   @Test
+  void aPrivilegedWorkloadHoldsUpNobodyAndItsPressureIsTold() throws Exception {
+    try (Sandbox own = nacelle.start(spec().cpus(1).privileged().user("0").build())) {
+      assertThatItsKernelsLogHoldsUpNobody(own);
+      assertThatItsPressureIsTold(own);
+    }
+  }
+
+  private void assertThatItsKernelsLogHoldsUpNobody(Sandbox own) throws IOException {
+    // The kernel's own bound for who writes to its log would hide ours.
+    String script =
+        "echo on > /proc/sys/kernel/printk_devkmsg; mknod /tmp/log c 1 11; mknod /tmp/screen c 5 1";
+    own.exec("sh", "-c", script).orThrow();
+    try (GuestProcess log = flood(own, "<0>flood of the log", "/tmp/log");
+        GuestProcess quiet = flood(own, "<7>flood that is not shown", "/tmp/log");
+        GuestProcess screen = flood(own, "flood of the console", "/tmp/screen")) {
+      String console = own.console();
+      while (!console.contains("flood of the log") || !console.contains("flood of the console")) {
+        assertEquals("still\n", own.exec("echo", "still").stdout().text());
+        console = own.console();
+      }
+      assertEquals("still\n", output("echo", "still"));
+      own.guestStatistics();
+      own.files().write("/tmp/meanwhile", "meanwhile".getBytes(UTF_8));
+      assertEquals("meanwhile", new String(own.files().read("/tmp/meanwhile"), UTF_8));
+      assertTrue(own.console().length() <= 64 << 10, () -> "console: " + own.console().length());
+      for (GuestProcess process : List.of(log, quiet, screen)) {
+        assertTrue(process.isAlive());
+        assertEquals(Signal.KILL, process.stop(Duration.ZERO).signal().orElseThrow());
+      }
+    }
+    assertEquals("still\n", own.exec("echo", "still").stdout().text());
+  }
+
+  /** A line after the other, each of which is a write, for ever. */
+  private static GuestProcess flood(Sandbox sandbox, String line, String file) {
+    return sandbox.start("sh", "-c", "while :; do echo '" + line + "'; done > " + file);
+  }
+
+  private void assertThatItsPressureIsTold(Sandbox own) throws Exception {
+    // Who is above memory.high has to wait, the longer the further.
+    String hog =
+        "cd /sys/fs/cgroup && mkdir hog && echo 8388608 > hog/memory.high"
+            + " && echo 0 > hog/cgroup.procs && exec busybox tail /dev/zero";
+    try (GuestProcess process = own.start("sh", "-c", hog)) {
+      SandboxEvent.PressureRose rose =
+          awaitEvent(own, SandboxEvent.PressureRose.class, event -> true);
+      assertEquals(SandboxEvent.Resource.MEMORY, rose.resource());
+      assertTrue(rose.pressure().some().total().compareTo(Duration.ofMillis(300)) >= 0);
+      process.stop(Duration.ZERO);
+    }
+  }
+
+  @Test
   void containerHasTheMountsAndDevicesThatWereAskedFor() {
     ContainerSpec container =
         ContainerSpec.builder()
@@ -375,13 +429,16 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
     assertEquals(
         List.of("large"), files.list("/tmp/files/d").stream().map(FileInfo::name).toList());
 
-    // Beyond 4 GiB, of which a page is there.
-    asRoot("cd /tmp/files; echo end > sparse; truncate -s 5G sparse; ln sparse hard");
+    // Beyond 4 GiB, of which some pages are there.
+    asRoot(
+        "cd /tmp/files; echo first > sparse; truncate -s 5G sparse; ln sparse hard;"
+            + " put() { dd of=sparse bs=1 seek=$1 conv=notrunc 2> /dev/null; };"
+            + (" echo across 4 GiB | put " + ACROSS + "; echo last | put " + LAST));
     FileInfo sparse = files.info("/tmp/files/sparse");
     assertEquals(5L << 30, sparse.size());
     assertTrue(sparse.allocated() <= 1 << 20, sparse::toString);
     files.read("/tmp/files/sparse", directory.resolve("sparse"));
-    assertEquals(5L << 30, Files.size(directory.resolve("sparse")));
+    assertSparse(directory.resolve("sparse"));
 
     asRoot("cd /tmp/files; ln -s d/large link; ln -s /etc/shadow out; mkfifo fifo");
     Path tree = directory.resolve("tree");
@@ -391,6 +448,7 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
     assertEquals(2, Files.getAttribute(tree.resolve("hard"), "unix:nlink"));
     assertArrayEquals(content, Files.readAllBytes(tree.resolve("d/large")));
     // An archive says where its holes are; of a file here they have to be read, which takes long.
+    assertSparse(tree.resolve("sparse"));
     Tool.run(directory, "tar", "--sparse", "--format=posix", "-cf", "archive", "sparse");
     try (InputStream tar = Files.newInputStream(directory.resolve("archive"))) {
       files.writeTar("/tmp/again", tar);
@@ -398,6 +456,11 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
     FileInfo again = files.info("/tmp/again/sparse");
     assertEquals(5L << 30, again.size());
     assertTrue(again.allocated() <= 1 << 20, again::toString);
+    assertEquals(
+        "first\nacross 4 GiB\nlast\n",
+        asRoot(
+            "cd /tmp/again; get() { dd if=sparse bs=1 skip=$1 count=$2 2> /dev/null; };"
+                + (" get 0 6; get " + ACROSS + " 13; get " + LAST + " 5")));
     try (FileChannel file = FileChannel.open(tree.resolve("sparse"), StandardOpenOption.WRITE)) {
       FileChannel ignored = file.truncate(4 << 20);
     }
@@ -413,6 +476,29 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
       files.removeTree(directoryToGo);
       assertFalse(files.exists(directoryToGo));
     }
+  }
+
+  /** Where content begins in the sparse file that lies on both sides of 4 GiB, and at its end. */
+  private static final long ACROSS = (4L << 30) - 6;
+
+  private static final long LAST = (5L << 30) - 5;
+
+  private static void assertSparse(Path file) throws IOException {
+    try (FileChannel content = FileChannel.open(file)) {
+      assertEquals(5L << 30, content.size());
+      assertEquals("first\n\0\0", at(content, 0, 8));
+      assertEquals("\0across 4 GiB\n\0", at(content, ACROSS - 1, 15));
+      assertEquals("\0last\n", at(content, LAST - 1, 6));
+      // What the first and the last would be at, were offsets cut to 32 bits.
+      assertEquals("\0".repeat(32), at(content, (1L << 30) - 16, 32));
+      assertEquals("\0".repeat(32), at(content, (4L << 30) + 4096, 32));
+    }
+  }
+
+  private static String at(FileChannel file, long offset, int length) throws IOException {
+    ByteBuffer bytes = ByteBuffer.allocate(length);
+    while (bytes.hasRemaining() && file.read(bytes, offset + bytes.position()) >= 0) {}
+    return new String(bytes.array(), 0, bytes.position(), UTF_8);
   }
 
   @Test
@@ -735,6 +821,7 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
     GuestProcessInfo detached = sandbox.startDetached(flood.outputLimit(null).build());
     try (GuestProcess unread = sandbox.start(flood.build())) {
       assertEquals("still\n", output("echo", "still"));
+      assertEquals("still\n", other.exec("echo", "still").stdout().text());
       assertTrue(unread.isAlive());
     }
     try (GuestProcess process = sandbox.attach(detached.id())) {

@@ -31,6 +31,7 @@ import dev.nacelle.kernel.store.ResolvedKernel;
 import dev.nacelle.kernel.store.TestKernels;
 import dev.nacelle.kvm.device.virtio.block.BlockDevice;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -38,9 +39,12 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Random;
+import java.util.Set;
 import java.util.concurrent.TimeUnit;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
@@ -258,15 +262,25 @@ class ChaosBootTest {
   @Test
   void sandboxDoesNotOutliveAProcessThatIsKilled(@TempDir Path directory) throws Exception {
     Path scratch = directory.resolve("scratch");
+    Set<Long> others = holders(scratch);
     long child;
     try (OtherProcess process = OtherProcess.start(ChaosBootTest.class, image, scratch)) {
       child = Long.parseLong(process.read());
       assertEquals("up", process.read());
+      assertTrue(holders(scratch).contains(child));
+      List<ProcessHandle> begun = ProcessHandle.of(child).orElseThrow().descendants().toList();
       process.kill();
+      assertTrue(begun.stream().noneMatch(ProcessHandle::isAlive), begun::toString);
     }
     assertFalse(ProcessHandle.of(child).isPresent());
-    // Its machine was that process, its disk had no name; what it had locked can be locked.
-    try (Stream<Path> files = Files.list(scratch)) {
+    // Its machine was that process with its threads, and its disk, which had no name, was open
+    // there alone; what it had locked can be locked.
+    assertFalse(Files.exists(Path.of("/proc/" + child)));
+    Set<Long> holders = holders(scratch);
+    holders.removeAll(others);
+    assertEquals(Set.of(), holders);
+    assertEquals(List.of(), threadsOfTheKernelFor(child));
+    try (Stream<Path> files = Files.walk(scratch)) {
       assertEquals(List.of(), files.filter(file -> file.toString().contains("scratch-")).toList());
     }
     try (Nacelle own =
@@ -274,6 +288,56 @@ class ChaosBootTest {
         Sandbox next =
             own.start(spec().writableLayer(WritableLayer.onDisk(DataSize.mebibytes(16))).build())) {
       assertEquals("next\n", next.exec("echo", "next").stdout().text());
+    }
+  }
+
+  /** Other processes that have a virtual machine open, or a file below a directory. */
+  private static Set<Long> holders(Path directory) {
+    Set<Long> holders = new HashSet<>();
+    long own = ProcessHandle.current().pid();
+    ProcessHandle.allProcesses()
+        .map(ProcessHandle::pid)
+        .filter(process -> process != own && opens(process, directory.toString()))
+        .forEach(holders::add);
+    return holders;
+  }
+
+  private static boolean opens(long process, String directory) {
+    List<Path> descriptors;
+    try (Stream<Path> open = Files.list(Path.of("/proc/" + process + "/fd"))) {
+      descriptors = open.toList();
+    } catch (IOException | UncheckedIOException e) {
+      // It has ended, or is another user's.
+      return false;
+    }
+    for (Path descriptor : descriptors) {
+      try {
+        String target = Files.readSymbolicLink(descriptor).toString();
+        if (target.startsWith("anon_inode:kvm-") || target.startsWith(directory)) {
+          return true;
+        }
+      } catch (IOException e) {
+        // It is closed.
+      }
+    }
+    return false;
+  }
+
+  /** As kvm-pit/1234 and vhost-1234 (arch/x86/kvm/i8254.c, drivers/vhost/vhost.c). */
+  private static List<String> threadsOfTheKernelFor(long process) {
+    Pattern named = Pattern.compile("(kvm|vhost).*\\D" + process);
+    return ProcessHandle.allProcesses()
+        .map(each -> nameOf(each.pid()))
+        .filter(name -> named.matcher(name).matches())
+        .toList();
+  }
+
+  private static String nameOf(long process) {
+    try {
+      return Files.readString(Path.of("/proc/" + process + "/comm")).strip();
+    } catch (IOException e) {
+      // It has ended.
+      return "";
     }
   }
 

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.DataDisk;
 import dev.nacelle.DataSize;
 import dev.nacelle.MemoryPolicy;
 import dev.nacelle.Nacelle;
@@ -33,6 +34,9 @@ class MemoryGivenBackBootTest {
   /** More than a guest with less memory has free, and less than all of them have else. */
   private static final int USED = 80;
 
+  /** What the guest keeps of a file: used, and not needed. */
+  private static final int CACHED = 100;
+
   /** Counts those that the guest sees (virtio 1.2 section 5.5.1). */
   static final String BALLOONS = "cat /sys/bus/virtio/devices/*/device | busybox grep -c 0x0005";
 
@@ -47,6 +51,7 @@ class MemoryGivenBackBootTest {
         .writableLayer(WritableLayer.inMemory(DataSize.mebibytes(84)))
         // Which is in the same memory.
         .sharedMemory(DataSize.mebibytes(1))
+        .dataDisk("/data", DataDisk.empty(DataSize.mebibytes(2 * CACHED)))
         .user("0")
         .startTimeout(Duration.ofMinutes(8));
   }
@@ -92,7 +97,13 @@ class MemoryGivenBackBootTest {
 
   /** In memory, where the writable layer is. */
   private static void fill(Sandbox sandbox) {
-    sandbox.exec("dd", "if=/dev/zero", "of=/tmp/fill", "bs=1M", "count=" + USED).orThrow();
+    write(sandbox, "/tmp/fill", USED);
+  }
+
+  private static void write(Sandbox sandbox, String file, int mebibytes) {
+    sandbox
+        .exec("dd", "if=/dev/zero", "of=" + file, "bs=1M", "count=" + mebibytes, "conv=fsync")
+        .orThrow();
   }
 
   private static void assertMemoryIsResized(Sandbox sandbox) throws Exception {
@@ -100,8 +111,12 @@ class MemoryGivenBackBootTest {
     DataSize less = DataSize.mebibytes(LESS);
     assertEquals(all, sandbox.memory());
     assertEquals("1\n", sandbox.exec("sh", "-c", BALLOONS).stdout().text());
+    write(sandbox, "/data/cached", CACHED);
+    long cached = resident();
     sandbox.setMemory(less);
     awaitMemory(sandbox, less);
+    // Of what it keeps for files the guest has to give up what the host is to have.
+    awaitResidentBelow(cached - CACHED / 4);
     long left = free(sandbox);
     assertTrue(left < LESS * 1024, "KiB free: " + left);
     assertEquals("on\n", sandbox.exec("echo", "on").stdout().text());
@@ -109,12 +124,19 @@ class MemoryGivenBackBootTest {
     // More than it was left: it takes back what it needs.
     fill(sandbox);
     assertTrue(sandbox.memory().compareTo(less) > 0, () -> "deflated: " + sandbox.memory());
+    long used = resident();
     sandbox.exec("busybox", "rm", "/tmp/fill").orThrow();
+    awaitResidentBelow(used - USED / 2);
 
     sandbox.setMemory(all);
     awaitMemory(sandbox, all);
     long gained = free(sandbox) - left;
     assertTrue(gained > (MEMORY - LESS) * 1024 / 2, "KiB gained: " + gained);
+    // It takes what it may have once it has use for it.
+    long idle = resident();
+    fill(sandbox);
+    long busy = resident();
+    assertTrue(busy - idle > USED / 2, busy + " MiB after " + idle);
     assertThrows(
         IllegalArgumentException.class, () -> sandbox.setMemory(DataSize.mebibytes(MEMORY + 1)));
   }
