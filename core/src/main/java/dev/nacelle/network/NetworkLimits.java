@@ -81,7 +81,7 @@ public final class NetworkLimits {
     return udpSessions;
   }
 
-  /** Questions per second to the resolver. */
+  /** Questions per second to the resolver, which refuses more; at a time it has 64 of them. */
   public Rate dnsQueries() {
     return dnsQueries;
   }
@@ -199,7 +199,10 @@ public final class NetworkLimits {
       return this;
     }
 
-    /** Questions to the resolver; the default is 50 per second, 200 at once. */
+    /**
+     * Questions to the resolver; the default is 50 per second, 200 at once. Apart from that, 64 are
+     * asked at a time, over at most 32 connections where they come over TCP.
+     */
     public Builder dnsQueries(Rate rate) {
       dnsQueries = Objects.requireNonNull(rate);
       return this;

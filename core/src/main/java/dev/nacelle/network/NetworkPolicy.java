@@ -48,11 +48,15 @@ import org.jspecify.annotations.Nullable;
  *   <li><i>Public</i>: all others.
  * </ul>
  *
- * <p><b>DNS</b> ends at the host, whichever resolver the sandbox asks. It answers for names of
- * rules by name, and for any name with {@link Egress#internet()}; of others nothing is asked
- * anywhere. What it told is good for a rule by name as long as the answer's time to live says, at
- * least 60 seconds and at most an hour, and for 5 minutes more, and as long as a connection lasts
- * that was made by it.
+ * <p><b>DNS</b>, which is port 53 of UDP and TCP, ends at the host, whichever resolver the sandbox
+ * asks. It answers for names of rules by name, and for any name with {@link Egress#internet()}; of
+ * others nothing is asked anywhere, and the sandbox is told that they do not exist. It answers with
+ * addresses alone, those that the policy closes left out, and with {@linkplain Builder#dnsRecords
+ * other records} where the policy says so. What it told is good for a rule by name as long as the
+ * answer's time to live says, at least 60 seconds and at most an hour, and for 5 minutes more, and
+ * as long as a connection lasts that was made by it. Two things remain: labels in front of a
+ * wildcard's name reach that name's own servers, whatever a program writes into them; and with
+ * {@link Egress#internet()} DNS is no barrier.
  */
 public final class NetworkPolicy {
   private static final int MAX_RULES = 1024;
