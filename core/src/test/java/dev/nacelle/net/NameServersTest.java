@@ -3,6 +3,7 @@ package dev.nacelle.net;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
 import java.net.Inet6Address;
@@ -131,7 +132,9 @@ class NameServersTest {
   @Test
   @DisabledOnOs(value = OS.WINDOWS, disabledReason = "there is no file to compare with")
   void theJdkSaysWhatTheFileSays() throws Exception {
-    List<InetSocketAddress> file = NameServers.ofFile(Path.of("/etc/resolv.conf")).read();
+    Path conf = Path.of("/etc/resolv.conf");
+    assumeTrue(Files.isReadable(conf) && Files.readString(conf).contains("nameserver "));
+    List<InetSocketAddress> file = NameServers.ofFile(conf).read();
     assertEquals(text(file).get(0), text(NameServers.fromJndi()).get(0));
   }
 
