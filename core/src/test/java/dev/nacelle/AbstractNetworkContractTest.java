@@ -10,7 +10,9 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import com.sun.net.httpserver.HttpServer;
 import dev.nacelle.internal.Baseline;
 import dev.nacelle.kernel.store.TestKernels;
+import dev.nacelle.net.PlayedNameServer;
 import dev.nacelle.network.DenialReason;
+import dev.nacelle.network.Egress;
 import dev.nacelle.network.NetworkEvent;
 import dev.nacelle.network.NetworkPolicy;
 import dev.nacelle.network.NetworkStatistics;
@@ -24,6 +26,7 @@ import java.net.Socket;
 import java.net.URL;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.List;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
@@ -52,6 +55,7 @@ public abstract class AbstractNetworkContractTest {
   private final BlockingQueue<NetworkEvent> events = new LinkedBlockingQueue<>();
   private final byte[] page = new byte[200_000];
   private HttpServer server;
+  private PlayedNameServer names;
   private Baseline before;
   private Nacelle nacelle;
   private NetworkPolicy policy;
@@ -83,9 +87,15 @@ public abstract class AbstractNetworkContractTest {
           exchange.close();
         });
     server.start();
+    names = new PlayedNameServer().has("a.example", "93.184.216.34");
     before = Baseline.now(TestKernels.CACHE);
-    nacelle = builder().cacheDirectory(TestKernels.CACHE).build();
-    policy = NetworkPolicy.builder().hostService("web", server.getAddress()).build();
+    nacelle =
+        builder().cacheDirectory(TestKernels.CACHE).nameServers(List.of(names.address())).build();
+    policy =
+        NetworkPolicy.builder()
+            .hostService("web", server.getAddress())
+            .allow(Egress.https("a.example"))
+            .build();
     sandbox =
         nacelle.start(
             SandboxSpec.builder()
@@ -114,6 +124,7 @@ public abstract class AbstractNetworkContractTest {
     before.assertThreadsEnded();
     before.assertFilesAsBefore();
     server.stop(0);
+    names.close();
   }
 
   private static void readToTheEnd(Socket socket) throws IOException {
@@ -185,6 +196,22 @@ public abstract class AbstractNetworkContractTest {
     assertEquals(earlier.sent() + ended.sent(), now.sent());
     assertEquals(earlier.received() + ended.received(), now.received());
     assertEquals(0, now.openFlows());
+  }
+
+  @Test
+  void namesAreAskedOfTheHost() throws Exception {
+    events.clear();
+    String found =
+        output("busybox nslookup -type=a a.example && busybox nslookup -type=a a.example 8.8.8.8");
+    assertEquals(2, found.split("Address: 93.184.216.34\n", -1).length - 1, found);
+    NetworkEvent.NameResolved resolved = event(NetworkEvent.NameResolved.class);
+    assertEquals("a.example", resolved.name());
+    ExecResult denied = sandbox.exec("busybox", "nslookup", "-type=a", "denied.example");
+    assertTrue(denied.stdout().text().contains("NXDOMAIN"), denied::toString);
+    assertEquals("denied.example", event(NetworkEvent.NameDenied.class).name());
+    assertEquals(List.of("a.example", "a.example"), names.names());
+    String service = "http://web.host.internal:" + server.getAddress().getPort() + "/";
+    assertEquals(page.length, output("busybox wget -q -O - " + service).length());
   }
 
   @Test

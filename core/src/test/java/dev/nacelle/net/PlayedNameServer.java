@@ -24,7 +24,7 @@ import java.util.concurrent.CopyOnWriteArrayList;
  * A name server of a test's, over UDP and TCP on one port of this machine: answers by a table, or
  * as the test says; others do not exist. It keeps what it was asked.
  */
-final class PlayedNameServer implements AutoCloseable {
+public final class PlayedNameServer implements AutoCloseable {
   private final DatagramSocket udp;
   private final ServerSocket tcp;
   private final Map<String, Answering> table = new ConcurrentHashMap<>();
@@ -75,7 +75,7 @@ final class PlayedNameServer implements AutoCloseable {
     List<byte[]> answer(Asked asked) throws IOException;
   }
 
-  PlayedNameServer() throws IOException {
+  public PlayedNameServer() throws IOException {
     DatagramSocket datagrams = null;
     ServerSocket connections = null;
     while (connections == null) {
@@ -184,7 +184,7 @@ final class PlayedNameServer implements AutoCloseable {
   }
 
   /** Has an address from now on, for 60 seconds. */
-  PlayedNameServer has(String name, String address) {
+  public PlayedNameServer has(String name, String address) {
     Entry entry = Entry.address(name, address, 60);
     return has(name, entry.type(), entry);
   }
@@ -194,8 +194,13 @@ final class PlayedNameServer implements AutoCloseable {
     return answers(name, type, asked -> List.of());
   }
 
-  InetSocketAddress address() {
+  public InetSocketAddress address() {
     return (InetSocketAddress) udp.getLocalSocketAddress();
+  }
+
+  /** The names that it was asked for, in their order. */
+  public List<String> names() {
+    return asked.stream().map(Asked::name).toList();
   }
 
   /** All that it was asked. */
