@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.net;
+
+import static java.nio.charset.StandardCharsets.ISO_8859_1;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import com.sun.net.httpserver.HttpExchange;
+import com.sun.net.httpserver.HttpServer;
+import com.sun.net.httpserver.HttpsConfigurator;
+import com.sun.net.httpserver.HttpsServer;
+import dev.nacelle.image.testing.Tool;
+import dev.nacelle.network.DenialReason;
+import dev.nacelle.network.NetworkEvent;
+import dev.nacelle.network.NetworkEvent.FlowDenied;
+import dev.nacelle.network.NetworkPolicy;
+import dev.nacelle.network.NetworkStatistics;
+import java.io.IOException;
+import java.io.InputStream;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.StandardProtocolFamily;
+import java.net.UnixDomainSocketAddress;
+import java.nio.channels.ServerSocketChannel;
+import java.nio.channels.SocketChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.KeyStore;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.TimeUnit;
+import javax.net.ssl.KeyManagerFactory;
+import javax.net.ssl.SSLContext;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Programs of this machine in a sandbox's network without a machine: in a network namespace, whose
+ * interface the agent's code serves (network_on_socket), with this process as its host. Servers are
+ * the test's, which stand for a public address.
+ */
+final class ToolsNetwork implements AutoCloseable {
+  static final String NAME = "a.example";
+  static final String ADDRESS = "93.184.216.34";
+
+  private final Path directory;
+  private final NetworkPolicy policy;
+  private final NetworkLoop loop = new NetworkLoop("test-network");
+  private final List<NetworkEvent> events = new CopyOnWriteArrayList<>();
+  private final Map<InetSocketAddress, InetSocketAddress> routes = new ConcurrentHashMap<>();
+  private final List<String> requests = new CopyOnWriteArrayList<>();
+  private final List<HttpServer> servers = new ArrayList<>();
+  final PlayedNameServer upstream;
+  private NetworkStatistics statistics = NetworkStatistics.builder().build();
+
+  /** What a program said, and how it ended. */
+  record Ended(int code, String output) {}
+
+  /**
+   * @param directory where programs run, and where the certificate ca.pem is put
+   */
+  ToolsNetwork(Path directory, NetworkPolicy policy) throws Exception {
+    assumeTrue(Files.isExecutable(program()), "guest-agent/cargo.sh test has not been run");
+    assumeTrue(
+        Files.exists(Path.of("/dev/net/tun")) && Files.isWritable(Path.of("/proc/1/oom_score_adj")),
+        "it takes root and /dev/net/tun");
+    this.directory = directory;
+    this.policy = policy;
+    upstream =
+        new PlayedNameServer()
+            .has(NAME, ADDRESS)
+            .has(NAME, DnsType.AAAA)
+            .has("x.wild.example", ADDRESS)
+            .has("x.wild.example", DnsType.AAAA);
+  }
+
+  /** Serves HTTP and HTTPS that greet, at the usual ports. */
+  ToolsNetwork greets() throws Exception {
+    return serves(
+        exchange -> {
+          String host = exchange.getRequestHeaders().getFirst("Host");
+          requests.add(exchange.getProtocol() + " " + host + " " + exchange.getRequestURI());
+          return ("hello " + host + "\n").getBytes(ISO_8859_1);
+        });
+  }
+
+  /** What is answered to a request; null where it is not found. */
+  interface Answer {
+    byte @Nullable [] to(HttpExchange exchange) throws IOException;
+  }
+
+  /** Serves HTTP and HTTPS at the usual ports. */
+  ToolsNetwork serves(Answer answer) throws Exception {
+    HttpsServer https = HttpsServer.create(local(), 50);
+    https.setHttpsConfigurator(new HttpsConfigurator(certificate()));
+    serve(https, 443, answer);
+    serve(HttpServer.create(local(), 50), 80, answer);
+    return this;
+  }
+
+  private void serve(HttpServer server, int port, Answer answer) {
+    servers.add(server);
+    server.createContext(
+        "/",
+        exchange -> {
+          byte[] body = answer.to(exchange);
+          if (body == null) {
+            exchange.sendResponseHeaders(404, -1);
+          } else {
+            exchange.sendResponseHeaders(200, body.length == 0 ? -1 : body.length);
+            exchange.getResponseBody().write(body);
+          }
+          exchange.close();
+        });
+    server.start();
+    route(port, server.getAddress());
+  }
+
+  /** What stands for {@link #ADDRESS} on that port. */
+  void route(int port, InetSocketAddress server) {
+    routes.put(new InetSocketAddress(ADDRESS, port), server);
+  }
+
+  @Override
+  public void close() throws IOException {
+    upstream.close();
+    servers.forEach(server -> server.stop(0));
+    loop.close();
+  }
+
+  private static Path program() {
+    Path built = Path.of("guest-agent/target/cargo/x86_64-unknown-linux-gnu/debug");
+    return Path.of("").toAbsolutePath().resolveSibling(built).resolve("network_on_socket");
+  }
+
+  private static InetSocketAddress local() {
+    return new InetSocketAddress(InetAddress.getLoopbackAddress(), 0);
+  }
+
+  private SSLContext certificate() throws Exception {
+    Path store = directory.resolve("store.p12");
+    if (!Files.exists(store)) {
+      Tool.script(
+          directory,
+          "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=a"
+              + " -addext subjectAltName=DNS:a.example,DNS:other.example -keyout key -out ca.pem\n"
+              + "openssl pkcs12 -export -in ca.pem -inkey key -out store.p12 -passout pass:secret");
+    }
+    KeyStore keys = KeyStore.getInstance("PKCS12");
+    try (InputStream in = Files.newInputStream(store)) {
+      keys.load(in, "secret".toCharArray());
+    }
+    KeyManagerFactory managers =
+        KeyManagerFactory.getInstance(KeyManagerFactory.getDefaultAlgorithm());
+    managers.init(keys, "secret".toCharArray());
+    SSLContext context = SSLContext.getInstance("TLS");
+    context.init(managers.getKeyManagers(), null, null);
+    return context;
+  }
+
+  /** Runs a script of bash's in a sandbox's network. */
+  Ended run(String script) throws Exception {
+    Path socket = Files.createTempDirectory(directory, "link").resolve("link");
+    Path output = socket.resolveSibling("output");
+    Surroundings surroundings =
+        new Surroundings(
+            address -> false,
+            true,
+            NameServers.of(List.of(upstream.address()), Duration.ofSeconds(15)),
+            address -> routes.getOrDefault(address, address));
+    try (ServerSocketChannel server = ServerSocketChannel.open(StandardProtocolFamily.UNIX);
+        Publisher publisher = new Publisher(List.of());
+        HostNetwork network =
+            new HostNetwork(
+                loop,
+                surroundings,
+                new EventSink("sandbox", events::add, Runnable::run),
+                policy,
+                publisher,
+                new Pins(System::nanoTime, Pins.CAPACITY))) {
+      server.bind(UnixDomainSocketAddress.of(socket));
+      ProcessBuilder builder =
+          new ProcessBuilder(program().toString(), socket.toString(), "bash", "-uc", script)
+              .directory(directory.toFile())
+              .redirectErrorStream(true)
+              .redirectOutput(output.toFile());
+      // Nothing that has tools trust others, or go through a proxy.
+      builder.environment().keySet().retainAll(Set.of("PATH", "HOME"));
+      builder.environment().put("LC_ALL", "C");
+      Process process = builder.start();
+      process.getOutputStream().close();
+      SocketChannel accepted = server.accept();
+      network.accept(new SocketGuestConnection(accepted));
+      try {
+        assertTrue(process.waitFor(60, TimeUnit.SECONDS), () -> "it does not end: " + read(output));
+      } finally {
+        process.descendants().forEach(ProcessHandle::destroyForcibly);
+        process.destroyForcibly();
+      }
+      statistics = network.statistics();
+      return new Ended(process.exitValue(), read(output));
+    }
+  }
+
+  private static String read(Path output) {
+    try {
+      return Files.readString(output, ISO_8859_1);
+    } catch (IOException e) {
+      return String.valueOf(e);
+    }
+  }
+
+  /** What was asked of {@link #greets()}. */
+  List<String> requests() {
+    return requests;
+  }
+
+  /** Of the network that was there last. */
+  NetworkStatistics statistics() {
+    return statistics;
+  }
+
+  void assertDenied(DenialReason reason) {
+    assertTrue(
+        events.stream().anyMatch(e -> e instanceof FlowDenied d && d.reason() == reason),
+        () -> events.toString());
+  }
+}
