@@ -6,8 +6,8 @@ cd /d "%~dp0.."
 set "name=%~1"
 if "%name%"=="" set "name=python"
 if "%name%"=="--help" goto usage
-for %%s in (python kernels code-runner plugins check-host) do if "%name%"=="%%s" goto known
-echo samples\run: no sample "%name%"; there are: python, kernels, code-runner, plugins, check-host>&2
+for %%s in (python kernels code-runner plugins network check-host) do if "%name%"=="%%s" goto known
+echo samples\run: no sample "%name%"; there are: python, kernels, code-runner, plugins, network, check-host>&2
 exit /b 2
 
 :usage
@@ -21,6 +21,7 @@ echo   kernels [KERNEL...]  one program under each of these kernels, and a table
 echo   code-runner [PORT]   an HTTP server, on port 8080 otherwise, that runs Python programs, each in a sandbox of its own
 echo   code-runner --demo   the same, with two programs posted to it
 echo   plugins              a host of plug-ins with a warm sandbox for each tenant
+echo   network              what a sandbox reaches and is refused, and a web server in it
 echo   check-host           says what this host can do, and what to do about what it cannot
 echo.
 echo It needs Java 17 or newer, Maven, and Nacelle's artifacts in the local repository. What it builds stays in
@@ -45,6 +46,7 @@ exit /b 2
 :arguments
 if %count%==0 goto java
 if "%name%"=="plugins" goto none
+if "%name%"=="network" goto none
 if "%name%"=="check-host" goto none
 goto java
 :none

@@ -215,6 +215,24 @@ public abstract class AbstractNetworkContractTest {
   }
 
   @Test
+  void aServiceOfTheHostsHasANameAndNothingElseHas() throws Exception {
+    events.clear();
+    String byName = url().replace(SERVICE, "web.host.internal");
+    assertEquals(page.length, output("busybox wget -q -O - " + byName).length());
+    NetworkEvent.NameResolved resolved = event(NetworkEvent.NameResolved.class);
+    assertEquals("web.host.internal", resolved.name());
+    assertEquals(List.of(InetAddress.getByName(SERVICE)), resolved.addresses());
+    ExecResult denied =
+        sandbox.exec("sh", "-c", "busybox wget -q -O - http://packages.example.org/");
+    assertEquals(1, denied.exitCode(), denied::toString);
+    assertTrue(denied.stderr().text().contains("bad address"), denied::toString);
+    NetworkEvent.NameDenied told = event(NetworkEvent.NameDenied.class);
+    assertEquals("packages.example.org", told.name());
+    assertEquals(DenialReason.NO_RULE, told.reason());
+    assertTrue(output("cat /run/nacelle/network/denied").contains("packages.example.org"));
+  }
+
+  @Test
   void whatIsNotAllowedIsUnreachableAtOnce() throws Exception {
     events.clear();
     long earlier = denied();

@@ -79,6 +79,18 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
   }
 
   @Test
+  void withoutANetworkThereIsLocalhostAlone() {
+    String devices = output("sh", "-c", "busybox cut -d: -f1 /proc/net/dev | busybox tail -n +3");
+    assertFalse(devices.contains("tun"), devices);
+    assertTrue(devices.contains("lo"), devices);
+    assertEquals("", output("sh", "-c", "busybox tail -n +2 /proc/net/route"));
+    assertEquals("box\n", output("sh", "-c", "echo $HOSTNAME"));
+    assertTrue(output("cat", "/etc/hosts").endsWith("127.0.1.1\tbox\n"));
+    assertEquals("# No name servers: there is no network.\n", output("cat", "/etc/resolv.conf"));
+    assertThrows(IllegalStateException.class, sandbox::network);
+  }
+
+  @Test
   void environmentWorkingDirectoryAndUserAreTheImages() {
     assertEquals(
         "blue /srv app apps\n", output("sh", "-c", "echo $COLOUR $(pwd) $(id -un) $(id -gn)"));

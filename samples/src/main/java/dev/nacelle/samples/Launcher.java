@@ -36,6 +36,8 @@ final class Launcher {
           new Sample(Launcher::codeRunner, image -> List.of(CodeRunner.sandbox(image[0]))),
           "kernels",
           new Sample(KernelsSideBySide::main, KernelsSideBySide::specs),
+          "network",
+          new Sample(NetworkTour::main, image -> List.of(NetworkTour.sandbox(image[0]))),
           "plugins",
           new Sample(PluginHost::main, image -> List.of(PluginHost.sandbox(image[0]))),
           "python",

@@ -23,7 +23,7 @@ class LauncherTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"code-runner", "kernels", "plugins", "python"})
+  @ValueSource(strings = {"code-runner", "kernels", "network", "plugins", "python"})
   void aReferenceThatCannotBeParsedIsOneLine(String sample) throws InterruptedException {
     for (String step : List.of("prepare", "run")) {
       written.reset();
@@ -38,7 +38,7 @@ class LauncherTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"code-runner", "kernels", "plugins", "python"})
+  @ValueSource(strings = {"code-runner", "kernels", "network", "plugins", "python"})
   void anImageThatCannotBeHadIsOneLine(String sample) throws InterruptedException {
     List<String> lines = failure("--prepare", sample, "oci:/none/such");
     assertEquals(2, lines.size(), lines::toString);

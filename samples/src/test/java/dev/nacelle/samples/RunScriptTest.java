@@ -32,7 +32,7 @@ class RunScriptTest {
             2,
             "",
             "samples/run: no sample \"pyton\"; there are: python, kernels, code-runner, plugins,"
-                + " check-host\n"),
+                + " network, check-host\n"),
         run("pyton"));
   }
 
@@ -47,5 +47,6 @@ class RunScriptTest {
         new Run(2, "", "samples/run: code-runner takes a port or --demo, not \"65536\"\n"),
         run("code-runner", "65536"));
     assertEquals(new Run(2, "", "samples/run: plugins takes no \"x\"\n"), run("plugins", "x"));
+    assertEquals(new Run(2, "", "samples/run: network takes no \"x\"\n"), run("network", "x"));
   }
 }

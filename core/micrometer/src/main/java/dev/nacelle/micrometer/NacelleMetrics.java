@@ -7,6 +7,11 @@ import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxEvent;
 import dev.nacelle.SandboxExit;
 import dev.nacelle.SandboxListener;
+import dev.nacelle.SandboxSpec;
+import dev.nacelle.network.DenialReason;
+import dev.nacelle.network.NetworkEvent;
+import dev.nacelle.network.NetworkListener;
+import io.micrometer.core.instrument.Counter;
 import io.micrometer.core.instrument.Gauge;
 import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.core.instrument.binder.BaseUnits;
@@ -29,11 +34,15 @@ import java.util.function.ToDoubleFunction;
  * NacelleMetrics.ofMachines(nacelle).bindTo(registry);
  * }</pre>
  *
+ * <p>Networks are counted of those sandboxes whose {@link SandboxSpec.Builder#networkListener} it
+ * is, too: bytes of a connection when it ends, and what more happens in a second than is told only
+ * as {@code nacelle.network.events.lost}.
+ *
  * <p>No meter has a sandbox's name or identifier among its tags: there are as many meters as this
  * library has kinds of things, however many sandboxes there are and whatever guests do. Meters of
  * what happens in guests count what guests say. Safe for use from several threads.
  */
-public final class NacelleMetrics implements SandboxListener, MeterBinder {
+public final class NacelleMetrics implements SandboxListener, NetworkListener, MeterBinder {
   private final List<MeterRegistry> registries = new CopyOnWriteArrayList<>();
   private final AtomicInteger sandboxes = new AtomicInteger();
 
@@ -83,6 +92,26 @@ public final class NacelleMetrics implements SandboxListener, MeterBinder {
     }
     registry.counter("nacelle.kernel.warnings");
     registry.counter("nacelle.events.lost");
+    for (String outcome : List.of("connected", "denied", "failed")) {
+      registry.counter("nacelle.network.flows", "outcome", outcome);
+    }
+    for (DenialReason reason : DenialReason.values()) {
+      registry.counter("nacelle.network.denials", "reason", tag(reason));
+      registry.counter("nacelle.network.name.denials", "reason", tag(reason));
+    }
+    for (String direction : List.of("sent", "received")) {
+      Counter.builder("nacelle.network.bytes")
+          .description("What connections of sandboxes that have ended have carried")
+          .baseUnit(BaseUnits.BYTES)
+          .tag("direction", direction)
+          .register(registry);
+    }
+    for (NetworkEvent.Limit limit : NetworkEvent.Limit.values()) {
+      registry.counter("nacelle.network.limit.reached", "limit", tag(limit));
+    }
+    registry.counter("nacelle.network.name.failures");
+    registry.counter("nacelle.network.lost");
+    registry.counter("nacelle.network.events.lost");
     registries.add(registry);
   }
 
@@ -127,6 +156,31 @@ public final class NacelleMetrics implements SandboxListener, MeterBinder {
       count(warning.suppressed(), "nacelle.kernel.warnings");
     } else if (event instanceof SandboxEvent.EventsLost lost) {
       count(lost.count(), "nacelle.events.lost");
+    }
+  }
+
+  @Override
+  public void onEvent(NetworkEvent event) {
+    if (event instanceof NetworkEvent.FlowAllowed) {
+      count(1, "nacelle.network.flows", "outcome", "connected");
+    } else if (event instanceof NetworkEvent.FlowDenied denied) {
+      count(1, "nacelle.network.flows", "outcome", "denied");
+      count(1, "nacelle.network.denials", "reason", tag(denied.reason()));
+    } else if (event instanceof NetworkEvent.FlowFailed) {
+      count(1, "nacelle.network.flows", "outcome", "failed");
+    } else if (event instanceof NetworkEvent.FlowEnded ended) {
+      count(ended.sent(), "nacelle.network.bytes", "direction", "sent");
+      count(ended.received(), "nacelle.network.bytes", "direction", "received");
+    } else if (event instanceof NetworkEvent.NameDenied denied) {
+      count(1, "nacelle.network.name.denials", "reason", tag(denied.reason()));
+    } else if (event instanceof NetworkEvent.NameFailed) {
+      count(1, "nacelle.network.name.failures");
+    } else if (event instanceof NetworkEvent.LimitReached reached) {
+      count(reached.times(), "nacelle.network.limit.reached", "limit", tag(reached.limit()));
+    } else if (event instanceof NetworkEvent.LinkLost) {
+      count(1, "nacelle.network.lost");
+    } else if (event instanceof NetworkEvent.EventsLost lost) {
+      count(lost.count(), "nacelle.network.events.lost");
     }
   }
 

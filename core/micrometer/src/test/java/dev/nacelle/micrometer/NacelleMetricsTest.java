@@ -16,8 +16,12 @@ import dev.nacelle.SandboxExit;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.Signal;
 import dev.nacelle.Stage;
+import dev.nacelle.network.DenialReason;
+import dev.nacelle.network.NetworkEvent;
+import dev.nacelle.network.Transport;
 import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
+import java.net.InetAddress;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
@@ -84,6 +88,47 @@ class NacelleMetricsTest {
     assertEquals(6, count("nacelle.kernel.warnings"));
     assertEquals(9, count("nacelle.events.lost"));
     assertEquals(2, other.get("nacelle.sandbox.starts").counter().count());
+  }
+
+  @Test
+  void everyKindOfEventOfNetworksIsCounted() throws Exception {
+    metrics.bindTo(registry);
+    int meters = registry.getMeters().size();
+    NetworkEvent.Flow flow =
+        new NetworkEvent.Flow(
+            1,
+            Transport.TCP,
+            NetworkEvent.Direction.OUTBOUND,
+            InetAddress.getByName("192.0.2.1"),
+            443,
+            0);
+    Duration second = Duration.ofSeconds(1);
+    List.of(
+            new NetworkEvent.FlowAllowed("1", NOW, flow, "rule", List.of()),
+            new NetworkEvent.FlowEnded("1", NOW, flow, 30, 400, second, NetworkEvent.End.FINISHED),
+            new NetworkEvent.FlowDenied(
+                "1", NOW, flow, DenialReason.SNI_MISMATCH, "rule", List.of(), ""),
+            new NetworkEvent.FlowFailed("1", NOW, flow, "refused"),
+            new NetworkEvent.NameResolved("1", NOW, "a.example", List.of()),
+            new NetworkEvent.NameDenied("1", NOW, "b.example", 1, DenialReason.NO_RULE),
+            new NetworkEvent.NameFailed("1", NOW, "c.example", 1, "no answer"),
+            new NetworkEvent.LimitReached("1", NOW, NetworkEvent.Limit.OPENS, 5),
+            new NetworkEvent.LinkLost("1", NOW, "why"),
+            new NetworkEvent.EventsLost("1", NOW, 6))
+        .forEach(metrics::onEvent);
+    for (String outcome : List.of("connected", "denied", "failed")) {
+      assertEquals(1, count("nacelle.network.flows", "outcome", outcome), outcome);
+    }
+    assertEquals(1, count("nacelle.network.denials", "reason", "sni_mismatch"));
+    assertEquals(0, count("nacelle.network.denials", "reason", "no_rule"));
+    assertEquals(1, count("nacelle.network.name.denials", "reason", "no_rule"));
+    assertEquals(1, count("nacelle.network.name.failures"));
+    assertEquals(30, count("nacelle.network.bytes", "direction", "sent"));
+    assertEquals(400, count("nacelle.network.bytes", "direction", "received"));
+    assertEquals(5, count("nacelle.network.limit.reached", "limit", "opens"));
+    assertEquals(1, count("nacelle.network.lost"));
+    assertEquals(6, count("nacelle.network.events.lost"));
+    assertEquals(meters, registry.getMeters().size());
   }
 
   @Test

@@ -508,6 +508,16 @@ class ModuleSelectionTest {
   }
 
   @ParameterizedTest
+  @CsvSource({"TUN", "INET"})
+  void aKernelThatCannotHaveANetworkIsRefusedWhereThatIsAskedFor(String option) {
+    KernelDemands demands = new KernelDemands(List.of(), Set.of(), false, true, 1, Map.of());
+    String message = refusalWithout(option, demands);
+    assertTrue(
+        message.contains("it lacks CONFIG_" + option + ", needed for its network, which is asked"),
+        message);
+  }
+
+  @ParameterizedTest
   @CsvSource({
     "CONFIG_SMP=y;CONFIG_NR_CPUS=2, CONFIG_NR_CPUS=2",
     "CONFIG_NR_CPUS=1, CONFIG_SMP is not set in it",
