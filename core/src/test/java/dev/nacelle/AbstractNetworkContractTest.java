@@ -8,7 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.sun.net.httpserver.HttpServer;
-import dev.nacelle.internal.Baseline;
+import dev.nacelle.internal.ThreadBaseline;
 import dev.nacelle.kernel.store.TestKernels;
 import dev.nacelle.net.PlayedNameServer;
 import dev.nacelle.network.DenialReason;
@@ -56,7 +56,7 @@ public abstract class AbstractNetworkContractTest {
   private final byte[] page = new byte[200_000];
   private HttpServer server;
   private PlayedNameServer names;
-  private Baseline before;
+  private ThreadBaseline before;
   private Nacelle nacelle;
   private NetworkPolicy policy;
   private Sandbox sandbox;
@@ -88,7 +88,7 @@ public abstract class AbstractNetworkContractTest {
         });
     server.start();
     names = new PlayedNameServer().has("a.example", "93.184.216.34");
-    before = Baseline.now(TestKernels.CACHE);
+    before = ThreadBaseline.now();
     nacelle =
         builder().cacheDirectory(TestKernels.CACHE).nameServers(List.of(names.address())).build();
     policy =
@@ -121,8 +121,7 @@ public abstract class AbstractNetworkContractTest {
     }
     assertRefused(published);
     nacelle.close();
-    before.assertThreadsEnded();
-    before.assertFilesAsBefore();
+    before.assertEnded();
     server.stop(0);
     names.close();
   }
