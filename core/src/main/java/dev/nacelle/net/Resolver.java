@@ -34,6 +34,8 @@ final class Resolver {
   /** Who has answered last. */
   private @Nullable InetSocketAddress proven;
 
+  private boolean closed;
+
   /**
    * What came of a question.
    *
@@ -57,17 +59,21 @@ final class Resolver {
    * Asks, where it is not full.
    *
    * @param name in canonical form
-   * @param then is told what came of it, within three times the servers' patience; at once where
-   *     nobody can be asked; never after {@link #close()}
+   * @param then is told what came of it, within three times the servers' patience, and never before
+   *     this returns; not at all after {@link #close()}
    */
   void ask(String name, int type, Consumer<Outcome> then) {
+    if (closed) {
+      return;
+    }
     Inquiry inquiry = new Inquiry(this, name, type, then);
     inquiries.add(inquiry);
-    inquiry.next();
+    loop.execute(inquiry::next);
   }
 
   /** Nobody is asked any more, and nobody told. */
   void close() {
+    closed = true;
     new ArrayList<>(inquiries).forEach(Inquiry::close);
   }
 

@@ -169,6 +169,8 @@ class DnsServiceTest {
     NameDenied denied = test.event(NameDenied.class);
     assertEquals(data + "0." + data + ".tunnel.example", denied.name());
     assertEquals(DenialReason.NO_RULE, denied.reason());
+    String line = test.agent.await(PlayedAgent.Denial.class, told -> true).line();
+    assertTrue(line.contains("DNS of " + denied.name()), line);
   }
 
   @Test
