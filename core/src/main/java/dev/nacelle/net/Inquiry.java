@@ -71,16 +71,23 @@ final class Inquiry {
   /** Asks the next. */
   void next() {
     stopTimer();
+    boolean begun = true;
     while (!over) {
       List<InetSocketAddress> servers = resolver.servers();
       if (tries == TRIES || servers.isEmpty()) {
-        end(new Outcome(null, failure, lacksDescriptors));
+        if (begun || attempts.isEmpty()) {
+          end(new Outcome(null, failure, lacksDescriptors));
+        } else {
+          // Those that were asked before have their time.
+          timer = resolver.loop().schedule(this::silent, resolver.patience());
+        }
         return;
       }
       tries++;
       // Servers that do not know EDNS say so, or say nothing.
       edns &= tries < TRIES;
-      if (begin(new UdpAttempt(servers.get(passed % servers.size())))) {
+      begun = begin(new UdpAttempt(servers.get(passed % servers.size())));
+      if (begun) {
         timer = resolver.loop().schedule(this::silent, resolver.patience());
         return;
       }

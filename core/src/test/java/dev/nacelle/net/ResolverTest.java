@@ -331,6 +331,29 @@ class ResolverTest {
   }
 
   @Test
+  void whoWasAskedHasItsTimeThoughNobodyElseCanBe() throws Exception {
+    InetSocketAddress nobody = InetSocketAddress.createUnresolved("dns.example", 53);
+    List<InetSocketAddress> servers = List.of(first.address(), nobody, nobody);
+    first.answers(
+        NAME,
+        A,
+        asked -> {
+          // Until the others have been tried, which is at once.
+          pause(Duration.ofMillis(1500));
+          return List.of(good(asked));
+        });
+    assertAddress(ask(resolver(NameServers.of(servers, Duration.ofSeconds(1))), A));
+  }
+
+  private static void pause(Duration duration) {
+    try {
+      Thread.sleep(duration.toMillis());
+    } catch (InterruptedException e) {
+      throw new AssertionError(e);
+    }
+  }
+
+  @Test
   void withoutServersItFailsAtOnce() throws Exception {
     Outcome outcome = ask(resolver(LONG), A);
     assertNull(outcome.answer());
