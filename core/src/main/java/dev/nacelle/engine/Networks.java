@@ -4,10 +4,12 @@ package dev.nacelle.engine;
 import dev.nacelle.NacelleException;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.Stage;
+import dev.nacelle.internal.jfr.Recordings;
 import dev.nacelle.net.HostAddresses;
 import dev.nacelle.net.HostNetwork;
 import dev.nacelle.net.NameServers;
 import dev.nacelle.net.NetworkLoop;
+import dev.nacelle.network.NetworkListener;
 import java.io.IOException;
 import java.net.InetSocketAddress;
 import java.util.List;
@@ -64,7 +66,7 @@ final class Networks implements AutoCloseable {
           id,
           spec.network(),
           List.copyOf(spec.published()),
-          spec.networkListener().orElse(event -> {}),
+          recording(name, spec.networkListener().orElse(event -> {})),
           executor);
     } catch (IOException e) {
       throw new NacelleException(
@@ -73,6 +75,13 @@ final class Networks implements AutoCloseable {
           "Publish the port on another of the host, or on a free one.",
           e);
     }
+  }
+
+  private static NetworkListener recording(String sandbox, NetworkListener listener) {
+    return event -> {
+      Recordings.network(sandbox, event);
+      listener.onEvent(event);
+    };
   }
 
   private synchronized Host host(String name) {

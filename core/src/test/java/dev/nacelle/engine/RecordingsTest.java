@@ -11,8 +11,15 @@ import dev.nacelle.ImageException;
 import dev.nacelle.ProcessSpec;
 import dev.nacelle.Sandbox;
 import dev.nacelle.Stage;
+import dev.nacelle.internal.jfr.Recordings;
+import dev.nacelle.network.DenialReason;
+import dev.nacelle.network.NetworkEvent;
+import dev.nacelle.network.Transport;
+import java.net.InetAddress;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Set;
@@ -119,6 +126,59 @@ class RecordingsTest {
     assertEquals(
         List.of("READ"), operations.stream().map(event -> event.getString("operation")).toList());
     assertFalse(operations.toString().contains("secret"));
+  }
+
+  @Test
+  void flowsOfANetworkAreEvents(@TempDir Path directory) throws Exception {
+    Path file = directory.resolve("recording.jfr");
+    NetworkEvent.Flow flow =
+        new NetworkEvent.Flow(
+            1,
+            Transport.TCP,
+            NetworkEvent.Direction.OUTBOUND,
+            InetAddress.getByName("192.0.2.1"),
+            443,
+            0);
+    Instant now = Instant.now();
+    try (Recording recording = new Recording()) {
+      recording.enable("dev.nacelle.NetworkFlow").withoutThreshold();
+      recording.start();
+      for (NetworkEvent event :
+          List.of(
+              new NetworkEvent.FlowAllowed("id", now, flow, "rule", List.of()),
+              new NetworkEvent.FlowEnded(
+                  "id", now, flow, 3, 4, Duration.ofSeconds(5), NetworkEvent.End.FINISHED),
+              new NetworkEvent.FlowDenied(
+                  "id", now, flow, DenialReason.NO_RULE, "", List.of(), "a-secret"),
+              new NetworkEvent.FlowFailed("id", now, flow, "refused"))) {
+        Recordings.network("recorded", event);
+      }
+      recording.stop();
+      recording.dump(file);
+    }
+    List<RecordedEvent> flows = RecordingFile.readAllEvents(file);
+    assertEquals(
+        List.of(
+            "id recorded TCP OUTBOUND 192.0.2.1 443 FINISHED 3 4 PT5S",
+            "id recorded TCP OUTBOUND 192.0.2.1 443 NO_RULE 0 0 PT0S",
+            "id recorded TCP OUTBOUND 192.0.2.1 443 FAILED 0 0 PT0S"),
+        flows.stream()
+            .map(
+                event ->
+                    String.join(
+                        " ",
+                        event.getString("id"),
+                        event.getString("sandbox"),
+                        event.getString("transport"),
+                        event.getString("direction"),
+                        event.getString("remote"),
+                        "" + event.getInt("port"),
+                        event.getString("outcome"),
+                        "" + event.getLong("sent"),
+                        "" + event.getLong("received"),
+                        "" + event.getDuration("lasted")))
+            .toList());
+    assertFalse(flows.toString().contains("secret"));
   }
 
   @Test

@@ -112,7 +112,7 @@ public final class NetworkTour {
 
   /** A server on localhost that has one page. */
   private static final class Page implements AutoCloseable {
-    private final ServerSocket server = new ServerSocket(0, 50, InetAddress.getByName("127.0.0.1"));
+    private final ServerSocket server = new ServerSocket(0, 50, InetAddress.getLoopbackAddress());
     private final String content;
 
     Page(String content) throws IOException {

@@ -4,6 +4,7 @@ package dev.nacelle.internal.jfr;
 import dev.nacelle.ExitStatus;
 import dev.nacelle.SandboxExit;
 import dev.nacelle.Signal;
+import dev.nacelle.network.NetworkEvent;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
@@ -109,6 +110,41 @@ public final class Recordings {
     event.operation = operation;
     event.begin();
     return event::commit;
+  }
+
+  /** Something happened in a sandbox's network; recorded where it is a flow's end. */
+  public static void network(String sandbox, NetworkEvent event) {
+    if (HAS_RECORDER) {
+      flowEvent(sandbox, event);
+    }
+  }
+
+  private static void flowEvent(String sandbox, NetworkEvent event) {
+    FlowEvent recorded = new FlowEvent();
+    NetworkEvent.Flow flow;
+    // A switch over the types of a sealed interface comes with Java 21.
+    if (event instanceof NetworkEvent.FlowEnded ended) {
+      flow = ended.flow();
+      recorded.outcome = ended.end().name();
+      recorded.sent = ended.sent();
+      recorded.received = ended.received();
+      recorded.lasted = ended.duration().toNanos();
+    } else if (event instanceof NetworkEvent.FlowDenied denied) {
+      flow = denied.flow();
+      recorded.outcome = denied.reason().name();
+    } else if (event instanceof NetworkEvent.FlowFailed failed) {
+      flow = failed.flow();
+      recorded.outcome = NetworkEvent.End.FAILED.name();
+    } else {
+      return;
+    }
+    recorded.of(event.sandboxId(), sandbox);
+    recorded.transport = flow.transport().name();
+    recorded.direction = flow.direction().name();
+    recorded.remote = flow.remote().getHostAddress();
+    recorded.port = flow.port();
+    recorded.guestPort = flow.guestPort();
+    recorded.commit();
   }
 
   /** A layer of an image is fetched. */
