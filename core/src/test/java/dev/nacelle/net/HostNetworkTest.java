@@ -33,7 +33,6 @@ import java.net.DatagramSocket;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
-import java.net.SocketException;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.Arrays;
@@ -42,6 +41,8 @@ import java.util.Random;
 import java.util.function.BiConsumer;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 
 /** What a guest's flows find at the host: a real agent's frames, and real sockets. */
 @Timeout(60)
@@ -130,6 +131,7 @@ class HostNetworkTest {
   }
 
   @Test
+  @DisabledOnOs(value = OS.WINDOWS, disabledReason = "Wine shuts sockets down in order")
   void aServersResetReachesTheGuest() throws Exception {
     try (TestNetwork test = new TestNetwork(INTERNET);
         ServerSocket server = test.server(7)) {
@@ -150,7 +152,7 @@ class HostNetworkTest {
       int flow = test.agent.connect(SERVER, 7);
       try (Socket peer = server.accept()) {
         test.agent.reset(flow, Reset.ABORTED);
-        assertThrows(SocketException.class, () -> peer.getInputStream().read());
+        TestNetwork.assertReset(peer);
       }
       assertEquals(End.RESET_BY_SANDBOX, test.event(FlowEnded.class).end());
     }
@@ -264,7 +266,7 @@ class HostNetworkTest {
         assertTrue(test.event(LinkLost.class).reason().contains("OVER_CREDIT"));
         assertEquals(1, test.network.statistics().linksLost());
         assertEquals(0, test.network.statistics().openFlows());
-        assertThrows(SocketException.class, () -> peer.getInputStream().readAllBytes());
+        TestNetwork.assertReset(peer);
       }
     }
   }
@@ -415,6 +417,9 @@ class HostNetworkTest {
   }
 
   @Test
+  @DisabledOnOs(
+      value = OS.WINDOWS,
+      disabledReason = "Wine does not tell that nobody takes a datagram")
   void aDatagramThatNobodyTakesIsSaidToBeRefused() throws Exception {
     try (TestNetwork test = new TestNetwork(INTERNET)) {
       try (DatagramSocket closed = new DatagramSocket(0, InetAddress.getLoopbackAddress())) {
@@ -458,7 +463,7 @@ class HostNetworkTest {
                 .build());
         assertEquals(
             Reset.POLICY, test.agent.await(PlayedAgent.Resets.class, r -> r.flow() == flow).why());
-        assertThrows(SocketException.class, () -> peer.getInputStream().read());
+        TestNetwork.assertReset(peer);
         FlowDenied denied = test.event(FlowDenied.class);
         assertEquals("not that one", denied.rule());
         assertEquals(DenialReason.RULE, denied.reason());
@@ -491,7 +496,7 @@ class HostNetworkTest {
       try (Socket peer = server.accept()) {
         test.network.close();
         test.network.close();
-        assertThrows(SocketException.class, () -> peer.getInputStream().read());
+        TestNetwork.assertReset(peer);
         test.agent.awaitEnd();
         assertEquals(End.NETWORK_ENDED, test.event(FlowEnded.class).end());
         assertEquals(0, test.network.statistics().linksLost());

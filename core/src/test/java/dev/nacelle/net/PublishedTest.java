@@ -30,7 +30,6 @@ import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
-import java.net.SocketException;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -138,7 +137,7 @@ class PublishedTest {
     try (TestNetwork test = new TestNetwork(NetworkPolicy.internal(), WEB);
         Socket client = connect(test)) {
       test.agent.refused(accept(test).flow(), Refusal.REFUSED);
-      assertThrows(SocketException.class, () -> client.getInputStream().read());
+      TestNetwork.assertReset(client);
       assertTrue(test.event(FlowFailed.class).failure().contains("localhost"));
       assertEquals(1, test.network.statistics().failed());
     }
@@ -153,7 +152,7 @@ class PublishedTest {
     try (TestNetwork test = new TestNetwork(policy, WEB);
         Socket client = connect(test)) {
       int flow = accept(test).flow();
-      assertThrows(SocketException.class, () -> client.getInputStream().read());
+      TestNetwork.assertReset(client);
       test.agent.await(PlayedAgent.Resets.class, reset -> reset.flow() == flow);
       // It answers in the moment in which it is given up.
       test.agent.accepted(flow, 1);
@@ -189,10 +188,10 @@ class PublishedTest {
           clients.add(connect(test));
         }
         Socket last = clients.get(64);
-        assertThrows(SocketException.class, () -> last.getInputStream().read());
+        TestNetwork.assertReset(last);
         assertEquals(Limit.PENDING_FLOWS, test.event(LimitReached.class).limit());
         test.agent.refused(accept(test).flow(), Refusal.REFUSED);
-        assertThrows(SocketException.class, () -> clients.get(0).getInputStream().read());
+        TestNetwork.assertReset(clients.get(0));
         clients.add(connect(test));
         test.agent.await(PlayedAgent.Accept.class, accept -> accept.flow() == 2 * 65);
       } finally {
@@ -269,9 +268,9 @@ class PublishedTest {
       test.agent.accepted(flow, PlayedAgent.WINDOW);
       test.network.update(NetworkPolicy.none());
       test.agent.await(PlayedAgent.Resets.class, r -> r.flow() == flow && r.why() == Reset.POLICY);
-      assertThrows(SocketException.class, () -> client.getInputStream().read());
+      TestNetwork.assertReset(client);
       try (Socket next = connect(test)) {
-        assertThrows(SocketException.class, () -> next.getInputStream().read());
+        TestNetwork.assertReset(next);
       }
       test.network.update(NetworkPolicy.internal());
       try (Socket again = connect(test)) {

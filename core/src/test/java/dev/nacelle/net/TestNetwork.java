@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.net;
 
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.nacelle.internal.OperatingSystem;
 import dev.nacelle.network.NetworkEvent;
 import dev.nacelle.network.NetworkPolicy;
 import dev.nacelle.network.PublishedPort;
@@ -8,6 +11,8 @@ import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
+import java.net.Socket;
+import java.net.SocketException;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
@@ -115,6 +120,19 @@ final class TestNetwork implements AutoCloseable {
         return kind.cast(event);
       }
     }
+  }
+
+  /**
+   * The peer is reset, whatever came before. Below Wine, which shuts every socket down in order, it
+   * sees an end.
+   */
+  static void assertReset(Socket peer) throws IOException {
+    try {
+      peer.getInputStream().readAllBytes();
+    } catch (SocketException e) {
+      return;
+    }
+    assertTrue(OperatingSystem.isWindows(), "it ends in order");
   }
 
   @Override
