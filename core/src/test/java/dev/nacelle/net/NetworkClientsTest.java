@@ -105,9 +105,21 @@ class NetworkClientsTest {
               print(connect('10.0.0.1', 1))
               print(connect('fd00::1', 1))
               print(connect('169.254.169.254', 80))
+              print(connect('::ffff:169.254.169.254', 80))
+              print(connect('64:ff9b::a9fe:a9fe', 80))
+              with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+                  # As QUIC begins, which goes on with TCP then.
+                  s.settimeout(20)
+                  s.connect(('10.0.0.1', 443))
+                  s.send(b'x')
+                  try:
+                      s.recv(1)
+                  except OSError as e:
+                      print(errno.errorcode[e.errno])
               """);
       assertEquals(
-          "connected\nECONNREFUSED\nwaits\nENETUNREACH\nEHOSTUNREACH\nEACCES\nEHOSTUNREACH\n",
+          "connected\nECONNREFUSED\nwaits\nENETUNREACH\nEHOSTUNREACH\nEACCES\nEHOSTUNREACH\n"
+              + "EHOSTUNREACH\nEACCES\nECONNREFUSED\n",
           ended.output());
       assertTrue(first.isConnected() && second.isConnected());
     }
