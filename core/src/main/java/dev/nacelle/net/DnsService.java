@@ -29,6 +29,9 @@ final class DnsService {
   /** Connections at a time. */
   private static final int MAX_STREAMS = 32;
 
+  /** Of one answer, for which there is no pin; to find that out takes a look at all pins. */
+  private static final int MAX_WITHOUT_ROOM = 4;
+
   /** Of an address of the host's services, which the policy may change at any time. */
   private static final long SERVICE_SECONDS = 60;
 
@@ -232,9 +235,12 @@ final class DnsService {
   private byte[] addresses(Query query, String name, int size, List<Ip> addresses, long ttl) {
     Admitted admitted = policy.admit(name, addresses, surroundings.isHosts());
     List<Ip> told = new ArrayList<>(admitted.addresses().size());
+    int withoutRoom = 0;
     for (Ip address : admitted.addresses()) {
       if (pins.pin(name, address, ttl)) {
         told.add(address);
+      } else if (++withoutRoom == MAX_WITHOUT_ROOM) {
+        break;
       }
     }
     DenialReason reason = admitted.reason();

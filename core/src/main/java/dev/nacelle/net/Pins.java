@@ -4,25 +4,28 @@ package dev.nacelle.net;
 import dev.nacelle.internal.check.Ip;
 import java.util.ArrayList;
 import java.util.Collection;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.LongSupplier;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Which addresses a sandbox was told for which names, and until when that counts: for the answer's
  * time to live, at least 60 s and at most an hour, and 5 minutes more, for programs keep what they
  * were told; and as long as a flow lives by it. Not safe for use from several threads.
  *
- * <p>Holds so many pairs and no more. Where there is no room, what has expired goes, then what
- * would expire first; what a flow lives by stays.
+ * <p>Holds so many pairs and no more. Where there is no room, what has expired goes, then the part
+ * that would expire first; what a flow lives by stays.
  */
 final class Pins {
   static final int CAPACITY = 4096;
 
   /** All are looked at when a flow to that address begins. */
   static final int NAMES_OF_AN_ADDRESS = 256;
+
+  /** Of all pairs, what goes at a time, for all are looked at to find it. */
+  private static final int PART = 16;
 
   private static final long SECOND = 1_000_000_000L;
   private static final long SHORTEST_SECONDS = 60;
@@ -110,8 +113,8 @@ final class Pins {
         return true;
       }
     }
-    if (names.size() == NAMES_OF_AN_ADDRESS && !makeRoom(List.of(names), now)
-        || size == capacity && !makeRoom(pins.values(), now)) {
+    if (names.size() == NAMES_OF_AN_ADDRESS && !makeRoom(List.of(names), 1, now)
+        || size == capacity && !makeRoom(pins.values(), Math.max(1, capacity / PART), now)) {
       return false;
     }
     pins.computeIfAbsent(address, unused -> new ArrayList<>(1))
@@ -151,28 +154,29 @@ final class Pins {
     return size;
   }
 
-  /** Takes away at least one of them. */
-  private boolean makeRoom(Collection<List<Pin>> among, long now) {
+  /**
+   * Takes away at least one of them, where no flow lives by it.
+   *
+   * @param most of those that have not expired
+   */
+  private boolean makeRoom(Collection<List<Pin>> among, int most, long now) {
     List<Pin> over = new ArrayList<>();
-    Pin first = null;
+    List<Pin> free = new ArrayList<>();
     for (List<Pin> list : among) {
       for (Pin pin : list) {
         if (pin.isOver(now)) {
           over.add(pin);
-        } else if (pin.flows == 0 && isBefore(pin, first)) {
-          first = pin;
+        } else if (pin.flows == 0) {
+          free.add(pin);
         }
       }
     }
-    if (over.isEmpty() && first != null) {
-      over.add(first);
+    if (over.isEmpty()) {
+      free.sort(Comparator.comparingLong(pin -> pin.expiresAt - now));
+      over = free.subList(0, Math.min(most, free.size()));
     }
     over.forEach(this::remove);
     return !over.isEmpty();
-  }
-
-  private static boolean isBefore(Pin pin, @Nullable Pin other) {
-    return other == null || pin.expiresAt - other.expiresAt < 0;
   }
 
   private void remove(Pin pin) {

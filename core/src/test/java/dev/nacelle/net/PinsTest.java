@@ -100,6 +100,21 @@ class PinsTest {
   }
 
   @Test
+  void ofManyAPartGoesAtATime() {
+    Pins many = new Pins(() -> now, 160);
+    for (int i = 0; i < 160; i++) {
+      many.pin("a" + i, i % 2 == 0 ? ONE : TWO, 100 + i);
+    }
+    many.of(ONE).get(0).hold();
+    assertTrue(many.pin("new", TWO, 3600));
+    assertEquals(151, many.size());
+    List<String> left = many.of(ONE).stream().map(Pins.Pin::name).toList();
+    assertEquals("a0", left.get(0));
+    assertEquals("a12", left.get(1));
+    assertEquals("a11", many.of(TWO).get(0).name());
+  }
+
+  @Test
   void whatFlowsLiveByStaysAndThenThereIsNoRoom() {
     pins.pin("a", ONE, 60);
     pins.pin("b", ONE, 60);
