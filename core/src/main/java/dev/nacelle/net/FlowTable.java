@@ -106,8 +106,8 @@ final class FlowTable implements GuestLink.Handler {
             surroundings,
             this.policy,
             limits);
-    egress = new Throttle(loop, TcpFlow::writeAgain);
-    ingress = new Throttle(loop, TcpFlow::readAgain);
+    egress = new Throttle(loop, TcpFlow::writeAgain, link::flush);
+    ingress = new Throttle(loop, TcpFlow::readAgain, link::flush);
     egress.limit(limits.egress().orElse(null));
     ingress.limit(limits.ingress().orElse(null));
   }

@@ -20,14 +20,17 @@ final class Throttle {
 
   private final NetworkLoop loop;
   private final Consumer<TcpFlow> goOn;
+  private final Runnable afterwards;
   private final Queue<TcpFlow> waiting = new ArrayDeque<>();
   private @Nullable TokenBucket bytes;
   private NetworkLoop.@Nullable Timer timer;
 
   /**
    * @param goOn is told of each flow when there are bytes for it
+   * @param afterwards is run when those were told that there are bytes for
    */
-  Throttle(NetworkLoop loop, Consumer<TcpFlow> goOn) {
+  Throttle(NetworkLoop loop, Consumer<TcpFlow> goOn, Runnable afterwards) {
+    this.afterwards = afterwards;
     this.loop = loop;
     this.goOn = goOn;
   }
@@ -85,6 +88,7 @@ final class Throttle {
     if (!waiting.isEmpty()) {
       wakeLater();
     }
+    afterwards.run();
   }
 
   void close() {

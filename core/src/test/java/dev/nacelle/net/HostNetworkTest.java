@@ -366,6 +366,23 @@ class HostNetworkTest {
   }
 
   @Test
+  void whatIsLimitedArrivesInTime() throws Exception {
+    Rate rate = Rate.perSecond(1_000_000).withBurst(10_000);
+    NetworkPolicy policy = limited(NetworkLimits.builder().ingress(rate).egress(rate));
+    try (TestNetwork test = new TestNetwork(policy);
+        ServerSocket server = test.server(7)) {
+      byte[] content = some(100_000);
+      int flow = test.agent.connect(SERVER, 7);
+      try (Socket peer = server.accept()) {
+        peer.getOutputStream().write(content);
+        assertArrayEquals(content, test.agent.bytes(flow, content.length));
+        test.agent.data(flow, Arrays.copyOf(content, 60_000));
+        assertArrayEquals(Arrays.copyOf(content, 60_000), peer.getInputStream().readNBytes(60_000));
+      }
+    }
+  }
+
+  @Test
   void flowsAreLimited() throws Exception {
     try (TestNetwork test = new TestNetwork(limited(NetworkLimits.builder().flows(1)));
         ServerSocket server = test.server(7)) {
