@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.sun.net.httpserver.HttpServer;
+import dev.nacelle.image.ImageRef;
 import dev.nacelle.internal.ThreadBaseline;
 import dev.nacelle.kernel.store.TestKernels;
 import dev.nacelle.net.PlayedNameServer;
@@ -30,6 +31,7 @@ import java.util.List;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.function.UnaryOperator;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -58,6 +60,7 @@ public abstract class AbstractNetworkContractTest {
   private PlayedNameServer names;
   private ThreadBaseline before;
   private Nacelle nacelle;
+  private ImageRef image;
   private NetworkPolicy policy;
   private Sandbox sandbox;
 
@@ -96,20 +99,30 @@ public abstract class AbstractNetworkContractTest {
             .hostService("web", server.getAddress())
             .allow(Egress.https("a.example"))
             .build();
-    sandbox =
-        nacelle.start(
-            SandboxSpec.builder()
-                .image(TestImages.busybox(directory.resolve("image")))
-                .kernel(kernel)
-                .memory(DataSize.mebibytes(192))
-                .hostname("box")
-                .user("0")
-                .startTimeout(Duration.ofMinutes(10))
-                .stopGrace(Duration.ZERO)
-                .network(policy)
-                .publish(WEB, ECHO)
-                .networkListener(events::add)
-                .build());
+    image = TestImages.busybox(directory.resolve("image"));
+    sandbox = nacelle.start(spec().publish(WEB, ECHO).networkListener(events::add).build());
+  }
+
+  /** With a network that leads to {@link #url()}. */
+  private SandboxSpec.Builder spec() {
+    return SandboxSpec.builder()
+        .image(image)
+        .kernel(kernel)
+        .memory(DataSize.mebibytes(192))
+        .hostname("box")
+        .user("0")
+        .startTimeout(Duration.ofMinutes(10))
+        .stopGrace(Duration.ZERO)
+        .network(policy);
+  }
+
+  /** Starts another sandbox with a network, and has the page fetched there. */
+  protected void assertReached(UnaryOperator<SandboxSpec.Builder> differently) {
+    try (Sandbox other = nacelle.start(differently.apply(spec()).build())) {
+      ExecResult fetched = other.exec("busybox", "wget", "-q", "-O", "-", url());
+      assertEquals(new String(page, UTF_8), fetched.orThrow().stdout().text());
+      assertEquals(1, other.network().statistics().opened());
+    }
   }
 
   @AfterAll

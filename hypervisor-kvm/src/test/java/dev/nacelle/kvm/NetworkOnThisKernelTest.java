@@ -5,9 +5,12 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.nacelle.AbstractNetworkContractTest;
 import dev.nacelle.Nacelle;
+import dev.nacelle.SandboxSpec;
+import dev.nacelle.container.ContainerSpec;
 import dev.nacelle.engine.EngineBuilder;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 
@@ -30,5 +33,15 @@ class NetworkOnThisKernelTest extends AbstractNetworkContractTest {
     assumeTrue(Files.isWritable(Path.of("/dev/net/tun")), "there is no TUN here");
     assumeTrue(Files.isWritable(Path.of("/dev/loop-control")), "there are no loop devices here");
     return new EngineBuilder().hypervisor(new AgentHypervisor(AGENT));
+  }
+
+  @Test
+  void itIsInTheContainersOwnNetworkWhereThatHasOne() {
+    assertReached(spec -> spec.container(ContainerSpec.builder().ownNetwork(true).build()));
+  }
+
+  @Test
+  void itIsTheSameInAPrivilegedSandbox() {
+    assertReached(SandboxSpec.Builder::privileged);
   }
 }
