@@ -114,7 +114,7 @@ final class FlowTable implements GuestLink.Handler {
 
   /** Begins, on the loop. */
   void begin() {
-    link.begin();
+    link.listen();
   }
 
   GuestLink link() {
@@ -185,7 +185,7 @@ final class FlowTable implements GuestLink.Handler {
   @Override
   public void hello(Hello hello) {
     guest = hello;
-    link.begin(hello);
+    link.greeted(hello);
     link.sendHello(
         new Hello(
             Frames.MAX_DATA, LARGEST_WINDOW, LARGEST_WINDOW, hello.epochHigh(), hello.epochLow()));

@@ -10,14 +10,11 @@ import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
- * A network's stream of frames from and to the guest. On its loop. Memory is bounded by its two
- * buffers: content waits in sockets while there is no room, and a guest that does not even take
- * what else it is told is given up.
+ * A network's stream of frames from and to the guest. On its loop. Memory is bounded by one buffer,
+ * which it has while something waits in it: content waits in sockets while there is no room, and a
+ * guest that does not take what else it is told is not read either.
  */
 final class GuestLink {
-  private static final int RECEIVED_BYTES = 128 << 10;
-  private static final int SENT_BYTES = 384 << 10;
-
   /** Room that is kept for frames without content. */
   private static final int RESERVED_BYTES = 64 << 10;
 
@@ -26,6 +23,8 @@ final class GuestLink {
 
   /** Reads at a time, so that others get their turn. */
   private static final int READS = 16;
+
+  private static final ByteBuffer NONE = ByteBuffer.allocate(0);
 
   /** What there was no room for. */
   static final int NO_ROOM = Integer.MIN_VALUE;
@@ -46,12 +45,15 @@ final class GuestLink {
   private final NetworkLoop loop;
   private final GuestConnection connection;
   private final Handler handler;
-  private final ByteBuffer received = ByteBuffer.allocateDirect(RECEIVED_BYTES);
-  private final ByteBuffer out = ByteBuffer.allocateDirect(SENT_BYTES);
+  private final LoopBuffers buffers;
   private final FrameDecoder decoder = new FrameDecoder(Frames.Side.GUEST, Frames.MAX_DATA);
   private final AtomicBoolean queued = new AtomicBoolean();
   private final Runnable task = this::happened;
   private int maxData;
+
+  /** What waits for the guest, from {@link #sent} to its position; none where nothing does. */
+  private ByteBuffer out = NONE;
+
   private int sent;
   private boolean wasFull;
   private boolean waitsToRead;
@@ -61,15 +63,16 @@ final class GuestLink {
     this.loop = loop;
     this.connection = connection;
     this.handler = handler;
+    buffers = loop.buffers();
   }
 
   /** The guest has said what it takes. */
-  void begin(Frames.Hello guest) {
+  void greeted(Frames.Hello guest) {
     maxData = guest.maxData();
   }
 
   /** Begins to read. */
-  void begin() {
+  void listen() {
     connection.setEventListener(this::onEvent);
   }
 
@@ -95,13 +98,13 @@ final class GuestLink {
         if (most == 0) {
           return;
         }
-        int count = connection.read(received.limit(most));
+        ByteBuffer received = buffers.received().limit(most);
+        int count = connection.read(received);
         if (count < 0) {
           end("the guest has ended it");
           return;
         }
         decoder.feed(received.flip(), handler);
-        received.clear();
         flush();
         if (over || count == 0) {
           return;
@@ -120,9 +123,9 @@ final class GuestLink {
    * is longer than what it answers. A guest that does not take them is not heard either.
    */
   private int mayRead() {
-    int room = out.capacity() - (out.position() - sent);
+    int room = LoopBuffers.SENT_BYTES - (out.position() - sent);
     waitsToRead = room < SMALLEST_ROOM;
-    return waitsToRead ? 0 : Math.min(RECEIVED_BYTES, room);
+    return waitsToRead ? 0 : Math.min(LoopBuffers.RECEIVED_BYTES, room);
   }
 
   /**
@@ -159,8 +162,15 @@ final class GuestLink {
     return out.duplicate().limit(out.position()).position(out.position() - count);
   }
 
+  /** Where content begins; -1 where there is no room. */
   private int roomForContent() {
-    compact();
+    if (over) {
+      return -1;
+    }
+    begin();
+    if (sent >= out.position() - sent) {
+      moveToTheBeginning();
+    }
     if (out.capacity() - RESERVED_BYTES - out.position() < Frames.HEADER + SMALLEST_ROOM) {
       wasFull = true;
       return -1;
@@ -275,7 +285,11 @@ final class GuestLink {
 
   /** Whether a frame without content can be told; ends the link where it cannot. */
   private boolean hasRoomFor(int payload) {
-    if (!over && out.remaining() < Frames.HEADER + payload) {
+    if (over) {
+      return false;
+    }
+    begin();
+    if (out.remaining() < Frames.HEADER + payload) {
       moveToTheBeginning();
       if (out.remaining() < Frames.HEADER + payload) {
         end("the guest does not take what it is told", true);
@@ -284,11 +298,20 @@ final class GuestLink {
     return !over;
   }
 
-  /** Makes room at the end, where much of it is at the beginning. */
-  private void compact() {
-    if (sent >= out.position() - sent) {
-      moveToTheBeginning();
+  /** Something may be going to wait. */
+  private void begin() {
+    if (out == NONE) {
+      out = buffers.take();
     }
+  }
+
+  /** Nothing waits. */
+  private void finish() {
+    if (out != NONE) {
+      buffers.giveBack(out);
+      out = NONE;
+    }
+    sent = 0;
   }
 
   private void moveToTheBeginning() {
@@ -301,10 +324,14 @@ final class GuestLink {
 
   /** Sends what waits, as far as the guest takes it. */
   void flush() {
-    if (over || sent == out.position()) {
+    if (over) {
       return;
     }
     int end = out.position();
+    if (sent == end) {
+      finish();
+      return;
+    }
     try {
       out.limit(end).position(sent);
       connection.write(out);
@@ -315,10 +342,9 @@ final class GuestLink {
       return;
     }
     if (sent == end) {
-      out.clear();
-      sent = 0;
+      finish();
     }
-    boolean hasRoom = out.position() - sent < out.capacity() / 2;
+    boolean hasRoom = out.position() - sent < LoopBuffers.SENT_BYTES / 2;
     if (waitsToRead && hasRoom) {
       waitsToRead = false;
       onEvent();
@@ -338,6 +364,7 @@ final class GuestLink {
     if (!over) {
       over = true;
       connection.close();
+      finish();
       handler.ended(why, byFault);
     }
   }

@@ -33,6 +33,7 @@ public final class NetworkLoop implements Executor, AutoCloseable {
 
   private final String name;
   private final Queue<Runnable> tasks = new ConcurrentLinkedQueue<>();
+  private final LoopBuffers buffers = new LoopBuffers();
   private final AtomicBoolean woken = new AtomicBoolean();
   private final PriorityQueue<Timer> timers =
       new PriorityQueue<>(Comparator.comparingLong(timer -> timer.due - timer.begin));
@@ -105,6 +106,11 @@ public final class NetworkLoop implements Executor, AutoCloseable {
       thread.start();
     }
     return selector;
+  }
+
+  /** On the loop. */
+  LoopBuffers buffers() {
+    return buffers;
   }
 
   boolean isCurrent() {

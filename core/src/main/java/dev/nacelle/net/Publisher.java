@@ -245,7 +245,7 @@ final class Publisher implements Closeable {
 
   private final class UdpPort extends Port {
     private final DatagramChannel channel;
-    private final ByteBuffer buffer = ByteBuffer.allocate(Frames.MAX_DATA);
+    private @Nullable LoopBuffers buffers;
     private final Map<InetSocketAddress, UdpSessions.Session> sessions = new HashMap<>();
 
     UdpPort(PublishedPort published) throws IOException {
@@ -267,18 +267,20 @@ final class Publisher implements Closeable {
     @Override
     void begin(NetworkLoop loop, Acceptor guest) throws IOException {
       acceptor = guest;
+      buffers = loop.buffers();
       loop.register(channel, SelectionKey.OP_READ, this);
     }
 
     @Override
     public void ready(SelectionKey key) {
       Acceptor guest = acceptor;
-      if (guest == null) {
+      LoopBuffers shared = buffers;
+      if (guest == null || shared == null) {
         return;
       }
       try {
         for (int i = 0; i < TURN; i++) {
-          buffer.clear();
+          ByteBuffer buffer = shared.datagram();
           InetSocketAddress peer = (InetSocketAddress) channel.receive(buffer);
           if (peer == null) {
             break;

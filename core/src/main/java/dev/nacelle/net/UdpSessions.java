@@ -30,7 +30,6 @@ final class UdpSessions {
   private final NetworkLoop loop;
   private final FlowTable table;
   private final Map<Place, Session> sessions = new HashMap<>();
-  private final ByteBuffer buffer = ByteBuffer.allocateDirect(Frames.MAX_DATA);
   private NetworkLoop.@Nullable Timer sweep;
 
   UdpSessions(NetworkLoop loop, FlowTable table) {
@@ -178,7 +177,7 @@ final class UdpSessions {
     public void ready(SelectionKey key) {
       try {
         for (int i = 0; i < READS; i++) {
-          buffer.clear();
+          ByteBuffer buffer = loop.buffers().datagram();
           // Of the two ways to read, the one that tells an empty datagram from none.
           if (channel.receive(buffer) == null) {
             break;

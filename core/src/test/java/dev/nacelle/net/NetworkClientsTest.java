@@ -158,7 +158,8 @@ class NetworkClientsTest {
           new Thread(
               () -> {
                 try (Socket one = server.accept();
-                    Socket two = server.accept()) {
+                    Socket two = server.accept();
+                    Socket last = server.accept()) {
                   // The client is first to end; then the server.
                   one.getOutputStream().write(one.getInputStream().readAllBytes());
                   one.close();
@@ -166,6 +167,7 @@ class NetworkClientsTest {
                   two.shutdownOutput();
                   byte[] rest = two.getInputStream().readAllBytes();
                   assertEquals(1_000_000, rest.length);
+                  last.getOutputStream().write("all".getBytes(ISO_8859_1));
                 } catch (IOException e) {
                   throw new AssertionError(e);
                 }
@@ -184,14 +186,17 @@ class NetworkClientsTest {
                   return whole
               one = socket.create_connection((SERVER, 1))
               two = socket.create_connection((SERVER, 1))
+              last = socket.create_connection((SERVER, 1))
               one.sendall(b'x' * 100_000)
               one.shutdown(socket.SHUT_WR)
               print(len(rest(one)))
               print(rest(two).decode())
               two.sendall(b'y' * 1_000_000)
               two.close()
+              # With the program its network ends.
+              print(rest(last).decode())
               """);
-      assertEquals("100000\nfirst\n", ended.output());
+      assertEquals("100000\nfirst\nall\n", ended.output());
       peer.join();
       assertEquals(null, failure[0]);
     }
