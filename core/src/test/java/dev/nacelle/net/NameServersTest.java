@@ -2,6 +2,7 @@
 package dev.nacelle.net;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -16,6 +17,7 @@ import java.util.List;
 import java.util.concurrent.RejectedExecutionException;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.EnabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -136,6 +138,13 @@ class NameServersTest {
     assumeTrue(Files.isReadable(conf) && Files.readString(conf).contains("nameserver "));
     List<InetSocketAddress> file = NameServers.ofFile(conf).read();
     assertEquals(text(file).get(0), text(NameServers.fromJndi()).get(0));
+  }
+
+  @Test
+  @EnabledOnOs(value = OS.WINDOWS, disabledReason = "elsewhere it is a file")
+  void onWindowsTheJdkAsksTheSystem() throws Exception {
+    assertEquals(NameServers.fromJndi(), NameServers.ofHost(Runnable::run).servers());
+    assertFalse(NameServers.fromJndi().isEmpty());
   }
 
   @Test
