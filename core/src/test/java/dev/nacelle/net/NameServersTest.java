@@ -3,6 +3,7 @@ package dev.nacelle.net;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -143,8 +144,18 @@ class NameServersTest {
   @Test
   @EnabledOnOs(value = OS.WINDOWS, disabledReason = "elsewhere it is a file")
   void onWindowsTheJdkAsksTheSystem() throws Exception {
+    assumeTrue(ModuleLayer.boot().findModule("jdk.naming.dns").isPresent());
     assertEquals(NameServers.fromJndi(), NameServers.ofHost(Runnable::run).servers());
     assertFalse(NameServers.fromJndi().isEmpty());
+  }
+
+  @Test
+  @EnabledOnOs(value = OS.WINDOWS, disabledReason = "elsewhere it is a file")
+  void onWindowsNoneAreKnownWithoutTheModule() {
+    assumeTrue(ModuleLayer.boot().findModule("jdk.naming.dns").isEmpty());
+    IOException e = assertThrows(IOException.class, NameServers::fromJndi);
+    assertTrue(e.getMessage().contains("give it the module jdk.naming.dns"), e.getMessage());
+    assertEquals(List.of(), NameServers.ofHost(Runnable::run).servers());
   }
 
   @Test
