@@ -680,8 +680,9 @@ public final class SandboxSpec {
     /**
      * How much it may have of its machine's devices: of each disk, of the source of entropy, and of
      * each direction of the socket, through which everything goes that is said to its processes and
-     * comes from them. What is beyond a limit waits. The default is {@link RateLimits#NONE}.
-     * Hyper-V has no such limits, and refuses them.
+     * comes from them, its {@linkplain #network network} among it, which has {@linkplain
+     * NetworkPolicy#limits() limits} of its own besides. What is beyond a limit waits. The default
+     * is {@link RateLimits#NONE}. Hyper-V has no such limits, and refuses them.
      */
     public Builder rateLimits(RateLimits limits) {
       this.rateLimits = Objects.requireNonNull(limits);
