@@ -14,17 +14,17 @@ use prost::{Message, length_delimiter_len};
 use crate::budget::{GRANT_BYTES, Grant, Share};
 
 /// The largest HTTP/2 frame, where the host takes such (SETTINGS_MAX_FRAME_SIZE): each costs both sides about the same,
-/// however much is in it. Each is one write to the socket, for which the kernel wants memory in one piece: with what is around
-/// it, 32 KiB, the most that it always finds (PAGE_ALLOC_COSTLY_ORDER).
-const FRAME_BYTES: usize = 31 << 10;
+/// however much is in it, so a message of output is one. Each is one packet of the socket, which has 64 KiB at most: with
+/// what is around it, its memory is one piece of 64 KiB where a kernel wants one piece (`io::Stream` goes on without).
+const FRAME_BYTES: usize = 62 << 10;
 /// What gRPC has before a message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 const TAG_BYTES: usize = 1;
 /// The prefix, the field's tag, and its length in at most three bytes.
 const HEADROOM: usize = PREFIX_BYTES + TAG_BYTES + 3;
-/// The most that one read of output returns, and one message carries: it fills two frames.
+/// The most that one read of output returns, and one message carries: it fills a frame.
 pub(crate) const CHUNK_BYTES: usize = BUFFER_BYTES - HEADROOM;
-const BUFFER_BYTES: usize = 2 * FRAME_BYTES;
+const BUFFER_BYTES: usize = FRAME_BYTES;
 const _: () = assert!(BUFFER_BYTES <= GRANT_BYTES);
 /// Less than that is copied to memory of its own size.
 const WORTH_KEEPING: usize = CHUNK_BYTES / 4;

@@ -18,6 +18,9 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 /// The most that one read returns.
 pub(crate) const CHUNK_BYTES: usize = 64 << 10;
 
+/// What a packet has at most where there is no memory for a larger one: with what is around it, 32 KiB.
+const ALWAYS_FOUND: usize = 31 << 10;
+
 thread_local! {
     // One for all: what was read is copied out at its own size, so that a quiet pipe holds no memory.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK_BYTES].into());
@@ -171,14 +174,23 @@ impl Stream {
     fn poll_writing(
         &self,
         context: &mut Context<'_>,
-        write: impl Fn(&OwnedFd) -> rustix::io::Result<usize>,
+        write: impl Fn(&OwnedFd, usize) -> rustix::io::Result<usize>,
     ) -> Poll<Result<usize>> {
         loop {
             let mut ready = ready!(self.0.poll_write_ready(context))?;
-            if let Ok(result) = ready.try_io(|socket| Ok(retry_on_intr(|| write(socket.get_ref()))?)) {
+            if let Ok(result) = ready.try_io(|socket| Ok(in_one_piece(|limit| write(socket.get_ref(), limit))?)) {
                 return Poll::Ready(result);
             }
         }
+    }
+}
+
+/// Writes a packet. Linux 6.1, for one, wants memory for it in one piece (virtio_vsock_alloc_skb), which it may not have when
+/// its free memory is in many: then less, for which it always finds some (PAGE_ALLOC_COSTLY_ORDER).
+fn in_one_piece(write: impl Fn(usize) -> rustix::io::Result<usize>) -> rustix::io::Result<usize> {
+    match retry_on_intr(|| write(usize::MAX)) {
+        Err(Errno::NOMEM) => retry_on_intr(|| write(ALWAYS_FOUND)),
+        result => result,
     }
 }
 
@@ -204,7 +216,7 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        self.poll_writing(context, |socket| write(socket, bytes))
+        self.poll_writing(context, |socket, limit| write(socket, &bytes[..limit.min(bytes.len())]))
     }
 
     fn poll_write_vectored(
@@ -212,7 +224,10 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        self.poll_writing(context, |socket| writev(socket, slices))
+        self.poll_writing(context, |socket, limit| match slices.iter().find(|slice| !slice.is_empty()) {
+            Some(first) if limit < usize::MAX => write(socket, &first[..limit.min(first.len())]),
+            _ => writev(socket, slices),
+        })
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -266,6 +281,19 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
+
+    #[test]
+    fn what_there_is_no_memory_for_is_written_in_parts() {
+        let has_memory_for = |most| {
+            in_one_piece(move |limit| match limit.min(62 << 10) {
+                bytes if bytes > most => Err(Errno::NOMEM),
+                bytes => Ok(bytes),
+            })
+        };
+        assert_eq!(has_memory_for(64 << 10), Ok(62 << 10));
+        assert_eq!(has_memory_for(32 << 10), Ok(31 << 10));
+        assert_eq!(has_memory_for(0), Err(Errno::NOMEM));
+    }
 
     #[tokio::test]
     async fn a_stream_of_packets_is_read_on_where_a_read_returns_one() {

@@ -67,8 +67,12 @@ public final class AgentClient implements AutoCloseable {
    */
   private static final int MAX_MESSAGE_BYTES = 256 * 1024;
 
-  /** HTTP/2 flow control window per stream: what a process may have on its way to the host. */
-  private static final int WINDOW_BYTES = 256 * 1024;
+  /**
+   * HTTP/2 flow control window per stream, in bytes: what a process may have on its way to the
+   * host. It is a number of the largest messages: of one more a part would leave alone, and cost as
+   * much as a whole one.
+   */
+  private static final int WINDOW_BYTES = 4 * FrameSize.MAXIMUM;
 
   private static final int MAX_HEADER_BYTES = 16 * 1024;
   private static final int MAX_STEPS = 64;

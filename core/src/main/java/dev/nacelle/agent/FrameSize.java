@@ -15,11 +15,11 @@ import io.netty.handler.codec.http2.Http2Settings;
  */
 final class FrameSize extends ChannelInboundHandlerAdapter {
   /**
-   * Content of a frame that is taken at most, in bytes. A guest sends each as one packet, for which
-   * its kernel wants memory in one piece: more than 32 KiB, with all that is around it, it does not
-   * always find.
+   * Content of a frame that is taken at most, in bytes. A guest sends each as one packet, which has
+   * at most 64 KiB (VIRTIO_VSOCK_MAX_PKT_BUF_SIZE of Linux). Its kernel may want memory for that in
+   * one piece: with all that is around it, of 64 KiB.
    */
-  static final int MAXIMUM = 31 * 1024;
+  static final int MAXIMUM = 62 * 1024;
 
   @Override
   public void channelRead(ChannelHandlerContext context, Object message) {

@@ -168,7 +168,13 @@ final class GuestChannel extends AbstractChannel {
       }
       reading = false;
     }
-    sizes.readComplete();
+    // The next buffer's size: neither the read of nothing that ends each event says what comes, nor
+    // the first part of what is longer. By these, buffers would have half of a large frame, and
+    // Netty would copy each together again.
+    int last = sizes.lastBytesRead();
+    if (last > 0 && last < sizes.attemptedBytesRead()) {
+      sizes.readComplete();
+    }
     // The pipeline asks for more from within this call, which queues another round.
     pipeline().fireChannelReadComplete();
     if (failure != null) {

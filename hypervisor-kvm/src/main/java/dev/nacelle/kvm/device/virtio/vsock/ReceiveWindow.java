@@ -40,11 +40,11 @@ final class ReceiveWindow {
   }
 
   /**
-   * Whether the guest should be told of new room: when a quarter has become free since it was. An
-   * update for each read would cost more than the data.
+   * Whether the guest should be told of new room: when half has become free since it was. Each
+   * update costs about as much as a packet of data, and half is room for two more of those.
    */
   boolean isUpdateDue() {
-    return readCount - toldReadCount >= capacity / 4;
+    return readCount - toldReadCount >= capacity / 2;
   }
 
   /** Whether more room would help: the user has read all there was. */

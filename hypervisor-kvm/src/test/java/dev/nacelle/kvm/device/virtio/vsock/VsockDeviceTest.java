@@ -342,13 +342,13 @@ class VsockDeviceTest {
   }
 
   @Test
-  void returnsCreditAfterAQuarterOfTheBufferAndGrowsForAReaderThatKeepsUp() throws Exception {
+  void returnsCreditAfterHalfOfTheBufferAndGrowsForAReaderThatKeepsUp() throws Exception {
     GuestConnection connection = acceptOne();
     int limit = ReceiveWindow.INITIAL_BYTES;
     int sent = 0;
-    guest.send(packet(RW).withPayload(new byte[limit / 4 - 1]));
+    guest.send(packet(RW).withPayload(new byte[limit / 2 - 1]));
     sent += connection.read(ByteBuffer.allocate(limit));
-    assertNull(guest.receive(), "less than a quarter is not worth a packet");
+    assertNull(guest.receive(), "less than half is not worth a packet");
     guest.send(packet(RW).withPayload((byte) 1));
     sent += connection.read(ByteBuffer.allocate(limit));
     Packet update = assertOperation(CREDIT_UPDATE);
@@ -357,8 +357,11 @@ class VsockDeviceTest {
 
     while (limit < ReceiveWindow.MAXIMUM_BYTES) {
       limit = update.bufferSize();
-      guest.send(packet(RW).withPayload(new byte[Math.min(limit, 64 << 10)]));
-      sent += connection.read(ByteBuffer.allocate(limit));
+      for (int unread = 0; unread < limit / 2; unread += limit / 4) {
+        assertNull(guest.receive());
+        guest.send(packet(RW).withPayload(new byte[limit / 4]));
+        sent += connection.read(ByteBuffer.allocate(limit));
+      }
       update = assertOperation(CREDIT_UPDATE);
       assertEquals(sent, update.forwarded());
     }
@@ -842,7 +845,7 @@ class VsockDeviceTest {
     for (int i = 0; i < many; i++) {
       guest.send(Packet.of(REQUEST, i, HOST_PORT));
       Packet last = guest.receive();
-      for (int round = 0; round < 6; round++) {
+      for (int round = 0; round < 4; round++) {
         int window = Math.min(last.bufferSize(), 64 << 10);
         guest.send(Packet.of(RW, i, HOST_PORT).withPayload(new byte[window]));
         accepted.get(i).read(ByteBuffer.allocate(window));
