@@ -9,6 +9,7 @@ import dev.nacelle.net.HostAddresses;
 import dev.nacelle.net.HostNetwork;
 import dev.nacelle.net.NameServers;
 import dev.nacelle.net.NetworkLoop;
+import dev.nacelle.net.NetworkMemory;
 import dev.nacelle.network.NetworkListener;
 import java.io.IOException;
 import java.net.InetSocketAddress;
@@ -29,6 +30,7 @@ final class Networks implements AutoCloseable {
   private final List<NetworkLoop> loops;
   private final AtomicInteger next = new AtomicInteger();
   private final List<InetSocketAddress> nameServers;
+  private final NetworkMemory memory = NetworkMemory.ofRuntime();
   private @Nullable Host host; // guarded by this
 
   /** What all networks are told of the host. */
@@ -63,6 +65,7 @@ final class Networks implements AutoCloseable {
           loop,
           known.addresses,
           known.nameServers,
+          memory,
           id,
           spec.network(),
           List.copyOf(spec.published()),

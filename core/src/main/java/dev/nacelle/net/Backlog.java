@@ -11,8 +11,12 @@ import java.nio.channels.WritableByteChannel;
  * no memory.
  */
 final class Backlog {
+  private static final int SMALLEST = 16 << 10;
+  private static final ByteBuffer NONE = ByteBuffer.allocate(0);
+
   private final int capacity;
-  private ByteBuffer bytes = ByteBuffer.allocate(0);
+  private final NetworkMemory.Share memory;
+  private ByteBuffer bytes = NONE;
 
   /** Of {@link #bytes}: where its content begins, and its parts end. */
   private int from;
@@ -23,9 +27,11 @@ final class Backlog {
 
   /**
    * @param capacity in bytes
+   * @param memory of which it is
    */
-  Backlog(int capacity) {
+  Backlog(int capacity, NetworkMemory.Share memory) {
     this.capacity = capacity;
+    this.memory = memory;
   }
 
   int size() {
@@ -46,22 +52,44 @@ final class Backlog {
     return seen > cleared;
   }
 
-  /** Takes all; there is room for a window. */
-  void add(ByteBuffer more) {
+  /**
+   * Takes all, of what is a window's at most.
+   *
+   * @return false where there is no memory for that
+   */
+  boolean add(ByteBuffer more) {
     int length = more.remaining();
-    if (bytes.capacity() == 0) {
-      bytes = ByteBuffer.allocate(capacity);
-    } else if (capacity - to < length) {
-      bytes.limit(to).position(from);
-      bytes.compact();
-      cleared -= from;
-      seen -= from;
-      to -= from;
-      from = 0;
+    if (bytes.capacity() - to < length && !makeRoom(size() + length)) {
+      return false;
     }
-    bytes.limit(capacity).position(to);
+    bytes.limit(bytes.capacity()).position(to);
     bytes.put(more);
     to += length;
+    return true;
+  }
+
+  /** Room for so many bytes, what there is among them. */
+  private boolean makeRoom(int needed) {
+    ByteBuffer larger = bytes;
+    if (bytes.capacity() < needed) {
+      int size = Math.min(capacity, Math.max(needed, Math.max(SMALLEST, 2 * bytes.capacity())));
+      if (!memory.take(size - bytes.capacity())) {
+        return false;
+      }
+      larger = ByteBuffer.allocate(size);
+    }
+    bytes.limit(to).position(from);
+    if (larger == bytes) {
+      bytes.compact();
+    } else {
+      larger.put(bytes);
+      bytes = larger;
+    }
+    cleared -= from;
+    seen -= from;
+    to -= from;
+    from = 0;
+    return true;
   }
 
   /** What nobody has looked at; tell {@link #saw} how much of it was. */
@@ -95,12 +123,18 @@ final class Backlog {
     int count = channel.write(bytes.limit(end).position(from));
     from += count;
     if (from == to) {
-      bytes = ByteBuffer.allocate(0);
-      from = 0;
-      cleared = 0;
-      seen = 0;
-      to = 0;
+      drop();
     }
     return count;
+  }
+
+  /** Forgets all. */
+  void drop() {
+    memory.giveBack(bytes.capacity());
+    bytes = NONE;
+    from = 0;
+    cleared = 0;
+    seen = 0;
+    to = 0;
   }
 }

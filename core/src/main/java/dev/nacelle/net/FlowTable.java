@@ -57,6 +57,7 @@ final class FlowTable implements GuestLink.Handler {
   private final UdpSessions sessions;
   private final DnsService dns;
   private final Deque<Flow> waiting = new ArrayDeque<>();
+  private final NetworkMemory.Share memory;
   private final Throttle egress;
   private final Throttle ingress;
   private CompiledPolicy policy;
@@ -85,6 +86,7 @@ final class FlowTable implements GuestLink.Handler {
     this.pins = pins;
     deadlines = new GuestDeadlines(loop);
     this.surroundings = surroundings;
+    memory = surroundings.memory().share();
     this.policy = policy.compiled();
     present = !policy.policy().isNone();
     proxy = policy.proxy();
@@ -144,6 +146,11 @@ final class FlowTable implements GuestLink.Handler {
   /** A socket that was to connect has done so or not. */
   void connected(TcpFlow flow) {
     dialer.connected(flow);
+  }
+
+  /** For what receivers do not take. */
+  NetworkMemory.Share memory() {
+    return memory;
   }
 
   GuestDeadlines deadlines() {
@@ -474,6 +481,13 @@ final class FlowTable implements GuestLink.Handler {
     link.sendReset(flow.id, Reset.POLICY);
     journal.denied(flow.info, reason, flow.info.rule(), flow.info.names(), said);
     over(flow, End.DENIED, true);
+  }
+
+  /** What it has sent and its receiver does not take is more than there is memory for. */
+  void outOfMemory(Flow flow) {
+    link.sendReset(flow.id, Reset.LIMIT);
+    journal.limited(Limit.MEMORY);
+    over(flow, End.FAILED, true);
   }
 
   /** Its socket is of no use any more. */

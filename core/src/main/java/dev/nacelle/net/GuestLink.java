@@ -21,9 +21,6 @@ final class GuestLink {
   /** Less room than that is none, for content. */
   private static final int SMALLEST_ROOM = 4 << 10;
 
-  /** Reads at a time, so that others get their turn. */
-  private static final int READS = 16;
-
   private static final ByteBuffer NONE = ByteBuffer.allocate(0);
 
   /** What there was no room for. */
@@ -93,24 +90,22 @@ final class GuestLink {
       return;
     }
     try {
-      for (int reads = 0; reads < READS; reads++) {
-        int most = mayRead();
-        if (most == 0) {
-          return;
-        }
-        ByteBuffer received = buffers.received().limit(most);
-        int count = connection.read(received);
-        if (count < 0) {
-          end("the guest has ended it");
-          return;
-        }
-        decoder.feed(received.flip(), handler);
-        flush();
-        if (over || count == 0) {
-          return;
-        }
+      int most = mayRead();
+      if (most == 0) {
+        return;
       }
-      onEvent();
+      ByteBuffer received = buffers.received().limit(most);
+      int count = connection.read(received);
+      if (count < 0) {
+        end("the guest has ended it");
+        return;
+      }
+      decoder.feed(received.flip(), handler);
+      flush();
+      if (count > 0) {
+        // There may be more: after the turn of others.
+        onEvent();
+      }
     } catch (FrameException e) {
       end(String.valueOf(e.getMessage()), true);
     } catch (IOException e) {
@@ -300,14 +295,14 @@ final class GuestLink {
 
   /** Something may be going to wait. */
   private void begin() {
-    if (out == NONE) {
+    if (out.capacity() == 0) {
       out = buffers.take();
     }
   }
 
   /** Nothing waits. */
   private void finish() {
-    if (out != NONE) {
+    if (out.capacity() > 0) {
       buffers.giveBack(out);
       out = NONE;
     }

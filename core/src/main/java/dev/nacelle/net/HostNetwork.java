@@ -48,6 +48,7 @@ public final class HostNetwork implements AutoCloseable {
    * @param loop on which all of it happens
    * @param hosts which addresses are the host's
    * @param nameServers whom names are asked of
+   * @param memory for what receivers do not take
    * @param sandboxId for events
    * @param policy other than {@link NetworkPolicy#none()}
    * @param listener is told events on the executor's threads
@@ -57,6 +58,7 @@ public final class HostNetwork implements AutoCloseable {
       NetworkLoop loop,
       HostAddresses hosts,
       NameServers nameServers,
+      NetworkMemory memory,
       String sandboxId,
       NetworkPolicy policy,
       List<PublishedPort> published,
@@ -65,7 +67,7 @@ public final class HostNetwork implements AutoCloseable {
       throws IOException {
     return new HostNetwork(
         loop,
-        Surroundings.of(hosts, nameServers),
+        Surroundings.of(hosts, nameServers, memory),
         new EventSink(sandboxId, listener, executor),
         policy,
         new Publisher(published),

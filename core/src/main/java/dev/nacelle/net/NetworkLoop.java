@@ -19,6 +19,7 @@ import java.util.concurrent.Executor;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -28,11 +29,12 @@ import org.jspecify.annotations.Nullable;
 public final class NetworkLoop implements Executor, AutoCloseable {
   private static final System.Logger LOGGER = System.getLogger(NetworkLoop.class.getName());
 
-  /** Tasks at a time, so that sockets get their turn. */
-  private static final int TASKS = 256;
-
   private final String name;
   private final Queue<Runnable> tasks = new ConcurrentLinkedQueue<>();
+
+  /** Of {@link #tasks}: no more than there are. */
+  private final AtomicInteger count = new AtomicInteger();
+
   private final LoopBuffers buffers = new LoopBuffers();
   private final AtomicBoolean woken = new AtomicBoolean();
   private final PriorityQueue<Timer> timers =
@@ -85,6 +87,7 @@ public final class NetworkLoop implements Executor, AutoCloseable {
     synchronized (this) {
       waiting = start();
       tasks.add(task);
+      count.incrementAndGet();
     }
     if (woken.compareAndSet(false, true)) {
       waiting.wakeup();
@@ -162,11 +165,10 @@ public final class NetworkLoop implements Executor, AutoCloseable {
       while (!closed) {
         select(waiting);
         woken.set(false);
-        for (int i = 0; i < TASKS; i++) {
-          Runnable task = tasks.poll();
-          if (task == null) {
-            break;
-          }
+        // Those that there are, and not those that they leave: sockets get their turn between.
+        for (int i = count.get(); i > 0; i--) {
+          Runnable task = tasks.remove();
+          count.decrementAndGet();
           guarded(task);
         }
         runTimers();

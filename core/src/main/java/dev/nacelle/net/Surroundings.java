@@ -12,6 +12,7 @@ import java.util.function.UnaryOperator;
  * @param isHosts whether an address is one of the host's
  * @param ipv6 whether the guest has IPv6, since the host has
  * @param nameServers whom names are asked of
+ * @param memory for what receivers do not take
  * @param routes where the host connects to for an address that was allowed: there; tests have
  *     servers of their own stand for others
  */
@@ -19,9 +20,10 @@ record Surroundings(
     Predicate<Ip> isHosts,
     boolean ipv6,
     NameServers nameServers,
+    NetworkMemory memory,
     UnaryOperator<InetSocketAddress> routes) {
-  static Surroundings of(HostAddresses hosts, NameServers nameServers) {
-    return new Surroundings(hosts, hosts.hasIpv6(), nameServers, UnaryOperator.identity());
+  static Surroundings of(HostAddresses hosts, NameServers nameServers, NetworkMemory memory) {
+    return new Surroundings(hosts, hosts.hasIpv6(), nameServers, memory, UnaryOperator.identity());
   }
 
   InetSocketAddress route(InetSocketAddress address) {

@@ -65,7 +65,7 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
     this.window = window;
     this.toGuest = toGuest;
     fromGuest = new Credit(window, window);
-    backlog = new Backlog(window);
+    backlog = new Backlog(window, table.memory());
   }
 
   @Override
@@ -285,9 +285,10 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
     table.count().sent(info, count);
     Gate looksAt = gate;
     if (looksAt != null && !looksAt.isOpen()) {
-      backlog.add(bytes);
-      look(looksAt);
-      write();
+      if (keep(bytes)) {
+        look(looksAt);
+        write();
+      }
       return;
     }
     if (backlog.isEmpty() && !waitsToWrite && !table.egress().isLimited()) {
@@ -297,9 +298,18 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
         return;
       }
     }
-    backlog.add(bytes);
-    backlog.clearAll();
-    write();
+    if (keep(bytes)) {
+      backlog.clearAll();
+      write();
+    }
+  }
+
+  private boolean keep(ByteBuffer bytes) {
+    boolean kept = backlog.add(bytes);
+    if (!kept) {
+      table.outOfMemory(this);
+    }
+    return kept;
   }
 
   private void look(Gate looksAt) {
@@ -409,6 +419,7 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
       return;
     }
     over = true;
+    backlog.drop();
     stopTimer();
     try {
       if (abruptly) {

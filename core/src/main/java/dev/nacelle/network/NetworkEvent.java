@@ -198,7 +198,12 @@ public sealed interface NetworkEvent {
     /** {@link NetworkLimits#dnsQueries()} */
     DNS_QUERIES,
     /** The host had no file descriptor left. */
-    HOST_DESCRIPTORS
+    HOST_DESCRIPTORS,
+    /**
+     * What the sandbox had sent and its receivers did not take was more than the host keeps: 16 MiB
+     * of a sandbox, and of all an eighth of the heap. The connection is reset.
+     */
+    MEMORY
   }
 
   /**

@@ -15,6 +15,8 @@ import org.junit.jupiter.api.Test;
 
 /** What waits of a flow, in its order, and no more of it leaves than may. */
 class BacklogTest {
+  private final NetworkMemory memory = new NetworkMemory(1 << 20);
+
   /** Takes so many bytes of each write. */
   private static final class Sink implements WritableByteChannel {
     private final ByteArrayOutputStream taken = new ByteArrayOutputStream();
@@ -44,7 +46,7 @@ class BacklogTest {
 
   @Test
   void onlyWhatIsClearedLeaves() throws IOException {
-    Backlog backlog = new Backlog(100);
+    Backlog backlog = new Backlog(100, memory.share());
     Sink sink = new Sink();
     backlog.add(text("head and more"));
     assertFalse(backlog.mayLeave());
@@ -60,13 +62,14 @@ class BacklogTest {
     assertEquals(3, backlog.writeTo(sink, 3));
     assertEquals(6, backlog.writeTo(sink, Long.MAX_VALUE));
     assertTrue(backlog.isEmpty());
+    assertEquals(0, memory.used());
     assertEquals("head and more", sink.taken.toString(StandardCharsets.US_ASCII));
   }
 
   @Test
   void anyMixtureKeepsTheOrder() throws IOException {
     Random random = new Random(3);
-    Backlog backlog = new Backlog(1000);
+    Backlog backlog = new Backlog(1000, memory.share());
     Sink sink = new Sink();
     StringBuilder all = new StringBuilder();
     for (int i = 0; i < 20_000; i++) {
@@ -89,5 +92,21 @@ class BacklogTest {
     sink.most = Integer.MAX_VALUE;
     backlog.writeTo(sink, Long.MAX_VALUE);
     assertEquals(all.toString(), sink.taken.toString(StandardCharsets.US_ASCII));
+  }
+
+  @Test
+  void aNetworkHasAQuarterOfWhatIsLeft() {
+    NetworkMemory.Share greedy = memory.share();
+    NetworkMemory.Share other = memory.share();
+    Backlog backlog = new Backlog(1 << 20, greedy);
+    assertFalse(backlog.add(ByteBuffer.allocate((1 << 18) + 1)));
+    assertEquals(0, memory.used());
+    while (backlog.add(ByteBuffer.allocate(10_000))) {
+      assertTrue(memory.used() <= 1 << 18);
+    }
+    assertTrue(memory.used() >= 1 << 17);
+    assertTrue(other.take(100_000));
+    backlog.drop();
+    assertEquals(100_000, memory.used());
   }
 }

@@ -262,7 +262,12 @@ class DnsFlowTest {
         Publisher publisher = new Publisher(List.of());
         NetworkLoop loop = new NetworkLoop("test-idle")) {
       Surroundings surroundings =
-          new Surroundings(address -> false, true, NameServers.of(List.of()), address -> address);
+          new Surroundings(
+              address -> false,
+              true,
+              NameServers.of(List.of()),
+              NetworkMemory.ofRuntime(),
+              address -> address);
       CompletableFuture<FlowTable> made = new CompletableFuture<>();
       loop.execute(
           () -> {

@@ -8,6 +8,8 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.nacelle.internal.check.Ip;
 import dev.nacelle.net.Frames.Reset;
+import dev.nacelle.network.NetworkEvent.Limit;
+import dev.nacelle.network.NetworkEvent.LimitReached;
 import dev.nacelle.network.NetworkLimits;
 import dev.nacelle.network.NetworkPolicy;
 import dev.nacelle.network.NetworkStatistics;
@@ -30,6 +32,7 @@ import org.junit.jupiter.api.Timeout;
 @Timeout(120)
 class HostileGuestTest {
   private static final Path DESCRIPTORS = Path.of("/proc/self/fd");
+  private static final int FIRST_WINDOW = 256 << 10;
   private static final int STORM = 100_000;
 
   private static final NetworkPolicy FAST =
@@ -180,6 +183,42 @@ class HostileGuestTest {
     } catch (IOException e) {
       // The test has ended.
     }
+  }
+
+  @Test
+  void whatReceiversDoNotTakeIsBoundedByMemoryAndTheirFlowsEnd() throws Exception {
+    NetworkMemory memory = new NetworkMemory(1 << 20);
+    try (TestNetwork test = new TestNetwork(FAST, memory);
+        ServerSocket server = test.server(7)) {
+      byte[] part = new byte[Frames.MAX_DATA];
+      boolean goesOn = true;
+      for (int i = 0; i < 20 && goesOn; i++) {
+        int flow = test.agent.connect(SERVER, 7);
+        // Until its window is used up, or it is over.
+        for (int sent = 0; sent < credit(test, flow) && goesOn; sent += part.length) {
+          test.agent.data(flow, part);
+          sync(test);
+          goesOn = test.agent.received().stream().noneMatch(m -> m instanceof PlayedAgent.Resets);
+        }
+        assertTrue(memory.used() <= 1 << 18, () -> memory.used() + " bytes");
+      }
+      Reset why = test.agent.await(PlayedAgent.Resets.class, reset -> true).why();
+      assertEquals(Reset.LIMIT, why);
+      assertEquals(Limit.MEMORY, test.event(LimitReached.class).limit());
+      assertTrue(server.isBound());
+    }
+    assertEquals(0, memory.used());
+  }
+
+  /** What a flow may have sent in all. */
+  private static int credit(TestNetwork test, int flow) {
+    int most = FIRST_WINDOW;
+    for (PlayedAgent.Message message : test.agent.received()) {
+      if (message instanceof PlayedAgent.Credited given && given.flow() == flow) {
+        most += given.amount();
+      }
+    }
+    return most - Frames.MAX_DATA + 1;
   }
 
   @Test

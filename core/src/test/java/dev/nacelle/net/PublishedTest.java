@@ -88,7 +88,11 @@ class PublishedTest {
             new HostNetwork(
                 loop,
                 new Surroundings(
-                    address -> false, false, NameServers.of(List.of()), address -> address),
+                    address -> false,
+                    false,
+                    NameServers.of(List.of()),
+                    NetworkMemory.ofRuntime(),
+                    address -> address),
                 new EventSink("sandbox", event -> {}, Runnable::run),
                 NetworkPolicy.internal(),
                 publisher,

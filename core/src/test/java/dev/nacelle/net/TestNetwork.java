@@ -31,6 +31,7 @@ final class TestNetwork implements AutoCloseable {
 
   private final NetworkLoop loop;
   private final boolean ownsLoop;
+  final NetworkMemory memory;
   private final Map<InetSocketAddress, InetSocketAddress> routes = new ConcurrentHashMap<>();
   private final Pins pins;
   private final LinkedBlockingQueue<NetworkEvent> events = new LinkedBlockingQueue<>();
@@ -41,9 +42,22 @@ final class TestNetwork implements AutoCloseable {
     this(policy, NameServers.of(List.of()), true, System::nanoTime, published);
   }
 
+  /** One that has so much memory for what receivers do not take. */
+  TestNetwork(NetworkPolicy policy, NetworkMemory memory) throws IOException {
+    this(
+        policy,
+        NameServers.of(List.of()),
+        true,
+        System::nanoTime,
+        new NetworkLoop("test-network"),
+        true,
+        memory);
+  }
+
   /** One on the loop of another. */
   TestNetwork(NetworkPolicy policy, TestNetwork other) throws IOException {
-    this(policy, NameServers.of(List.of()), true, System::nanoTime, other.loop, false);
+    this(
+        policy, NameServers.of(List.of()), true, System::nanoTime, other.loop, false, other.memory);
   }
 
   /**
@@ -56,7 +70,15 @@ final class TestNetwork implements AutoCloseable {
       LongSupplier nanoTime,
       PublishedPort... published)
       throws IOException {
-    this(policy, nameServers, ipv6, nanoTime, new NetworkLoop("test-network"), true, published);
+    this(
+        policy,
+        nameServers,
+        ipv6,
+        nanoTime,
+        new NetworkLoop("test-network"),
+        true,
+        NetworkMemory.ofRuntime(),
+        published);
   }
 
   private TestNetwork(
@@ -66,10 +88,12 @@ final class TestNetwork implements AutoCloseable {
       LongSupplier nanoTime,
       NetworkLoop loop,
       boolean ownsLoop,
+      NetworkMemory memory,
       PublishedPort... published)
       throws IOException {
     this.loop = loop;
     this.ownsLoop = ownsLoop;
+    this.memory = memory;
     pins = new Pins(nanoTime, Pins.CAPACITY);
     network =
         new HostNetwork(
@@ -78,6 +102,7 @@ final class TestNetwork implements AutoCloseable {
                 address -> false,
                 ipv6,
                 nameServers,
+                memory,
                 address -> routes.getOrDefault(address, address)),
             new EventSink("sandbox", events::add, Runnable::run),
             policy,

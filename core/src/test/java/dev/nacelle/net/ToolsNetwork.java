@@ -171,6 +171,7 @@ final class ToolsNetwork implements AutoCloseable {
             address -> false,
             true,
             NameServers.of(List.of(upstream.address()), Duration.ofSeconds(15)),
+            NetworkMemory.ofRuntime(),
             address -> routes.getOrDefault(address, address));
     try (ServerSocketChannel server = ServerSocketChannel.open(StandardProtocolFamily.UNIX);
         Publisher publisher = new Publisher(List.of());
