@@ -70,20 +70,15 @@ final class Backlog {
 
   /** Room for so many bytes, what there is among them. */
   private boolean makeRoom(int needed) {
-    ByteBuffer larger = bytes;
+    bytes.limit(to).position(from);
     if (bytes.capacity() < needed) {
       int size = Math.min(capacity, Math.max(needed, Math.max(SMALLEST, 2 * bytes.capacity())));
       if (!memory.take(size - bytes.capacity())) {
         return false;
       }
-      larger = ByteBuffer.allocate(size);
-    }
-    bytes.limit(to).position(from);
-    if (larger == bytes) {
-      bytes.compact();
+      bytes = ByteBuffer.allocate(size).put(bytes);
     } else {
-      larger.put(bytes);
-      bytes = larger;
+      bytes.compact();
     }
     cleared -= from;
     seen -= from;
