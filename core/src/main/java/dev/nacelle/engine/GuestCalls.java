@@ -36,7 +36,7 @@ final class GuestCalls {
       () -> new GuestIOException("the process was killed");
 
   /** How long the reason of a sandbox's end may take to be known after the end of a call. */
-  private static final Duration LAST_WORDS = Duration.ofSeconds(8);
+  private static final Duration LAST_WORDS = Duration.ofSeconds(4);
 
   /** How much later than another connection's end that of the agent's may be noticed. */
   private static final Duration MEANWHILE = Duration.ofSeconds(1);

@@ -54,14 +54,8 @@ final class RunningSandbox implements Sandbox {
   /** What the host grants the guest beyond a deadline that the guest is to keep. */
   private static final Duration MARGIN = Duration.ofSeconds(5);
 
-  /**
-   * How long a machine whose agent has gone may take to say why; once more, as often as that, where
-   * its kernel writes to the console meanwhile: a panic or a power-off takes long on a host that is
-   * overloaded. Together it is less than {@link GuestCalls} waits.
-   */
+  /** How long a machine whose agent has gone may take to say why. */
   private static final Duration LAST_WORDS = Duration.ofSeconds(2);
-
-  private static final int MORE_WORDS = 2;
 
   /** What closing grants the guest beyond the grace: to answer, and to power its machine off. */
   private static final Duration FAREWELL = Duration.ofSeconds(1);
@@ -250,21 +244,8 @@ final class RunningSandbox implements Sandbox {
   private void awaitLastWords(AgentLoops loops) {
     if (!cause.isDone()) {
       SandboxExit why = client.wasSilent() ? SILENT : GuestCalls.LOST;
-      awaitLastWords(loops, why, vm.console().tail(), MORE_WORDS);
+      var unused = loops.schedule(() -> endLater(saidOr(why)), LAST_WORDS);
     }
-  }
-
-  private void awaitLastWords(AgentLoops loops, SandboxExit why, String before, int more) {
-    Runnable judge =
-        () -> {
-          String now = vm.console().tail();
-          if (more == 0 || vm.exit().isDone() || cause.isDone() || now.equals(before)) {
-            endLater(saidOr(why));
-          } else {
-            awaitLastWords(loops, why, now, more - 1);
-          }
-        };
-    var unused = loops.schedule(judge, LAST_WORDS);
   }
 
   /** What its machine has said by now, also where who is to pass that on has not come to it yet. */

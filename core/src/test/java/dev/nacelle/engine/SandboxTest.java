@@ -453,39 +453,6 @@ class SandboxTest extends SharedSandboxTest {
     }
   }
 
-  /** As long as it writes to its console, to a bound that is some seconds. */
-  @Test
-  void aMachineThatIsLongAtItsEndIsWaitedFor() throws Exception {
-    try (Sandbox own = fake.start()) {
-      FakeMachine machine = fake.machine();
-      CompletableFuture<SandboxEndedException> call =
-          CompletableFuture.supplyAsync(
-              () -> assertThrows(SandboxEndedException.class, () -> own.exec("hang")));
-      machine.loseConnections();
-      for (int i = 0; i < 25; i++) {
-        machine.print("[    0." + i + "] a long story\n");
-        Thread.sleep(100);
-      }
-      machine.panic();
-      assertEquals(SandboxExit.Reason.GUEST_CRASHED, own.onExit().get().reason());
-      SandboxExit told = call.get(1, TimeUnit.MINUTES).exit();
-      assertEquals(SandboxExit.Reason.GUEST_CRASHED, told.reason(), told::toString);
-    }
-  }
-
-  @Test
-  void aMachineThatNeverStopsTalkingIsGivenUpAllTheSame() throws Exception {
-    try (Sandbox own = fake.start()) {
-      FakeMachine machine = fake.machine();
-      machine.loseConnections();
-      for (int i = 0; own.isAlive(); i++) {
-        machine.print("[    1." + i + "] a story without an end\n");
-        Thread.sleep(100);
-      }
-      assertEquals(SandboxExit.Reason.CONNECTION_LOST, own.onExit().get().reason());
-    }
-  }
-
   @Test
   void startOverALostConnectionFails() {
     try (Sandbox own = fake.start()) {
