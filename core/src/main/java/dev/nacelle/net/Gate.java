@@ -54,7 +54,9 @@ final class Gate {
   @Nullable DenialReason decided(Decision now) {
     decision = now;
     Check check = judged;
-    if (check != null && !now.isUnchecked()) {
+    if (now.isUnchecked()) {
+      open = true;
+    } else if (check != null) {
       denied = now.judge(check, name, hidden);
     }
     return denied;

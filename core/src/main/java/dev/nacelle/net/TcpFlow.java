@@ -98,7 +98,12 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
   @Nullable DenialReason decided(Decision now) {
     Gate looksAt = gate;
     if (looksAt != null) {
-      return looksAt.decided(now);
+      DenialReason reason = looksAt.decided(now);
+      if (reason == null && open && !over) {
+        look(looksAt);
+        again(SelectionKey.OP_WRITE);
+      }
+      return reason;
     }
     if (!now.isUnchecked()) {
       if (open) {

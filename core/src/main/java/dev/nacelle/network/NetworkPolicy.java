@@ -62,6 +62,7 @@ public final class NetworkPolicy {
   private static final int MAX_RULES = 1024;
   private static final int MAX_PARTS = 16_384;
   private static final int MAX_HOST_SERVICES = 250;
+  private static final int DNS_PORT = 53;
 
   private static final NetworkPolicy NONE = new NetworkPolicy(new Builder(), false);
   private static final NetworkPolicy INTERNAL = builder().build();
@@ -259,7 +260,7 @@ public final class NetworkPolicy {
      * @param name a label, such as {@code db}
      * @param address of the service; with an address, not with a name to be resolved
      * @throws IllegalArgumentException when it is no label, or no address and port that can be
-     *     connected to
+     *     connected to, or port 53, at which every address is the resolver
      */
     public Builder hostService(String name, InetSocketAddress address) {
       InetAddress ip = address.getAddress();
@@ -270,6 +271,10 @@ public final class NetworkPolicy {
       if (ip.isAnyLocalAddress() || ip.isMulticastAddress() || address.getPort() == 0) {
         throw new IllegalArgumentException(
             "nobody can connect to " + ip.getHostAddress() + " port " + address.getPort());
+      }
+      if (address.getPort() == DNS_PORT) {
+        throw new IllegalArgumentException(
+            "port 53 is the resolver's of the sandbox, whatever the address");
       }
       hostServices.put(DomainNames.label("service's name", name), address);
       return this;

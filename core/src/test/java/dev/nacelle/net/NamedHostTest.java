@@ -224,6 +224,18 @@ class NamedHostTest {
   }
 
   @Test
+  void whatIsHeldLeavesWhereNobodyLooksAtItAnyMore() throws Exception {
+    try (Both flow = Both.connect(WEB, 443, "a.example")) {
+      byte[] part = Arrays.copyOf(hello("neighbour.example"), 40);
+      flow.test.agent.data(flow.flow, part);
+      flow.test.network.update(NetworkPolicy.internet());
+      flow.arrives(part);
+      flow.test.agent.data(flow.flow, "anything");
+      flow.arrives("anything");
+    }
+  }
+
+  @Test
   void anAddressThatWasNotResolvedIsRefused() throws Exception {
     try (TestNetwork test = new TestNetwork(WEB)) {
       assertEquals(Refusal.POLICY, test.agent.refusal(SERVER, 443));

@@ -229,6 +229,7 @@ class NetworkPolicyTest {
         "not at an address",
         () -> builder.hostService("a", InetSocketAddress.createUnresolved("a.example", 1)));
     assertRefusedFor("nobody can connect", () -> builder.hostService("a", at(0)));
+    assertRefusedFor("resolver's", () -> builder.hostService("a", at(53)));
     assertRefusedFor(
         "nobody can connect", () -> builder.hostService("a", new InetSocketAddress("0.0.0.0", 1)));
     for (String proxy :
