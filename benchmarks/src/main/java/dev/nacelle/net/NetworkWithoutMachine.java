@@ -45,6 +45,7 @@ public final class NetworkWithoutMachine {
                 loop,
                 new HostAddresses(Runnable::run),
                 NameServers.of(List.of()),
+                NetworkMemory.ofRuntime(),
                 "benchmark",
                 policy,
                 List.of(published),
