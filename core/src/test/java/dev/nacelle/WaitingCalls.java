@@ -118,7 +118,8 @@ public final class WaitingCalls implements AutoCloseable {
     calls.put("waitFor with a time", () -> process.waitFor(HOUR));
     calls.put("onExit of a process", () -> process.onExit().get());
     calls.put("waitFor of the JDK's", () -> process.toProcess().waitFor());
-    calls.put("stop", () -> stopped.stop(HOUR));
+    // A guest that is stuck before it has answered is given up on, and what it stopped with it.
+    calls.put("stop", () -> List.of(stopped.stop(HOUR), sandbox.guestStatistics()));
     calls.put("stdout", () -> process.stdout().read());
     calls.put("stderr", () -> process.stderr().read());
     calls.put("stdin", () -> written(() -> unheeding.stdin().write(piece)));
@@ -145,12 +146,23 @@ public final class WaitingCalls implements AutoCloseable {
         "a tree from the host", () -> written(() -> files.writeTree("/tmp/tree", tree, 0, 0)));
     calls.put("a tar", () -> files.openTar("/etc").readAllBytes());
     calls.put("connect", () -> closed(sandbox.connect(guest.closedPort)));
-    // It ends before the sandbox where its process does.
+    // Both end before the sandbox where their process does.
     calls.put(
         "a socket's input",
         () -> socket.input().read() >= 0 ? socket : closed(sandbox.connect(guest.port)));
-    calls.put("a socket's output", () -> written(() -> other.output().write(piece)));
+    calls.put("a socket's output", () -> written(() -> write(other, piece)));
     return calls;
+  }
+
+  private void write(GuestSocket socket, byte[] piece) throws Exception {
+    try {
+      socket.output().write(piece);
+    } catch (GuestIOException e) {
+      if (e.getCause() instanceof SandboxEndedException) {
+        throw e;
+      }
+      var unused = closed(sandbox.connect(guest.port));
+    }
   }
 
   private Path copy() throws IOException {
