@@ -2,6 +2,7 @@
 package dev.nacelle.agent;
 
 import io.grpc.Status;
+import java.nio.channels.ClosedChannelException;
 
 /** A call to the guest agent failed. */
 public final class AgentException extends Exception {
@@ -60,12 +61,18 @@ public final class AgentException extends Exception {
           case DEADLINE_EXCEEDED -> Kind.TIMED_OUT;
           case CANCELLED -> Kind.CANCELLED;
           case ABORTED -> Kind.WORKLOAD_ENDED;
+          case UNKNOWN -> ofUnknown(status);
           case RESOURCE_EXHAUSTED, INTERNAL, UNIMPLEMENTED, DATA_LOSS -> Kind.MISBEHAVED;
           default -> Kind.REFUSED;
         };
     String message = GuestText.clean(status.getDescription());
     return new AgentException(
         kind, message.isEmpty() ? status.getCode().name() : message, status.asRuntimeException());
+  }
+
+  /** gRPC says no more of a write to a connection that was closed just before. */
+  private static Kind ofUnknown(Status status) {
+    return status.getCause() instanceof ClosedChannelException ? Kind.DISCONNECTED : Kind.REFUSED;
   }
 
   /** What the failure means for the caller. */

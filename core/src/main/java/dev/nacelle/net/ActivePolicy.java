@@ -16,12 +16,16 @@ import org.jspecify.annotations.Nullable;
  */
 record ActivePolicy(
     NetworkPolicy policy, CompiledPolicy compiled, @Nullable InetSocketAddress proxy) {
-  /** May take its time: it has the proxy's name resolved. */
-  static ActivePolicy of(NetworkPolicy policy) {
+  /**
+   * May take its time: it has the proxy's name resolved.
+   *
+   * @param seeming of its network
+   */
+  static ActivePolicy of(NetworkPolicy policy, ServiceAddresses seeming) {
     URI proxy = policy.upstreamProxy().orElse(null);
     return new ActivePolicy(
         policy,
-        CompiledPolicy.of(policy),
+        CompiledPolicy.of(policy, seeming),
         proxy == null ? null : new InetSocketAddress(proxy.getHost(), proxy.getPort()));
   }
 }

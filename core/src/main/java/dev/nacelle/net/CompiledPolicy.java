@@ -43,12 +43,6 @@ import org.jspecify.annotations.Nullable;
  * </ol>
  */
 final class CompiledPolicy {
-  /**
-   * Where services of the host's seem to be: one address each, of the block that the sandbox's own
-   * address is of, for it is nobody's on any network (RFC 2544).
-   */
-  private static final int FIRST_SERVICE = 198 << 24 | 18 << 16 | 1 << 8;
-
   private final boolean allowsMetadata;
   private final Set<DnsRecordType> records;
   private final List<AddressRule> allowedAddresses = new ArrayList<>();
@@ -64,7 +58,7 @@ final class CompiledPolicy {
 
   private record Service(String name, InetSocketAddress address) {}
 
-  private CompiledPolicy(NetworkPolicy policy) {
+  private CompiledPolicy(NetworkPolicy policy, ServiceAddresses seeming) {
     allowsMetadata = policy.allowsMetadata();
     records = policy.dnsRecords();
     String all = null;
@@ -90,9 +84,9 @@ final class CompiledPolicy {
         .forEach(
             (label, address) -> {
               String name = label + "." + DomainNames.HOST_SERVICES;
-              Ip seeming = Ip.v4(FIRST_SERVICE + services.size() + 1);
-              services.put(seeming, new Service(name, address));
-              serviceNames.put(name, seeming);
+              Ip seems = seeming.of(name);
+              services.put(seems, new Service(name, address));
+              serviceNames.put(name, seems);
             });
   }
 
@@ -101,7 +95,16 @@ final class CompiledPolicy {
   }
 
   static CompiledPolicy of(NetworkPolicy policy) {
-    return new CompiledPolicy(policy);
+    return of(policy, new ServiceAddresses());
+  }
+
+  /**
+   * One of a network that had others before.
+   *
+   * @param seeming of that network
+   */
+  static CompiledPolicy of(NetworkPolicy policy, ServiceAddresses seeming) {
+    return new CompiledPolicy(policy, seeming);
   }
 
   /**

@@ -5,7 +5,9 @@ import dev.nacelle.internal.check.Ip;
 import dev.nacelle.network.NetworkEvent;
 import dev.nacelle.network.NetworkEvent.Direction;
 import dev.nacelle.network.Transport;
+import java.net.InetSocketAddress;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /** What a flow is, and by what it is allowed. Changes only where its policy does. On the loop. */
 final class FlowInfo {
@@ -19,6 +21,7 @@ final class FlowInfo {
   private String rule;
   private List<String> names;
   private List<Pins.Pin> held;
+  private @Nullable InetSocketAddress service;
 
   FlowInfo(
       long number, Transport transport, Direction direction, Ip remote, int port, int guestPort) {
@@ -41,11 +44,17 @@ final class FlowInfo {
     held = pins;
     rule = decision.rule();
     names = decision.names();
+    service = decision.service();
   }
 
   /** It is allowed by a published port. */
   void allow(String publishedPort) {
     rule = publishedPort;
+  }
+
+  /** The service of the host's that it leads to; null where that is none. */
+  @Nullable InetSocketAddress service() {
+    return service;
   }
 
   /** It has ended. */

@@ -24,6 +24,7 @@ import java.util.ArrayList;
 import java.util.Deque;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -342,6 +343,9 @@ final class FlowTable implements GuestLink.Handler {
   public void open(
       int id, boolean v6, long high, long low, int remotePort, int localPort, int window)
       throws FrameException {
+    if (over) {
+      return;
+    }
     checkWindow(id, window);
     Place place = new Place(ip(v6, high, low), remotePort, localPort);
     Limit limit = reached();
@@ -427,6 +431,9 @@ final class FlowTable implements GuestLink.Handler {
       int localPort,
       boolean refused,
       ByteBuffer bytes) {
+    if (over) {
+      return;
+    }
     Place place = new Place(ip(v6, high, low), remotePort, localPort);
     UdpSessions.Session session = sessions.find(place);
     if (session == null && remotePort == DnsService.PORT) {
@@ -564,6 +571,10 @@ final class FlowTable implements GuestLink.Handler {
     }
     Decision decision = decide(flow.info);
     DenialReason reason = decision.reason();
+    if (reason == null && !Objects.equals(flow.info.service(), decision.service())) {
+      // The service is another now.
+      reason = DenialReason.NO_RULE;
+    }
     if (reason == null) {
       reason = flow.decided(decision);
     }

@@ -163,14 +163,19 @@ final class GuestLink {
       return -1;
     }
     begin();
-    if (sent >= out.position() - sent) {
+    if (contentRoom() < 0) {
       moveToTheBeginning();
     }
-    if (out.capacity() - RESERVED_BYTES - out.position() < Frames.HEADER + SMALLEST_ROOM) {
+    if (contentRoom() < 0) {
       wasFull = true;
       return -1;
     }
     return out.position();
+  }
+
+  /** How much more than the least there is at the end; negative where it is less. */
+  private int contentRoom() {
+    return out.capacity() - RESERVED_BYTES - out.position() - Frames.HEADER - SMALLEST_ROOM;
   }
 
   /**
@@ -180,11 +185,15 @@ final class GuestLink {
    */
   boolean sendDatagram(Place place, ByteBuffer content) {
     int length = content.remaining();
-    int start = roomForContent();
     int needed = Frames.HEADER + Frames.ADDRESS_BYTES + length;
-    if (start < 0 || out.capacity() - RESERVED_BYTES - start < needed) {
-      wasFull |= start >= 0;
+    if (roomForContent() < 0) {
       return false;
+    }
+    if (out.capacity() - RESERVED_BYTES - out.position() < needed) {
+      moveToTheBeginning();
+      if (out.capacity() - RESERVED_BYTES - out.position() < needed) {
+        return false;
+      }
     }
     Ip remote = place.remote();
     Frames.putMessageHead(

@@ -34,6 +34,7 @@ public final class HostNetwork implements AutoCloseable {
   private final EventSink events;
   private final Publisher publisher;
   private final Pins pins;
+  private final ServiceAddresses services = new ServiceAddresses();
 
   // On the loop.
   private ActivePolicy policy;
@@ -84,7 +85,7 @@ public final class HostNetwork implements AutoCloseable {
     this.loop = loop;
     this.surroundings = surroundings;
     this.events = events;
-    this.policy = ActivePolicy.of(policy);
+    this.policy = ActivePolicy.of(policy, services);
     this.publisher = publisher;
     this.pins = pins;
   }
@@ -177,7 +178,7 @@ public final class HostNetwork implements AutoCloseable {
    * @param changed with {@link NetworkPolicy#none()} nothing passes, published ports among it
    */
   public void update(NetworkPolicy changed) {
-    ActivePolicy active = ActivePolicy.of(changed);
+    ActivePolicy active = ActivePolicy.of(changed, services);
     ask(
         flows -> {
           policy = active;

@@ -222,14 +222,25 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
         break;
       }
       if (count < 0) {
-        toldFin = true;
-        table.link().sendFin(id);
-        finishIfDone();
+        ended();
         break;
       }
       received(count);
     }
     listen();
+  }
+
+  /** The server sends no more. */
+  private void ended() {
+    Gate looksAt = gate;
+    if (looksAt != null && looksAt.awaitsAnswer()) {
+      // What waits for its answer would wait for ever.
+      table.broken(this);
+      return;
+    }
+    toldFin = true;
+    table.link().sendFin(id);
+    finishIfDone();
   }
 
   private void received(int count) throws IOException {
@@ -363,7 +374,7 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
     if (over) {
       return;
     }
-    while (backlog.mayLeave()) {
+    while (!waitsToWrite && backlog.mayLeave()) {
       long allowed = table.egress().left(this);
       if (allowed <= 0) {
         waitsToWrite = true;

@@ -277,7 +277,7 @@ class DnsFlowTest {
                 new FlowTable(
                     loop,
                     other.connection(),
-                    ActivePolicy.of(POLICY),
+                    ActivePolicy.of(POLICY, new ServiceAddresses()),
                     publisher,
                     pins,
                     surroundings,

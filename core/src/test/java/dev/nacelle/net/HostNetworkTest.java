@@ -31,6 +31,7 @@ import java.io.IOException;
 import java.net.DatagramPacket;
 import java.net.DatagramSocket;
 import java.net.InetAddress;
+import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
 import java.nio.ByteBuffer;
@@ -501,6 +502,38 @@ class HostNetworkTest {
         test.network.update(NetworkPolicy.builder().allow(Egress.addresses(SERVER).tcp(7)).build());
         test.agent.data(flow, "x");
         assertEquals('x', peer.getInputStream().read());
+      }
+    }
+  }
+
+  @Test
+  void aServiceThatIsTakenBackIsReachedNoMoreAndItsAddressIsNobodyElses() throws Exception {
+    try (ServerSocket one = new ServerSocket(0, 5, InetAddress.getLoopbackAddress());
+        ServerSocket two = new ServerSocket(0, 5, InetAddress.getLoopbackAddress())) {
+      NetworkPolicy both =
+          NetworkPolicy.builder()
+              .hostService("one", new InetSocketAddress("127.0.0.1", one.getLocalPort()))
+              .hostService("two", new InetSocketAddress("127.0.0.1", two.getLocalPort()))
+              .build();
+      try (TestNetwork test = new TestNetwork(both)) {
+        int first = test.agent.connect("198.18.1.1", one.getLocalPort());
+        int second = test.agent.connect("198.18.1.2", two.getLocalPort());
+        try (Socket toOne = one.accept();
+            Socket toTwo = two.accept()) {
+          test.network.update(both.toBuilder().removeHostService("one").build());
+          TestNetwork.assertReset(toOne);
+          test.agent.await(PlayedAgent.Resets.class, reset -> reset.flow() == first);
+          test.agent.data(second, "x");
+          assertEquals('x', toTwo.getInputStream().read());
+          assertEquals(Refusal.POLICY, test.agent.refusal("198.18.1.1", two.getLocalPort()));
+          // The same name with another server is another service.
+          test.network.update(
+              both.toBuilder()
+                  .removeHostService("two")
+                  .hostService("two", new InetSocketAddress("127.0.0.2", two.getLocalPort()))
+                  .build());
+          TestNetwork.assertReset(toTwo);
+        }
       }
     }
   }

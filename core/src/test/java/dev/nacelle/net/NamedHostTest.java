@@ -236,6 +236,20 @@ class NamedHostTest {
   }
 
   @Test
+  void aServerThatEndsInThePlaceOfItsAnswerEndsTheFlow() throws Exception {
+    try (Both flow = Both.connect(WEB, 443, "a.example")) {
+      byte[] hello = hello("a.example");
+      flow.test.agent.data(flow.flow, hello);
+      flow.arrives(hello);
+      flow.test.agent.data(flow.flow, "what waits for the answer");
+      flow.peer.shutdownOutput();
+      Reset why = flow.test.agent.await(PlayedAgent.Resets.class, reset -> true).why();
+      assertEquals(Reset.ABORTED, why);
+      assertEquals(0, flow.test.network.statistics().openFlows());
+    }
+  }
+
+  @Test
   void anAddressThatWasNotResolvedIsRefused() throws Exception {
     try (TestNetwork test = new TestNetwork(WEB)) {
       assertEquals(Refusal.POLICY, test.agent.refusal(SERVER, 443));
