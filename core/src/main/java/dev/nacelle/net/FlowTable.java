@@ -525,6 +525,8 @@ final class FlowTable implements GuestLink.Handler {
   void forget(Flow flow, boolean abruptly) {
     dialer.forget(flow);
     acceptor.forget(flow.id);
+    egress.forget(flow);
+    ingress.forget(flow);
     if (flows.remove(flow.id, flow)) {
       windows -= flow.window();
       waiting.remove(flow);

@@ -115,12 +115,12 @@ final class GuestLink {
 
   /**
    * How many bytes may be read of the guest: no more than there is room for answers, of which none
-   * is longer than what it answers. A guest that does not take them is not heard either.
+   * is twice as long as what it answers. A guest that does not take them is not heard either.
    */
   private int mayRead() {
     int room = LoopBuffers.SENT_BYTES - (out.position() - sent);
     waitsToRead = room < SMALLEST_ROOM;
-    return waitsToRead ? 0 : Math.min(LoopBuffers.RECEIVED_BYTES, room);
+    return waitsToRead ? 0 : Math.min(LoopBuffers.RECEIVED_BYTES, room / 2);
   }
 
   /**

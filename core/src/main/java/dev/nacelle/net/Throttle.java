@@ -3,8 +3,8 @@ package dev.nacelle.net;
 
 import dev.nacelle.network.Rate;
 import java.time.Duration;
-import java.util.ArrayDeque;
-import java.util.Queue;
+import java.util.LinkedHashSet;
+import java.util.Set;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
@@ -21,7 +21,7 @@ final class Throttle {
   private final NetworkLoop loop;
   private final Consumer<TcpFlow> goOn;
   private final Runnable afterwards;
-  private final Queue<TcpFlow> waiting = new ArrayDeque<>();
+  private final Set<TcpFlow> waiting = new LinkedHashSet<>();
   private @Nullable TokenBucket bytes;
   private NetworkLoop.@Nullable Timer timer;
 
@@ -68,6 +68,11 @@ final class Throttle {
     }
   }
 
+  /** It has ended. */
+  void forget(Flow flow) {
+    waiting.remove(flow);
+  }
+
   private void wakeLater() {
     TokenBucket limit = bytes;
     if (timer == null && limit != null) {
@@ -82,8 +87,10 @@ final class Throttle {
   }
 
   private void goOn() {
-    for (int i = waiting.size(); i > 0 && left() > 0; i--) {
-      goOn.accept(waiting.remove());
+    for (int i = waiting.size(); i > 0 && !waiting.isEmpty() && left() > 0; i--) {
+      TcpFlow first = waiting.iterator().next();
+      waiting.remove(first);
+      goOn.accept(first);
     }
     if (!waiting.isEmpty()) {
       wakeLater();
