@@ -54,7 +54,7 @@ public final class NetworkWithoutMachine {
       server.bind(UnixDomainSocketAddress.of(Path.of(arguments[0])));
       System.out.println("ready");
       SocketChannel guest = server.accept();
-      network.accept(new SocketGuestConnection(guest));
+      network.accept(new LoopConnection(loop, guest));
       BufferedReader input =
           new BufferedReader(new InputStreamReader(System.in, StandardCharsets.US_ASCII));
       while (input.readLine() != null) {

@@ -10,6 +10,7 @@ import dev.nacelle.network.NetworkEvent.Limit;
 import dev.nacelle.network.PublishedPort;
 import dev.nacelle.network.Transport;
 import java.io.IOException;
+import java.net.ConnectException;
 import java.net.InetSocketAddress;
 import java.nio.channels.DatagramChannel;
 import java.nio.channels.SocketChannel;
@@ -52,11 +53,6 @@ final class Acceptor {
     publisher.begin(loop, this);
   }
 
-  /** How many wait for the guest's answer. */
-  int pending() {
-    return accepting.size();
-  }
-
   void flush() {
     link.flush();
   }
@@ -76,7 +72,7 @@ final class Acceptor {
     if (!table.takesPeers()) {
       return false;
     }
-    Limit limit = table.reached();
+    Limit limit = table.reached(0);
     if (limit != null) {
       journal.limited(limit);
       return false;
@@ -128,6 +124,10 @@ final class Acceptor {
 
   /** Asks whether somebody accepts on a port of the guest's. */
   void probe(int guestPort, CompletableFuture<Void> answer) {
+    if (!table.takesPeers()) {
+      answer.completeExceptionally(new ConnectException("the sandbox has no network now"));
+      return;
+    }
     Place seen = publisher.gateway(guestPort);
     FlowInfo info =
         new FlowInfo(

@@ -26,12 +26,18 @@ enum AddressClass {
   /** Nobody's. */
   FORBIDDEN;
 
-  /** Of AWS and most others, of AWS ECS, AWS over IPv6, Azure, Alibaba, and Oracle's second. */
+  /**
+   * Of AWS and most others; of AWS ECS and EKS; AWS and EKS over IPv6, and Google; Azure, Alibaba,
+   * and Oracle's second.
+   */
   private static final Set<Ip> METADATA_ADDRESSES =
       Stream.of(
               "169.254.169.254",
               "169.254.170.2",
+              "169.254.170.23",
               "fd00:ec2::254",
+              "fd00:ec2::23",
+              "fd20:ce::254",
               "168.63.129.16",
               "100.100.100.200",
               "192.0.0.192")

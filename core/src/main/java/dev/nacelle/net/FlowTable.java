@@ -348,7 +348,7 @@ final class FlowTable implements GuestLink.Handler {
     }
     checkWindow(id, window);
     Place place = new Place(ip(v6, high, low), remotePort, localPort);
-    Limit limit = reached();
+    Limit limit = reached(dialer.pending());
     if (limit != null) {
       link.sendRefused(id, Refusal.LIMIT);
       journal.limited(limit);
@@ -396,12 +396,17 @@ final class FlowTable implements GuestLink.Handler {
     return policy.decide(info.transport, info.remote, info.port, surroundings.isHosts(), pins);
   }
 
-  /** Which limit is reached; null where none is. */
-  @Nullable Limit reached() {
+  /**
+   * Which limit is reached; null where none is.
+   *
+   * @param pending how many wait for their connection; of those to published ports, each port has
+   *     its own bound
+   */
+  @Nullable Limit reached(int pending) {
     if (flows.size() >= limits.flows()) {
       return Limit.FLOWS;
     }
-    if (dialer.pending() + acceptor.pending() >= limits.pendingFlows()) {
+    if (pending >= limits.pendingFlows()) {
       return Limit.PENDING_FLOWS;
     }
     return opens.take(System.nanoTime()) ? null : Limit.OPENS;

@@ -12,9 +12,9 @@ import org.jspecify.annotations.Nullable;
  * The Host of every request that a client sends over a connection of HTTP/1.1 (RFC 9112), as it
  * comes. To find the next request it has to know where one ends exactly as every server does, so
  * whatever two servers could read differently is refused: both Content-Length and
- * Transfer-Encoding, either twice, a coding other than chunked, extensions of chunks, lines that
- * end in LF alone, folded fields, blanks before a colon, a target that names another host. CONNECT
- * and HTTP/2 are refused, too.
+ * Transfer-Encoding, a content that waits for leave (Expect), either twice, a coding other than
+ * chunked, extensions of chunks, lines that end in LF alone, folded fields, blanks before a colon,
+ * a target that names another host. CONNECT and HTTP/2 are refused, too.
  *
  * <p>A request to switch to another protocol is only taken as a connection's first, without
  * content. What comes behind it waits for the server's {@linkplain Status answer}. After 101 to
@@ -226,6 +226,7 @@ final class HttpHead {
     private @Nullable String length;
     private @Nullable String coding;
     private @Nullable String upgrade;
+    private @Nullable String expect;
     private boolean twice;
 
     void add(String name, String value) {
@@ -234,6 +235,7 @@ final class HttpHead {
         case "content-length" -> length = once(length, value);
         case "transfer-encoding" -> coding = once(coding, value);
         case "upgrade" -> upgrade = once(upgrade, value);
+        case "expect" -> expect = once(expect, value);
         default -> {
           // for the server alone
         }
@@ -354,6 +356,10 @@ final class HttpHead {
       mode = left > 0 ? Mode.LENGTH : Mode.HEAD;
     } else {
       mode = Mode.HEAD;
+    }
+    if (fields.expect != null && mode != Mode.HEAD) {
+      // RFC 9110 section 10.1.1: who answers otherwise may take what follows for another request.
+      return refuse("a content that waits for the server's leave (Expect)");
     }
     if (fields.upgrade != null) {
       if (!first || mode != Mode.HEAD) {

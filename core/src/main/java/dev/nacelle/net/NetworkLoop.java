@@ -89,7 +89,8 @@ public final class NetworkLoop implements Executor, AutoCloseable {
       tasks.add(task);
       count.incrementAndGet();
     }
-    if (woken.compareAndSet(false, true)) {
+    // On the loop nobody waits, and it looks for tasks before it does.
+    if (!isCurrent() && woken.compareAndSet(false, true)) {
       waiting.wakeup();
     }
   }

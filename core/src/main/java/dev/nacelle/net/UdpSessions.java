@@ -2,6 +2,7 @@
 package dev.nacelle.net;
 
 import dev.nacelle.network.NetworkEvent.End;
+import dev.nacelle.network.NetworkEvent.Limit;
 import java.io.IOException;
 import java.net.InetSocketAddress;
 import java.net.PortUnreachableException;
@@ -62,7 +63,14 @@ final class UdpSessions {
    * @throws IOException when the host gives no socket, or has no way there
    */
   Session open(Place place, FlowInfo info, InetSocketAddress target) throws IOException {
-    DatagramChannel channel = DatagramChannel.open();
+    DatagramChannel channel;
+    try {
+      channel = DatagramChannel.open();
+    } catch (IOException e) {
+      // The host has no descriptor left, most of all.
+      table.journal().events().limit(Limit.HOST_DESCRIPTORS);
+      throw e;
+    }
     try {
       Session session = new Session(place, info, channel, null, () -> close(channel));
       channel.configureBlocking(false);

@@ -72,7 +72,8 @@ public sealed interface Egress {
 
   /**
    * HTTP by name: TCP port 80, with the Host of every request checked. HTTP/2 without TLS is
-   * refused.
+   * refused, and so is a content that waits for the server's leave ({@code Expect: 100-continue}):
+   * who answers otherwise may take it for another request.
    *
    * @throws IllegalArgumentException as {@link #https(String...)}
    */

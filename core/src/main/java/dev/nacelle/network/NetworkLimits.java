@@ -173,7 +173,8 @@ public final class NetworkLimits {
     }
 
     /**
-     * TCP connections that wait for their server's answer; the default is 128.
+     * TCP connections of the sandbox's that wait for their server's answer; the default is 128. Of
+     * those to a published port, 64 wait for the sandbox at a time.
      *
      * @throws IllegalArgumentException when it is not 1 to {@link #MAXIMUM}
      */

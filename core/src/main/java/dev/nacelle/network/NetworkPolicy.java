@@ -19,7 +19,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Where a sandbox may connect to. Nothing is allowed that no rule allows, what a deny rule is for
- * is denied whatever allows it, and the order of rules never matters. Immutable.
+ * is denied whatever allows it (one by name: whatever allows it by name), and the order of rules
+ * never matters. Immutable.
  *
  * <pre>{@code
  * NetworkPolicy.builder()
@@ -37,8 +38,8 @@ import org.jspecify.annotations.Nullable;
  * <ul>
  *   <li><i>Forbidden</i>, always: multicast, broadcast, the unspecified address, 240.0.0.0/4.
  *   <li><i>Metadata</i> of clouds, which hands out credentials: 169.254.169.254, 169.254.170.2,
- *       fd00:ec2::254, 168.63.129.16, 100.100.100.200, 192.0.0.192. Closed unless {@link
- *       Builder#allowMetadata}.
+ *       169.254.170.23, fd00:ec2::254, fd00:ec2::23, fd20:ce::254, 168.63.129.16, 100.100.100.200,
+ *       192.0.0.192. Closed unless {@link Builder#allowMetadata}.
  *   <li>The <i>host</i>: loopback, and every address that it has. Closed, but for a {@link
  *       Builder#hostService service} by its name.
  *   <li><i>Private</i>: whatever else IANA's registries of special-purpose addresses have, and of
@@ -289,7 +290,8 @@ public final class NetworkPolicy {
     /**
      * Opens TCP connections that leave through an HTTP proxy, by CONNECT with the address that the
      * sandbox connects to; connections to private addresses and to services of the host's are made
-     * without it. Names are resolved by the host. By default there is none.
+     * without it, and so is what UDP is allowed to reach. Names are resolved by the host. By
+     * default there is none.
      *
      * @param proxy such as {@code http://proxy.example.com:3128}
      * @throws IllegalArgumentException when it is no such address, or has a user, a path or the

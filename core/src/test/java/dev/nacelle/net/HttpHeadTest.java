@@ -131,6 +131,8 @@ class HttpHeadTest {
   @Test
   void whatServersReadDifferentlyIsRefused() {
     assertRefused("twice", get(HOST + "Host: b.example\r\n"));
+    assertRefused("Expect", get(HOST + "Content-Length: 1\r\nExpect: 100-continue\r\n"));
+    assertHosts(get(HOST + "Expect: 100-continue\r\n"), "a.example");
     assertRefused("twice", get(HOST + "Content-Length: 1\r\nContent-Length: 1\r\n"));
     assertRefused("twice", get(HOST + "Transfer-Encoding: chunked\r\ntransfer-encoding: x\r\n"));
     for (String length : List.of("1, 1", "+1", "-1", "0x1", "", "1 1", "9".repeat(19))) {

@@ -220,6 +220,12 @@ class PublishedTest {
       taken.join();
       test.agent.await(PlayedAgent.Resets.class, reset -> reset.flow() == asked.flow());
       assertEquals(0, test.network.statistics().openFlows());
+      test.agent.close();
+      CompletableFuture<Void> lost;
+      do {
+        lost = test.network.probe(8000);
+        assertThrows(CompletionException.class, lost::join);
+      } while (test.network.statistics().linksLost() == 0);
     }
   }
 

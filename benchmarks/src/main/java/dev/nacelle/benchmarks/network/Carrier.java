@@ -173,7 +173,11 @@ record Carrier(
             "-c",
             "echo up && exec sleep 86400");
     Programs.requireLine(process, "up");
-    long child = Long.parseLong(Files.readString(state.resolve("child_pid")).strip());
+    // It is written while the child runs already.
+    Path file = state.resolve("child_pid");
+    Programs.run(
+        List.of("timeout", "20", "sh", "-c", "until [ -s " + file + " ]; do sleep 0.05; done"));
+    long child = Long.parseLong(Files.readString(file).strip());
     return new Carrier("rootlesskit", child, List.of(), List.of(process), null, port, false);
   }
 
