@@ -128,7 +128,7 @@ public final class HostNetwork implements AutoCloseable {
   private void tellLimits() {
     events.tellLimits();
     // Whoever asks has the host's addresses read again as they get old, before they are needed.
-    surroundings.isHosts().test(Ip.v4(0));
+    var unused = surroundings.isHosts().test(Ip.v4(0));
     limitsTimer = loop.schedule(this::tellLimits, TELL_LIMITS);
   }
 
