@@ -182,7 +182,11 @@ enum AddressClass {
       return false;
     }
     if (NAT64.contains(address)) {
-      return NAT64.contains(block);
+      // The block of IPv4 that it writes has to mean the address in it.
+      return NAT64.contains(block)
+          && isMeantBy(
+              new Cidr(Ip.v4((int) block.first().low()), block.prefix() - NAT64.prefix()),
+              Ip.v4((int) address.low()));
     }
     return !GLOBAL_UNICAST.contains(block.first()) && block.prefix() >= GLOBAL_UNICAST.prefix();
   }
