@@ -30,6 +30,7 @@ import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
+import java.net.SocketException;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -48,6 +49,15 @@ class PublishedTest {
   private static Socket connect(TestNetwork test) throws IOException {
     InetSocketAddress address = test.network.published().get(WEB);
     return new Socket(address.getAddress(), address.getPort());
+  }
+
+  /** Who connects is reset, maybe before it is known to be connected. */
+  private static void assertSentAway(TestNetwork test) throws IOException {
+    try (Socket client = connect(test)) {
+      TestNetwork.assertReset(client);
+    } catch (SocketException e) {
+      // So it was.
+    }
   }
 
   private static PlayedAgent.Accept accept(TestNetwork test) {
@@ -188,11 +198,10 @@ class PublishedTest {
     try (TestNetwork test = new TestNetwork(NetworkPolicy.internal(), WEB)) {
       List<Socket> clients = new ArrayList<>();
       try {
-        for (int i = 0; i < 65; i++) {
+        for (int i = 0; i < 64; i++) {
           clients.add(connect(test));
         }
-        Socket last = clients.get(64);
-        TestNetwork.assertReset(last);
+        assertSentAway(test);
         assertEquals(Limit.PENDING_FLOWS, test.event(LimitReached.class).limit());
         test.agent.refused(accept(test).flow(), Refusal.REFUSED);
         TestNetwork.assertReset(clients.get(0));
@@ -279,9 +288,7 @@ class PublishedTest {
       test.network.update(NetworkPolicy.none());
       test.agent.await(PlayedAgent.Resets.class, r -> r.flow() == flow && r.why() == Reset.POLICY);
       TestNetwork.assertReset(client);
-      try (Socket next = connect(test)) {
-        TestNetwork.assertReset(next);
-      }
+      assertSentAway(test);
       test.network.update(NetworkPolicy.internal());
       try (Socket again = connect(test)) {
         accept(test);
