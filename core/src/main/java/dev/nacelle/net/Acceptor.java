@@ -57,6 +57,10 @@ final class Acceptor {
     link.flush();
   }
 
+  LoopBuffers buffers() {
+    return loop.buffers();
+  }
+
   boolean ipv6() {
     return table.ipv6();
   }

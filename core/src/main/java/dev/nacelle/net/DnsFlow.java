@@ -31,7 +31,7 @@ final class DnsFlow extends Flow {
 
   private final FlowTable table;
   private final DnsService service;
-  private final Credit fromGuest = new Credit(WINDOW, WINDOW);
+  private final GuestWindow fromGuest = new GuestWindow(WINDOW);
   private final Credit toGuest;
   private final Duration patience;
   private final DnsMessage.Stream stream = new DnsMessage.Stream();
@@ -44,8 +44,6 @@ final class DnsFlow extends Flow {
 
   private int queued;
   private int asked;
-  private long sent;
-  private long returned;
   private long received;
   private boolean used;
   private boolean takes;
@@ -91,7 +89,7 @@ final class DnsFlow extends Flow {
 
   @Override
   long sent() {
-    return sent;
+    return fromGuest.sent();
   }
 
   @Override
@@ -101,7 +99,7 @@ final class DnsFlow extends Flow {
 
   @Override
   int window() {
-    return WINDOW;
+    return fromGuest.size();
   }
 
   @Override
@@ -126,7 +124,6 @@ final class DnsFlow extends Flow {
     }
     int count = bytes.remaining();
     fromGuest.use(count);
-    sent += count;
     if (toldFin) {
       return;
     }
@@ -217,12 +214,10 @@ final class DnsFlow extends Flow {
 
   private void giveCredit() {
     ByteBuffer waiting = held;
-    long taken = sent - (waiting == null ? 0 : waiting.position());
-    int amount = (int) (taken - returned);
-    if (!over && !guestFin && !toldFin && amount >= WINDOW / 4) {
+    boolean isOver = over || guestFin || toldFin;
+    int amount = isOver ? 0 : fromGuest.give(waiting == null ? 0 : waiting.position());
+    if (amount > 0) {
       table.link().sendCredit(id, amount);
-      fromGuest.give(amount);
-      returned = taken;
     }
   }
 

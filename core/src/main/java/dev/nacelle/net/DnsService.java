@@ -10,7 +10,6 @@ import dev.nacelle.net.DnsMessage.Query;
 import dev.nacelle.network.DenialReason;
 import dev.nacelle.network.NetworkEvent;
 import dev.nacelle.network.NetworkEvent.Limit;
-import dev.nacelle.network.NetworkLimits;
 import dev.nacelle.network.Rate;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
@@ -44,9 +43,9 @@ final class DnsService {
 
   private final GuestLink link;
   private final Pins pins;
+  private final Journal journal;
   private final Counters counters;
   private final EventSink events;
-  private final Denials denials;
   private final Surroundings surroundings;
   private final Resolver resolver;
   private CompiledPolicy policy;
@@ -58,29 +57,27 @@ final class DnsService {
       NetworkLoop loop,
       GuestLink link,
       Pins pins,
-      Counters counters,
-      EventSink events,
-      Denials denials,
+      Journal journal,
       Surroundings surroundings,
-      CompiledPolicy policy,
-      NetworkLimits limits) {
+      ActivePolicy active) {
     this.link = link;
     this.pins = pins;
-    this.counters = counters;
-    this.events = events;
-    this.denials = denials;
+    this.journal = journal;
+    counters = journal.counters();
+    events = journal.events();
     this.surroundings = surroundings;
-    this.policy = policy;
+    policy = active.compiled();
     resolver = new Resolver(loop, surroundings.nameServers());
-    rate = limits.dnsQueries();
+    rate = active.policy().limits().dnsQueries();
     left = new TokenBucket(rate, System.nanoTime());
   }
 
   /** Has another policy from now on, also for what is being asked. */
-  void update(CompiledPolicy changed, NetworkLimits limits) {
-    policy = changed;
-    if (!limits.dnsQueries().equals(rate)) {
-      rate = limits.dnsQueries();
+  void update(ActivePolicy changed) {
+    policy = changed.compiled();
+    Rate queries = changed.policy().limits().dnsQueries();
+    if (!queries.equals(rate)) {
+      rate = queries;
       left = new TokenBucket(rate, System.nanoTime());
     }
   }
@@ -274,7 +271,7 @@ final class DnsService {
 
   private void denied(Query query, DenialReason reason) {
     counters.dnsDenied(reason);
-    denials.name(query.name(), query.type(), reason);
+    journal.denials().name(query.name(), query.type(), reason);
     events.tell(
         time ->
             new NetworkEvent.NameDenied(

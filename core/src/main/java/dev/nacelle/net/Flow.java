@@ -53,6 +53,11 @@ abstract class Flow {
    */
   abstract @Nullable DenialReason decided(Decision decision);
 
+  /** What it holds back may be otherwise now that it was {@linkplain #decided decided} anew. */
+  void lookAgain() {
+    // It holds nothing back.
+  }
+
   /**
    * The guest has accepted it; of no other than those that it was asked to accept.
    *

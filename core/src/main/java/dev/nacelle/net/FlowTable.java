@@ -61,9 +61,7 @@ final class FlowTable implements GuestLink.Handler {
   private final NetworkMemory.Share memory;
   private final Throttle egress;
   private final Throttle ingress;
-  private CompiledPolicy policy;
-  private @Nullable InetSocketAddress proxy;
-  private NetworkLimits limits;
+  private ActivePolicy active;
   private TokenBucket opens;
   private long numbers;
 
@@ -71,9 +69,6 @@ final class FlowTable implements GuestLink.Handler {
   private int windows;
   private boolean over;
   private NetworkLoop.@Nullable Timer lost;
-
-  /** Whether there is a network by its policy. */
-  private boolean present;
 
   FlowTable(
       NetworkLoop loop,
@@ -88,27 +83,15 @@ final class FlowTable implements GuestLink.Handler {
     deadlines = new GuestDeadlines(loop);
     this.surroundings = surroundings;
     memory = surroundings.memory().share();
-    this.policy = policy.compiled();
-    present = !policy.policy().isNone();
-    proxy = policy.proxy();
-    limits = policy.policy().limits();
+    active = policy;
+    NetworkLimits limits = limits();
     opens = new TokenBucket(limits.opens(), System.nanoTime());
     link = new GuestLink(loop, connection, this);
     journal = new Journal(events, link);
     dialer = new Dialer(loop, this, surroundings);
     acceptor = new Acceptor(loop, this, publisher);
     sessions = new UdpSessions(loop, this);
-    dns =
-        new DnsService(
-            loop,
-            link,
-            pins,
-            journal.counters(),
-            events,
-            journal.denials(),
-            surroundings,
-            this.policy,
-            limits);
+    dns = new DnsService(loop, link, pins, journal, surroundings, policy);
     egress = new Throttle(loop, TcpFlow::writeAgain, link::flush);
     ingress = new Throttle(loop, TcpFlow::readAgain, link::flush);
     egress.limit(limits.egress().orElse(null));
@@ -167,17 +150,22 @@ final class FlowTable implements GuestLink.Handler {
   }
 
   NetworkLimits limits() {
-    return limits;
+    return active.policy().limits();
   }
 
   /** Through which flows to public addresses are connected; null for none. */
   @Nullable InetSocketAddress proxy() {
-    return proxy;
+    return active.proxy();
   }
 
   /** Whether somebody who comes to a published port is taken. */
   boolean takesPeers() {
-    return present && !over;
+    return isPresent() && !over;
+  }
+
+  /** Whether there is a network by its policy. */
+  private boolean isPresent() {
+    return !active.policy().isNone();
   }
 
   boolean ipv6() {
@@ -393,7 +381,9 @@ final class FlowTable implements GuestLink.Handler {
   }
 
   private Decision decide(FlowInfo info) {
-    return policy.decide(info.transport, info.remote, info.port, surroundings.isHosts(), pins);
+    return active
+        .compiled()
+        .decide(info.transport, info.remote, info.port, surroundings.isHosts(), pins);
   }
 
   /**
@@ -403,17 +393,17 @@ final class FlowTable implements GuestLink.Handler {
    *     its own bound
    */
   @Nullable Limit reached(int pending) {
-    if (flows.size() >= limits.flows()) {
+    if (flows.size() >= limits().flows()) {
       return Limit.FLOWS;
     }
-    if (pending >= limits.pendingFlows()) {
+    if (pending >= limits().pendingFlows()) {
       return Limit.PENDING_FLOWS;
     }
     return opens.take(System.nanoTime()) ? null : Limit.OPENS;
   }
 
   @Nullable Limit reachedByUdp() {
-    if (sessions.size() >= limits.udpSessions()) {
+    if (sessions.size() >= limits().udpSessions()) {
       return Limit.UDP_SESSIONS;
     }
     return opens.take(System.nanoTime()) ? null : Limit.OPENS;
@@ -543,11 +533,9 @@ final class FlowTable implements GuestLink.Handler {
 
   /** Has another policy from now on, also for the flows that there are. */
   void update(ActivePolicy changed) {
-    policy = changed.compiled();
-    present = !changed.policy().isNone();
-    proxy = changed.proxy();
-    NetworkLimits before = limits;
-    limits = changed.policy().limits();
+    NetworkLimits before = limits();
+    active = changed;
+    NetworkLimits limits = limits();
     if (!limits.opens().equals(before.opens())) {
       opens = new TokenBucket(limits.opens(), System.nanoTime());
     }
@@ -557,7 +545,7 @@ final class FlowTable implements GuestLink.Handler {
     if (!limits.ingress().equals(before.ingress())) {
       ingress.limit(limits.ingress().orElse(null));
     }
-    dns.update(policy, limits);
+    dns.update(changed);
     for (Flow flow : new ArrayList<>(flows.values())) {
       judgeAgain(flow);
     }
@@ -570,7 +558,7 @@ final class FlowTable implements GuestLink.Handler {
       return;
     }
     if (flow.info.direction == Direction.INBOUND) {
-      if (!present) {
+      if (!isPresent()) {
         link.sendReset(flow.id, Reset.POLICY);
         over(flow, End.DENIED, true);
       }
@@ -587,6 +575,7 @@ final class FlowTable implements GuestLink.Handler {
     }
     if (reason == null) {
       flow.info.allow(decision);
+      flow.lookAgain();
       return;
     }
     journal.denied(flow.info, reason, decision.rule(), decision.names(), flow.said());
@@ -601,7 +590,7 @@ final class FlowTable implements GuestLink.Handler {
   private void judgeAgain(UdpSessions.Session session) {
     FlowInfo info = session.info();
     if (info.direction == Direction.INBOUND) {
-      if (!present) {
+      if (!isPresent()) {
         session.end(End.DENIED);
       }
       return;

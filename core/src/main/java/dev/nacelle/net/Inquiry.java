@@ -200,10 +200,16 @@ final class Inquiry {
     }
   }
 
+  /** Makes a socket. */
+  private interface Opening<C> {
+    C open() throws IOException;
+  }
+
   /** One socket to one server. */
   private abstract class Attempt implements NetworkLoop.Handler {
     final InetSocketAddress server;
     final int number = ++made;
+    private @Nullable NetworkChannel channel;
     final int id = resolver.random().nextInt(1 << 16);
 
     Attempt(InetSocketAddress server) {
@@ -214,7 +220,17 @@ final class Inquiry {
 
     abstract void read(SelectionKey key) throws IOException;
 
-    abstract @Nullable NetworkChannel channel();
+    /** Opens its socket, which {@link #close} closes. */
+    final <C extends NetworkChannel> C open(Opening<C> opening) throws IOException {
+      try {
+        C opened = opening.open();
+        channel = opened;
+        return opened;
+      } catch (IOException e) {
+        lacksDescriptors = true;
+        throw e;
+      }
+    }
 
     byte[] question() {
       return DnsMessage.question(id, name, type, edns);
@@ -232,19 +248,14 @@ final class Inquiry {
     }
 
     final void close() {
-      NetworkChannel opened = channel();
+      NetworkChannel opened = channel;
       if (opened != null) {
-        try {
-          opened.close();
-        } catch (IOException e) {
-          // What it had is gone.
-        }
+        Sockets.close(opened);
       }
     }
   }
 
   private final class UdpAttempt extends Attempt {
-    private @Nullable DatagramChannel channel;
     private int wrong;
 
     UdpAttempt(InetSocketAddress server) {
@@ -252,20 +263,8 @@ final class Inquiry {
     }
 
     @Override
-    @Nullable NetworkChannel channel() {
-      return channel;
-    }
-
-    @Override
     void begin() throws IOException {
-      DatagramChannel opened;
-      try {
-        opened = DatagramChannel.open();
-      } catch (IOException e) {
-        lacksDescriptors = true;
-        throw e;
-      }
-      channel = opened;
+      DatagramChannel opened = open(DatagramChannel::open);
       bind(opened);
       // From then on it receives from there alone; what came before is thrown away.
       opened.connect(server);
@@ -310,7 +309,6 @@ final class Inquiry {
   }
 
   private final class TcpAttempt extends Attempt {
-    private @Nullable SocketChannel channel;
     private final ByteBuffer length = ByteBuffer.allocate(2);
     private @Nullable ByteBuffer out;
     private @Nullable ByteBuffer message;
@@ -320,20 +318,8 @@ final class Inquiry {
     }
 
     @Override
-    @Nullable NetworkChannel channel() {
-      return channel;
-    }
-
-    @Override
     void begin() throws IOException {
-      SocketChannel opened;
-      try {
-        opened = SocketChannel.open();
-      } catch (IOException e) {
-        lacksDescriptors = true;
-        throw e;
-      }
-      channel = opened;
+      SocketChannel opened = open(SocketChannel::open);
       byte[] question = question();
       out =
           ByteBuffer.allocate(2 + question.length)

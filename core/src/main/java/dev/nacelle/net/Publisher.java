@@ -11,9 +11,10 @@ import java.lang.System.Logger.Level;
 import java.net.BindException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
-import java.net.StandardSocketOptions;
 import java.nio.ByteBuffer;
 import java.nio.channels.DatagramChannel;
+import java.nio.channels.NetworkChannel;
+import java.nio.channels.SelectableChannel;
 import java.nio.channels.SelectionKey;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
@@ -52,7 +53,7 @@ final class Publisher implements Closeable {
           Cidr.parse("fd6e:6163:656c::/64"));
 
   private final Map<PublishedPort, InetSocketAddress> addresses = new LinkedHashMap<>();
-  private final List<Port> ports = new ArrayList<>();
+  private final List<Port<?>> ports = new ArrayList<>();
   private int nextPort = FIRST_PORT;
 
   /**
@@ -63,7 +64,7 @@ final class Publisher implements Closeable {
   Publisher(List<PublishedPort> published) throws IOException {
     for (PublishedPort port : published) {
       try {
-        Port opened = port.transport() == Transport.TCP ? new TcpPort(port) : new UdpPort(port);
+        Port<?> opened = port.transport() == Transport.TCP ? new TcpPort(port) : new UdpPort(port);
         ports.add(opened);
         addresses.put(port, opened.address());
       } catch (IOException e) {
@@ -83,7 +84,7 @@ final class Publisher implements Closeable {
 
   /** Takes who comes from now on, and sends it to the guest. On the loop. */
   void begin(NetworkLoop loop, Acceptor acceptor) {
-    for (Port port : ports) {
+    for (Port<?> port : ports) {
       try {
         port.begin(loop, acceptor);
       } catch (IOException e) {
@@ -94,7 +95,7 @@ final class Publisher implements Closeable {
 
   /** Places that wait for the guest's answer are free again. */
   void answered(PublishedPort port) {
-    for (Port each : ports) {
+    for (Port<?> each : ports) {
       if (each.published.equals(port)) {
         each.pending--;
       }
@@ -132,36 +133,22 @@ final class Publisher implements Closeable {
     return new Place(GATEWAY, number, guestPort);
   }
 
-  private abstract static class Port implements NetworkLoop.Handler {
+  private abstract static class Port<C extends SelectableChannel & NetworkChannel>
+      implements NetworkLoop.Handler {
     final PublishedPort published;
+    final C channel;
+    private final int operation;
     @Nullable Acceptor acceptor;
     int pending;
 
-    Port(PublishedPort published) {
+    /**
+     * @param channel is closed where it cannot be bound
+     * @param operation that tells that somebody has come
+     */
+    Port(PublishedPort published, C channel, int operation) throws IOException {
       this.published = published;
-    }
-
-    abstract InetSocketAddress address() throws IOException;
-
-    abstract void begin(NetworkLoop loop, Acceptor guest) throws IOException;
-
-    abstract void close();
-
-    static void close(Closeable channel) {
-      try {
-        channel.close();
-      } catch (IOException e) {
-        LOGGER.log(Level.DEBUG, "closing a published port", e);
-      }
-    }
-  }
-
-  private final class TcpPort extends Port {
-    private final ServerSocketChannel channel;
-
-    TcpPort(PublishedPort published) throws IOException {
-      super(published);
-      channel = ServerSocketChannel.open();
+      this.channel = channel;
+      this.operation = operation;
       try {
         channel.bind(bindTo(published));
       } catch (IOException | RuntimeException e) {
@@ -170,15 +157,23 @@ final class Publisher implements Closeable {
       }
     }
 
-    @Override
-    InetSocketAddress address() throws IOException {
+    final InetSocketAddress address() throws IOException {
       return (InetSocketAddress) channel.getLocalAddress();
     }
 
-    @Override
-    void begin(NetworkLoop loop, Acceptor guest) throws IOException {
+    final void begin(NetworkLoop loop, Acceptor guest) throws IOException {
       acceptor = guest;
-      loop.register(channel, SelectionKey.OP_ACCEPT, this);
+      loop.register(channel, operation, this);
+    }
+
+    final void close() {
+      Sockets.close(channel);
+    }
+  }
+
+  private final class TcpPort extends Port<ServerSocketChannel> {
+    TcpPort(PublishedPort published) throws IOException {
+      super(published, ServerSocketChannel.open(), SelectionKey.OP_ACCEPT);
     }
 
     @Override
@@ -223,64 +218,28 @@ final class Publisher implements Closeable {
         LOGGER.log(Level.DEBUG, "a peer was gone before it was taken", e);
       } finally {
         if (!taken) {
-          sendAway(peer);
+          Sockets.reset(peer);
         }
       }
     }
-
-    private void sendAway(SocketChannel peer) {
-      try {
-        peer.setOption(StandardSocketOptions.SO_LINGER, 0);
-      } catch (IOException e) {
-        LOGGER.log(Level.DEBUG, "sending a peer away", e);
-      }
-      close(peer);
-    }
-
-    @Override
-    void close() {
-      close(channel);
-    }
   }
 
-  private final class UdpPort extends Port {
-    private final DatagramChannel channel;
-    private @Nullable LoopBuffers buffers;
+  private final class UdpPort extends Port<DatagramChannel> {
     private final Map<InetSocketAddress, UdpSessions.Session> sessions = new HashMap<>();
 
     UdpPort(PublishedPort published) throws IOException {
-      super(published);
-      channel = DatagramChannel.open();
-      try {
-        channel.bind(bindTo(published));
-      } catch (IOException | RuntimeException e) {
-        channel.close();
-        throw e;
-      }
-    }
-
-    @Override
-    InetSocketAddress address() throws IOException {
-      return (InetSocketAddress) channel.getLocalAddress();
-    }
-
-    @Override
-    void begin(NetworkLoop loop, Acceptor guest) throws IOException {
-      acceptor = guest;
-      buffers = loop.buffers();
-      loop.register(channel, SelectionKey.OP_READ, this);
+      super(published, DatagramChannel.open(), SelectionKey.OP_READ);
     }
 
     @Override
     public void ready(SelectionKey key) {
       Acceptor guest = acceptor;
-      LoopBuffers shared = buffers;
-      if (guest == null || shared == null) {
+      if (guest == null) {
         return;
       }
       try {
         for (int i = 0; i < TURN; i++) {
-          ByteBuffer buffer = shared.datagram();
+          ByteBuffer buffer = guest.buffers().datagram();
           InetSocketAddress peer = (InetSocketAddress) channel.receive(buffer);
           if (peer == null) {
             break;
@@ -305,11 +264,6 @@ final class Publisher implements Closeable {
         LOGGER.log(Level.DEBUG, "a datagram was not read", e);
       }
       guest.flush();
-    }
-
-    @Override
-    void close() {
-      close(channel);
     }
   }
 }

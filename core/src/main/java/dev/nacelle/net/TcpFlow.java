@@ -29,8 +29,7 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
 
   private final FlowTable table;
   final SocketChannel channel;
-  private final int window;
-  private final Credit fromGuest;
+  private final GuestWindow fromGuest;
   private final Credit toGuest;
   private final Backlog backlog;
 
@@ -42,10 +41,6 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
   private boolean open;
   private boolean over;
 
-  /** Of what the guest has sent: bytes in all, and those for which it has credit again. */
-  private long sent;
-
-  private long returned;
   private long received;
 
   private boolean guestFin;
@@ -62,15 +57,14 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
     super(id, info);
     this.table = table;
     this.channel = channel;
-    this.window = window;
     this.toGuest = toGuest;
-    fromGuest = new Credit(window, window);
+    fromGuest = new GuestWindow(window);
     backlog = new Backlog(window, table.memory());
   }
 
   @Override
   long sent() {
-    return sent;
+    return fromGuest.sent();
   }
 
   @Override
@@ -80,7 +74,7 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
 
   @Override
   int window() {
-    return window;
+    return fromGuest.size();
   }
 
   @Override
@@ -98,12 +92,7 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
   @Nullable DenialReason decided(Decision now) {
     Gate looksAt = gate;
     if (looksAt != null) {
-      DenialReason reason = looksAt.decided(now);
-      if (reason == null && open && !over) {
-        look(looksAt);
-        again(SelectionKey.OP_WRITE);
-      }
-      return reason;
+      return looksAt.decided(now);
     }
     if (!now.isUnchecked()) {
       if (open) {
@@ -113,6 +102,15 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
       gate = new Gate(now);
     }
     return null;
+  }
+
+  @Override
+  void lookAgain() {
+    Gate looksAt = gate;
+    if (looksAt != null && open) {
+      look(looksAt);
+      again(SelectionKey.OP_WRITE);
+    }
   }
 
   void register(SelectionKey registered) {
@@ -297,7 +295,6 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
       throw new FrameException(Violation.NOT_OPEN, "DATA of flow " + this);
     }
     fromGuest.use(count);
-    sent += count;
     table.count().sent(info, count);
     Gate looksAt = gate;
     if (looksAt != null && !looksAt.isOpen()) {
@@ -395,12 +392,9 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
   }
 
   private void giveCredit() {
-    long left = sent - backlog.size();
-    int amount = (int) (left - returned);
-    if (amount >= window / 4 && !guestFin) {
+    int amount = guestFin ? 0 : fromGuest.give(backlog.size());
+    if (amount > 0) {
       table.link().sendCredit(id, amount);
-      fromGuest.give(amount);
-      returned = left;
     }
   }
 
@@ -437,18 +431,10 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
     over = true;
     backlog.drop();
     stopTimer();
-    try {
-      if (abruptly) {
-        // As a RST: the peer is to know that not all came.
-        channel.setOption(StandardSocketOptions.SO_LINGER, 0);
-      }
-    } catch (IOException e) {
-      // It is closed all the same.
-    }
-    try {
-      channel.close();
-    } catch (IOException e) {
-      // What it had is gone.
+    if (abruptly) {
+      Sockets.reset(channel);
+    } else {
+      Sockets.close(channel);
     }
   }
 }

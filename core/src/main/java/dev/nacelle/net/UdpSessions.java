@@ -72,7 +72,7 @@ final class UdpSessions {
       throw e;
     }
     try {
-      Session session = new Session(place, info, channel, null, () -> close(channel));
+      Session session = new Session(place, info, channel, null, () -> Sockets.close(channel));
       channel.configureBlocking(false);
       channel.connect(target);
       loop.register(channel, SelectionKey.OP_READ, session);
@@ -80,14 +80,6 @@ final class UdpSessions {
     } catch (IOException | RuntimeException e) {
       channel.close();
       throw e;
-    }
-  }
-
-  private static void close(DatagramChannel channel) {
-    try {
-      channel.close();
-    } catch (IOException e) {
-      // What it had is gone.
     }
   }
 

@@ -292,12 +292,9 @@ class DnsFlowTest {
               loop,
               table.link(),
               new Pins(System::nanoTime, 1),
-              new Counters(),
-              new EventSink("sandbox", event -> {}, Runnable::run),
-              new Denials(table.link()),
+              new Journal(new EventSink("sandbox", event -> {}, Runnable::run), table.link()),
               surroundings,
-              CompiledPolicy.of(POLICY),
-              POLICY.limits());
+              ActivePolicy.of(POLICY, new ServiceAddresses()));
       FlowInfo info =
           new FlowInfo(1, Transport.TCP, Direction.OUTBOUND, AddressClassTest.ip("8.8.8.8"), 53, 0);
       loop.execute(
