@@ -25,6 +25,7 @@ import dev.nacelle.files.WriteOptions;
 import dev.nacelle.image.ImageConfig;
 import dev.nacelle.image.testing.MountedImage;
 import dev.nacelle.image.testing.Tool;
+import dev.nacelle.internal.OpenFiles;
 import dev.nacelle.kernel.store.TestKernels;
 import dev.nacelle.oci.OciBundle;
 import dev.nacelle.oci.OciRuntime;
@@ -644,15 +645,11 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
             512 * Long.parseLong(Tool.run(directory, "stat", "-c", "%b", file.toString()).strip());
       }
     }
-    try (var descriptors = Files.newDirectoryStream(Path.of("/proc/self/fd"))) {
-      for (Path descriptor : descriptors) {
-        if (Files.isSymbolicLink(descriptor)
-            && Files.readSymbolicLink(descriptor).toString().contains(directory + "/scratch-")) {
-          String path =
-              "/proc/" + ProcessHandle.current().pid() + "/fd/" + descriptor.getFileName();
-          String blocks = Tool.run(directory, "stat", "-L", "-c", "%b", path).strip();
-          bytes += Long.parseLong(blocks) * 512;
-        }
+    for (var open : OpenFiles.descriptors().entrySet()) {
+      if (open.getValue().toString().contains(directory + "/scratch-")) {
+        String path = "/proc/" + ProcessHandle.current().pid() + "/fd/" + open.getKey();
+        String blocks = Tool.run(directory, "stat", "-L", "-c", "%b", path).strip();
+        bytes += Long.parseLong(blocks) * 512;
       }
     }
     return bytes;

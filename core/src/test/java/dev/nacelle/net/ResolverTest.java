@@ -13,6 +13,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.internal.OpenFiles;
 import dev.nacelle.net.PlayedNameServer.Asked;
 import dev.nacelle.net.PlayedNameServer.Entry;
 import dev.nacelle.net.Resolver.Outcome;
@@ -22,8 +23,6 @@ import java.net.DatagramPacket;
 import java.net.DatagramSocket;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashSet;
@@ -408,16 +407,8 @@ class ResolverTest {
   }
 
   private static long sockets() throws IOException {
-    try (Stream<Path> all = Files.list(Path.of("/proc/self/fd"))) {
-      return all.filter(ResolverTest::isSocket).count();
-    }
-  }
-
-  private static boolean isSocket(Path descriptor) {
-    try {
-      return Files.readSymbolicLink(descriptor).toString().startsWith("socket:");
-    } catch (IOException e) {
-      return false;
-    }
+    return OpenFiles.targets().stream()
+        .filter(file -> file.toString().startsWith("socket:"))
+        .count();
   }
 }

@@ -73,7 +73,7 @@ public final class ContractGuest implements AutoCloseable {
       return new ContractGuest(machine, new BlockingConnection(dialled.get()));
     } catch (ExecutionException e) {
       machine.close();
-      throw new IOException("the guest did not come up", e.getCause());
+      throw new IOException("the guest did not come up: " + e.getCause().getMessage(), e);
     }
   }
 
