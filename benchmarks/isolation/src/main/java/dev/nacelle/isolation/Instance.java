@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.isolation;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.OptionalLong;
+
+/** What an image runs in: a container, a machine. Safe for use from several threads. */
+public interface Instance extends AutoCloseable {
+  /**
+   * Starts a command in it, with the workload's environment, user and directory and nothing to
+   * read; its stderr goes where it disturbs nobody.
+   *
+   * @param command a program, by a path or by a name that PATH finds, and its arguments
+   * @throws IOException when it does not start
+   */
+  Running start(List<String> command) throws IOException;
+
+  /**
+   * Runs a command to its end.
+   *
+   * @throws IOException when it does not start, or what it writes cannot be read
+   */
+  default Output run(List<String> command) throws IOException {
+    try (Running running = start(command)) {
+      byte[] stdout = running.stdout().readAllBytes();
+      return new Output(running.waitFor(), stdout);
+    }
+  }
+
+  /**
+   * Puts a program into it from outside, executable by all.
+   *
+   * @param program a file of this machine
+   * @param path where, absolute, in a directory that is there
+   */
+  void put(Path program, String path) throws IOException;
+
+  /**
+   * What the host's memory holds for it and for no other, in bytes: its processes' share of what
+   * they have mapped (PSS of proc_pid_smaps(5)), and its files in memory. Empty where it is part of
+   * this process and cannot be told from the rest of it; the difference of several shows it then.
+   */
+  OptionalLong memory() throws IOException;
+
+  /** Ends all that runs in it, and leaves nothing behind. */
+  @Override
+  void close() throws IOException;
+}
