@@ -256,11 +256,25 @@ fn address(cid: u32, port: u32) -> libc::sockaddr_vm {
     address
 }
 
+/// Of linux/vm_sockets.h
+const CONNECT_TIMEOUT: libc::c_int = 6;
+
 const ADDRESS_LENGTH: libc::socklen_t = size_of::<libc::sockaddr_vm>() as libc::socklen_t;
 
 /// Called a `UnixStream` because that reads, writes and shuts down any stream socket.
+///
+/// Waits longer than the two seconds that are usual: the host may have much else to do.
 fn connect(port: u32) -> io::Result<UnixStream> {
     let socket = socket()?;
+    let patience = libc::timeval { tv_sec: 60, tv_usec: 0 };
+    let size = size_of::<libc::timeval>() as libc::socklen_t;
+    // SAFETY: the kernel reads `size` bytes of a timeval that lives across the call.
+    let set = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::AF_VSOCK, CONNECT_TIMEOUT, (&raw const patience).cast(), size)
+    };
+    if set != 0 {
+        return Err(io::Error::last_os_error());
+    }
     let to = address(HOST, port);
     // SAFETY: the kernel reads an address that lives across the call.
     match unsafe { libc::connect(socket.as_raw_fd(), (&raw const to).cast(), ADDRESS_LENGTH) } {
