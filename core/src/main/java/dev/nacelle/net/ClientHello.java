@@ -97,6 +97,11 @@ final class ClientHello {
     return new ClientHello(true);
   }
 
+  /** What it keeps the message in, in bytes. */
+  int memory() {
+    return message.length;
+  }
+
   boolean isSecond() {
     return isSecond;
   }

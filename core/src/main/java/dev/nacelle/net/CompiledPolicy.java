@@ -35,15 +35,17 @@ import org.jspecify.annotations.Nullable;
  *   <li>Its class is closed: FLOOR.
  *   <li>A deny rule by address is for it, or for one that is written in it: RULE.
  *   <li>A rule by address allows it. Where it is not public, the rule's block has to {@linkplain
- *       AddressClass#isMeantBy mean} it.
+ *       AddressClass#isMeantBy mean} it. UDP to a public address does not go through a proxy: where
+ *       the policy has one, the rule has to name ports of UDP.
  *   <li>A rule by name allows it: for names that are pinned to it, which no deny rule is for.
  *   <li>What is missing is the reason: the name is denied (RULE), the address is not public and the
- *       rule does not say that it may (REBINDING), no name is pinned to it (NOT_RESOLVED), or no
- *       rule is for that (NO_RULE).
+ *       rule does not say that it may (REBINDING), it would leave past the proxy (PROXY), no name
+ *       is pinned to it (NOT_RESOLVED), or no rule is for that (NO_RULE).
  * </ol>
  */
 final class CompiledPolicy {
   private final boolean allowsMetadata;
+  private final boolean hasProxy;
   private final Set<DnsRecordType> records;
   private final List<AddressRule> allowedAddresses = new ArrayList<>();
   private final List<AddressRule> deniedAddresses = new ArrayList<>();
@@ -60,6 +62,7 @@ final class CompiledPolicy {
 
   private CompiledPolicy(NetworkPolicy policy, ServiceAddresses seeming) {
     allowsMetadata = policy.allowsMetadata();
+    hasProxy = policy.upstreamProxy().isPresent();
     records = policy.dnsRecords();
     String all = null;
     for (Egress rule : policy.allowed()) {
@@ -126,15 +129,34 @@ final class CompiledPolicy {
     if (denied != null) {
       return Decision.denied(DenialReason.RULE, denied.name, List.of());
     }
+    boolean passesProxy = hasProxy && transport == Transport.UDP && of == AddressClass.PUBLIC;
+    String rule = ruleByAddress(transport, address, port, of, passesProxy);
+    if (rule != null) {
+      return Decision.byAddress(rule);
+    }
+    Decision named = byName(transport, port, of, pins.of(address));
+    if (passesProxy && !named.isAllowed()) {
+      String without = ruleByAddress(transport, address, port, of, false);
+      return without == null ? named : Decision.denied(DenialReason.PROXY, without, named.names());
+    }
+    return named;
+  }
+
+  /**
+   * The rule by address that allows it; null where none does.
+   *
+   * @param mustSayUdp whether only those do that name ports of UDP
+   */
+  private @Nullable String ruleByAddress(
+      Transport transport, Ip address, int port, AddressClass of, boolean mustSayUdp) {
     for (AddressRule rule : allowedAddresses) {
-      if (rule.ports.covers(transport, port) && means(rule, of, address)) {
-        return Decision.byAddress(rule.name());
+      if (rule.ports.covers(transport, port)
+          && means(rule, of, address)
+          && !(mustSayUdp && rule.ports.udpPorts().isEmpty())) {
+        return rule.name();
       }
     }
-    if (internet != null && of == AddressClass.PUBLIC) {
-      return Decision.byAddress(internet);
-    }
-    return byName(transport, port, of, pins.of(address));
+    return of == AddressClass.PUBLIC && !mustSayUdp ? internet : null;
   }
 
   private Decision decide(Service service, Transport transport, Ip address, int port) {

@@ -68,6 +68,7 @@ final class Denials {
       case HOST_MISMATCH -> "the request's Host is not allowed there, " + name;
       case WRONG_PROTOCOL -> "it does not speak the protocol of its rule";
       case NO_NAME_IN_TIME -> "it did not say in time whom it speaks to";
+      case PROXY -> "it would not leave through the upstream proxy";
       case RECORD_TYPE -> "records of that type may not be asked for";
       case LIMIT -> "a limit was reached";
     };

@@ -5,6 +5,7 @@ import dev.nacelle.net.Frames.Refusal;
 import dev.nacelle.network.NetworkEvent.Limit;
 import java.io.IOException;
 import java.net.InetSocketAddress;
+import java.net.URI;
 import java.nio.channels.SelectionKey;
 import java.nio.channels.SocketChannel;
 import java.nio.channels.UnresolvedAddressException;
@@ -76,13 +77,21 @@ final class Dialer {
       return service;
     }
     FlowInfo info = flow.info;
-    InetSocketAddress proxy = table.proxy();
-    if (proxy != null
-        && AddressClass.of(info.remote, surroundings.isHosts()) == AddressClass.PUBLIC) {
+    info.leaveThrough(proxy(info, decision));
+    InetSocketAddress proxy = table.active().proxy();
+    if (proxy != null && info.proxy() != null) {
       flow.through(new ProxyTunnel(info.remote, info.port));
       return proxy;
     }
     return new InetSocketAddress(info.remote.toInetAddress(), info.port);
+  }
+
+  /** Through what a flow leaves by the policy that there is; null where it is connected to. */
+  @Nullable URI proxy(FlowInfo info, Decision decision) {
+    boolean leaves =
+        decision.service() == null
+            && AddressClass.of(info.remote, surroundings.isHosts()) == AddressClass.PUBLIC;
+    return leaves ? table.active().policy().upstreamProxy().orElse(null) : null;
   }
 
   /** A socket that was to connect has done so or not. */

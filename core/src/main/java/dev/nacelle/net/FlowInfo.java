@@ -6,6 +6,7 @@ import dev.nacelle.network.NetworkEvent;
 import dev.nacelle.network.NetworkEvent.Direction;
 import dev.nacelle.network.Transport;
 import java.net.InetSocketAddress;
+import java.net.URI;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -22,6 +23,7 @@ final class FlowInfo {
   private List<String> names;
   private List<Pins.Pin> held;
   private @Nullable InetSocketAddress service;
+  private @Nullable URI proxy;
 
   FlowInfo(
       long number, Transport transport, Direction direction, Ip remote, int port, int guestPort) {
@@ -55,6 +57,16 @@ final class FlowInfo {
   /** The service of the host's that it leads to; null where that is none. */
   @Nullable InetSocketAddress service() {
     return service;
+  }
+
+  /** It is connected to through that, or with null without one. */
+  void leaveThrough(@Nullable URI upstream) {
+    proxy = upstream;
+  }
+
+  /** The proxy that it leaves through; null for none. */
+  @Nullable URI proxy() {
+    return proxy;
   }
 
   /** It has ended. */

@@ -59,6 +59,7 @@ final class FlowTable implements GuestLink.Handler {
   private final DnsService dns;
   private final Deque<Flow> waiting = new ArrayDeque<>();
   private final NetworkMemory.Share memory;
+  private final EndedServers ended;
   private final Throttle egress;
   private final Throttle ingress;
   private ActivePolicy active;
@@ -92,6 +93,7 @@ final class FlowTable implements GuestLink.Handler {
     acceptor = new Acceptor(loop, this, publisher);
     sessions = new UdpSessions(loop, this);
     dns = new DnsService(loop, link, pins, journal, surroundings, policy);
+    ended = new EndedServers(loop);
     egress = new Throttle(loop, TcpFlow::writeAgain, link::flush);
     ingress = new Throttle(loop, TcpFlow::readAgain, link::flush);
     egress.limit(limits.egress().orElse(null));
@@ -137,6 +139,11 @@ final class FlowTable implements GuestLink.Handler {
     return memory;
   }
 
+  /** For flows whose server has ended. */
+  EndedServers ended() {
+    return ended;
+  }
+
   GuestDeadlines deadlines() {
     return deadlines;
   }
@@ -153,9 +160,8 @@ final class FlowTable implements GuestLink.Handler {
     return active.policy().limits();
   }
 
-  /** Through which flows to public addresses are connected; null for none. */
-  @Nullable InetSocketAddress proxy() {
-    return active.proxy();
+  ActivePolicy active() {
+    return active;
   }
 
   /** Whether somebody who comes to a published port is taken. */
@@ -315,6 +321,7 @@ final class FlowTable implements GuestLink.Handler {
     sessions.endAll(End.NETWORK_ENDED);
     dns.close();
     waiting.clear();
+    ended.close();
     egress.close();
     ingress.close();
     deadlines.close();
@@ -498,6 +505,21 @@ final class FlowTable implements GuestLink.Handler {
     over(flow, End.RESET_BY_PEER, true);
   }
 
+  /** Something of ours has failed at it. */
+  void faulted(Flow flow) {
+    tellEnd(flow, Reset.ABORTED, Refusal.HOST_UNREACHABLE);
+    over(flow, End.FAILED, true);
+    link.flush();
+  }
+
+  private void tellEnd(Flow flow, Reset ofOpen, Refusal ofOther) {
+    if (flow.isOpen()) {
+      link.sendReset(flow.id, ofOpen);
+    } else {
+      link.sendRefused(flow.id, ofOther);
+    }
+  }
+
   /** It is over, and the guest knows. */
   void over(Flow flow, End how) {
     over(flow, how, false);
@@ -520,6 +542,7 @@ final class FlowTable implements GuestLink.Handler {
   void forget(Flow flow, boolean abruptly) {
     dialer.forget(flow);
     acceptor.forget(flow.id);
+    ended.forget(flow);
     egress.forget(flow);
     ingress.forget(flow);
     if (flows.remove(flow.id, flow)) {
@@ -570,6 +593,9 @@ final class FlowTable implements GuestLink.Handler {
       // The service is another now.
       reason = DenialReason.NO_RULE;
     }
+    if (reason == null && !Objects.equals(flow.info.proxy(), dialer.proxy(flow.info, decision))) {
+      reason = DenialReason.PROXY;
+    }
     if (reason == null) {
       reason = flow.decided(decision);
     }
@@ -579,11 +605,7 @@ final class FlowTable implements GuestLink.Handler {
       return;
     }
     journal.denied(flow.info, reason, decision.rule(), decision.names(), flow.said());
-    if (flow.isOpen()) {
-      link.sendReset(flow.id, Reset.POLICY);
-    } else {
-      link.sendRefused(flow.id, Refusal.POLICY);
-    }
+    tellEnd(flow, Reset.POLICY, Refusal.POLICY);
     over(flow, End.DENIED, true);
   }
 

@@ -30,6 +30,13 @@ final class Gate {
     this.decision = decision;
   }
 
+  /** What it reads names in, in bytes. */
+  int memory() {
+    ClientHello greeting = hello;
+    HttpHead requests = http;
+    return (greeting == null ? 0 : greeting.memory()) + (requests == null ? 0 : requests.memory());
+  }
+
   /** Whether everything may leave that comes from now on. */
   boolean isOpen() {
     return open;

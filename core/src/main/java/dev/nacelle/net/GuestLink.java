@@ -110,6 +110,10 @@ final class GuestLink {
       end(String.valueOf(e.getMessage()), true);
     } catch (IOException e) {
       end(String.valueOf(e.getMessage()));
+    } catch (RuntimeException | Error e) {
+      // What was read may be half done, and what follows would be taken for something else.
+      end("a fault at the host: " + e);
+      throw e;
     }
   }
 

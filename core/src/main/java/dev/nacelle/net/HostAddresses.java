@@ -14,19 +14,24 @@ import java.util.Set;
 import java.util.concurrent.Executor;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.LongSupplier;
 import java.util.function.Predicate;
 
 /**
- * The addresses of the host's interfaces, which no sandbox is to reach: read again every 30 seconds
- * while somebody asks, since interfaces come and go. Safe for use from several threads; asking does
- * not block.
+ * The addresses of the host's interfaces, which no sandbox is to reach: none is older than 30
+ * seconds when it counts, since interfaces come and go. Safe for use from several threads.
+ *
+ * <p>While somebody asks, they are read again meanwhile, and asking does not block; after a quiet
+ * time whoever asks first reads them, which takes about a millisecond.
  */
 public final class HostAddresses implements Predicate<Ip> {
   private static final System.Logger LOGGER = System.getLogger(HostAddresses.class.getName());
-  private static final long FRESH = Duration.ofSeconds(30).toNanos();
+  private static final long OLD = Duration.ofSeconds(30).toNanos();
+  private static final long AGING = OLD / 2;
   private static final Cidr GLOBAL = Cidr.parse("2000::/3");
 
   private final Executor executor;
+  private final LongSupplier nanoTime;
   private final AtomicBoolean reading = new AtomicBoolean();
   private volatile Seen seen;
 
@@ -39,13 +44,21 @@ public final class HostAddresses implements Predicate<Ip> {
    * @throws IOException when the host does not tell
    */
   public HostAddresses(Executor executor) throws IOException {
+    this(executor, System::nanoTime);
+  }
+
+  /**
+   * @param nanoTime as {@link System#nanoTime()}
+   */
+  HostAddresses(Executor executor, LongSupplier nanoTime) throws IOException {
     this.executor = executor;
+    this.nanoTime = nanoTime;
     seen = read();
   }
 
-  private static Seen read() throws IOException {
+  private Seen read() throws IOException {
     Set<Ip> addresses = new HashSet<>();
-    long time = System.nanoTime();
+    long time = nanoTime.getAsLong();
     for (NetworkInterface each : NetworkInterface.networkInterfaces().toList()) {
       List<InetAddress> own = each.inetAddresses().toList();
       own.forEach(address -> addresses.add(Ip.of(address)));
@@ -56,16 +69,26 @@ public final class HostAddresses implements Predicate<Ip> {
   /** Whether it is one of them. */
   @Override
   public boolean test(Ip address) {
-    Seen last = seen;
-    if (System.nanoTime() - last.time > FRESH && reading.compareAndSet(false, true)) {
+    return current().contains(address);
+  }
+
+  private Set<Ip> current() {
+    long age = nanoTime.getAsLong() - seen.time;
+    if (age >= OLD) {
+      readAgain();
+    } else if (age >= AGING && reading.compareAndSet(false, true)) {
       try {
-        executor.execute(this::readAgain);
+        executor.execute(
+            () -> {
+              readAgain();
+              reading.set(false);
+            });
       } catch (RejectedExecutionException e) {
         // All ends; what is known is good enough for that.
         reading.set(false);
       }
     }
-    return last.addresses.contains(address);
+    return seen.addresses;
   }
 
   private void readAgain() {
@@ -73,13 +96,13 @@ public final class HostAddresses implements Predicate<Ip> {
       seen = read();
     } catch (IOException e) {
       LOGGER.log(Level.WARNING, "the host's addresses are not known anew", e);
-    } finally {
-      reading.set(false);
+      // What was known counts until the next time.
+      seen = new Seen(seen.addresses, nanoTime.getAsLong());
     }
   }
 
   /** Whether the host seems to have IPv6 beyond its own network: an address for that. */
   public boolean hasIpv6() {
-    return seen.addresses.stream().anyMatch(GLOBAL::contains);
+    return current().stream().anyMatch(GLOBAL::contains);
   }
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.net;
 
-import dev.nacelle.internal.check.Ip;
 import dev.nacelle.network.NetworkListener;
 import dev.nacelle.network.NetworkPolicy;
 import dev.nacelle.network.NetworkStatistics;
@@ -127,8 +126,6 @@ public final class HostNetwork implements AutoCloseable {
 
   private void tellLimits() {
     events.tellLimits();
-    // Whoever asks has the host's addresses read again as they get old, before they are needed.
-    var unused = surroundings.isHosts().test(Ip.v4(0));
     limitsTimer = loop.schedule(this::tellLimits, TELL_LIMITS);
   }
 
@@ -228,7 +225,7 @@ public final class HostNetwork implements AutoCloseable {
               flows.close();
               last = flows.statistics();
             }
-            loop.letGo();
+            loop.serve();
           }
           return "";
         });

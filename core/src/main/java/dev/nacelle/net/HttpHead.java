@@ -60,10 +60,12 @@ final class HttpHead {
 
   private static final int MAX_LENGTH_DIGITS = 18;
   private static final int SWITCHING_PROTOCOLS = 101;
+  private static final int SMALLEST = 1024;
+  private static final byte[] NONE = new byte[0];
   private static final String TOKEN_SIGNS = "!#$%&'*+-.^_`|~";
 
   private Mode mode = Mode.HEAD;
-  private byte[] head = new byte[1024];
+  private byte[] head = NONE;
   private int headBytes;
 
   /** Of the content, or of a chunk. */
@@ -101,6 +103,11 @@ final class HttpHead {
     return host;
   }
 
+  /** What it keeps a head in, in bytes: none between heads. */
+  int memory() {
+    return head.length;
+  }
+
   /** Why it was refused; empty where it was not. */
   String fault() {
     return fault;
@@ -136,7 +143,7 @@ final class HttpHead {
     mode = Mode.REFUSED;
     fault = why;
     host = null;
-    head = new byte[0];
+    drop();
     return Step.REFUSED;
   }
 
@@ -147,7 +154,7 @@ final class HttpHead {
         return refuse("a head of more than " + MAX_HEAD + " bytes");
       }
       if (headBytes == head.length) {
-        head = Arrays.copyOf(head, 2 * head.length);
+        head = Arrays.copyOf(head, Math.max(SMALLEST, 2 * head.length));
       }
       boolean afterReturn = headBytes > 0 && head[headBytes - 1] == '\r';
       if ((octet == '\n') != afterReturn) {
@@ -183,7 +190,7 @@ final class HttpHead {
       }
     }
     mode = Mode.HEAD;
-    headBytes = 0;
+    drop();
     return Step.BODY;
   }
 
@@ -193,6 +200,11 @@ final class HttpHead {
       case "host", "content-length", "transfer-encoding", "upgrade" -> true;
       default -> false;
     };
+  }
+
+  private void drop() {
+    head = NONE;
+    headBytes = 0;
   }
 
   private String text() {
@@ -250,7 +262,7 @@ final class HttpHead {
 
   private Step endOfHead() {
     String text = text();
-    headBytes = 0;
+    drop();
     if (text.length() < 4) {
       return refuse("an empty line in place of a request");
     }

@@ -247,6 +247,11 @@ final class Inquiry {
       }
     }
 
+    @Override
+    public final void faulted() {
+      failed(this, "its answer was not read");
+    }
+
     final void close() {
       NetworkChannel opened = channel;
       if (opened != null) {

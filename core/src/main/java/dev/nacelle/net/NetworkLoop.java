@@ -48,6 +48,11 @@ public final class NetworkLoop implements Executor, AutoCloseable {
   /** Is told of a socket's readiness, on the loop. */
   interface Handler {
     void ready(SelectionKey key);
+
+    /**
+     * It has failed at that, by a fault of ours: its socket is closed, and all that is its ends.
+     */
+    void faulted();
   }
 
   /** Something to be done later. */
@@ -134,10 +139,10 @@ public final class NetworkLoop implements Executor, AutoCloseable {
   }
 
   /**
-   * Closes the descriptors of channels that were closed, which Java does when a selector has let
-   * them go. Serves others that are ready meanwhile. On the loop.
+   * Serves those that are ready now, and closes the descriptors of channels that were closed, which
+   * Java does when a selector has let them go. On the loop, from a task or a timer.
    */
-  void letGo() {
+  void serve() {
     Selector waiting = selector;
     if (waiting != null && waiting.isOpen()) {
       try {
@@ -145,7 +150,7 @@ public final class NetworkLoop implements Executor, AutoCloseable {
         // It may have been woken up for a task, and that was all it would be for the next one.
         woken.set(false);
       } catch (IOException e) {
-        LOGGER.log(Level.DEBUG, "closing descriptors", e);
+        LOGGER.log(Level.DEBUG, "serving sockets between tasks", e);
       }
     }
   }
@@ -217,8 +222,10 @@ public final class NetworkLoop implements Executor, AutoCloseable {
     } catch (CancelledKeyException e) {
       LOGGER.log(Level.TRACE, "a socket was closed meanwhile", e);
     } catch (RuntimeException | Error e) {
-      LOGGER.log(Level.ERROR, "a sandbox's socket was not served", e);
+      LOGGER.log(Level.ERROR, "a sandbox's socket was not served, and is closed", e);
+      guarded(((Handler) key.attachment())::faulted);
       key.cancel();
+      Sockets.close(key.channel());
     }
   }
 

@@ -166,6 +166,11 @@ final class Publisher implements Closeable {
       loop.register(channel, operation, this);
     }
 
+    @Override
+    public final void faulted() {
+      LOGGER.log(Level.ERROR, "published port " + published + " is closed");
+    }
+
     final void close() {
       Sockets.close(channel);
     }

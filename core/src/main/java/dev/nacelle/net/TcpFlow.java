@@ -7,6 +7,7 @@ import dev.nacelle.network.DenialReason;
 import dev.nacelle.network.NetworkEvent.Direction;
 import dev.nacelle.network.NetworkEvent.End;
 import java.io.IOException;
+import java.net.ConnectException;
 import java.net.StandardSocketOptions;
 import java.nio.ByteBuffer;
 import java.nio.channels.SelectionKey;
@@ -47,6 +48,9 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
   private boolean toldFin;
   private boolean waitsToRead;
   private boolean waitsToWrite;
+
+  /** Of the network's, what its gate has. */
+  private int gateMemory;
 
   /**
    * @param window what the guest may send at once
@@ -130,7 +134,8 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
     listen();
   }
 
-  private void listen() {
+  /** Waits for what it can go on with. */
+  void listen() {
     SelectionKey registered = key;
     if (over || registered == null || !registered.isValid()) {
       return;
@@ -148,6 +153,18 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
     }
     if (registered.interestOps() != operations) {
       registered.interestOps(operations);
+    }
+  }
+
+  /**
+   * Is told of an error of its socket, where there is one and it waits for nothing else: of a
+   * socket that is connected {@link SelectionKey#OP_CONNECT} tells that alone. Until {@link
+   * #listen()}, since a selector does not wait with it.
+   */
+  void expectError() {
+    SelectionKey registered = key;
+    if (!over && registered != null && registered.isValid() && registered.interestOps() == 0) {
+      registered.interestOps(SelectionKey.OP_CONNECT);
     }
   }
 
@@ -191,6 +208,9 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
       return;
     }
     try {
+      if (ready.isConnectable()) {
+        throw new ConnectException("the server has reset what it had ended");
+      }
       if (ready.isWritable()) {
         write();
       }
@@ -201,6 +221,11 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
       table.broken(this);
     }
     table.flush();
+  }
+
+  @Override
+  public void faulted() {
+    table.faulted(this);
   }
 
   private void read() throws IOException {
@@ -238,6 +263,7 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
     }
     toldFin = true;
     table.link().sendFin(id);
+    table.ended().add(this);
     finishIfDone();
   }
 
@@ -336,6 +362,10 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
         backlog.clear();
       }
     }
+    if (!hasMemory(looksAt.memory())) {
+      table.outOfMemory(this);
+      return;
+    }
     DenialReason reason = looksAt.denied();
     if (reason == null && guestFin && !looksAt.isOpen() && !looksAt.awaitsAnswer()) {
       // What is held will never be whole.
@@ -353,6 +383,18 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
     } else {
       stopTimer();
     }
+  }
+
+  /** Whether its gate may have so many bytes. */
+  private boolean hasMemory(int needed) {
+    if (needed > gateMemory && !table.memory().take(needed - gateMemory)) {
+      return false;
+    }
+    if (needed < gateMemory) {
+      table.memory().giveBack(gateMemory - needed);
+    }
+    gateMemory = needed;
+    return true;
   }
 
   private void namedNobody() {
@@ -430,6 +472,8 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
     }
     over = true;
     backlog.drop();
+    table.memory().giveBack(gateMemory);
+    gateMemory = 0;
     stopTimer();
     if (abruptly) {
       Sockets.reset(channel);

@@ -192,6 +192,12 @@ final class UdpSessions {
       table.flush();
     }
 
+    @Override
+    public void faulted() {
+      end(End.FAILED);
+      table.flush();
+    }
+
     /** Sends a datagram to the guest; what there is no room for is lost. */
     void received(ByteBuffer datagram) {
       lastUsed = System.nanoTime();

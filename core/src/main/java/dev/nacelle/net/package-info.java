@@ -6,6 +6,7 @@
  * guest's agent ══ frames over one stream (proto/network.md) ══ GuestLink ── FlowTable
  *
  *   OPEN   ── Dialer ── TcpFlow ── a socket of the host's, or ProxyTunnel
+ *             EndedServers asks TcpFlow whether a server that sends no more has reset it
  *   DGRAM  ── UdpSessions ── a socket of the host's for each pair of places
  *   port 53 of both ── DnsService (DnsFlow over TCP) ── Resolver ── Inquiry ── name servers
  *   ACCEPT ── Acceptor ── Publisher's listening sockets, or ProbeFlow

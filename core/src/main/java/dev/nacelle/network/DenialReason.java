@@ -28,6 +28,11 @@ public enum DenialReason {
   WRONG_PROTOCOL,
   /** No name came within the time or the bytes that there are for it. */
   NO_NAME_IN_TIME,
+  /**
+   * It would leave past the policy's proxy, or through another than it has left through: see {@link
+   * NetworkPolicy.Builder#upstreamProxy}.
+   */
+  PROXY,
   /** The policy does not let records of that type be asked for. */
   RECORD_TYPE,
   /** There is a limit, and it was reached. */

@@ -18,9 +18,11 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Where a sandbox may connect to. Nothing is allowed that no rule allows, what a deny rule is for
- * is denied whatever allows it (one by name: whatever allows it by name), and the order of rules
- * never matters. Immutable.
+ * Where a sandbox may connect to. Nothing is allowed that no rule allows, a deny rule wins over
+ * every rule that allows the same, and the order of rules never matters. A deny rule by name wins
+ * over what is allowed by name, and over the name's resolution; it does not close addresses that a
+ * rule by address or {@link Egress#internet()} opens, since who knows them needs no name.
+ * Immutable.
  *
  * <pre>{@code
  * NetworkPolicy.builder()
@@ -228,9 +230,12 @@ public final class NetworkPolicy {
     }
 
     /**
-     * Denies what a rule is for, whatever allows it. A name that is denied on all ports on which it
-     * is allowed is not resolved. By name that is no barrier against what is allowed by address, as
-     * with {@link Egress#internet()}: deny addresses there.
+     * Denies what a rule is for. One by address wins over whatever allows that address. One by name
+     * wins over rules by name, and the name is not resolved where it is denied on all ports on
+     * which a rule by name allows it, or where {@link Egress#internet()} alone would have it
+     * resolved. That keeps out who asks for the name; it is no barrier against who has the address
+     * from elsewhere and is allowed it by address, as with {@link Egress#internet()}: deny
+     * addresses there.
      *
      * @throws IllegalArgumentException when it is {@link Egress#internet()}
      */
@@ -290,8 +295,11 @@ public final class NetworkPolicy {
     /**
      * Opens TCP connections that leave through an HTTP proxy, by CONNECT with the address that the
      * sandbox connects to; connections to private addresses and to services of the host's are made
-     * without it, and so is what UDP is allowed to reach. Names are resolved by the host. By
-     * default there is none.
+     * without it. UDP cannot go through it: to public addresses it is denied ({@link
+     * DenialReason#PROXY}), unless a rule names UDP itself, as {@link Egress#udp} and {@link
+     * Egress.Addresses#udp(int)} do, and then leaves without it. A change of the proxy by {@code
+     * SandboxNetwork.update} ends connections that left otherwise. Names are resolved by the host,
+     * the proxy's own when the policy is set. By default there is none.
      *
      * @param proxy such as {@code http://proxy.example.com:3128}
      * @throws IllegalArgumentException when it is no such address, or has a user, a path or the

@@ -147,6 +147,43 @@ class HostNetworkTest {
   }
 
   @Test
+  @DisabledOnOs(value = OS.WINDOWS, disabledReason = "Wine shuts sockets down in order")
+  void aServersResetAfterItsEndReachesTheGuest() throws Exception {
+    try (TestNetwork test = new TestNetwork(INTERNET);
+        ServerSocket server = test.server(7)) {
+      int flow = test.agent.connect(SERVER, 7);
+      try (Socket peer = server.accept()) {
+        peer.shutdownOutput();
+        test.agent.await(PlayedAgent.Fin.class, fin -> fin.flow() == flow);
+        peer.setSoLinger(true, 0);
+      }
+      assertEquals(
+          Reset.ABORTED, test.agent.await(PlayedAgent.Resets.class, r -> r.flow() == flow).why());
+      assertEquals(End.RESET_BY_PEER, test.event(FlowEnded.class).end());
+      assertEquals(0, test.network.statistics().openFlows());
+    }
+  }
+
+  @Test
+  void aServerThatHasEndedIsSentToForAsLongAsItLikes() throws Exception {
+    try (TestNetwork test = new TestNetwork(INTERNET);
+        ServerSocket server = test.server(7)) {
+      int flow = test.agent.connect(SERVER, 7);
+      try (Socket peer = server.accept()) {
+        peer.shutdownOutput();
+        test.agent.await(PlayedAgent.Fin.class, fin -> fin.flow() == flow);
+        // It is asked for errors meanwhile, and has none.
+        Thread.sleep(EndedServers.INTERVAL.plusMillis(200).toMillis());
+        test.agent.data(flow, "still there");
+        assertEquals("still there", new String(peer.getInputStream().readNBytes(11), ISO_8859_1));
+        test.agent.fin(flow);
+        assertEquals(-1, peer.getInputStream().read());
+      }
+      assertEquals(End.FINISHED, test.event(FlowEnded.class).end());
+    }
+  }
+
+  @Test
   void aGuestsResetReachesTheServer() throws Exception {
     try (TestNetwork test = new TestNetwork(INTERNET);
         ServerSocket server = test.server(7)) {

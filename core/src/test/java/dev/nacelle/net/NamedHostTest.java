@@ -15,6 +15,8 @@ import dev.nacelle.network.Egress;
 import dev.nacelle.network.NetworkEvent.End;
 import dev.nacelle.network.NetworkEvent.FlowDenied;
 import dev.nacelle.network.NetworkEvent.FlowEnded;
+import dev.nacelle.network.NetworkEvent.Limit;
+import dev.nacelle.network.NetworkEvent.LimitReached;
 import dev.nacelle.network.NetworkPolicy;
 import java.io.IOException;
 import java.net.ServerSocket;
@@ -270,6 +272,48 @@ class NamedHostTest {
       flow.arrives("x");
       flow.test.network.update(NetworkPolicy.builder().allow(Egress.https("*.b.example")).build());
       flow.isDenied(DenialReason.SNI_MISMATCH, "a.example");
+    }
+  }
+
+  @Test
+  void headsTakeOfTheNetworksMemory() throws Exception {
+    try (Both flow = Both.connect(WEB, 80, "a.example")) {
+      String begin = "GET / HTTP/1.1\r\nHost: a.example\r\nX: " + "x".repeat(9_000);
+      flow.test.agent.data(flow.flow, begin);
+      // What is held, and what it is read in.
+      awaitMemory(flow.test, (16 << 10) + (16 << 10));
+      flow.test.agent.data(flow.flow, "\r\n\r\n");
+      flow.arrives(begin + "\r\n\r\n");
+      awaitMemory(flow.test, 0);
+    }
+    try (Both flow = Both.connect(WEB, 443, "a.example")) {
+      flow.test.agent.data(flow.flow, Arrays.copyOf(hello("a.example"), 20));
+      awaitMemory(flow.test, (16 << 10) + 512);
+      flow.test.agent.reset(flow.flow, Reset.ABORTED);
+      awaitMemory(flow.test, 0);
+    }
+  }
+
+  private static void awaitMemory(TestNetwork test, long bytes) throws InterruptedException {
+    for (int i = 0; i < 2_000 && test.memory.used() != bytes; i++) {
+      Thread.sleep(10);
+    }
+    assertEquals(bytes, test.memory.used());
+  }
+
+  @Test
+  void aHeadForWhichThereIsNoMemoryEndsItsFlow() throws Exception {
+    // Of which one network may have a quarter: enough for what is held, and not for the head.
+    try (TestNetwork test = new TestNetwork(WEB, new NetworkMemory(4 * (20 << 10)));
+        ServerSocket server = test.server(80)) {
+      test.told("a.example");
+      int flow = test.agent.connect(SERVER, 80);
+      test.agent.data(flow, "GET / HTTP/1.1\r\nHost: a.example\r\nX: " + "x".repeat(9_000));
+      assertEquals(
+          Reset.LIMIT, test.agent.await(PlayedAgent.Resets.class, r -> r.flow() == flow).why());
+      assertEquals(Limit.MEMORY, test.event(LimitReached.class).limit());
+      awaitMemory(test, 0);
+      assertTrue(server.isBound());
     }
   }
 }

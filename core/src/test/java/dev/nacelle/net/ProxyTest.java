@@ -7,11 +7,16 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.net.Frames.Refusal;
+import dev.nacelle.net.Frames.Reset;
+import dev.nacelle.network.DenialReason;
 import dev.nacelle.network.Egress;
+import dev.nacelle.network.NetworkEvent.FlowDenied;
 import dev.nacelle.network.NetworkEvent.FlowFailed;
 import dev.nacelle.network.NetworkLimits;
 import dev.nacelle.network.NetworkPolicy;
 import java.io.IOException;
+import java.net.DatagramPacket;
+import java.net.DatagramSocket;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
@@ -139,6 +144,59 @@ class ProxyTest {
     try (TestNetwork test = new TestNetwork(policy)) {
       assertEquals(Refusal.HOST_UNREACHABLE, test.agent.refusal(SERVER, 7));
       assertTrue(test.event(FlowFailed.class).failure().contains("proxy"));
+    }
+  }
+
+  @Test
+  void udpPassesItOnlyWhereARuleNamesUdp() throws Exception {
+    try (ServerSocket proxy = listen();
+        DatagramSocket server = new DatagramSocket(0, InetAddress.getLoopbackAddress())) {
+      NetworkPolicy closed = through(proxy).build();
+      try (TestNetwork test = new TestNetwork(closed)) {
+        test.route(123, server.getLocalPort());
+        Place time = new Place(AddressClassTest.ip(SERVER), 123, 40_000);
+        test.agent.datagram(time, new byte[] {1});
+        assertTrue(
+            test.agent.await(PlayedAgent.Datagram.class, d -> d.place().equals(time)).refused());
+        FlowDenied denied = test.event(FlowDenied.class);
+        assertEquals(DenialReason.PROXY, denied.reason());
+        assertEquals("internet", denied.rule());
+        String line = test.agent.await(PlayedAgent.Denial.class, d -> true).line();
+        assertTrue(line.contains("would not leave through the upstream proxy [PROXY"), line);
+
+        test.network.update(
+            closed.toBuilder().allow(Egress.addresses("93.184.216.0/24").udp(123)).build());
+        test.agent.datagram(time, new byte[] {2});
+        DatagramPacket came = new DatagramPacket(new byte[9], 9);
+        server.receive(came);
+        assertEquals(2, came.getData()[0]);
+      }
+    }
+  }
+
+  @Test
+  void whatLeftOtherwiseEndsWhenTheProxyChanges() throws Exception {
+    try (ServerSocket proxy = listen();
+        TestNetwork test = new TestNetwork(NetworkPolicy.internet());
+        ServerSocket server = test.server(7)) {
+      int flow = test.agent.connect(SERVER, 7);
+      try (Socket peer = server.accept()) {
+        test.network.update(through(proxy).build());
+        Reset why = test.agent.await(PlayedAgent.Resets.class, r -> r.flow() == flow).why();
+        assertEquals(Reset.POLICY, why);
+        assertEquals(DenialReason.PROXY, test.event(FlowDenied.class).reason());
+        TestNetwork.assertReset(peer);
+      }
+      int through = test.agent.open(SERVER, 7);
+      try (Socket proxied = proxy.accept()) {
+        head(proxied);
+        answer(proxied, "HTTP/1.1 200 OK\r\n\r\n");
+        test.agent.await(PlayedAgent.Opened.class, opened -> opened.flow() == through);
+        // Of the policy something else changes.
+        test.network.update(through(proxy).allowMetadata(true).build());
+        test.agent.data(through, "x");
+        assertEquals('x', proxied.getInputStream().read());
+      }
     }
   }
 }
