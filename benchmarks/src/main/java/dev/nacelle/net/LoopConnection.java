@@ -54,16 +54,25 @@ final class LoopConnection implements GuestConnection {
   @Override
   public void setEventListener(Runnable listener) {
     try {
-      key = loop.register(channel, SelectionKey.OP_READ, ready -> tell(ready, listener));
+      key = loop.register(channel, SelectionKey.OP_READ, new Teller(listener));
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
     listener.run();
   }
 
-  private static void tell(SelectionKey ready, Runnable listener) {
-    ready.interestOpsAnd(~ready.readyOps());
-    listener.run();
+  private record Teller(Runnable listener) implements NetworkLoop.Handler {
+    @Override
+    public void ready(SelectionKey key) {
+      key.interestOpsAnd(~key.readyOps());
+      listener.run();
+    }
+
+    @Override
+    public void faulted() {
+      // Its socket is closed, which the link sees when it reads.
+      listener.run();
+    }
   }
 
   @Override
