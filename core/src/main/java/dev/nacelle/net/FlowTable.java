@@ -164,9 +164,9 @@ final class FlowTable implements GuestLink.Handler {
     return active;
   }
 
-  /** Whether somebody who comes to a published port is taken. */
+  /** Whether somebody who comes to a published port is taken: not before the guest was greeted. */
   boolean takesPeers() {
-    return isPresent() && !over;
+    return guest != null && isPresent() && !over;
   }
 
   /** Whether there is a network by its policy. */

@@ -73,7 +73,9 @@ public sealed interface Egress {
   /**
    * HTTP by name: TCP port 80, with the Host of every request checked. HTTP/2 without TLS is
    * refused, and so is a content that waits for the server's leave ({@code Expect: 100-continue}):
-   * who answers otherwise may take it for another request.
+   * who answers otherwise may take it for another request. For the same reason so is a request with
+   * content that asks for another protocol, as those of Java's {@code HttpClient} do that were not
+   * told {@code version(HTTP_1_1)}.
    *
    * @throws IllegalArgumentException as {@link #https(String...)}
    */

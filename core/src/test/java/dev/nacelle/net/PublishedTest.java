@@ -36,6 +36,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
+import java.util.concurrent.ExecutionException;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
@@ -115,6 +116,33 @@ class PublishedTest {
         agent.accepted(flow, PlayedAgent.WINDOW);
         assertEquals("x", agent.text(flow, 1));
       }
+    }
+  }
+
+  @Test
+  void whoAsksBeforeTheGuestIsGreetedIsAnsweredAndTheLinkGoesOn() throws Exception {
+    try (NetworkLoop loop = new NetworkLoop("test-network");
+        HostNetwork network =
+            new HostNetwork(
+                loop,
+                new Surroundings(
+                    address -> false,
+                    false,
+                    NameServers.of(List.of()),
+                    NetworkMemory.ofRuntime(),
+                    address -> address),
+                new EventSink("sandbox", event -> {}, Runnable::run),
+                NetworkPolicy.internal(),
+                new Publisher(List.of()),
+                new Pins(System::nanoTime, 1));
+        PlayedAgent agent = new PlayedAgent()) {
+      network.accept(agent.connection());
+      assertThrows(ExecutionException.class, network.probe(8000)::get);
+      assertEquals(List.of(), agent.received());
+      agent.hello();
+      CompletableFuture<Void> second = network.probe(8000);
+      agent.accepted(agent.await(PlayedAgent.Accept.class, accept -> true).flow(), 1);
+      second.get();
     }
   }
 

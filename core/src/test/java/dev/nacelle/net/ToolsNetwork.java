@@ -15,6 +15,7 @@ import dev.nacelle.network.NetworkEvent;
 import dev.nacelle.network.NetworkEvent.FlowDenied;
 import dev.nacelle.network.NetworkPolicy;
 import dev.nacelle.network.NetworkStatistics;
+import dev.nacelle.network.PublishedPort;
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.InetAddress;
@@ -49,6 +50,7 @@ final class ToolsNetwork implements AutoCloseable {
 
   private final Path directory;
   private final NetworkPolicy policy;
+  private final List<PublishedPort> published;
   private final NetworkLoop loop = new NetworkLoop("test-network");
   private final List<NetworkEvent> events = new CopyOnWriteArrayList<>();
   private final Map<InetSocketAddress, InetSocketAddress> routes = new ConcurrentHashMap<>();
@@ -63,13 +65,14 @@ final class ToolsNetwork implements AutoCloseable {
   /**
    * @param directory where programs run, and where the certificate ca.pem is put
    */
-  ToolsNetwork(Path directory, NetworkPolicy policy) throws Exception {
+  ToolsNetwork(Path directory, NetworkPolicy policy, PublishedPort... published) throws Exception {
     assumeTrue(Files.isExecutable(program()), "guest-agent/cargo.sh test has not been run");
     assumeTrue(
         Files.exists(Path.of("/dev/net/tun")) && Files.isWritable(Path.of("/proc/1/oom_score_adj")),
         "it takes root and /dev/net/tun");
     this.directory = directory;
     this.policy = policy;
+    this.published = List.of(published);
     upstream =
         new PlayedNameServer()
             .has(NAME, ADDRESS)
@@ -107,6 +110,7 @@ final class ToolsNetwork implements AutoCloseable {
     server.createContext(
         "/",
         exchange -> {
+          exchange.getRequestBody().readAllBytes();
           byte[] body = answer.to(exchange);
           if (body == null) {
             exchange.sendResponseHeaders(404, -1);
@@ -162,8 +166,22 @@ final class ToolsNetwork implements AutoCloseable {
     return context;
   }
 
+  /** What is done from outside. */
+  interface Meanwhile {
+    void with(HostNetwork network) throws Exception;
+  }
+
   /** Runs a script of bash's in a sandbox's network. */
   Ended run(String script) throws Exception {
+    return run(script, network -> {});
+  }
+
+  /**
+   * Runs a script of bash's in a sandbox's network.
+   *
+   * @param meanwhile after which its standard input ends
+   */
+  Ended run(String script, Meanwhile meanwhile) throws Exception {
     Path socket = Files.createTempDirectory(directory, "link").resolve("link");
     Path output = socket.resolveSibling("output");
     Surroundings surroundings =
@@ -174,7 +192,7 @@ final class ToolsNetwork implements AutoCloseable {
             NetworkMemory.ofRuntime(),
             address -> routes.getOrDefault(address, address));
     try (ServerSocketChannel server = ServerSocketChannel.open(StandardProtocolFamily.UNIX);
-        Publisher publisher = new Publisher(List.of());
+        Publisher publisher = new Publisher(published);
         HostNetwork network =
             new HostNetwork(
                 loop,
@@ -193,10 +211,15 @@ final class ToolsNetwork implements AutoCloseable {
       builder.environment().keySet().retainAll(Set.of("PATH", "HOME"));
       builder.environment().put("LC_ALL", "C");
       Process process = builder.start();
-      process.getOutputStream().close();
-      SocketChannel accepted = server.accept();
-      network.accept(new SocketGuestConnection(accepted));
       try {
+        SocketChannel accepted = server.accept();
+        network.accept(new SocketGuestConnection(accepted));
+        try {
+          meanwhile.with(network);
+        } catch (AssertionError e) {
+          throw new AssertionError(e.getMessage() + "; it has said: " + read(output), e);
+        }
+        process.getOutputStream().close();
         assertTrue(process.waitFor(60, TimeUnit.SECONDS), () -> "it does not end: " + read(output));
       } finally {
         process.descendants().forEach(ProcessHandle::destroyForcibly);
