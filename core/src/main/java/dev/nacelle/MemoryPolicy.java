@@ -20,5 +20,17 @@ public enum MemoryPolicy {
    * counts as it is touched, and may be given back by the guest from Windows 10 2004 on; it is not
    * asked for, and nothing is shared.
    */
-  DENSITY
+  DENSITY,
+
+  /**
+   * Guests that never wait for memory: all of it is there before they start, in pages of 2 MiB out
+   * of those that the host has reserved (sysctl {@code vm.nr_hugepages}). Where too few are free,
+   * or a limit of the cgroup (hugetlb) is in the way, there is no machine, and the exception says
+   * how many are missing; a guest that runs lacks none. The host clears all of them first, which
+   * takes longer the more there are. The memory is a multiple of 2 MiB, nothing of it is shared or
+   * goes back before the end, and {@link Sandbox#setMemory} is refused. Linux counts such pages
+   * neither as memory of this process nor as that of its cgroup. Not with Hyper-V, which has no
+   * such pages.
+   */
+  HUGE_PAGES
 }

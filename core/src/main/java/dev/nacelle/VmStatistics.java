@@ -109,8 +109,8 @@ public final class VmStatistics {
   /**
    * What its guest's memory takes of the host's now, where the hypervisor knows it: what the guest
    * has touched and not given back, and of its kernel's file, where that is {@linkplain
-   * MemoryPolicy#DENSITY mapped}, what the host has in its cache, for all guests alike. Zero when
-   * it is closed.
+   * MemoryPolicy#DENSITY mapped}, what the host has in its cache, for all guests alike. With {@link
+   * MemoryPolicy#HUGE_PAGES} all of it, from the start. Zero when it is closed.
    */
   public Optional<DataSize> memory() {
     return Optional.ofNullable(memory);

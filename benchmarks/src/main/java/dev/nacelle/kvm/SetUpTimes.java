@@ -3,6 +3,7 @@ package dev.nacelle.kvm;
 
 import dev.nacelle.DataSize;
 import dev.nacelle.MemoryPolicy;
+import dev.nacelle.benchmarks.Policies;
 import dev.nacelle.benchmarks.Results;
 import dev.nacelle.benchmarks.Samples;
 import dev.nacelle.benchmarks.Table;
@@ -45,8 +46,8 @@ final class SetUpTimes {
       SetUpTimes times = new SetUpTimes(hypervisor, Integer.parseInt(arguments[0]));
       times.measure("bare guest", BareGuest.payload(BareGuest.POWER_OFF));
       if (arguments.length > 1) {
-        for (MemoryPolicy policy : MemoryPolicy.values()) {
-          String what = policy == MemoryPolicy.SPEED ? "kernel" : "kernel (dense)";
+        for (MemoryPolicy policy : Policies.of(MEMORY)) {
+          String what = Policies.label("kernel", policy);
           times.measure(
               what,
               new LinuxKernel(Path.of(arguments[1]), Path.of(arguments[2]), "", policy, true));

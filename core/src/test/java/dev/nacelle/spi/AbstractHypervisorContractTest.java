@@ -12,6 +12,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import dev.nacelle.DataSize;
 import dev.nacelle.HostCheck;
 import dev.nacelle.HypervisorException;
+import dev.nacelle.MemoryPolicy;
 import dev.nacelle.VmExit;
 import dev.nacelle.VmExit.Reason;
 import dev.nacelle.VmStatistics;
@@ -598,6 +599,22 @@ public abstract class AbstractHypervisorContractTest {
     // Guests' memory has no name. Threads that have ended may have grown this process's own.
     long grown = addressSpaceBytes() - addressesBefore;
     assertTrue(grown < (long) REFUSALS * MEBIBYTES << 20, () -> grown + " bytes");
+  }
+
+  @Test
+  void reservedHugePagesAreHadOrRefusedWithWhatHelps() throws Exception {
+    VmSpec usual = spec("huge", "", 1);
+    VmSpec.Linux linux =
+        ((VmSpec.Linux) usual.guest()).toBuilder().memoryPolicy(MemoryPolicy.HUGE_PAGES).build();
+    VmSpec spec = VmSpec.builder("huge", linux, usual.memory()).build();
+    try (VirtualMachine machine = hypervisor.create(spec)) {
+      assertEquals(spec.memory(), machine.statistics().memory().orElseThrow());
+      assertThrows(
+          UnsupportedOperationException.class, () -> machine.setMemory(DataSize.mebibytes(64)));
+    } catch (HypervisorException e) {
+      assertTrue(e.getMessage().contains("huge pages"), e::getMessage);
+      assertTrue(e.remedy().orElseThrow().contains("MemoryPolicy"), e::getMessage);
+    }
   }
 
   private void assertRefusedFor(String reason, VmSpec spec) {

@@ -194,6 +194,11 @@ final class MachineDocument {
           "Hyper-V gives memory in steps of 2 MiB, and not " + bytes + " bytes",
           "Give the machine a multiple of 2 MiB.");
     }
+    if (policy == MemoryPolicy.HUGE_PAGES) {
+      throw refuse(
+          "Hyper-V has no huge pages that are reserved for machines (MemoryPolicy.HUGE_PAGES)",
+          "Use MemoryPolicy.SPEED, whose memory Hyper-V has in large pages where it can.");
+    }
     boolean dense = policy == MemoryPolicy.DENSITY;
     // The schema of 2.2 has it, but hcsshim knows it to be refused before build 18967.
     boolean discards = dense && version.compareTo(V2_3) >= 0;

@@ -31,8 +31,6 @@ import org.jspecify.annotations.Nullable;
 
 /** KVM, opened: what is the same for all of its virtual machines. */
 final class KvmHypervisor implements Hypervisor {
-  private static final System.Logger LOGGER = System.getLogger(KvmHypervisor.class.getName());
-
   /** All but the virtio socket, the entropy device and the balloon. */
   private static final int MAX_DISKS = MachineLayout.MAX_MMIO_DEVICES - 3;
 
@@ -119,7 +117,7 @@ final class KvmHypervisor implements Hypervisor {
         spec.coreScheduling(),
         spec.cpuQuota(),
         spec.niceness(),
-        spec.guest() instanceof VmSpec.Linux linux && linux.memoryPolicy() == MemoryPolicy.DENSITY);
+        spec.guest() instanceof VmSpec.Linux linux ? linux.memoryPolicy() : MemoryPolicy.SPEED);
   }
 
   @Override
@@ -248,11 +246,12 @@ final class KvmHypervisor implements Hypervisor {
       }
       closeDeviceIfUnused();
       if (builders > 0 && left <= 0) {
-        LOGGER.log(
-            Level.WARNING,
-            "still being made, of files that do not answer: {0} virtual machines; each is closed"
-                + " when that ends",
-            builders);
+        System.getLogger(KvmHypervisor.class.getName())
+            .log(
+                Level.WARNING,
+                "still being made, of files that do not answer: {0} virtual machines; each is closed"
+                    + " when that ends",
+                builders);
       }
     }
     if (interrupted) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm;
 
+import dev.nacelle.MemoryPolicy;
 import dev.nacelle.RateLimit;
 import dev.nacelle.VmExit;
 import dev.nacelle.VmExit.Reason;
@@ -87,7 +88,11 @@ final class MachineBuilder {
   static KvmVirtualMachine build(
       Kvm kvm, CpuidPolicy cpuid, MachineSpec spec, @Nullable CoreGroup cores, MachineLife life) {
     try {
-      GuestMemory memory = life.acquire(GuestMemory.allocate(spec.memoryBytes()));
+      GuestMemory memory =
+          life.acquire(
+              spec.memoryPolicy() == MemoryPolicy.HUGE_PAGES
+                  ? HugePages.ofHost().allocate(spec.name(), spec.memoryBytes())
+                  : GuestMemory.allocate(spec.memoryBytes()));
       KvmVm vm = life.acquire(kvm.createVm());
       return new MachineBuilder(kvm, cpuid, spec, cores, life, memory, vm).build();
     } catch (Throwable e) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm;
 
+import dev.nacelle.MemoryPolicy;
 import dev.nacelle.RateLimits;
 import dev.nacelle.kvm.boot.Payload;
 import java.util.List;
@@ -20,7 +21,7 @@ import java.util.OptionalDouble;
  *     can see to that
  * @param cpuQuota how many processors' time its vCPUs may have
  * @param niceness how much its vCPUs give way to other threads
- * @param balloon whether its guest is asked for memory, and gives back what it does not use
+ * @param memoryPolicy where its memory comes from, and whether its guest is asked for it
  */
 record MachineSpec(
     String name,
@@ -33,8 +34,8 @@ record MachineSpec(
     boolean coreScheduling,
     OptionalDouble cpuQuota,
     int niceness,
-    boolean balloon) {
-  /** Without a limit of CPU time and a balloon. */
+    MemoryPolicy memoryPolicy) {
+  /** Without a limit of CPU time, of memory for speed. */
   MachineSpec(
       String name,
       long memoryBytes,
@@ -55,7 +56,12 @@ record MachineSpec(
         coreScheduling,
         OptionalDouble.empty(),
         0,
-        false);
+        MemoryPolicy.SPEED);
+  }
+
+  /** Whether its guest is asked for memory, and gives back what it does not use. */
+  boolean balloon() {
+    return memoryPolicy == MemoryPolicy.DENSITY;
   }
 
   /** Without limits of rates, with core scheduling. */

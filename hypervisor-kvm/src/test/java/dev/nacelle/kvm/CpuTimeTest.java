@@ -4,6 +4,7 @@ package dev.nacelle.kvm;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.MemoryPolicy;
 import dev.nacelle.RateLimits;
 import dev.nacelle.VmExit.Reason;
 import dev.nacelle.kvm.sys.Niceness;
@@ -38,7 +39,7 @@ class CpuTimeTest {
                     true,
                     OptionalDouble.of(quota),
                     niceness,
-                    false));
+                    MemoryPolicy.SPEED));
     machine.start();
     return machine;
   }

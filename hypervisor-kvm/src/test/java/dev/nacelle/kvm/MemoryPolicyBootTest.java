@@ -2,9 +2,12 @@
 package dev.nacelle.kvm;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.nacelle.DataSize;
+import dev.nacelle.HypervisorException;
 import dev.nacelle.MemoryPolicy;
 import dev.nacelle.Nacelle;
 import dev.nacelle.Sandbox;
@@ -14,6 +17,7 @@ import dev.nacelle.kernel.KernelRef;
 import dev.nacelle.kernel.store.ResolvedKernel;
 import dev.nacelle.kernel.store.TestKernels;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -27,6 +31,11 @@ import org.junit.jupiter.params.provider.ValueSource;
 @Tag("boot")
 @Timeout(value = 10, unit = TimeUnit.MINUTES)
 class MemoryPolicyBootTest {
+  private static final Path RESERVED = HugePages.ofHost().directory().resolve("nr_hugepages");
+
+  /** Of 96 MiB. */
+  private static final long PAGES = 48;
+
   @ParameterizedTest
   @ValueSource(strings = {"debian:6.1", "nacelle:6.12"})
   void denseGuestsRunTheKernelsFileAndShareWhatTheyDoNotWriteTo(String ref, @TempDir Path directory)
@@ -55,5 +64,50 @@ class MemoryPolicyBootTest {
       assertTrue(shared > 2 * 1024, "shared: " + shared);
     }
     assertEquals(List.of(), MemoryRegion.of(kernel.vmlinux()));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"debian:6.1", "nacelle:6.12"})
+  void guestsHaveReservedHugePagesAsLongAsThereAreEnough(String ref, @TempDir Path directory)
+      throws IOException {
+    long before = Long.parseLong(Files.readString(RESERVED).strip());
+    assumeTrue(Files.isWritable(RESERVED), "only root reserves huge pages");
+    assumeTrue(before == 0, "those of this host are somebody else's");
+    SandboxSpec spec =
+        SandboxSpec.builder()
+            .image(TestImages.busybox(directory))
+            .kernel(ref)
+            .memory(DataSize.mebibytes(96))
+            .memoryPolicy(MemoryPolicy.HUGE_PAGES)
+            .startTimeout(Duration.ofMinutes(8))
+            .build();
+    Files.writeString(RESERVED, "" + PAGES);
+    try (Nacelle nacelle = Nacelle.builder().cacheDirectory(TestKernels.CACHE).build()) {
+      assertEquals(PAGES, free());
+      try (Sandbox sandbox = nacelle.start(spec)) {
+        assertEquals(0, free());
+        assertEquals(spec.memory(), sandbox.statistics().memory().orElseThrow());
+        assertEquals("42\n", sandbox.exec("sh", "-c", "echo $((6 * 7))").stdout().text());
+        sandbox.pause().close();
+        UnsupportedOperationException fixed =
+            assertThrows(
+                UnsupportedOperationException.class,
+                () -> sandbox.setMemory(DataSize.mebibytes(64)));
+        assertTrue(fixed.getMessage().contains("MemoryPolicy.DENSITY"), fixed::getMessage);
+        HypervisorException none =
+            assertThrows(HypervisorException.class, () -> nacelle.start(spec).close());
+        assertTrue(
+            none.getMessage().contains("wants " + PAGES + " huge pages of 2 MiB"),
+            none::getMessage);
+      }
+      assertEquals(PAGES, free());
+    } finally {
+      Files.writeString(RESERVED, "0");
+    }
+  }
+
+  private static long free() throws IOException {
+    return Long.parseLong(
+        Files.readString(HugePages.ofHost().directory().resolve("free_hugepages")).strip());
   }
 }

@@ -7,6 +7,7 @@ import dev.nacelle.MemoryPolicy;
 import dev.nacelle.Nacelle;
 import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxSpec;
+import dev.nacelle.benchmarks.Policies;
 import dev.nacelle.benchmarks.Results;
 import dev.nacelle.benchmarks.Samples;
 import dev.nacelle.benchmarks.Table;
@@ -65,8 +66,8 @@ public final class KernelComparison {
     for (String name : kernels) {
       ResolvedKernel kernel = store.resolve(KernelRef.parse(name));
       Path initramfs = store.initramfs(kernel, agent, new KvmHypervisorProvider().drivers());
-      for (MemoryPolicy policy : MemoryPolicy.values()) {
-        String label = policy == MemoryPolicy.SPEED ? name : name + " (dense)";
+      for (MemoryPolicy policy : Policies.of((long) MEMORY_MIB << 20)) {
+        String label = Policies.label(name, policy);
         guests.put(label, new Boot.Guest(kernel.vmlinux(), initramfs, "", MEMORY_MIB, policy));
         ready.put(label, new Samples());
         counters.put(label, new TreeMap<>());

@@ -54,7 +54,8 @@ public final class LinuxKernel implements Payload {
    * @param kernel the ELF file
    * @param initramfs or null
    * @param parameters the caller's part of the command line
-   * @param memoryPolicy whether the kernel is read into huge pages, or mapped
+   * @param memoryPolicy whether the kernel is read into huge pages, or mapped; as the memory was
+   *     made
    * @param paravirtualClock whether it is known to use KVM's clock
    */
   public LinuxKernel(
@@ -109,8 +110,19 @@ public final class LinuxKernel implements Payload {
           initramfsAddress = memory.lowEnd() - initramfsSize & -PAGE;
         }
         checkFit(memory, elf.end(), initramfsSize);
-        memory.preferHugePages(memoryPolicy == MemoryPolicy.SPEED);
-        elf.load(memory, memoryPolicy == MemoryPolicy.SPEED ? Shared.CONSTANTS : Shared.ALL);
+        elf.load(
+            memory,
+            switch (memoryPolicy) {
+              case SPEED -> {
+                memory.preferHugePages(true);
+                yield Shared.CONSTANTS;
+              }
+              case DENSITY -> {
+                memory.preferHugePages(false);
+                yield Shared.ALL;
+              }
+              case HUGE_PAGES -> Shared.NOTHING;
+            });
         if (image != null
             && memory.readFrom(image, 0, initramfsAddress, initramfsSize) < initramfsSize) {
           throw new HypervisorException(

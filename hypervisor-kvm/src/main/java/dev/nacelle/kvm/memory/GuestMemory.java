@@ -44,6 +44,10 @@ public final class GuestMemory implements AutoCloseable {
       MethodHandles.byteBufferViewVarHandle(short[].class, ByteOrder.LITTLE_ENDIAN);
 
   private final Mapping mapping;
+
+  /** Whether it is all there, from its start to its end. */
+  private final boolean reserved;
+
   private final long low;
   private final long high;
 
@@ -63,9 +67,14 @@ public final class GuestMemory implements AutoCloseable {
 
   private volatile boolean leaked;
 
-  /** Takes over a mapping of whole pages. */
+  /** Takes over a mapping of whole pages, which come as they are touched. */
   GuestMemory(Mapping mapping) {
+    this(mapping, false);
+  }
+
+  private GuestMemory(Mapping mapping, boolean reserved) {
     this.mapping = mapping;
+    this.reserved = reserved;
     long size = mapping.length();
     low = Math.min(size, HOLE_START);
     high = size - low;
@@ -90,10 +99,27 @@ public final class GuestMemory implements AutoCloseable {
     if (size <= 0 || size % PAGE != 0) {
       throw new IllegalArgumentException("not a positive multiple of 4096 bytes: " + size);
     }
-    Mapping mapping = Mapping.aligned(size);
+    return keptPrivate(Mapping.aligned(size), false);
+  }
+
+  /**
+   * As {@link #allocate}, of huge pages that the host has reserved: all are taken at once, as
+   * {@link Mapping#hugePages} says, and held until the end. No file can stand in place of them.
+   *
+   * @param size in bytes, a positive multiple of 2 MiB
+   * @throws dev.nacelle.kvm.sys.ErrnoException when the host refuses
+   */
+  public static GuestMemory ofHugePages(long size) {
+    if (size <= 0 || size % Mapping.HUGE_PAGE != 0) {
+      throw new IllegalArgumentException("not a positive multiple of 2 MiB: " + size);
+    }
+    return keptPrivate(Mapping.hugePages(size), true);
+  }
+
+  private static GuestMemory keptPrivate(Mapping mapping, boolean reserved) {
     try {
-      mapping.keepPrivate(0, size);
-      return new GuestMemory(mapping);
+      mapping.keepPrivate(0, mapping.length());
+      return new GuestMemory(mapping, reserved);
     } catch (RuntimeException | Error e) {
       mapping.close();
       throw e;
@@ -316,9 +342,12 @@ public final class GuestMemory implements AutoCloseable {
     }
   }
 
-  /** How many bytes it takes of the host's memory now, as {@link Mapping#resident} counts. */
+  /**
+   * How many bytes it takes of the host's memory now, as {@link Mapping#resident} counts; all, of
+   * reserved huge pages.
+   */
   public long resident() {
-    return mapping.resident();
+    return !reserved ? mapping.resident() : closed ? 0 : size();
   }
 
   /**

@@ -3,6 +3,7 @@ package dev.nacelle.kvm.sys;
 
 import java.lang.ref.Reference;
 import java.nio.charset.Charset;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.concurrent.atomic.AtomicInteger;
 
@@ -47,6 +48,12 @@ public final class FileDescriptor implements AutoCloseable {
   // arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/linux/fs.h; not all C libraries have it
   private static final int SYS_PREADV2 = 327;
   private static final int RWF_NOWAIT = 8;
+
+  // arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/linux/memfd.h
+  private static final int SYS_MEMFD_CREATE = 319;
+  private static final int MFD_CLOEXEC = 1;
+  private static final int MFD_HUGETLB = 4;
+  private static final int MFD_HUGE_2MB = 21 << 26;
 
   private static final int CLOSED = -1;
 
@@ -123,6 +130,34 @@ public final class FileDescriptor implements AutoCloseable {
       if (errno != Errno.EINTR) {
         throw new ErrnoException("open " + path, errno);
       }
+    }
+  }
+
+  /**
+   * A file in memory of huge pages of 2 MiB (memfd_create, since Linux 4.14), which are taken where
+   * it is mapped or allocated.
+   *
+   * @param name for messages, of ASCII
+   * @throws ErrnoException when there are none
+   */
+  static FileDescriptor ofHugePages(String name) {
+    NativeStruct bytes = new NativeStruct(name.length() + 1);
+    bytes.bytes().put(0, name.getBytes(StandardCharsets.US_ASCII));
+    try {
+      int fd =
+          (int)
+              Libc.syscall(
+                  SYS_MEMFD_CREATE,
+                  bytes.address(),
+                  MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB,
+                  0,
+                  0);
+      if (fd < 0) {
+        throw new ErrnoException("memfd_create, huge pages of 2 MiB", Libc.errno());
+      }
+      return new FileDescriptor(fd, name);
+    } finally {
+      Reference.reachabilityFence(bytes);
     }
   }
 
@@ -337,7 +372,8 @@ public final class FileDescriptor implements AutoCloseable {
     return allocate(FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, position, length);
   }
 
-  private int allocate(int mode, long position, long length) {
+  /** As fallocate(2), until no signal is in the way; 0, or an error number, negated. */
+  int allocate(int mode, long position, long length) {
     int n;
     do {
       n = Libc.fallocate(fd(), mode, position, length);

@@ -10,6 +10,9 @@ import org.jspecify.annotations.Nullable;
  * is used any more: access after munmap would end the whole process.
  */
 public final class Mapping implements AutoCloseable {
+  /** A huge page of x86-64, in bytes. */
+  public static final long HUGE_PAGE = 2 << 20;
+
   // include/uapi/asm-generic/mman-common.h
   private static final int PROT_READ = 1;
   private static final int PROT_WRITE = 2;
@@ -26,9 +29,6 @@ public final class Mapping implements AutoCloseable {
   private static final int MADV_DONTDUMP = 16;
 
   /** Of x86-64. */
-  private static final long HUGE_PAGE = 2 << 20;
-
-  /** Likewise. */
   private static final long PAGE = 4096;
 
   /** That are asked for at once, so that the answer is not large. */
@@ -72,6 +72,32 @@ public final class Mapping implements AutoCloseable {
     unmap(roomy.address, start - roomy.address);
     unmap(start + length, roomy.address + roomy.length - (start + length));
     return new Mapping(start, length);
+  }
+
+  /**
+   * Maps zeroed pages of 2 MiB out of those that the host has reserved, shared with nobody. All are
+   * taken at once: mmap only counts them, against the host's free ones, and a page that a limit of
+   * the cgroup (hugetlb.2MB.max) or the process's memory nodes would not allow then were a SIGBUS
+   * at its first touch (Documentation/admin-guide/mm/hugetlbpage.rst, cgroup-v2.rst).
+   *
+   * @param length in bytes, a positive multiple of 2 MiB
+   * @throws ErrnoException when the host refuses: ENOMEM where it has too few free pages, ENOSPC
+   *     where this process may not have them, ENOSYS or ENOENT where there are no such pages
+   */
+  public static Mapping hugePages(long length) {
+    try (FileDescriptor file = FileDescriptor.ofHugePages("guest memory")) {
+      Mapping mapping = shared(file, length);
+      try {
+        int answer = file.allocate(0, 0, length);
+        if (answer < 0) {
+          throw new ErrnoException("fallocate of " + length + " bytes, huge pages", -answer);
+        }
+        return mapping;
+      } catch (RuntimeException | Error e) {
+        mapping.close();
+        throw e;
+      }
+    }
   }
 
   private static void unmap(long address, long length) {

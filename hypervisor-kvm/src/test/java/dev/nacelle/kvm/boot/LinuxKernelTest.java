@@ -169,6 +169,11 @@ class LinuxKernelTest {
     guestsShare(0, MemoryPolicy.DENSITY);
   }
 
+  @Test
+  void guestsOfReservedHugePagesShareNothing() throws Exception {
+    guestsShare(WHOLE_SIZE, MemoryPolicy.HUGE_PAGES);
+  }
+
   private void guestsShare(int from, MemoryPolicy policy) throws Exception {
     byte[] file = elfWithConstants().array();
     byte[] expected = Arrays.copyOf(Arrays.copyOfRange(file, 0x1000, SECTIONS), WHOLE_SIZE + 1);
