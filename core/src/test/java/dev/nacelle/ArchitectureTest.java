@@ -62,6 +62,10 @@ class ArchitectureTest {
                   || EXPORTED.contains(type.getPackageName()));
 
   @ArchTest
+  static final ArchRule loggersAreMadeWhereSomethingIsLogged =
+      HypervisorRules.loggersAreMadeWhereSomethingIsLogged();
+
+  @ArchTest
   static final ArchRule threadsTakeNothingOver =
       noClasses()
           .that()

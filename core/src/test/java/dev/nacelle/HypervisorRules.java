@@ -8,6 +8,7 @@ import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAnyP
 import static com.tngtech.archunit.core.domain.JavaClass.Predicates.type;
 import static com.tngtech.archunit.core.domain.properties.HasOwner.Predicates.With.owner;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
+import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noFields;
 import static com.tngtech.archunit.library.dependencies.SlicesRuleDefinition.slices;
 
 import com.tngtech.archunit.lang.ArchRule;
@@ -49,6 +50,16 @@ public final class HypervisorRules {
    */
   public static ArchRule packagesHaveNoCycles(String root) {
     return slices().assignedFrom(new PackageSlices(root)).should().beFreeOfCycles();
+  }
+
+  /** No class makes a logger as it is loaded. */
+  public static ArchRule loggersAreMadeWhereSomethingIsLogged() {
+    return noFields()
+        .should()
+        .haveRawType(System.Logger.class)
+        .because(
+            "the first logger looks for a LoggerFinder in every jar of the class path, and starts"
+                + " java.util.logging, for which a program's first sandbox need not wait");
   }
 
   /** A thread inherits nothing from who makes it. */

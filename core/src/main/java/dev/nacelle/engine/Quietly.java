@@ -3,8 +3,6 @@ package dev.nacelle.engine;
 
 /** Runs what must not keep what comes after it from happening. */
 final class Quietly {
-  private static final System.Logger LOGGER = System.getLogger(Quietly.class.getName());
-
   private Quietly() {}
 
   /**
@@ -16,7 +14,8 @@ final class Quietly {
     try {
       task.run();
     } catch (Throwable e) {
-      LOGGER.log(System.Logger.Level.WARNING, what + " failed", e);
+      System.getLogger(Quietly.class.getName())
+          .log(System.Logger.Level.WARNING, what + " failed", e);
     }
   }
 }

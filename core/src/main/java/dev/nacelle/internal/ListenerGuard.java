@@ -9,8 +9,6 @@ import java.util.concurrent.atomic.AtomicBoolean;
  * Safe for use from several threads.
  */
 public final class ListenerGuard {
-  private static final System.Logger LOGGER = System.getLogger(ListenerGuard.class.getName());
-
   private final String what;
   private final AtomicBoolean logged = new AtomicBoolean();
 
@@ -27,10 +25,11 @@ public final class ListenerGuard {
       call.run();
     } catch (Throwable e) {
       if (logged.compareAndSet(false, true)) {
-        LOGGER.log(
-            System.Logger.Level.WARNING,
-            what + " failed; it is called again, and told of here only once",
-            e);
+        System.getLogger(ListenerGuard.class.getName())
+            .log(
+                System.Logger.Level.WARNING,
+                what + " failed; it is called again, and told of here only once",
+                e);
       }
     }
   }

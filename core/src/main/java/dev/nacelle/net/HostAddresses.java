@@ -25,7 +25,6 @@ import java.util.function.Predicate;
  * time whoever asks first reads them, which takes about a millisecond.
  */
 public final class HostAddresses implements Predicate<Ip> {
-  private static final System.Logger LOGGER = System.getLogger(HostAddresses.class.getName());
   private static final long OLD = Duration.ofSeconds(30).toNanos();
   private static final long AGING = OLD / 2;
   private static final Cidr GLOBAL = Cidr.parse("2000::/3");
@@ -95,7 +94,8 @@ public final class HostAddresses implements Predicate<Ip> {
     try {
       seen = read();
     } catch (IOException e) {
-      LOGGER.log(Level.WARNING, "the host's addresses are not known anew", e);
+      System.getLogger(HostAddresses.class.getName())
+          .log(Level.WARNING, "the host's addresses are not known anew", e);
       // What was known counts until the next time.
       seen = new Seen(seen.addresses, nanoTime.getAsLong());
     }

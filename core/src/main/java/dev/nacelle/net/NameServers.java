@@ -38,7 +38,6 @@ import org.jspecify.annotations.Nullable;
  * sandbox's names are not resolved unless servers are given.
  */
 public final class NameServers {
-  private static final System.Logger LOGGER = System.getLogger(NameServers.class.getName());
   private static final long FRESH = Duration.ofSeconds(3).toNanos();
   private static final Path RESOLV_CONF = Path.of("/etc/resolv.conf");
   private static final int MAX_BYTES = 64 << 10;
@@ -138,7 +137,8 @@ public final class NameServers {
       failed = false;
     } catch (IOException e) {
       Level level = failed ? Level.DEBUG : Level.WARNING;
-      LOGGER.log(level, "the host's name servers are not known: " + e.getMessage());
+      System.getLogger(NameServers.class.getName())
+          .log(level, "the host's name servers are not known: " + e.getMessage());
       failed = true;
     } finally {
       seen = new Seen(servers, System.nanoTime());

@@ -27,8 +27,6 @@ import org.jspecify.annotations.Nullable;
  * one, and so needs no locks. It starts when it is first needed.
  */
 public final class NetworkLoop implements Executor, AutoCloseable {
-  private static final System.Logger LOGGER = System.getLogger(NetworkLoop.class.getName());
-
   private final String name;
   private final Queue<Runnable> tasks = new ConcurrentLinkedQueue<>();
 
@@ -150,7 +148,7 @@ public final class NetworkLoop implements Executor, AutoCloseable {
         // It may have been woken up for a task, and that was all it would be for the next one.
         woken.set(false);
       } catch (IOException e) {
-        LOGGER.log(Level.DEBUG, "serving sockets between tasks", e);
+        logger().log(Level.DEBUG, "serving sockets between tasks", e);
       }
     }
   }
@@ -180,7 +178,7 @@ public final class NetworkLoop implements Executor, AutoCloseable {
         runTimers();
       }
     } catch (IOException e) {
-      LOGGER.log(Level.WARNING, "the networks of sandboxes have ended: their sockets fail", e);
+      logger().log(Level.WARNING, "the networks of sandboxes have ended: their sockets fail", e);
     } finally {
       synchronized (this) {
         closed = true;
@@ -191,7 +189,7 @@ public final class NetworkLoop implements Executor, AutoCloseable {
       try {
         waiting.close();
       } catch (IOException e) {
-        LOGGER.log(Level.DEBUG, "closing a selector", e);
+        logger().log(Level.DEBUG, "closing a selector", e);
       }
     }
   }
@@ -220,9 +218,9 @@ public final class NetworkLoop implements Executor, AutoCloseable {
         ((Handler) key.attachment()).ready(key);
       }
     } catch (CancelledKeyException e) {
-      LOGGER.log(Level.TRACE, "a socket was closed meanwhile", e);
+      logger().log(Level.TRACE, "a socket was closed meanwhile", e);
     } catch (RuntimeException | Error e) {
-      LOGGER.log(Level.ERROR, "a sandbox's socket was not served, and is closed", e);
+      logger().log(Level.ERROR, "a sandbox's socket was not served, and is closed", e);
       guarded(((Handler) key.attachment())::faulted);
       key.cancel();
       Sockets.close(key.channel());
@@ -243,7 +241,7 @@ public final class NetworkLoop implements Executor, AutoCloseable {
     try {
       task.run();
     } catch (RuntimeException | Error e) {
-      LOGGER.log(Level.ERROR, "a task of a sandbox's network failed", e);
+      logger().log(Level.ERROR, "a task of a sandbox's network failed", e);
     }
   }
 
@@ -264,5 +262,9 @@ public final class NetworkLoop implements Executor, AutoCloseable {
     if (running != null && !running.equals(Thread.currentThread())) {
       Uninterruptibles.joinUninterruptibly(running);
     }
+  }
+
+  private static System.Logger logger() {
+    return System.getLogger(NetworkLoop.class.getName());
   }
 }

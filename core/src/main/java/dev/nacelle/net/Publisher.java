@@ -31,8 +31,6 @@ import org.jspecify.annotations.Nullable;
  * thread, used on the loop, closed there or before that.
  */
 final class Publisher implements Closeable {
-  private static final System.Logger LOGGER = System.getLogger(Publisher.class.getName());
-
   /** How the guest sees whose address it is not told: its gateway, from ever another port. */
   private static final Ip GATEWAY = Ip.v4(198 << 24 | 18 << 16 | 1);
 
@@ -88,7 +86,7 @@ final class Publisher implements Closeable {
       try {
         port.begin(loop, acceptor);
       } catch (IOException e) {
-        LOGGER.log(Level.WARNING, "published port " + port.published + " takes nobody", e);
+        logger().log(Level.WARNING, "published port " + port.published + " takes nobody", e);
       }
     }
   }
@@ -168,7 +166,7 @@ final class Publisher implements Closeable {
 
     @Override
     public final void faulted() {
-      LOGGER.log(Level.ERROR, "published port " + published + " is closed");
+      logger().log(Level.ERROR, "published port " + published + " is closed");
     }
 
     final void close() {
@@ -220,7 +218,7 @@ final class Publisher implements Closeable {
           guest.limited();
         }
       } catch (IOException e) {
-        LOGGER.log(Level.DEBUG, "a peer was gone before it was taken", e);
+        logger().log(Level.DEBUG, "a peer was gone before it was taken", e);
       } finally {
         if (!taken) {
           Sockets.reset(peer);
@@ -266,9 +264,13 @@ final class Publisher implements Closeable {
           session.received(buffer.flip());
         }
       } catch (IOException e) {
-        LOGGER.log(Level.DEBUG, "a datagram was not read", e);
+        logger().log(Level.DEBUG, "a datagram was not read", e);
       }
       guest.flush();
     }
+  }
+
+  private static System.Logger logger() {
+    return System.getLogger(Publisher.class.getName());
   }
 }

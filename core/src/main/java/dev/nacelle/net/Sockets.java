@@ -9,8 +9,6 @@ import java.nio.channels.SocketChannel;
 
 /** How a network's sockets end. */
 final class Sockets {
-  private static final System.Logger LOGGER = System.getLogger(Sockets.class.getName());
-
   private Sockets() {}
 
   /** Closes it; what it had is gone, whether or not the host has an error of its own with that. */
@@ -18,7 +16,7 @@ final class Sockets {
     try {
       channel.close();
     } catch (IOException e) {
-      LOGGER.log(Level.DEBUG, "closing a socket", e);
+      logger().log(Level.DEBUG, "closing a socket", e);
     }
   }
 
@@ -27,8 +25,12 @@ final class Sockets {
     try {
       channel.setOption(StandardSocketOptions.SO_LINGER, 0);
     } catch (IOException e) {
-      LOGGER.log(Level.DEBUG, "resetting a connection", e);
+      logger().log(Level.DEBUG, "resetting a connection", e);
     }
     close(channel);
+  }
+
+  private static System.Logger logger() {
+    return System.getLogger(Sockets.class.getName());
   }
 }

@@ -32,8 +32,6 @@ import java.util.Set;
 
 /** Reads a config.json, section by section of config.md and config-linux.md. */
 final class ConfigReader {
-  private static final System.Logger LOG = System.getLogger(ConfigReader.class.getName());
-
   private static final long MAX_ID = (1L << 32) - 1;
   private static final String HOSTS =
       "it resolves in the runtime's namespaces, and a container's machine does not see those";
@@ -496,7 +494,7 @@ final class ConfigReader {
     Set<Capability> left = EnumSet.copyOf(set);
     left.removeAll(all);
     if (!left.isEmpty()) {
-      LOG.log(System.Logger.Level.WARNING, json.name() + ": cannot be granted: " + left);
+      logger().log(System.Logger.Level.WARNING, json.name() + ": cannot be granted: " + left);
       set.retainAll(all);
     }
     return set;
@@ -508,7 +506,7 @@ final class ConfigReader {
       try {
         set.add(Capability.parse(name.text()));
       } catch (IllegalArgumentException e) {
-        LOG.log(System.Logger.Level.WARNING, name.name() + ": " + e.getMessage());
+        logger().log(System.Logger.Level.WARNING, name.name() + ": " + e.getMessage());
       }
     }
     return set;
@@ -538,5 +536,9 @@ final class ConfigReader {
         timeout.isThere()
             ? Optional.of(Duration.ofSeconds(timeout.number(1, Integer.MAX_VALUE)))
             : Optional.empty());
+  }
+
+  private static System.Logger logger() {
+    return System.getLogger(ConfigReader.class.getName());
   }
 }

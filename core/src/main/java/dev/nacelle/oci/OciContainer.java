@@ -19,8 +19,6 @@ import org.jspecify.annotations.Nullable;
 
 /** A container in its life. */
 final class OciContainer {
-  private static final System.Logger LOG = System.getLogger(OciContainer.class.getName());
-
   /** How long the end of a process may take that was killed before it ran. */
   private static final Duration DEATH = Duration.ofSeconds(10);
 
@@ -161,7 +159,8 @@ final class OciContainer {
       try {
         HookRuns.run(Hook.Kind.POSTSTOP, hook, Objects.requireNonNull(own), last);
       } catch (HookRuns.HookFailedException e) {
-        LOG.log(System.Logger.Level.WARNING, "container " + id + ": " + e.getMessage());
+        System.getLogger(OciContainer.class.getName())
+            .log(System.Logger.Level.WARNING, "container " + id + ": " + e.getMessage());
       }
     }
   }

@@ -42,8 +42,6 @@ final class GuestSockets implements AutoCloseable {
   /** How long a guest has to answer a connect. */
   static final Duration ANSWER_LIMIT = Duration.ofSeconds(30);
 
-  private static final System.Logger LOGGER = System.getLogger(GuestSockets.class.getName());
-
   /** For as long a guest that may not be up is asked, before it is asked again. */
   private static final Duration ATTEMPT = Duration.ofSeconds(2);
 
@@ -297,7 +295,7 @@ final class GuestSockets implements AutoCloseable {
         connections.forEach(HvConnection::look);
       }
     } catch (WinsockException | RuntimeException | Error e) {
-      LOGGER.log(Level.WARNING, thread.getName() + " failed: the machine has no connections", e);
+      logger().log(Level.WARNING, thread.getName() + " failed: the machine has no connections", e);
     } finally {
       finish();
     }
@@ -319,7 +317,7 @@ final class GuestSockets implements AutoCloseable {
       accepted = acceptor.socket.events().isAcceptable() ? acceptor.socket.accept() : null;
     } catch (WinsockException e) {
       // It was closed, or the guest has given up.
-      LOGGER.log(Level.DEBUG, "no connection on port " + name(acceptor.port), e);
+      logger().log(Level.DEBUG, "no connection on port " + name(acceptor.port), e);
       return;
     }
     if (accepted == null) {
@@ -341,7 +339,7 @@ final class GuestSockets implements AutoCloseable {
       acceptor.onConnect.accept(connection);
     } catch (RuntimeException | Error e) {
       connection.close();
-      LOGGER.log(Level.WARNING, "a listener failed; " + connection + " is closed", e);
+      logger().log(Level.WARNING, "a listener failed; " + connection + " is closed", e);
     }
   }
 
@@ -432,5 +430,9 @@ final class GuestSockets implements AutoCloseable {
       socket.close();
       attempt.socket = null;
     }
+  }
+
+  private static System.Logger logger() {
+    return System.getLogger(GuestSockets.class.getName());
   }
 }

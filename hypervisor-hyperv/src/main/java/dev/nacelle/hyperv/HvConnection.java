@@ -15,8 +15,6 @@ import org.jspecify.annotations.Nullable;
  * on. What is on its way is kept by Windows, in buffers of bounded size.
  */
 final class HvConnection implements GuestConnection {
-  private static final System.Logger LOGGER = System.getLogger(HvConnection.class.getName());
-
   /** The most that a packet of VMBus carries of a stream. */
   private static final int COPIED = 16 * 1024;
 
@@ -186,7 +184,8 @@ final class HvConnection implements GuestConnection {
       current.run();
     } catch (RuntimeException | Error e) {
       close();
-      LOGGER.log(Level.WARNING, "a listener failed; " + this + " is closed", e);
+      System.getLogger(HvConnection.class.getName())
+          .log(Level.WARNING, "a listener failed; " + this + " is closed", e);
     }
   }
 

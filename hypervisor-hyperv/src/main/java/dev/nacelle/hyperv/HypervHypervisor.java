@@ -22,8 +22,6 @@ import java.util.Set;
 
 /** The Host Compute Service, opened: what is the same for all of its virtual machines. */
 final class HypervHypervisor implements Hypervisor {
-  private static final System.Logger LOGGER = System.getLogger(HypervHypervisor.class.getName());
-
   private static final DiskFormat DISK_FORMAT = new GrowingDisk();
 
   private final MachineDocument.Host host;
@@ -55,18 +53,18 @@ final class HypervHypervisor implements Hypervisor {
         }
       }
     } catch (HcsException | DocumentException e) {
-      LOGGER.log(Level.WARNING, "Machines that other processes have left were not looked for", e);
+      logger().log(Level.WARNING, "Machines that other processes have left were not looked for", e);
     }
   }
 
   private void end(String id) {
     try (ComputeSystem left = ComputeSystem.open(id, limits)) {
       left.terminate();
-      LOGGER.log(Level.DEBUG, "Ended the machine {0}, whose process was killed", id);
+      logger().log(Level.DEBUG, "Ended the machine {0}, whose process was killed", id);
     } catch (HcsException e) {
       // Unless it has ended meanwhile, by somebody else who looked for them.
       if (e.result() != HResult.HCS_E_SYSTEM_NOT_FOUND) {
-        LOGGER.log(Level.WARNING, "The machine " + id + ", whose process was killed, runs on", e);
+        logger().log(Level.WARNING, "The machine " + id + ", whose process was killed, runs on", e);
       }
     }
   }
@@ -120,5 +118,9 @@ final class HypervHypervisor implements Hypervisor {
     List<MachineThread> closers = open.stream().map(HypervVirtualMachine::beginClose).toList();
     open.forEach(HypervVirtualMachine::close);
     closers.forEach(ThreadEnd::await);
+  }
+
+  private static System.Logger logger() {
+    return System.getLogger(HypervHypervisor.class.getName());
   }
 }

@@ -45,9 +45,6 @@ import org.jspecify.annotations.Nullable;
  * then the console, the connections and the disks, which nobody uses any more.
  */
 final class HypervVirtualMachine implements VirtualMachine {
-  private static final System.Logger LOGGER =
-      System.getLogger(HypervVirtualMachine.class.getName());
-
   private static final Set<Ability> ABILITIES = Set.of(Ability.PAUSE);
 
   private static final byte[] ELF = {0x7f, 'E', 'L', 'F'};
@@ -167,7 +164,7 @@ final class HypervVirtualMachine implements VirtualMachine {
     try {
       part.close();
     } catch (Exception e) {
-      LOGGER.log(Level.WARNING, "a part of a machine was not closed", e);
+      logger().log(Level.WARNING, "a part of a machine was not closed", e);
     }
   }
 
@@ -220,7 +217,7 @@ final class HypervVirtualMachine implements VirtualMachine {
         }
       }
     } catch (IOException | RuntimeException e) {
-      LOGGER.log(Level.WARNING, "the rest of the console of " + this + " is lost", e);
+      logger().log(Level.WARNING, "the rest of the console of " + this + " is lost", e);
     }
     VmExit how = end.await();
     pipe.close();
@@ -390,5 +387,9 @@ final class HypervVirtualMachine implements VirtualMachine {
   @Override
   public String toString() {
     return "virtual machine " + name;
+  }
+
+  private static System.Logger logger() {
+    return System.getLogger(HypervVirtualMachine.class.getName());
   }
 }

@@ -30,8 +30,6 @@ import java.util.regex.Pattern;
  * in that directory: a name says whose it is.
  */
 final class MachineDisks implements AutoCloseable {
-  private static final System.Logger LOGGER = System.getLogger(MachineDisks.class.getName());
-
   /** {@link Owner}, the machine, and which of its disks. */
   private static final Pattern NAME =
       Pattern.compile("(nacelle-[0-9-]+)\\.([A-Za-z0-9-]+)\\.[0-9]+" + MachineDocument.VHD);
@@ -89,7 +87,7 @@ final class MachineDisks implements AutoCloseable {
     } catch (HcsException e) {
       // Somebody else may have seen to it, and this user may not: then the machine starts. If not,
       // starting tells which file it is.
-      LOGGER.log(System.Logger.Level.DEBUG, "Access was not granted", e);
+      logger().log(System.Logger.Level.DEBUG, "Access was not granted", e);
     }
     disks.add(VmSpec.Disk.of(disk.serial(), name, disk.readOnly()));
   }
@@ -106,7 +104,7 @@ final class MachineDisks implements AutoCloseable {
         }
       }
     } catch (IOException | DirectoryIteratorException e) {
-      LOGGER.log(System.Logger.Level.WARNING, "Names that others have left were not removed", e);
+      logger().log(System.Logger.Level.WARNING, "Names that others have left were not removed", e);
     }
   }
 
@@ -130,7 +128,7 @@ final class MachineDisks implements AutoCloseable {
     try {
       HostComputeService.revokeAccess(id, name);
     } catch (HcsException e) {
-      LOGGER.log(level, "A file still lets a machine that has ended", e);
+      logger().log(level, "A file still lets a machine that has ended", e);
     }
   }
 
@@ -138,7 +136,11 @@ final class MachineDisks implements AutoCloseable {
     try {
       Files.deleteIfExists(name);
     } catch (IOException e) {
-      LOGGER.log(level, "A name of a disk was not removed: " + name, e);
+      logger().log(level, "A name of a disk was not removed: " + name, e);
     }
+  }
+
+  private static System.Logger logger() {
+    return System.getLogger(MachineDisks.class.getName());
   }
 }

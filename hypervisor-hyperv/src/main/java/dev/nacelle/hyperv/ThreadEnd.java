@@ -7,8 +7,6 @@ import java.util.concurrent.TimeUnit;
 
 /** Waits for threads of machines, which call users back and may be stuck there. */
 final class ThreadEnd {
-  private static final System.Logger LOGGER = System.getLogger(ThreadEnd.class.getName());
-
   /** What one that is stuck, in a callback that blocks, is waited for. */
   private static final long PATIENCE_NANOS = TimeUnit.SECONDS.toNanos(10);
 
@@ -33,10 +31,11 @@ final class ThreadEnd {
       }
     }
     if (thread.isAlive()) {
-      LOGGER.log(
-          Level.WARNING,
-          "{0} is stuck in a callback; what it uses is released when that ends",
-          thread.getName());
+      System.getLogger(ThreadEnd.class.getName())
+          .log(
+              Level.WARNING,
+              "{0} is stuck in a callback; what it uses is released when that ends",
+              thread.getName());
     }
     if (interrupted) {
       Thread.currentThread().interrupt();

@@ -53,4 +53,8 @@ class ArchitectureTest {
 
   @ArchTest
   static final ArchRule THREADS_TAKE_NOTHING_OVER = HypervisorRules.threadsTakeNothingOver();
+
+  @ArchTest
+  static final ArchRule LOGGERS_ARE_MADE_WHERE_SOMETHING_IS_LOGGED =
+      HypervisorRules.loggersAreMadeWhereSomethingIsLogged();
 }

@@ -22,8 +22,6 @@ import java.util.concurrent.atomic.AtomicInteger;
  * it is stuck in a disk; and machines that end together are released by as many threads.
  */
 final class Teardown {
-  private static final System.Logger LOGGER = System.getLogger(Teardown.class.getName());
-
   private final String name;
   private final Runnable onReleased;
   private final Deque<AutoCloseable> resources = new ArrayDeque<>(); // guarded by itself
@@ -116,7 +114,7 @@ final class Teardown {
       released.countDown();
     }
     if (failure != null) {
-      LOGGER.log(Level.WARNING, "not all of " + name + " could be released", failure);
+      logger().log(Level.WARNING, "not all of " + name + " could be released", failure);
     }
   }
 
@@ -151,13 +149,18 @@ final class Teardown {
   private void report(Duration patience) {
     List<String> names = threads.stream().map(Thread::getName).sorted().toList();
     if (!names.isEmpty() && reported.compareAndSet(false, true)) {
-      LOGGER.log(
-          Level.WARNING,
-          "{0} has not ended in {1} ms: {2} stuck, in a disk that does not answer or in a callback."
-              + " What it uses, the guest''s memory among it, is released when that ends.",
-          name,
-          patience.toMillis(),
-          names);
+      logger()
+          .log(
+              Level.WARNING,
+              "{0} has not ended in {1} ms: {2} stuck, in a disk that does not answer or in a callback."
+                  + " What it uses, the guest''s memory among it, is released when that ends.",
+              name,
+              patience.toMillis(),
+              names);
     }
+  }
+
+  private static System.Logger logger() {
+    return System.getLogger(Teardown.class.getName());
   }
 }

@@ -23,8 +23,6 @@ import org.jspecify.annotations.Nullable;
  * <p>No call is made once it is closed, nor is it closed under one that runs.
  */
 public final class ComputeSystem implements AutoCloseable {
-  private static final System.Logger LOGGER = System.getLogger(ComputeSystem.class.getName());
-
   /** Closed, but for what the service had not finished: that is seen to when another is made. */
   private static final Queue<ComputeSystem> LEFT = new ConcurrentLinkedQueue<>();
 
@@ -315,9 +313,10 @@ public final class ComputeSystem implements AutoCloseable {
       if (!LEFT.contains(this)) {
         LEFT.add(this);
       }
-      LOGGER.log(
-          System.Logger.Level.WARNING,
-          "The service has not finished with the machine " + id + ": its handle stays open");
+      logger()
+          .log(
+              System.Logger.Level.WARNING,
+              "The service has not finished with the machine " + id + ": its handle stays open");
     }
   }
 
@@ -333,7 +332,7 @@ public final class ComputeSystem implements AutoCloseable {
     } catch (HcsException e) {
       HResult result = e.result();
       if (!hasEnded(e)) {
-        LOGGER.log(System.Logger.Level.WARNING, "The machine " + id + " was not ended", e);
+        logger().log(System.Logger.Level.WARNING, "The machine " + id + " was not ended", e);
       }
       return result == HResult.HCS_E_OPERATION_PENDING || result == HResult.HCS_E_OPERATION_TIMEOUT;
     }
@@ -385,5 +384,9 @@ public final class ComputeSystem implements AutoCloseable {
   @Override
   public String toString() {
     return id;
+  }
+
+  private static System.Logger logger() {
+    return System.getLogger(ComputeSystem.class.getName());
   }
 }

@@ -16,8 +16,6 @@ import java.util.function.Consumer;
  * number, which means nothing to anybody once its machine is closed.
  */
 final class SystemEvents {
-  private static final System.Logger LOGGER = System.getLogger(SystemEvents.class.getName());
-
   private static final Map<Long, Consumer<HcsEvent>> RECEIVERS = new ConcurrentHashMap<>();
   private static final AtomicLong NUMBERS = new AtomicLong();
 
@@ -78,7 +76,8 @@ final class SystemEvents {
       Pointer data = event.getPointer(ComputeCore.HCS_EVENT_DATA);
       receiver.accept(new HcsEvent(type, data == null ? null : WideString.read(data)));
     } catch (Throwable e) {
-      LOGGER.log(System.Logger.Level.WARNING, "an event of a machine was not dealt with", e);
+      System.getLogger(SystemEvents.class.getName())
+          .log(System.Logger.Level.WARNING, "an event of a machine was not dealt with", e);
     } finally {
       DELIVERING.set(DELIVERING.get() - 1);
     }

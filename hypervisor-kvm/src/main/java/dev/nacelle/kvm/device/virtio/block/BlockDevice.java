@@ -51,8 +51,6 @@ public final class BlockDevice extends VirtioDevice {
   /** Length of the identifier that VIRTIO_BLK_T_GET_ID returns (section 5.2.6). */
   public static final int SERIAL_BYTES = 20;
 
-  private static final System.Logger LOGGER = System.getLogger(BlockDevice.class.getName());
-
   /** Virtio 1.2 section 5.2.1. */
   private static final int DEVICE_ID = 2;
 
@@ -292,7 +290,7 @@ public final class BlockDevice extends VirtioDevice {
     requests.release(request);
     if (request.isRefused() && !refusalTold) {
       refusalTold = true;
-      LOGGER.log(Level.WARNING, refusal(request));
+      logger().log(Level.WARNING, refusal(request));
     }
   }
 
@@ -413,13 +411,18 @@ public final class BlockDevice extends VirtioDevice {
     } finally {
       turn.unlock();
     }
-    LOGGER.log(
-        Level.WARNING,
-        name()
-            + ": the host's disk has not answered for "
-            + patienceMillis
-            + " ms; "
-            + engine.image()
-            + " stays open, and what the kernel may still use stays mapped");
+    logger()
+        .log(
+            Level.WARNING,
+            name()
+                + ": the host's disk has not answered for "
+                + patienceMillis
+                + " ms; "
+                + engine.image()
+                + " stays open, and what the kernel may still use stays mapped");
+  }
+
+  private static System.Logger logger() {
+    return System.getLogger(BlockDevice.class.getName());
   }
 }
