@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.isolation.peers;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.nacelle.DataSize;
+import dev.nacelle.kvm.boot.NacelleCommandLine;
+import dev.nacelle.spi.GuestDisk;
+import dev.nacelle.spi.VmSpec;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** What each monitor is asked for. */
+class MonitorTest {
+  private static final VmSpec.Linux KERNEL =
+      VmSpec.Linux.builder(Path.of("/k/vmlinux"))
+          .initramfs(Path.of("/k/init"))
+          .parameters("quiet")
+          .build();
+
+  @TempDir Path directory;
+
+  private static VmSpec spec(VmSpec.Disk... disks) {
+    return VmSpec.builder("peer", KERNEL, DataSize.mebibytes(96))
+        .cpus(2)
+        .disks(List.of(disks))
+        .build();
+  }
+
+  /** What follows an option. */
+  private static String after(List<String> command, String option) {
+    assertTrue(command.contains(option), command.toString());
+    return command.get(command.indexOf(option) + 1);
+  }
+
+  @Test
+  void kernelIsToldWhatNacelleTells() {
+    assertEquals(NacelleCommandLine.of(" a=1 b "), KernelParameters.of('a', false, " a=1 b "));
+    assertEquals(NacelleCommandLine.of(""), KernelParameters.of('a', false, ""));
+    assertFalse(KernelParameters.of('a', true, "").contains("pci=off"));
+    assertTrue(KernelParameters.of('k', false, "").contains("reboot=k"));
+  }
+
+  @Test
+  void qemuHasTheDisksBySerialNumberAndCommasAreDoubled() {
+    List<String> command =
+        new Qemu(Path.of("/bin/qemu"))
+            .command(
+                spec(
+                    VmSpec.Disk.of("root,fs", Path.of("/a,b/image"), true),
+                    VmSpec.Disk.of("scratch", Path.of("/c"), false)),
+                KERNEL,
+                77,
+                directory);
+    assertEquals("/bin/qemu", command.get(0));
+    assertEquals("size=" + (96 << 20) + "B", after(command, "-m"));
+    assertEquals("2", after(command, "-smp"));
+    assertTrue(command.contains("vhost-vsock-device,guest-cid=77"));
+    assertTrue(
+        command.contains("if=none,id=disk0,format=raw,aio=io_uring,readonly=on,file=/a,,b/image"));
+    assertTrue(command.contains("virtio-blk-device,iothread=io,drive=disk0,serial=root,,fs"));
+    assertTrue(command.contains("virtio-blk-device,iothread=io,drive=disk1,serial=scratch"));
+    assertEquals("/k/vmlinux", after(command, "-kernel"));
+    assertEquals("/k/init", after(command, "-initrd"));
+    assertEquals(NacelleCommandLine.of("quiet"), after(command, "-append"));
+  }
+
+  @Test
+  void firecrackerIsConfiguredByItsFile() throws IOException {
+    Path image = Files.write(directory.resolve("image \"1\""), new byte[512]);
+    VmSpec.Disk disk = VmSpec.Disk.of("rootfs", image, true);
+    Firecracker firecracker = new Firecracker(Path.of("/bin/firecracker"));
+    List<String> command = firecracker.command(spec(disk), KERNEL, 77, directory);
+    assertTrue(command.contains("--no-api"));
+    JsonNode config =
+        new ObjectMapper().readTree(Path.of(after(command, "--config-file")).toFile());
+    assertEquals("/k/vmlinux", config.at("/boot-source/kernel_image_path").asText());
+    assertEquals("/k/init", config.at("/boot-source/initrd_path").asText());
+    assertTrue(config.at("/boot-source/boot_args").asText().contains("reboot=k pci=off"));
+    assertEquals(2, config.at("/machine-config/vcpu_count").asInt());
+    assertEquals(96, config.at("/machine-config/mem_size_mib").asInt());
+    assertEquals(image.toString(), config.at("/drives/0/path_on_host").asText());
+    assertTrue(config.at("/drives/0/is_read_only").asBoolean());
+    assertFalse(config.at("/drives/0/is_root_device").asBoolean(true));
+    assertEquals(77, config.at("/vsock/guest_cid").asInt());
+    assertEquals(directory.resolve("vsock").toString(), config.at("/vsock/uds_path").asText());
+
+    // As stat(2) has them: what its source says that the disk is called.
+    GuestDisk.VirtioSerial found = (GuestDisk.VirtioSerial) firecracker.guestDisk(disk);
+    String id =
+        "" + Files.getAttribute(image, "unix:dev") + 0 + Files.getAttribute(image, "unix:ino");
+    assertEquals(id.substring(0, Math.min(20, id.length())), found.serial());
+
+    VmSpec odd = VmSpec.builder("peer", KERNEL, DataSize.kibibytes(1028)).build();
+    assertThrows(IOException.class, () -> firecracker.command(odd, KERNEL, 77, directory));
+  }
+
+  @Test
+  void cloudHypervisorTakesOptionsThatCannotBeMistaken() throws IOException {
+    CloudHypervisor monitor = new CloudHypervisor(Path.of("/bin/ch"));
+    VmSpec.Disk disk = VmSpec.Disk.of("rootfs", Path.of("/image"), true);
+    List<String> command = monitor.command(spec(disk), KERNEL, 77, directory);
+    assertEquals("boot=2", after(command, "--cpus"));
+    assertEquals("size=" + (96 << 20), after(command, "--memory"));
+    assertEquals("path=/image,image_type=raw,readonly=on,serial=rootfs", after(command, "--disk"));
+    assertEquals("cid=77,socket=" + directory.resolve("vsock"), after(command, "--vsock"));
+    assertFalse(after(command, "--cmdline").contains("pci=off"));
+    assertEquals("VIRTIO_PCI", monitor.drivers().get(0).option());
+    VmSpec.Disk odd = VmSpec.Disk.of("rootfs", Path.of("/image,readonly=off"), true);
+    assertThrows(IOException.class, () -> monitor.command(spec(odd), KERNEL, 77, directory));
+  }
+}
