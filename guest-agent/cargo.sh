@@ -40,7 +40,7 @@ keep() {
   mkdir -p "$crates" && work=$(mktemp -d "$crates/new.XXXXXX") && trap 'rm -rf "$work"' EXIT \
     && (cd "$output" && cp -a --parents "$profile" "$platform/$profile" "$work") \
     && find "$work" \( -name incremental -o -name 'nacelle-guest-agent-*' -o -name '*nacelle_agent-*' -o -name 'agent-*' \
-      -o -name 'agent_on_socket-*' -o -name 'network_on_socket-*' -o -name 'contract_guest-*' \
+      -o -name 'agent_on_socket-*' -o -name 'network_on_socket-*' -o -name 'contract_guest-*' -o -name 'isolation_probe*-*' \
       -o -type f -path "*/$profile/*" ! -path "*/$profile/*/*" \) -prune -exec rm -rf {} + \
     && rm -rf "$crates/$profile"-* && mv -T "$work" "$kept"
 }

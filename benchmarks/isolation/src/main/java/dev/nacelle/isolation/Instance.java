@@ -4,6 +4,7 @@ package dev.nacelle.isolation;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalLong;
 
 /** What an image runs in: a container, a machine. Safe for use from several threads. */
@@ -25,7 +26,7 @@ public interface Instance extends AutoCloseable {
   default Output run(List<String> command) throws IOException {
     try (Running running = start(command)) {
       byte[] stdout = running.stdout().readAllBytes();
-      return new Output(running.waitFor(), stdout);
+      return new Output(running.waitFor(), stdout, running.stderr());
     }
   }
 
@@ -43,6 +44,11 @@ public interface Instance extends AutoCloseable {
    * this process and cannot be told from the rest of it; the difference of several shows it then.
    */
   OptionalLong memory() throws IOException;
+
+  /** The workload's service, as "ADDRESS:PORT" for its commands; empty where it has no network. */
+  default Optional<String> service() {
+    return Optional.empty();
+  }
 
   /** Ends all that runs in it, and leaves nothing behind. */
   @Override

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.isolation;
 
+import dev.nacelle.image.ImageRef;
 import java.io.IOException;
+import java.io.InputStream;
 import java.util.List;
 import java.util.Optional;
 
@@ -27,6 +29,14 @@ public interface Isolation extends AutoCloseable {
   }
 
   /**
+   * Fetches what a start of this image would fetch. What only a start can find out may be left to
+   * it: this machine need not be the one where instances are started.
+   *
+   * @throws IOException when something cannot be had
+   */
+  default void prepare(ImageRef image) throws IOException {}
+
+  /**
    * Makes an instance that is ready to run commands and has none yet.
    *
    * @throws IOException when there is none then; nothing of it is left
@@ -45,13 +55,18 @@ public interface Isolation extends AutoCloseable {
       Running running = instance.start(command);
       return new Running() {
         @Override
-        public java.io.InputStream stdout() {
+        public InputStream stdout() {
           return running.stdout();
         }
 
         @Override
         public int waitFor() throws IOException {
           return running.waitFor();
+        }
+
+        @Override
+        public String stderr() {
+          return running.stderr();
         }
 
         @Override

@@ -12,6 +12,9 @@ public interface Running extends AutoCloseable {
   /** Waits for its end: its exit code, 128 + n where signal n ended it. */
   int waitFor() throws IOException;
 
+  /** The last that it wrote to stderr, for messages, once it has ended; empty where not known. */
+  String stderr();
+
   /** Ends it where it still runs. */
   @Override
   void close() throws IOException;

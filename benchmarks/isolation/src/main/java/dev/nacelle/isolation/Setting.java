@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.isolation;
 
+import dev.nacelle.internal.CacheDirectory;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.HashMap;
 import java.util.Map;
 
 /**
@@ -14,8 +16,30 @@ import java.util.Map;
  * @param patience for a start; long, where the machine is emulated
  */
 public record Setting(Path cache, Path work, Map<String, Path> programs, Duration patience) {
+  private static final String PROGRAM = "nacelle.isolation.program.";
+
   /** Copies the programs. */
   public Setting {
     programs = Map.copyOf(programs);
+  }
+
+  /**
+   * From system properties: {@code nacelle.isolation.cache}, {@code nacelle.isolation.work}, {@code
+   * nacelle.isolation.patience} in seconds, and {@code nacelle.isolation.program.NAME}; by default
+   * Nacelle's cache, the directory for temporary files, and two minutes.
+   */
+  public static Setting ofProperties() {
+    Map<String, Path> programs = new HashMap<>();
+    for (String property : System.getProperties().stringPropertyNames()) {
+      if (property.startsWith(PROGRAM)) {
+        programs.put(property.substring(PROGRAM.length()), Path.of(System.getProperty(property)));
+      }
+    }
+    String cache = System.getProperty("nacelle.isolation.cache");
+    return new Setting(
+        cache == null ? CacheDirectory.ofThisUser() : Path.of(cache),
+        Path.of(System.getProperty("nacelle.isolation.work", System.getProperty("java.io.tmpdir"))),
+        programs,
+        Duration.ofSeconds(Long.getLong("nacelle.isolation.patience", 120)));
   }
 }

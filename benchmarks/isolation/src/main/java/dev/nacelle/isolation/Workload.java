@@ -4,9 +4,12 @@ package dev.nacelle.isolation;
 import dev.nacelle.DataSize;
 import dev.nacelle.image.ImageRef;
 import java.net.InetSocketAddress;
+import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Stream;
 
 /**
  * An image, and how it is run: the same for every isolation.
@@ -32,5 +35,22 @@ public record Workload(
   /** Copies the environment. */
   public Workload {
     environment = Map.copyOf(environment);
+  }
+
+  /** The same with a network that reaches a server of the host's. */
+  public Workload withService(InetSocketAddress address) {
+    return new Workload(
+        image, root, environment, user, workingDirectory, memory, cpus, Optional.of(address));
+  }
+
+  /** Whether the image has a program in a directory of PATH. */
+  public boolean has(String program) {
+    return Stream.of(environment.getOrDefault("PATH", "").split(":", -1))
+        .filter(directory -> directory.startsWith("/"))
+        .anyMatch(
+            directory ->
+                Files.exists(
+                    root.resolve(directory.substring(1)).resolve(program),
+                    LinkOption.NOFOLLOW_LINKS));
   }
 }

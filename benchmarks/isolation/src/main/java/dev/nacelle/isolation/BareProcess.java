@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.isolation;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.atomic.AtomicInteger;
+
+/**
+ * No isolation: processes of the host with another root directory, on its kernel, with its
+ * processes, network and devices in sight and without any limit. Needs root.
+ */
+final class BareProcess implements Isolation {
+  private static final List<String> OF_THE_HOST = List.of("/proc", "/dev", "/sys");
+
+  private final Path work;
+  private final Path probe;
+  private final AtomicInteger count = new AtomicInteger();
+
+  BareProcess(Setting setting, Path probe) {
+    work = setting.work();
+    this.probe = probe;
+  }
+
+  @Override
+  public String name() {
+    return "bare";
+  }
+
+  @Override
+  public String label() {
+    return "bare process";
+  }
+
+  @Override
+  public String version() {
+    return "Linux " + System.getProperty("os.version");
+  }
+
+  @Override
+  public Optional<String> unavailable() {
+    return Host.isRoot() ? Optional.empty() : Optional.of(Host.NEEDS_ROOT);
+  }
+
+  @Override
+  public Instance start(Workload workload) throws IOException {
+    User user = User.of(workload.user(), workload.root());
+    InstanceRoot root =
+        new InstanceRoot(workload.root(), work.resolve("bare-" + count.incrementAndGet()));
+    try {
+      for (String path : OF_THE_HOST) {
+        root.bind(path);
+      }
+    } catch (IOException e) {
+      try (root) {
+        throw e;
+      }
+    }
+    return new Bare(workload, root, user);
+  }
+
+  private final class Bare implements Instance {
+    private final Workload workload;
+    private final InstanceRoot root;
+    private final User user;
+    private final ConcurrentLinkedQueue<HostProcess> started = new ConcurrentLinkedQueue<>();
+
+    private Bare(Workload workload, InstanceRoot root, User user) {
+      this.workload = workload;
+      this.root = root;
+      this.user = user;
+    }
+
+    @Override
+    public Running start(List<String> command) throws IOException {
+      List<String> whole =
+          new ArrayList<>(
+              List.of(
+                  probe.toString(),
+                  "enter",
+                  root.path().toString(),
+                  workload.workingDirectory(),
+                  String.valueOf(user.uid()),
+                  String.valueOf(user.gid())));
+      whole.addAll(command);
+      started.removeIf(process -> !process.isAlive());
+      HostProcess process = HostProcess.start(whole, workload.environment());
+      started.add(process);
+      return process;
+    }
+
+    @Override
+    public void put(Path program, String path) throws IOException {
+      root.put(program, path);
+    }
+
+    @Override
+    public OptionalLong memory() throws IOException {
+      long bytes = 0;
+      for (HostProcess process : started) {
+        if (process.isAlive()) {
+          bytes += Host.memoryOfTree(process.pid());
+        }
+      }
+      return OptionalLong.of(bytes);
+    }
+
+    @Override
+    public Optional<String> service() {
+      return workload.service().map(Host::text);
+    }
+
+    @Override
+    public void close() throws IOException {
+      try (root) {
+        for (HostProcess process : started) {
+          process.close();
+        }
+      }
+    }
+  }
+}

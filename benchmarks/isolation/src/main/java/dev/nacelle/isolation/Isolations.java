@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.isolation;
+
+import dev.nacelle.MemoryPolicy;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.ServiceLoader;
+
+/** The isolations that there are. */
+final class Isolations {
+  private static final String OWN_KERNEL = "nacelle:6.12";
+  private static final String DEBIANS_KERNEL = "debian:6.1";
+
+  private Isolations() {}
+
+  /**
+   * Those of this module, then those that others bring.
+   *
+   * @param probe the program that measures from inside, on the host
+   */
+  static List<Isolation> all(Setting setting, Path probe) {
+    List<Isolation> all = new ArrayList<>();
+    all.add(new BareProcess(setting, probe));
+    all.add(new OciContainer("runc", List.of(), setting, probe));
+    all.add(new OciContainer("crun", List.of("--cgroup-manager=cgroupfs"), setting, probe));
+    all.add(
+        new NacelleIsolation(
+            "nacelle", "Nacelle, own kernel", OWN_KERNEL, MemoryPolicy.SPEED, setting));
+    all.add(
+        new NacelleIsolation(
+            "nacelle-density",
+            "Nacelle, own kernel, DENSITY",
+            OWN_KERNEL,
+            MemoryPolicy.DENSITY,
+            setting));
+    all.add(
+        new NacelleIsolation(
+            "nacelle-debian",
+            "Nacelle, Debian's kernel",
+            DEBIANS_KERNEL,
+            MemoryPolicy.SPEED,
+            setting));
+    for (IsolationProvider provider : ServiceLoader.load(IsolationProvider.class)) {
+      all.addAll(provider.isolations(setting));
+    }
+    return all;
+  }
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.isolation;
+
+import java.io.IOException;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
+import org.openjdk.jmh.annotations.Benchmark;
+import org.openjdk.jmh.annotations.BenchmarkMode;
+import org.openjdk.jmh.annotations.Fork;
+import org.openjdk.jmh.annotations.Level;
+import org.openjdk.jmh.annotations.Measurement;
+import org.openjdk.jmh.annotations.Mode;
+import org.openjdk.jmh.annotations.OutputTimeUnit;
+import org.openjdk.jmh.annotations.Scope;
+import org.openjdk.jmh.annotations.State;
+import org.openjdk.jmh.annotations.TearDown;
+import org.openjdk.jmh.annotations.Warmup;
+
+/** From the call to the first output, to the end, and of one more command. One call a sample. */
+@BenchmarkMode(Mode.SingleShotTime)
+@OutputTimeUnit(TimeUnit.NANOSECONDS)
+@Warmup(iterations = 2)
+@Measurement(iterations = 10)
+@Fork(1)
+public class LifeBenchmark {
+  /** What was launched, until it has been removed, which is not measured. */
+  @State(Scope.Benchmark)
+  public static class Launched extends IsolationState {
+    private @Nullable Running running;
+
+    Running launch() throws IOException {
+      running = isolation().launch(workload(), command());
+      return running;
+    }
+
+    /** For JMH. */
+    @TearDown(Level.Invocation)
+    public void remove() throws IOException {
+      attempt("create", this::end);
+    }
+
+    private Object end() throws IOException {
+      Running over = running;
+      running = null;
+      if (over == null) {
+        return this;
+      }
+      try (over) {
+        over.stdout().readAllBytes();
+        return new Output(over.waitFor(), new byte[0], over.stderr()).orThrow(command());
+      }
+    }
+  }
+
+  /** From the call to the first byte that the command writes, or the end of what it writes. */
+  @Benchmark
+  public Object create(Launched state) throws IOException {
+    return state.attempt("create", () -> state.launch().stdout().read());
+  }
+
+  /** From the call to when the command has run to its end and nothing is left of the instance. */
+  @Benchmark
+  public Object life(IsolationState state) throws IOException {
+    return state.attempt(
+        "life",
+        () -> {
+          List<String> command = state.command();
+          try (Running running = state.isolation().launch(state.workload(), command)) {
+            byte[] output = running.stdout().readAllBytes();
+            return new Output(running.waitFor(), output, running.stderr()).orThrow(command);
+          }
+        });
+  }
+
+  /** From the call to the end of the command, all its output read, in an instance that is there. */
+  @Benchmark
+  public Object exec(IsolationState state) throws IOException {
+    return state.attempt(
+        "exec",
+        () -> {
+          List<String> command = state.command();
+          return state.instance().run(command).orThrow(command);
+        });
+  }
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.isolation;
+
+import com.sun.jna.LastErrorException;
+import com.sun.jna.Native;
+import com.sun.jna.NativeLong;
+import java.io.IOException;
+import java.nio.file.Path;
+
+/**
+ * mount(2) and umount2(2), which containers' managers call themselves: programs for it would be
+ * part of what is measured.
+ */
+final class Mounts {
+  /** MS_RDONLY, MS_BIND and MS_REC of linux/mount.h. */
+  static final long READ_ONLY = 1;
+
+  static final long BIND = 0x1000 | 0x4000;
+
+  /** MNT_DETACH of umount2(2): it is gone from the tree at once, and ends with its last user. */
+  private static final int DETACH = 2;
+
+  static {
+    Native.register(Mounts.class, "c");
+  }
+
+  private Mounts() {}
+
+  private static native int mount(
+      String source, String target, String type, NativeLong flags, String data)
+      throws LastErrorException;
+
+  private static native int umount2(String target, int flags) throws LastErrorException;
+
+  static void mount(String type, String source, Path target, long flags, String data)
+      throws IOException {
+    try {
+      mount(source, target.toString(), type, new NativeLong(flags), data);
+    } catch (LastErrorException e) {
+      throw new IOException(
+          "mounting " + source + " (" + type + ") on " + target + ": " + e.getMessage(), e);
+    }
+  }
+
+  static void unmount(Path target) throws IOException {
+    try {
+      umount2(target.toString(), DETACH);
+    } catch (LastErrorException e) {
+      throw new IOException("unmounting " + target + ": " + e.getMessage(), e);
+    }
+  }
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.isolation;
+
+import dev.nacelle.ExecResult;
+import dev.nacelle.GuestProcess;
+import dev.nacelle.HostCheck;
+import dev.nacelle.MemoryPolicy;
+import dev.nacelle.Nacelle;
+import dev.nacelle.NacelleException;
+import dev.nacelle.ProcessSpec;
+import dev.nacelle.Sandbox;
+import dev.nacelle.SandboxSpec;
+import dev.nacelle.StandardStream;
+import dev.nacelle.files.WriteOptions;
+import dev.nacelle.image.ImageRef;
+import dev.nacelle.network.NetworkPolicy;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
+
+/** A machine for each instance, by Nacelle, all in this process. */
+class NacelleIsolation implements Isolation {
+  private static final WriteOptions EXECUTABLE = WriteOptions.builder().permissions(0755).build();
+
+  /** What a sandbox sees the first service of its host at: 198.18.1.1. */
+  private static final String SERVICE = "198.18.1.1";
+
+  private final String name;
+  private final String label;
+  private final String kernel;
+  private final MemoryPolicy policy;
+  private final Setting setting;
+  private @Nullable Nacelle nacelle;
+
+  /**
+   * @param kernel as {@link SandboxSpec.Builder#kernel(String)} takes it
+   * @param policy of the guests' memory
+   */
+  NacelleIsolation(String name, String label, String kernel, MemoryPolicy policy, Setting setting) {
+    this.name = name;
+    this.label = label;
+    this.kernel = kernel;
+    this.policy = policy;
+    this.setting = setting;
+  }
+
+  @Override
+  public String name() {
+    return name;
+  }
+
+  @Override
+  public String label() {
+    return label;
+  }
+
+  @Override
+  public String version() {
+    String version = Nacelle.class.getPackage().getImplementationVersion();
+    return "Nacelle "
+        + (version == null ? "of this tree" : version)
+        + ", "
+        + kernel
+        + ", "
+        + policy;
+  }
+
+  /** What starts its machines; asked for once, with the first of them. */
+  Nacelle.Builder builder() {
+    return Nacelle.builder().cacheDirectory(setting.cache());
+  }
+
+  @Override
+  public Optional<String> unavailable() {
+    List<HostCheck> checks = Nacelle.checkHost();
+    if (checks.stream().anyMatch(HostCheck::usable)) {
+      return Optional.empty();
+    }
+    String why =
+        checks.stream()
+            .flatMap(check -> check.failure(HostCheck.Ability.LINUX_KERNELS).stream())
+            .map(HostCheck.Finding::detail)
+            .collect(Collectors.joining("; "));
+    return Optional.of("this machine cannot boot kernels: " + why);
+  }
+
+  /** Fetches the image and the kernel, and makes of them what a start needs. */
+  @Override
+  public void prepare(ImageRef image) throws IOException {
+    try {
+      builder().prepare(SandboxSpec.builder().image(image).kernel(kernel).build());
+    } catch (NacelleException e) {
+      throw new IOException(e.getMessage(), e);
+    }
+  }
+
+  private synchronized Nacelle nacelle() {
+    if (nacelle == null) {
+      nacelle = builder().build();
+    }
+    return nacelle;
+  }
+
+  private SandboxSpec spec(Workload workload) {
+    SandboxSpec.Builder spec =
+        SandboxSpec.builder()
+            .image(workload.image())
+            .kernel(kernel)
+            .memoryPolicy(policy)
+            .memory(workload.memory())
+            .cpus(workload.cpus())
+            .environment(workload.environment())
+            .user(workload.user())
+            .workingDirectory(workload.workingDirectory())
+            .startTimeout(setting.patience());
+    workload
+        .service()
+        .ifPresent(
+            address ->
+                spec.network(NetworkPolicy.builder().hostService("benchmark", address).build()));
+    return spec.build();
+  }
+
+  @Override
+  public Instance start(Workload workload) throws IOException {
+    try {
+      return new Machine(workload, nacelle().start(spec(workload)));
+    } catch (NacelleException e) {
+      throw new IOException(e.getMessage(), e);
+    }
+  }
+
+  @Override
+  public synchronized void close() {
+    if (nacelle != null) {
+      nacelle.close();
+    }
+  }
+
+  private static final class Machine implements Instance {
+    private final Workload workload;
+    private final Sandbox sandbox;
+
+    private Machine(Workload workload, Sandbox sandbox) {
+      this.workload = workload;
+      this.sandbox = sandbox;
+    }
+
+    @Override
+    public Running start(List<String> command) throws IOException {
+      try {
+        // With nobody to read it, a program that writes much to it would stop.
+        ProcessSpec spec = ProcessSpec.builder(command).discard(StandardStream.STDERR).build();
+        return new InMachine(sandbox.start(spec));
+      } catch (NacelleException e) {
+        throw new IOException(e.getMessage(), e);
+      }
+    }
+
+    @Override
+    public Output run(List<String> command) throws IOException {
+      try {
+        ExecResult result = sandbox.exec(command);
+        return new Output(
+            result.exitCode(), result.stdout().bytes(), result.stderr().text().strip());
+      } catch (NacelleException e) {
+        throw new IOException(e.getMessage(), e);
+      }
+    }
+
+    @Override
+    public void put(Path program, String path) throws IOException {
+      try {
+        sandbox.files().write(path, program, EXECUTABLE);
+      } catch (NacelleException e) {
+        throw new IOException(e.getMessage(), e);
+      }
+    }
+
+    @Override
+    public OptionalLong memory() {
+      return OptionalLong.empty();
+    }
+
+    @Override
+    public Optional<String> service() {
+      return workload.service().map(address -> SERVICE + ":" + address.getPort());
+    }
+
+    @Override
+    public void close() {
+      sandbox.close();
+    }
+  }
+
+  private record InMachine(GuestProcess process) implements Running {
+    @Override
+    public InputStream stdout() {
+      return process.stdout();
+    }
+
+    @Override
+    public int waitFor() throws IOException {
+      try {
+        return process.waitFor().exitCode();
+      } catch (NacelleException e) {
+        throw new IOException(e.getMessage(), e);
+      }
+    }
+
+    @Override
+    public String stderr() {
+      return "";
+    }
+
+    @Override
+    public void close() {
+      process.close();
+    }
+  }
+}

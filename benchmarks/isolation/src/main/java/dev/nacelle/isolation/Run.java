@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.isolation;
+
+import dev.nacelle.isolation.results.Results;
+import dev.nacelle.isolation.results.Results.Clock;
+import dev.nacelle.isolation.results.Results.Peer;
+import dev.nacelle.isolation.results.Results.Series;
+import dev.nacelle.isolation.results.Results.Where;
+import java.io.IOException;
+import java.lang.management.ManagementFactory;
+import java.nio.file.Path;
+import java.time.Instant;
+import java.time.temporal.ChronoUnit;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.openjdk.jmh.results.BenchmarkResult;
+import org.openjdk.jmh.results.IterationResult;
+import org.openjdk.jmh.results.RunResult;
+import org.openjdk.jmh.runner.Runner;
+import org.openjdk.jmh.runner.RunnerException;
+import org.openjdk.jmh.runner.options.ChainedOptionsBuilder;
+import org.openjdk.jmh.runner.options.OptionsBuilder;
+import org.openjdk.jmh.runner.options.VerboseMode;
+
+/**
+ * One run: round after round, and in each one isolation after the other, in another order each
+ * time, with JMH's calls in this process.
+ */
+final class Run {
+  /** How many instances there are at most, whatever the budget is. */
+  private static final int MOST = 1000;
+
+  private static final int AT_ONCE = 50;
+
+  /**
+   * What a run does.
+   *
+   * @param command of the image
+   * @param isolations by their names
+   * @param plans what is measured
+   * @param rounds how often
+   * @param shortened whether everything is done once, and little of it
+   * @param counts of instances of which memory is measured
+   * @param budget of memory for density, in bytes
+   */
+  record Order(
+      String command,
+      List<String> isolations,
+      List<Plan> plans,
+      int rounds,
+      boolean shortened,
+      List<Integer> counts,
+      long budget) {}
+
+  private final Session session;
+  private final Order order;
+  private final Map<String, String> unavailable = new HashMap<>();
+  private final Map<String, Integer> warmups = new HashMap<>();
+  private final double load;
+
+  Run(Session session, Order order) {
+    this.session = session;
+    this.order = order;
+    load = ManagementFactory.getOperatingSystemMXBean().getSystemLoadAverage();
+  }
+
+  /** Takes all figures, saying what it is at. */
+  Results take() throws IOException {
+    for (String name : order.isolations()) {
+      session.isolation(name).unavailable().ifPresent(why -> unavailable.put(name, why));
+    }
+    List<String> turns = new ArrayList<>(order.isolations());
+    turns.removeAll(unavailable.keySet());
+    unavailable.forEach((name, why) -> System.out.println(name + " is left out: " + why));
+    for (int round = 0; round < order.rounds(); round++) {
+      for (String name : turns) {
+        long start = System.nanoTime();
+        for (Plan plan : order.plans()) {
+          take(plan, name, round);
+        }
+        many(name, round);
+        session.closeInstance(name);
+        System.out.printf(
+            "round %d of %d, %s: %.1f s%n",
+            round + 1, order.rounds(), name, (System.nanoTime() - start) / 1e9);
+      }
+      Collections.rotate(turns, -1);
+    }
+    return results();
+  }
+
+  private void take(Plan plan, String name, int round) {
+    boolean failed = session.failure(plan.name(), name).isPresent();
+    if (failed || plan.missing(session.workload()).isPresent()) {
+      return;
+    }
+    try {
+      switch (plan.way()) {
+        case CALL -> call(plan, name, round);
+        case INSIDE -> inside(plan, name);
+        case CROWD -> crowd(plan, name, round);
+      }
+    } catch (IOException | RunnerException | RuntimeException e) {
+      session.keepFailure(plan.name(), name, e);
+    }
+    session
+        .failure(plan.name(), name)
+        .ifPresent(why -> System.out.println(name + ", " + plan.name() + ": " + why));
+  }
+
+  private ChainedOptionsBuilder options(Class<?> benchmark, String method, String isolation) {
+    return new OptionsBuilder()
+        .include("^" + benchmark.getName().replace(".", "\\.") + "\\." + method + "$")
+        .param("isolation", isolation)
+        .param("image", session.image())
+        .param("command", order.command())
+        .forks(0)
+        .shouldFailOnError(true)
+        .verbosity(VerboseMode.SILENT);
+  }
+
+  private void call(Plan plan, String name, int round) throws RunnerException {
+    int warmup = order.shortened() || round > 0 ? 0 : 2;
+    ChainedOptionsBuilder options =
+        options(LifeBenchmark.class, plan.name(), name)
+            .warmupIterations(warmup)
+            .measurementIterations(order.shortened() ? 1 : 5);
+    List<Double> samples = new ArrayList<>();
+    for (RunResult result : new Runner(options.build()).run()) {
+      for (BenchmarkResult benchmark : result.getBenchmarkResults()) {
+        for (IterationResult iteration : benchmark.getIterationResults()) {
+          samples.add(iteration.getPrimaryResult().getScore());
+        }
+      }
+    }
+    if (session.failure(plan.name(), name).isEmpty()) {
+      session.keep(plan.name(), name, samples);
+    }
+    warmups.merge(plan.name(), warmup, Math::max);
+  }
+
+  private void inside(Plan plan, String name) throws RunnerException {
+    ChainedOptionsBuilder options =
+        options(ProbeBenchmark.class, "inside", name)
+            .param("figure", plan.name())
+            .param("shortened", String.valueOf(order.shortened()))
+            .warmupIterations(0)
+            .measurementIterations(1);
+    new Runner(options.build()).run();
+    warmups.put(plan.name(), plan.warmup());
+  }
+
+  private void crowd(Plan plan, String name, int round) throws IOException {
+    List<String> command = IsolationState.parse(order.command());
+    switch (plan.name()) {
+      case "exec-50" ->
+          session.keep(plan.name(), name, Crowd.execs(session.instance(name), command, AT_ONCE));
+      case "rate" ->
+          session.keep(
+              plan.name(),
+              name,
+              List.of(
+                  new Crowd(session.isolation(name), session.workload(), command)
+                      .rate(order.shortened() ? 1 : 4)));
+      default -> {
+        // Memory and density are one pass: many().
+      }
+    }
+  }
+
+  /** Memory and density: in one pass, and in the first round alone, since it takes long. */
+  private void many(String name, int round) {
+    List<String> wanted = new ArrayList<>();
+    for (Plan plan : order.plans()) {
+      if (plan.figure().group().equals("memory")) {
+        wanted.add(plan.name());
+      }
+    }
+    if (round > 0 || wanted.isEmpty()) {
+      return;
+    }
+    List<Integer> counts =
+        order.counts().stream().filter(count -> wanted.contains("memory-" + count)).toList();
+    try {
+      session.closeInstance(name);
+      new Crowd(session.isolation(name), session.workload(), IsolationState.parse(order.command()))
+          .memory(
+              session.probe(),
+              counts,
+              wanted.contains("density") ? order.budget() : 0,
+              MOST,
+              new Crowd.Memory() {
+                @Override
+                public void each(int count, double bytes) {
+                  session.keep("memory-" + count, name, List.of(bytes));
+                }
+
+                @Override
+                public void density(int count) {
+                  session.keep("density", name, List.of((double) count));
+                }
+              });
+    } catch (IOException | RuntimeException e) {
+      wanted.forEach(figure -> session.keepFailure(figure, name, e));
+      System.out.println(name + ", memory: " + e.getMessage());
+    }
+  }
+
+  private Results results() throws IOException {
+    List<Series> series = new ArrayList<>();
+    for (Plan plan : order.plans()) {
+      for (String name : order.isolations()) {
+        series.add(series(plan, name));
+      }
+    }
+    boolean inLab = System.getenv("NACELLE_KVM_LAB") != null;
+    List<Peer> peers = new ArrayList<>();
+    for (String name : order.isolations()) {
+      Isolation isolation = session.isolation(name);
+      String version = unavailable.containsKey(name) ? "" : isolation.version();
+      peers.add(new Peer(name, isolation.label(), version));
+    }
+    return new Results(
+        Results.FORMAT,
+        Instant.now().truncatedTo(ChronoUnit.SECONDS).toString(),
+        inLab ? Where.LAB : Where.HARDWARE,
+        Boolean.getBoolean("nacelle.isolation.icount") ? Clock.INSTRUCTIONS : Clock.TIME,
+        order.shortened(),
+        new Results.Host(
+            System.getProperty("os.version"),
+            Host.processor(),
+            Runtime.getRuntime().availableProcessors(),
+            Runtime.version().toString(),
+            load),
+        System.getProperty("nacelle.isolation.version", "unknown"),
+        new Results.Image(session.image(), session.digest()),
+        IsolationState.parse(order.command()),
+        peers,
+        order.plans().stream().map(Plan::figure).toList(),
+        series);
+  }
+
+  private Series series(Plan plan, String name) {
+    List<Double> samples = session.samples(plan.name(), name);
+    if (!samples.isEmpty()) {
+      return Series.of(plan.name(), name, samples, warmups.getOrDefault(plan.name(), 0));
+    }
+    return Series.none(
+        plan.name(),
+        name,
+        Optional.ofNullable(unavailable.get(name))
+            .or(() -> plan.missing(session.workload()))
+            .or(() -> session.failure(plan.name(), name))
+            .orElse("it was not asked for in this run: see --instances"));
+  }
+
+  /** Writes results, and says where. */
+  static void write(Results results, Path file) throws IOException {
+    results.write(file);
+    System.out.println("results: " + file);
+  }
+}

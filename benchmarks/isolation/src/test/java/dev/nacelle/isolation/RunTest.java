@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.isolation;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.nacelle.isolation.example.MyBenchmark;
+import dev.nacelle.isolation.results.Results;
+import dev.nacelle.isolation.results.Results.Series;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.openjdk.jmh.results.RunResult;
+import org.openjdk.jmh.runner.Runner;
+import org.openjdk.jmh.runner.RunnerException;
+import org.openjdk.jmh.runner.options.Options;
+import org.openjdk.jmh.runner.options.OptionsBuilder;
+import org.openjdk.jmh.runner.options.VerboseMode;
+
+/** Whole runs, of a bare process. */
+class RunTest {
+  @TempDir Path directory;
+  private Session session;
+
+  @BeforeEach
+  void open() throws IOException {
+    System.setProperty("jmh.ignoreLock", "true");
+    session = SmallImage.session(directory);
+    session.share();
+  }
+
+  @AfterEach
+  void close() throws IOException {
+    if (session != null) {
+      session.close();
+      SmallImage.unmount(directory);
+    }
+  }
+
+  private Results take(String command, String... figures) throws IOException {
+    List<Plan> plans = figures.length == 0 ? Plan.all() : Stream.of(figures).map(Plan::of).toList();
+    Results results =
+        new Run(
+                session,
+                new Run.Order(command, List.of("bare"), plans, 1, true, List.of(1), 1 << 20))
+            .take();
+    Path file = directory.resolve("results.json");
+    results.write(file);
+    assertEquals(results, Results.read(file));
+    return results;
+  }
+
+  @Test
+  void everyFigureHasSamplesOrSaysWhyNot() throws IOException {
+    Results results = take("echo ready");
+    List<String> none =
+        results.series().stream()
+            .filter(series -> series.none() != null)
+            .map(series -> series.figure() + ": " + series.none())
+            .toList();
+    assertEquals(
+        List.of(
+            "python: the image has no python3",
+            "java: the image has no java",
+            "memory-10: it was not asked for in this run: see --instances",
+            "memory-50: it was not asked for in this run: see --instances"),
+        none);
+    assertEquals(Plan.all().size(), results.series().size());
+    for (Series series : results.series()) {
+      List<Double> samples = series.samples();
+      assertTrue(
+          samples == null || samples.stream().allMatch(sample -> sample >= 0), series::toString);
+    }
+    String table = Tables.of(results);
+    assertTrue(table.contains("exec round trip"), table);
+    assertTrue(table.contains("none, bare: the image has no java (java)"), table);
+  }
+
+  @Test
+  void commandThatFailsIsTheReason() throws IOException {
+    Results results = take("sh -c 'echo broken >&2; exit 4'", "create", "exec");
+    String reasons = results.series().stream().map(Series::none).collect(Collectors.joining("\n"));
+    for (Series series : results.series()) {
+      assertNotNull(series.none());
+      assertTrue(series.none().contains("exit code 4: broken"), reasons);
+    }
+  }
+
+  /** Of a class outside this package, as README has it. */
+  @Test
+  void benchmarkOfAUsersOwnRuns() throws RunnerException {
+    Options options =
+        new OptionsBuilder()
+            .include(MyBenchmark.class.getName())
+            .param("isolation", "bare")
+            .param("image", session.image())
+            .forks(0)
+            .warmupIterations(0)
+            .measurementIterations(2)
+            .shouldFailOnError(true)
+            .verbosity(VerboseMode.SILENT)
+            .build();
+    RunResult result = new Runner(options).run().iterator().next();
+    assertEquals(2, result.getPrimaryResult().getSampleCount());
+  }
+
+  @Test
+  void isolationsAndFiguresAreCalledByTheirNames() {
+    String error =
+        assertThrows(IllegalArgumentException.class, () -> session.isolation("jail")).getMessage();
+    assertTrue(
+        error.startsWith("there is no isolation 'jail', but bare, runc, crun, nacelle"), error);
+    error = assertThrows(IllegalArgumentException.class, () -> Plan.of("speed")).getMessage();
+    assertTrue(error.startsWith("there is no figure 'speed', but create, exec"), error);
+  }
+}

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.nacelle.isolation.example;
+
+import dev.nacelle.isolation.IsolationState;
+import java.io.IOException;
+import java.util.concurrent.TimeUnit;
+import org.openjdk.jmh.annotations.Benchmark;
+import org.openjdk.jmh.annotations.BenchmarkMode;
+import org.openjdk.jmh.annotations.Mode;
+import org.openjdk.jmh.annotations.OutputTimeUnit;
+
+/** A user's benchmark, as benchmarks/README.md has it. */
+@BenchmarkMode(Mode.SingleShotTime)
+@OutputTimeUnit(TimeUnit.MILLISECONDS)
+public class MyBenchmark {
+  @Benchmark
+  public String hello(IsolationState state) throws IOException {
+    return state.run("sh", "-c", "echo hello").text();
+  }
+}
