@@ -2,6 +2,9 @@
 package dev.nacelle.isolation;
 
 import dev.nacelle.MemoryPolicy;
+import dev.nacelle.isolation.peers.CloudHypervisor;
+import dev.nacelle.isolation.peers.Firecracker;
+import dev.nacelle.isolation.peers.Qemu;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -40,6 +43,19 @@ final class Isolations {
             "Nacelle, Debian's kernel",
             DEBIANS_KERNEL,
             MemoryPolicy.SPEED,
+            setting));
+    all.add(
+        new PeerIsolation(
+            "qemu", "QEMU microvm", OWN_KERNEL, "qemu-system-x86_64", Qemu::new, setting));
+    all.add(
+        new PeerIsolation("firecracker", "Firecracker", OWN_KERNEL, "", Firecracker::new, setting));
+    all.add(
+        new PeerIsolation(
+            "cloud-hypervisor",
+            "Cloud Hypervisor, Debian's kernel",
+            DEBIANS_KERNEL,
+            "",
+            CloudHypervisor::new,
             setting));
     for (IsolationProvider provider : ServiceLoader.load(IsolationProvider.class)) {
       all.addAll(provider.isolations(setting));

@@ -142,7 +142,12 @@ class NacelleIsolation implements Isolation {
     }
   }
 
-  private static final class Machine implements Instance {
+  /** What {@link Instance#memory} tells of a machine. */
+  OptionalLong memory(Sandbox sandbox) throws IOException {
+    return OptionalLong.empty();
+  }
+
+  private final class Machine implements Instance {
     private final Workload workload;
     private final Sandbox sandbox;
 
@@ -183,8 +188,8 @@ class NacelleIsolation implements Isolation {
     }
 
     @Override
-    public OptionalLong memory() {
-      return OptionalLong.empty();
+    public OptionalLong memory() throws IOException {
+      return NacelleIsolation.this.memory(sandbox);
     }
 
     @Override

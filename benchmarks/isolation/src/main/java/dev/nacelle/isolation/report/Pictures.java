@@ -152,7 +152,7 @@ final class Pictures {
     Markup legend = new Markup();
     double legendX = 20;
     double legendY = 60;
-    for (Peer peer : peers) {
+    for (Peer peer : run.measured()) {
       String label = Markup.cut(peer.label(), LONGEST_NAME);
       double width = 22 + label.length() * 7.2 + 12;
       if (legendX + width > 880) {

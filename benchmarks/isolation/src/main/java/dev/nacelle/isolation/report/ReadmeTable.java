@@ -132,15 +132,13 @@ final class ReadmeTable {
         .append(plain(results.taken().replaceAll("T.*", "")))
         .append(". Medians, and how many times the bare process's cost they are: ×2 is twice the")
         .append(" time or memory, or half the rate.\n\n|");
-    for (Peer peer : results.isolations()) {
+    for (Peer peer : run.measured()) {
       text.append(" | ").append(plain(peer.label()));
     }
-    text.append(" | n |\n|---")
-        .append("|---:".repeat(results.isolations().size() + 1))
-        .append("|\n");
+    text.append(" | n |\n|---").append("|---:".repeat(run.measured().size() + 1)).append("|\n");
     for (Figure figure : results.figures()) {
       text.append("| ").append(plain(figure.title()));
-      for (Peer peer : results.isolations()) {
+      for (Peer peer : run.measured()) {
         text.append(" | ").append(run.cell(figure, peer).orElse("–"));
       }
       text.append(" | ").append(counts(run, figure)).append(" |\n");

@@ -88,6 +88,16 @@ final class Run {
     return entries.getOrDefault(List.of(figure.name(), peer.name()), NOT_TAKEN);
   }
 
+  /** The isolations of which something was measured. */
+  List<Peer> measured() {
+    return results.isolations().stream()
+        .filter(
+            peer ->
+                results.figures().stream()
+                    .anyMatch(figure -> entry(figure, peer).statistics() != null))
+        .toList();
+  }
+
   /** The bare process, where it was measured. */
   Optional<Peer> bare() {
     return results.isolations().stream().filter(peer -> peer.name().equals(BARE)).findFirst();
