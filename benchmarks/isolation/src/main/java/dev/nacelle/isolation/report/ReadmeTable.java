@@ -123,7 +123,7 @@ final class ReadmeTable {
     text.append(run.inLab() ? "In the lab, whose clock counts " : "On hardware, in ")
         .append(run.clock())
         .append(run.inLab() ? ": read the ratios. " : ". ")
-        .append(plain(results.image().reference()))
+        .append(plain(withoutDirectory(results.image().reference())))
         .append(" on Linux ")
         .append(plain(results.host().kernel()))
         .append(", ")
@@ -167,6 +167,15 @@ final class ReadmeTable {
     return least.getAsInt() == most.getAsInt()
         ? "" + least.getAsInt()
         : least.getAsInt() + " to " + most.getAsInt();
+  }
+
+  /**
+   * Of an image that is a file of somebody's host, its name there: "oci:/a/b/debian" is "debian".
+   */
+  private static String withoutDirectory(String reference) {
+    return reference.matches("[a-z-]+:/.*")
+        ? reference.substring(reference.lastIndexOf('/') + 1)
+        : reference;
   }
 
   private static String picture(Run run) {

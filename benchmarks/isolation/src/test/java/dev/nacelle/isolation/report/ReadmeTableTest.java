@@ -2,6 +2,7 @@
 package dev.nacelle.isolation.report;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -64,6 +65,16 @@ class ReadmeTableTest {
     Files.delete(kept);
     ReadmeTable.update(tree);
     assertTrue(Files.readString(readme).contains("No run is kept yet"));
+  }
+
+  @Test
+  void imageOfAHostHasNoDirectory() throws IOException {
+    String image = "<script>alert(1)</script>'\\\" onload=x|[a](b)";
+    Files.writeString(kept, Sample.text().replace(image, "oci:/home/somebody/debian:12"));
+    ReadmeTable.update(tree);
+    String text = Files.readString(readme);
+    assertTrue(text.contains(" debian:12 on Linux"), text);
+    assertFalse(text.contains("somebody"), text);
   }
 
   @Test
