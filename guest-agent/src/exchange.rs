@@ -12,7 +12,7 @@ use rustix::stdio::{stdin, stdout};
 use crate::proto::file_part::Part;
 use crate::proto::file_request::Request;
 use crate::proto::file_response::Response;
-use crate::proto::{FileEntry, FilePart, FileParts, FileRequest, FileResponse};
+use crate::proto::{FileEntry, FileMap, FilePart, FileParts, FileRequest, FileResponse};
 
 /// The longest message between the agent and a worker, and of UseFiles.
 pub(crate) const MAX_FRAME_BYTES: usize = 192 << 10;
@@ -90,6 +90,12 @@ impl Responses {
         let attributes = entry.extended_attributes.iter().map(|one| one.name.len() + one.value.len()).sum::<usize>();
         let bytes = ENTRY_BYTES + entry.path.len() + entry.link_target.len() + attributes;
         self.push(Part::Entry(entry), bytes)
+    }
+
+    /// Lengths of holes and data in turn.
+    pub(crate) fn map(&mut self, runs: Vec<u64>) -> Result<(), Failure> {
+        let bytes = ENTRY_BYTES + 10 * runs.len();
+        self.push(Part::Map(FileMap { runs }), bytes)
     }
 
     fn push(&mut self, part: Part, bytes: usize) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 
 //! A file that is open, or a name in an open directory: what there is to tell of it, its content, its attributes.
 
+use std::mem::take;
 use std::os::fd::{AsFd, OwnedFd};
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, read, write};
 
-use crate::exchange::{CHUNK_BYTES, Content, Failure};
+use crate::exchange::{CHUNK_BYTES, Content, Failure, Responses};
 use crate::proto::file_entry::Type;
 use crate::proto::{FileAttributes, FileEntry, FileTime};
 
@@ -19,6 +20,9 @@ use crate::proto::{FileAttributes, FileEntry, FileTime};
 pub(crate) const MAX_PATH_BYTES: usize = 4095;
 /// Directories in each other that are gone through.
 pub(crate) const MAX_DEPTH: usize = 1024;
+/// Of data that a map tells, in all and in a part, where data and holes are two.
+const MAX_RANGES: usize = 1 << 16;
+const MAP_RUNS: usize = 2048;
 /// The unit of st_blocks.
 const BLOCK: u64 = 512;
 
@@ -51,22 +55,16 @@ pub(crate) fn content(file: &OwnedFd, stat: &Stat, path: &[u8], to: &mut impl Co
         0 => u64::MAX,
         size => size,
     };
-    let has_holes = (stat.st_blocks as u64).saturating_mul(BLOCK) < stat.st_size as u64;
-    let (mut position, mut data_end) = (0, if has_holes { 0 } else { size });
+    let (mut position, mut data_end) = (0, if has_holes(stat) { 0 } else { size });
     while position < size {
         if position == data_end {
-            let data = match seek(file, SeekFrom::Data(position)) {
-                // Nothing but a hole follows.
-                Err(Errno::NXIO) => size,
-                data => data.map_err(&failed)?.min(size),
-            };
+            let (data, end) = next_data(file, position, size).map_err(&failed)?;
             if data > position {
                 to.hole(data - position)?;
-                (position, data_end) = (data, data);
-                continue;
             }
-            data_end = seek(file, SeekFrom::Hole(position)).map_err(&failed)?.min(size);
+            (position, data_end) = (data, end);
             seek(file, SeekFrom::Start(position)).map_err(&failed)?;
+            continue;
         }
         let wanted = (data_end - position).min(CHUNK_BYTES as u64) as usize;
         let mut bytes = vec![0; wanted.min(if size == u64::MAX { 4096 } else { CHUNK_BYTES })];
@@ -85,6 +83,50 @@ pub(crate) fn content(file: &OwnedFd, stat: &Stat, path: &[u8], to: &mut impl Co
     Ok(())
 }
 
+pub(crate) fn has_holes(stat: &Stat) -> bool {
+    (stat.st_blocks as u64).saturating_mul(BLOCK) < stat.st_size as u64
+}
+
+/// Where data begins and ends, from a position on; where nothing but a hole follows, at the end.
+fn next_data(file: &OwnedFd, position: u64, size: u64) -> Result<(u64, u64), Errno> {
+    // A filesystem of the workload's own may say anything.
+    let at = |to| match seek(file, to) {
+        Err(Errno::NXIO) => Ok(size),
+        found => found.map(|found| found.clamp(position, size)),
+    };
+    let data = at(SeekFrom::Data(position))?;
+    Ok((data, if data < size { at(SeekFrom::Hole(data))?.max(data + 1) } else { size }))
+}
+
+/// Tells where a file has data.
+pub(crate) fn map(file: &OwnedFd, stat: &Stat, path: &[u8], to: &mut Responses) -> Result<(), Failure> {
+    let failed = Failure::at("reading", path);
+    let size = stat.st_size as u64;
+    runs(size, |position| next_data(file, position, size).map_err(&failed), |runs| to.map(runs))
+}
+
+/// Tells the lengths of holes and data in turn, by where data begins and ends next.
+fn runs(
+    size: u64,
+    next: impl Fn(u64) -> Result<(u64, u64), Failure>,
+    mut tell: impl FnMut(Vec<u64>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let (mut position, mut runs) = (0, Vec::new());
+    for range in 1..=MAX_RANGES {
+        let (data, end) = next(position)?;
+        if data == size {
+            break;
+        }
+        let end = if range == MAX_RANGES { size } else { end };
+        runs.extend([data - position, end - data]);
+        position = end;
+        if runs.len() == MAP_RUNS {
+            tell(take(&mut runs))?;
+        }
+    }
+    tell(runs)
+}
+
 /// A file that is written from its beginning, or at its end, with holes where there are some.
 pub(crate) struct Sink<'a> {
     file: &'a OwnedFd,
@@ -99,7 +141,7 @@ impl<'a> Sink<'a> {
     }
 
     pub(crate) fn data(&mut self, mut data: &[u8]) -> Result<(), Errno> {
-        if std::mem::take(&mut self.in_hole) {
+        if take(&mut self.in_hole) {
             seek(self.file, SeekFrom::Start(self.position))?;
         }
         self.position += data.len() as u64;
@@ -202,4 +244,27 @@ fn times(modified: &FileTime) -> Result<Timestamps, Errno> {
         last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
         last_modification: Timespec { tv_sec: modified.seconds, tv_nsec: modified.nanos.into() },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_of_more_than_it_may_tell_ends_with_the_file() {
+        for ranges in [0, 1, 2, MAX_RANGES - 1, MAX_RANGES, MAX_RANGES + 1, 2 * MAX_RANGES] {
+            let size = 10 * ranges as u64;
+            let next = |position: u64| Ok((size.min(position + 3), position + 10));
+            let mut told = Vec::new();
+            runs(size, next, |runs| {
+                assert!(runs.len() <= MAP_RUNS);
+                told.extend(runs);
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(told.len(), 2 * ranges.min(MAX_RANGES));
+            assert!(told.chunks(2).take(MAX_RANGES - 1).all(|run| run == [3, 7]), "{ranges}");
+            assert_eq!(told.iter().sum::<u64>(), size);
+        }
+    }
 }

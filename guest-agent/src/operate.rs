@@ -56,10 +56,10 @@ pub(crate) fn run(
         }
         Some(Operation::Link(link)) => link_file(root, path, &link).map_err(at("linking")),
         Some(Operation::SetAttributes(set)) => set_attributes(root, path, set).map_err(at("changing")),
-        Some(Operation::ReadTree(_)) => {
+        Some(Operation::ReadTree(order)) => {
             let flags = DIRECTORY - OFlags::NOFOLLOW;
             let directory = root.open(path, flags, Mode::empty()).map_err(at("opening"))?;
-            tree::read(directory, path, responses)
+            tree::read(directory, path, order, responses)
         }
         Some(Operation::WriteTree(write)) => {
             let all = MakeDirectory { parents: true, attributes: None };

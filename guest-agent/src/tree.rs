@@ -15,11 +15,12 @@ use rustix::io::Errno;
 
 use crate::exchange::{Failure, Requests, Responses};
 use crate::file::{
-    DIRECTORY, MAX_DEPTH, MAX_PATH_BYTES, Sink, apply, apply_to_link, content, entry, entry_of, open_regular,
+    DIRECTORY, MAX_DEPTH, MAX_PATH_BYTES, Sink, apply, apply_to_link, content, entry, entry_of, has_holes, map,
+    open_regular,
 };
 use crate::proto::file_entry::Type;
 use crate::proto::file_part::Part;
-use crate::proto::{ExtendedAttribute, FileAttributes, FileEntry, FileTime, WriteTree};
+use crate::proto::{ExtendedAttribute, FileAttributes, FileEntry, FileTime, ReadTree, WriteTree};
 
 /// Of the paths of files that have several names.
 const MAX_LINKED_BYTES: usize = 16 << 20;
@@ -105,7 +106,7 @@ struct Level {
 }
 
 /// Tells a directory and what is below it. `whole` is its path, for messages.
-pub(crate) fn read(top: OwnedFd, whole: &[u8], responses: &mut Responses) -> Result<(), Failure> {
+pub(crate) fn read(top: OwnedFd, whole: &[u8], order: ReadTree, responses: &mut Responses) -> Result<(), Failure> {
     let at = |path: &[u8]| Failure::at("reading", &join(whole, path));
     let own = fstat(&top).map_err(at(b""))?;
     let mut linked = Linked::default();
@@ -162,10 +163,14 @@ pub(crate) fn read(top: OwnedFd, whole: &[u8], responses: &mut Responses) -> Res
                     responses.entry(told)?;
                     continue;
                 }
+                let whole = join(whole, &path);
+                if order.maps && has_holes(&stat) {
+                    map(&file, &stat, &whole, responses)?;
+                }
                 told.extended_attributes = extended_attributes(&file);
                 responses.entry(told)?;
                 if stat.st_size > 0 {
-                    content(&file, &stat, &join(whole, &path), responses)?;
+                    content(&file, &stat, &whole, responses)?;
                 }
             }
             Type::Socket | Type::Unspecified => {}
@@ -279,6 +284,7 @@ impl Writer {
                 match part.as_ref().and_then(|part| part.part.as_ref()) {
                     Some(Part::Data(data)) => sink.data(data),
                     Some(Part::Hole(bytes)) => sink.hole(*bytes),
+                    Some(Part::Map(_)) => Err(Errno::INVAL),
                     Some(Part::Entry(_)) | None => break,
                 }
                 .map_err(&failed)?;

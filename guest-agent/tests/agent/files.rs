@@ -2,6 +2,7 @@
 
 //! Files of the workload, read and changed by the host.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -14,9 +15,9 @@ use nacelle_agent::proto::file_request::Request;
 use nacelle_agent::proto::file_response::Response;
 use nacelle_agent::proto::write_file::Existing;
 use nacelle_agent::proto::{
-    ExtendedAttribute, FileAttributes, FileEnd, FileEntry, FileOperation, FilePart, FileParts, FileRequest, FileTime,
-    LinkFile, ListDirectory, MakeDirectory, MoveFile, ProcessSpec, ReadFile, ReadTree, RemoveFile, SetAttributes,
-    StatFile, WriteFile, WriteTree,
+    ExtendedAttribute, FileAttributes, FileEnd, FileEntry, FileMap, FileOperation, FilePart, FileParts, FileRequest,
+    FileTime, LinkFile, ListDirectory, MakeDirectory, MoveFile, ProcessSpec, ReadFile, ReadTree, RemoveFile,
+    SetAttributes, StatFile, WriteFile, WriteTree,
 };
 use rustix::io::Errno;
 use tokio::sync::mpsc;
@@ -97,7 +98,7 @@ fn content(parts: &[Part]) -> Vec<u8> {
         match part {
             Part::Data(data) => content.extend_from_slice(data),
             Part::Hole(bytes) => content.resize(content.len() + *bytes as usize, 0),
-            Part::Entry(_) => panic!("an entry in the content"),
+            Part::Entry(_) | Part::Map(_) => panic!("no content"),
         }
     }
     content
@@ -187,7 +188,7 @@ async fn holes_stay_holes_beyond_4_gib() {
                 data.push((position, bytes.len()));
                 position += bytes.len() as u64;
             }
-            Part::Entry(_) => panic!(),
+            Part::Entry(_) | Part::Map(_) => panic!(),
         }
     }
     assert_eq!((position, data), (size, vec![(5 << 30, 4096)]));
@@ -525,7 +526,7 @@ async fn a_tree_comes_out_and_goes_in_again() {
              touch -d @1000000000 a/one a/b empty; : > none")
         .await
         .text();
-    let parts = run(&guest, "/t", Operation::ReadTree(ReadTree {})).await.unwrap();
+    let parts = run(&guest, "/t", Operation::ReadTree(ReadTree::default())).await.unwrap();
     assert_eq!(
         names(parts.clone()).iter().filter(|name| !name.starts_with("no\u{fffd}")).collect::<Vec<_>>(),
         [
@@ -581,7 +582,7 @@ async fn a_tree_s_owner_may_be_given_and_extended_attributes_stay() {
         made => made.unwrap(),
     };
     assert_eq!(guest.sh("stat -c '%u:%g %a' /t/file; stat -c %u:%g /t/link").await.text(), "21:22 4755\n21:22\n");
-    let told = entries(run(&guest, "/t", Operation::ReadTree(ReadTree {})).await.unwrap());
+    let told = entries(run(&guest, "/t", Operation::ReadTree(ReadTree::default())).await.unwrap());
     let told = told.iter().find(|entry| &*entry.path == b"file").unwrap();
     assert_eq!(told.extended_attributes.len(), 1);
     let mut wrong = parts;
@@ -640,20 +641,64 @@ async fn a_tree_replaces_files_and_follows_no_link() {
 }
 
 #[tokio::test]
+async fn a_tree_tells_where_the_data_of_a_file_with_holes_is_before_its_entry() {
+    let guest = Guest::busybox().await;
+    guest
+        .sh("mkdir /dev/shm/t; cd /dev/shm/t; truncate -s 3G hole; printf x > both; truncate -s 5G both; \
+             put() { dd of=both bs=4096 seek=$1 conv=notrunc 2>/dev/null; }; echo y | put 2; printf %4096s z | put 1310719; \
+             head -c 8192 /dev/zero > full; : > empty")
+        .await
+        .text();
+    let maps = |parts: &[Part]| {
+        let (mut maps, mut runs) = (BTreeMap::new(), None);
+        for part in parts {
+            match part {
+                Part::Entry(entry) => {
+                    maps.extend(runs.take().map(|runs| (String::from_utf8_lossy(&entry.path).into_owned(), runs)));
+                }
+                Part::Map(map) => runs.get_or_insert_with(Vec::new).extend_from_slice(&map.runs),
+                Part::Data(_) | Part::Hole(_) => assert!(runs.is_none(), "a map without an entry"),
+            }
+        }
+        maps
+    };
+    let read = |maps| Operation::ReadTree(ReadTree { maps });
+    assert!(maps(&run(&guest, "/dev/shm/t", read(false)).await.unwrap()).is_empty());
+    let told = run(&guest, "/dev/shm/t", read(true)).await.unwrap();
+    let both = vec![0, 4096, 4096, 4096, (5 << 30) - 4 * 4096, 4096];
+    assert_eq!(maps(&told), [("both".to_owned(), both), ("hole".to_owned(), vec![])].into());
+
+    // More than a part tells.
+    guest
+        .sh("cd /dev/shm/t; rm both hole; i=0; while [ $i -lt 3000 ]; do echo; truncate -s $((i * 8192 + 8192)) /dev/fd/1; \
+             i=$((i+1)); done >> many")
+        .await
+        .text();
+    let told = run(&guest, "/dev/shm/t", read(true)).await.unwrap();
+    let runs = maps(&told).remove("many").unwrap();
+    assert_eq!(runs.len(), 6000, "{runs:?}");
+    assert!(runs[1..].iter().all(|&run| run == 4096));
+    assert_eq!(told.iter().filter(|part| matches!(part, Part::Map(_))).count(), 3);
+    // What is written is no map.
+    let parts = vec![Part::Entry(entry(Type::Regular, "file")), Part::Map(FileMap::default())];
+    assert_eq!(send(&guest, "/t", Operation::WriteTree(WriteTree::default()), parts).await, Err(Errno::INVAL));
+}
+
+#[tokio::test]
 async fn other_filesystems_are_no_part_of_a_tree() {
     let guest = Guest::busybox().await;
     guest.sh("touch /dev/shm/file").await.text();
-    let told = names(run(&guest, "/", Operation::ReadTree(ReadTree {})).await.unwrap());
+    let told = names(run(&guest, "/", Operation::ReadTree(ReadTree::default())).await.unwrap());
     assert!(["", "bin/busybox", "dev", "proc", "sys"].iter().all(|name| told.contains(&(*name).into())), "{told:?}");
     assert!(!told.iter().any(|name| ["dev/", "proc/", "sys/"].iter().any(|other| name.starts_with(other))), "{told:?}");
-    assert_eq!(names(run(&guest, "/dev/shm", Operation::ReadTree(ReadTree {})).await.unwrap()), ["", "file"]);
+    assert_eq!(names(run(&guest, "/dev/shm", Operation::ReadTree(ReadTree::default())).await.unwrap()), ["", "file"]);
 }
 
 #[tokio::test]
 async fn deep_trees_have_an_end() {
     let guest = Guest::busybox().await;
     guest.sh("mkdir /deep; cd /deep; i=0; while [ $i -lt 1200 ]; do mkdir d; cd d; i=$((i+1)); done").await.text();
-    assert_eq!(run(&guest, "/deep", Operation::ReadTree(ReadTree {})).await, Err(Errno::NAMETOOLONG));
+    assert_eq!(run(&guest, "/deep", Operation::ReadTree(ReadTree::default())).await, Err(Errno::NAMETOOLONG));
     assert_eq!(run(&guest, "/deep", Operation::Remove(RemoveFile { recursive: true })).await, Err(Errno::NAMETOOLONG));
 }
 
@@ -664,7 +709,7 @@ async fn a_tree_that_changes_under_the_reader_is_told_without_an_error() {
     let mut writer = guest.start(shell(churn)).await;
     writer.read_until("ready").await;
     for _ in 0..100 {
-        let told = names(run(&guest, "/t", Operation::ReadTree(ReadTree {})).await.unwrap());
+        let told = names(run(&guest, "/t", Operation::ReadTree(ReadTree::default())).await.unwrap());
         assert!(told.iter().all(|name| ["", "a", "a/b", "a/file"].contains(&name.as_str())), "{told:?}");
     }
 }
@@ -717,7 +762,7 @@ async fn thousands_of_small_files_go_both_ways() {
     }
     call.end();
     call.finish().await.unwrap();
-    let told = run(&guest, "/dev/shm/t", Operation::ReadTree(ReadTree {})).await.unwrap();
+    let told = run(&guest, "/dev/shm/t", Operation::ReadTree(ReadTree::default())).await.unwrap();
     assert_eq!(names(told.clone()).len(), 2021);
     assert!(told.iter().all(|part| !matches!(part, Part::Data(data) if data.len() != 100)));
 }
@@ -758,8 +803,9 @@ impl Dice {
         ];
         const TARGETS: [&str; 10] =
             ["", "..", "../..", "/outside", "/outside/secret", "a", "out/secret", "../../outside/secret", "b", "a\0b"];
-        match self.below(8) {
+        match self.below(9) {
             0 => Part::Data(vec![7; self.below(5000)].into()),
+            2 => Part::Map(FileMap { runs: vec![1 << 40; self.below(5)] }),
             1 => Part::Hole([0, 1, 4096, 1 << 40, u64::MAX][self.below(5)]),
             _ => {
                 let mut entry = entry(Type::Unspecified, self.one_of(&NAMES));

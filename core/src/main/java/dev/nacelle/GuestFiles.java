@@ -19,7 +19,7 @@ import java.util.List;
  * <p>Paths are those of the container, absolute, with {@code /}; each call resolves them in its
  * root, and neither a path nor a link leads out of it. Links of {@code /proc} to what processes
  * have open are not followed. Sizes have no bound but the {@linkplain #withLimit limit}, and holes
- * stay holes, but in what {@link #openTar} gives.
+ * stay holes.
  *
  * <p>Every call waits in its own thread for a process of its own in the guest: a filesystem there
  * that does not answer stalls that call alone. Give it {@linkplain #withTimeout a time};
@@ -214,9 +214,14 @@ public interface GuestFiles {
 
   /**
    * Opens a directory of the guest, with all that is in it on its filesystem, as a tar archive
-   * (POSIX pax), with owners, permissions, links and extended attributes; holes are zeros in it. It
-   * is as hostile as the guest: what unpacks it needs rules like those of {@link #readTree}. What
-   * goes wrong later is a {@link GuestIOException} of the stream. Close it, as that of {@link
+   * (POSIX pax), with owners, permissions, links and extended attributes. A file with holes is in
+   * GNU's sparse format 1.0, which GNU tar, bsdtar, Python's tarfile and {@link #writeTar} unpack
+   * with its holes; those behind the first 65,536 parts of a file that hold data are zeros. Of a
+   * file that changes while it is read, what has come into a hole is left out, and what has gone is
+   * zeros.
+   *
+   * <p>It is as hostile as the guest: what unpacks it needs rules like those of {@link #readTree}.
+   * What goes wrong later is a {@link GuestIOException} of the stream. Close it, as that of {@link
    * #open}.
    */
   InputStream openTar(String path);

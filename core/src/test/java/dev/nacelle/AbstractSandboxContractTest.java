@@ -453,6 +453,21 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
     files.read("/tmp/files/sparse", directory.resolve("sparse"));
     assertSparse(directory.resolve("sparse"));
 
+    Path archive = directory.resolve("files.tar");
+    try (InputStream tar = files.openTar("/tmp/files")) {
+      Files.copy(tar, archive);
+    }
+    assertTrue(Files.size(archive) < 2 << 20, () -> archive + " has zeros for holes");
+    Tool.script(directory, "mkdir tar; tar -xf files.tar -C tar --no-same-owner");
+    assertSparse(directory.resolve("tar/sparse"));
+    try (InputStream tar = Files.newInputStream(archive)) {
+      files.writeTar("/tmp/again", tar);
+    }
+    FileInfo back = files.info("/tmp/again/sparse");
+    assertEquals(5L << 30, back.size());
+    assertTrue(back.allocated() <= 1 << 20, back::toString);
+    files.removeTree("/tmp/again");
+
     asRoot("cd /tmp/files; ln -s d/large link; ln -s /etc/shadow out; mkfifo fifo");
     Path tree = directory.resolve("tree");
     TreeCopy copy = files.readTree("/tmp/files", tree);

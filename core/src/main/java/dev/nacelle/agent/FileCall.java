@@ -16,6 +16,7 @@ import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.Deque;
+import java.util.List;
 import java.util.concurrent.Future;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
@@ -42,6 +43,12 @@ public final class FileCall implements AutoCloseable {
 
     /** So many zeros of its content; not negative. */
     record Hole(long bytes) implements Part {}
+
+    /**
+     * Where the file has data whose entry comes next: lengths in bytes of holes and data in turn,
+     * as the guest says them.
+     */
+    record Map(List<Long> runs) implements Part {}
   }
 
   /** How long a call that has its last message may take to end. */
@@ -227,6 +234,7 @@ public final class FileCall implements AutoCloseable {
         }
         yield new Part.Hole(part.getHole());
       }
+      case MAP -> new Part.Map(part.getMap().getRunsList());
       case PART_NOT_SET ->
           throw new AgentException(Kind.MISBEHAVED, "the guest agent sent an unknown part");
     };

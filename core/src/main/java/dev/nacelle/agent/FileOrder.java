@@ -148,7 +148,17 @@ public final class FileOrder {
 
   /** Answers entries, and content behind those of regular files. */
   public static FileOrder readTree(String path) {
-    return new FileOrder(at(path).setReadTree(ReadTree.getDefaultInstance()), AgentInfo.FILE_TREES);
+    return readTree(path, false);
+  }
+
+  /** The same, and before the entry of a file with holes where its data is. */
+  public static FileOrder readTreeWithMaps(String path) {
+    return readTree(path, true);
+  }
+
+  private static FileOrder readTree(String path, boolean maps) {
+    return new FileOrder(
+        at(path).setReadTree(ReadTree.newBuilder().setMaps(maps)), AgentInfo.FILE_TREES);
   }
 
   /** Takes entries, and content behind those of regular files. */

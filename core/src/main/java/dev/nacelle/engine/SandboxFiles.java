@@ -624,7 +624,7 @@ final class SandboxFiles implements GuestFiles {
   public InputStream openTar(String path) {
     Meter meter = new Meter(path, Long.MAX_VALUE, listener);
     CompletableFuture<Void> ended = new CompletableFuture<>();
-    FileCall call = begin(FileOrder.readTree(path), ended);
+    FileCall call = begin(FileOrder.readTreeWithMaps(path), ended);
     return new TarInput(call, meter, failures(path), end(call, ended));
   }
 

@@ -5,6 +5,7 @@ import dev.nacelle.GuestIOException;
 import dev.nacelle.agent.FileCall;
 import dev.nacelle.agent.FileCall.Part;
 import dev.nacelle.agent.FileEntry;
+import dev.nacelle.image.ext4.DataRange;
 import dev.nacelle.image.tar.TarEntry;
 import dev.nacelle.image.tar.TarWriter;
 import dev.nacelle.internal.FileNames;
@@ -15,17 +16,32 @@ import java.util.List;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
-/** A directory of the guest as a tar archive. */
+/**
+ * A directory of the guest as a tar archive. A file's holes are holes where the guest tells them.
+ */
 public final class TarInput extends GuestInput {
+  private static final ByteBuffer NOTHING = ByteBuffer.allocate(0);
+
   private final Meter meter;
 
-  /** What the current file's header promised and did not come yet, and what pads it. */
+  /** The current file's, of which its header tells where data is. */
+  private List<DataRange> data = List.of();
+
+  /** The first that is not passed yet. */
+  private int range;
+
+  /** How much of the file has come, holes included, of as much as it has. */
+  private long position;
+
+  private long size;
+
+  /** What the header promised and did not come yet, and what pads it. */
   private long left;
 
   private int padding;
 
-  /** Whether content of the current file is to be passed over, which has no entry. */
-  private boolean skips;
+  /** Of the file whose entry is yet to come; null where nothing was told. */
+  private @Nullable GuestMap map;
 
   public TarInput(
       FileCall call, Meter meter, Function<Exception, RuntimeException> failures, Runnable onEnd) {
@@ -35,32 +51,57 @@ public final class TarInput extends GuestInput {
 
   @Override
   protected boolean take(@Nullable Part part) throws IOException {
+    if (part instanceof Part.Map told) {
+      map = map == null ? new GuestMap() : map;
+      map.add(told.runs());
+      return true;
+    }
+    if (part instanceof Part.Entry begins) {
+      begin(begins.entry());
+      return true;
+    }
+    if (map != null) {
+      throw new GuestIOException("the guest told where a file has data, and sent no file");
+    }
     if (part == null) {
       meter.done();
       endFile(TarWriter.end());
       return false;
     }
-    if (part instanceof Part.Entry begins) {
-      byte[] header = header(begins.entry());
-      endFile(header);
-      left =
-          skips || begins.entry().kind() != FileEntry.Kind.REGULAR_FILE ? 0 : begins.entry().size();
-      padding = TarWriter.padding(left);
-      meter.file();
-    } else if (part instanceof Part.Data data) {
-      // A file that has grown since ends where its header says.
-      ByteBuffer bytes = data.bytes();
-      bytes.limit(bytes.position() + (int) Math.min(left, bytes.remaining()));
-      left -= bytes.remaining();
-      meter.bytes(bytes.remaining());
-      give(bytes);
+    if (part instanceof Part.Data content) {
+      ByteBuffer bytes = content.bytes();
+      boolean whole = isWhole(bytes.remaining());
+      ByteBuffer kept = whole ? NOTHING : ByteBuffer.allocate(bytes.remaining());
+      advance(bytes.remaining(), bytes, kept);
+      give(whole ? bytes : kept.flip());
     } else if (part instanceof Part.Hole hole) {
-      long count = Math.min(left, hole.bytes());
-      left -= count;
-      meter.bytes(count);
-      giveZeros(count);
+      giveZeros(advance(hole.bytes(), NOTHING, NOTHING));
     }
     return true;
+  }
+
+  private void begin(FileEntry entry) throws IOException {
+    long length = entry.kind() == FileEntry.Kind.REGULAR_FILE ? entry.size() : 0;
+    if (length > GuestMap.MAX_SIZE) {
+      throw new GuestIOException("the guest told of a file of " + length + " bytes");
+    }
+    List<DataRange> ranges = map == null ? List.of(new DataRange(0, length)) : map.ranges(length);
+    map = null;
+    endFile(header(entry, length, ranges));
+    data = ranges;
+    range = 0;
+    position = 0;
+    size = length;
+    left = ranges.stream().mapToLong(DataRange::length).sum();
+    padding = TarWriter.padding(left);
+    meter.file();
+  }
+
+  /** Whether so many bytes that come next are all within one range. */
+  private boolean isWhole(int count) {
+    return range < data.size()
+        && data.get(range).offset() <= position
+        && data.get(range).end() - position >= count;
   }
 
   /** Pads the file before, which may have become shorter, and gives what follows. */
@@ -71,7 +112,35 @@ public final class TarInput extends GuestInput {
     give(ByteBuffer.wrap(next));
   }
 
-  private byte[] header(FileEntry entry) throws IOException {
+  /**
+   * Passes so many bytes, and tells how many of them the header has promised. A file that has
+   * changed since has what lies there by then, and ends where the header says.
+   *
+   * @param from the bytes, of which those go to the other
+   */
+  private long advance(long count, ByteBuffer from, ByteBuffer to) throws IOException {
+    long start = position;
+    position = count > size - start ? size : start + count;
+    meter.bytes(position - start);
+    long kept = 0;
+    while (range < data.size() && data.get(range).offset() < position) {
+      DataRange current = data.get(range);
+      long first = Math.max(start, current.offset());
+      long end = Math.min(position, current.end());
+      kept += end - first;
+      if (to.hasRemaining()) {
+        to.put(from.slice(from.position() + (int) (first - start), (int) (end - first)));
+      }
+      if (current.end() > position) {
+        break;
+      }
+      range++;
+    }
+    left -= kept;
+    return kept;
+  }
+
+  private byte[] header(FileEntry entry, long length, List<DataRange> ranges) throws IOException {
     TarEntry.@Nullable Type type =
         switch (entry.kind()) {
           case REGULAR_FILE -> TarEntry.Type.REGULAR_FILE;
@@ -83,7 +152,6 @@ public final class TarInput extends GuestInput {
           case FIFO -> TarEntry.Type.FIFO;
           case SOCKET, OTHER -> null;
         };
-    skips = type == null;
     if (type == null) {
       return new byte[0];
     }
@@ -105,8 +173,8 @@ public final class TarInput extends GuestInput {
             entry.uid(),
             entry.gid(),
             entry.modified(),
-            type == TarEntry.Type.REGULAR_FILE ? entry.size() : 0,
-            List.of(),
+            length,
+            ranges,
             entry.major(),
             entry.minor(),
             entry.attributes()));

@@ -118,6 +118,8 @@ public final class TreeExtractor {
     } else if (part instanceof Part.Hole hole) {
       meter.bytes(hole.bytes());
       content().hole(hole.bytes());
+    } else {
+      throw misbehaved("sent what was not asked of it");
     }
   }
 

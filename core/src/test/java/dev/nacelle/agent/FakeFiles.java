@@ -5,6 +5,7 @@ import com.google.protobuf.ByteString;
 import dev.nacelle.proto.agent.v1.FileDone;
 import dev.nacelle.proto.agent.v1.FileEntry;
 import dev.nacelle.proto.agent.v1.FileFailure;
+import dev.nacelle.proto.agent.v1.FileMap;
 import dev.nacelle.proto.agent.v1.FileOperation;
 import dev.nacelle.proto.agent.v1.FilePart;
 import dev.nacelle.proto.agent.v1.FileParts;
@@ -84,6 +85,11 @@ public final class FakeFiles {
 
   public static FilePart.Builder hole(long bytes) {
     return FilePart.newBuilder().setHole(bytes);
+  }
+
+  /** Lengths of holes and data in turn, of the file whose entry is next. */
+  public static FilePart.Builder map(Long... runs) {
+    return FilePart.newBuilder().setMap(FileMap.newBuilder().addAllRuns(List.of(runs)));
   }
 
   /** What was asked for so far. */

@@ -4,6 +4,7 @@ package dev.nacelle.engine;
 import static dev.nacelle.agent.FakeFiles.data;
 import static dev.nacelle.agent.FakeFiles.entry;
 import static dev.nacelle.agent.FakeFiles.hole;
+import static dev.nacelle.agent.FakeFiles.map;
 import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -37,11 +38,14 @@ import dev.nacelle.proto.agent.v1.WriteFile;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
@@ -612,5 +616,110 @@ class SandboxFilesTest {
     try (InputStream in = Files.newInputStream(directory.resolve("out.tar"))) {
       assertEquals(Reason.HOST_FILE, reason(() -> files.writeTar("/new", in)));
     }
+  }
+
+  private static FilePart.Builder file(String path, long size) {
+    return FilePart.newBuilder()
+        .setEntry(entry(Type.REGULAR, path).getEntry().toBuilder().setSize(size));
+  }
+
+  @Test
+  @DisabledOnOs(value = OS.WINDOWS, disabledReason = "runs tar(1)")
+  void holesStayHolesInATarArchive() throws IOException {
+    String name = "d/" + "n".repeat(200);
+    guest.answer(
+        "/t",
+        entry(Type.DIRECTORY, ""),
+        map(0L, 3L, 5L << 30, 4L),
+        map(1L, 1L),
+        file(name, (5L << 30) + (1 << 20)),
+        data("one"),
+        hole(5L << 30),
+        data("four"),
+        hole(1),
+        data("x"),
+        hole((1 << 20) - 9),
+        map(),
+        file("hole", 3L << 40),
+        hole(3L << 40),
+        file("plain", 2),
+        data("ab"),
+        // Which have changed since: have data where there were holes, end earlier, go on.
+        map(512L, 512L, 512L, 100L),
+        file("other", 3000),
+        data("a".repeat(1800)),
+        map(600L, 5L),
+        file("longer", 700),
+        data("b".repeat(1000)),
+        data("b"),
+        entry(Type.DIRECTORY, "last"));
+    Path archive = directory.resolve("archive.tar");
+    List<Long> told = new ArrayList<>();
+    try (InputStream in =
+        files.withListener(progress -> told.add(progress.bytes())).openTar("/t")) {
+      Files.copy(in, archive);
+    }
+    assertTrue(guest.operations().get(0).getReadTree().getMaps());
+    assertTrue(Files.size(archive) < 20_000, () -> archive + " is no sparse one");
+    assertEquals((5L << 30) + (1 << 20) + (3L << 40) + 2 + 1800 + 700, told.get(told.size() - 1));
+    Tool.script(directory, "mkdir x; tar -xf archive.tar -C x --no-same-owner");
+    Path tree = directory.resolve("x");
+    assertEquals("16", Tool.run(tree, "sh", "-c", "stat -c %b d/n*").strip());
+    assertEquals("0", Tool.run(tree, "stat", "-c", "%b", "hole").strip());
+    assertEquals(3L << 40, Files.size(tree.resolve("hole")));
+    assertEquals("ab", Files.readString(tree.resolve("plain")));
+    String holes = "\0".repeat(512);
+    assertEquals(
+        holes + "a".repeat(512) + holes + "a".repeat(264) + "\0".repeat(1200),
+        Files.readString(tree.resolve("other")));
+    assertEquals(holes + "b".repeat(188), Files.readString(tree.resolve("longer")));
+    try (FileChannel file = FileChannel.open(tree.resolve(name))) {
+      assertEquals((5L << 30) + (1 << 20), file.size());
+      ByteBuffer bytes = ByteBuffer.allocate(20);
+      file.read(bytes, 0);
+      assertEquals("one" + "\0".repeat(17), new String(bytes.array(), UTF_8));
+      file.read(bytes.clear(), 5L << 30);
+      assertEquals("\0\0\0four\0x" + "\0".repeat(11), new String(bytes.array(), UTF_8));
+    }
+    assertTrue(Files.isDirectory(tree.resolve("last")));
+
+    try (InputStream in = Files.newInputStream(archive)) {
+      files.writeTar("/new", in);
+    }
+    long zeros = guest.received().stream().mapToLong(FilePart::getHole).sum();
+    assertTrue(zeros > 3L << 40 && dataBytes() < 10_000, () -> zeros + " and " + dataBytes());
+  }
+
+  @Test
+  void mapsThatCannotBeAreErrors() throws IOException {
+    Long[] many = new Long[1 << 16];
+    Arrays.fill(many, 1L);
+    FilePart.Builder half = map(many);
+    List<List<FilePart.Builder>> refused =
+        List.of(
+            List.of(map(0L), file("odd", 10)),
+            List.of(map(0L, 11L), file("beyond", 10)),
+            List.of(map(Long.MAX_VALUE, Long.MAX_VALUE), file("far", 10)),
+            List.of(map(-1L, 2L), file("negative", 10)),
+            List.of(map(0L, 1L), entry(Type.DIRECTORY, "directory")),
+            List.of(map(0L, 1L), data("x")),
+            List.of(map(0L, 1L)),
+            List.of(half, half, map(1L, 1L), file("many", 1 << 20)),
+            List.of(file("large", Long.MAX_VALUE)));
+    for (List<FilePart.Builder> parts : refused) {
+      List<FilePart.Builder> all = new ArrayList<>(parts);
+      all.add(0, entry(Type.DIRECTORY, ""));
+      guest.answer("/t", all.toArray(new FilePart.Builder[0]));
+      try (InputStream in = files.openTar("/t")) {
+        assertThrows(GuestIOException.class, in::readAllBytes, parts::toString);
+      }
+    }
+    guest.answer("/t", entry(Type.DIRECTORY, ""), half, half, file("most", 1 << 20));
+    try (InputStream in = files.openTar("/t")) {
+      assertTrue(in.readAllBytes().length > 1 << 16);
+    }
+    guest.answer("/t", entry(Type.DIRECTORY, ""), map(0L, 1L), file("a", 10));
+    assertEquals(
+        Reason.GUEST_MISBEHAVED, reason(() -> files.readTree("/t", directory.resolve("tree"))));
   }
 }

@@ -4,14 +4,18 @@ package dev.nacelle.image.tar;
 import static java.nio.charset.StandardCharsets.ISO_8859_1;
 import static java.nio.charset.StandardCharsets.US_ASCII;
 
+import dev.nacelle.image.ext4.DataRange;
 import java.io.ByteArrayOutputStream;
 import java.time.Instant;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 
 /**
  * Makes the blocks of a tar archive, as of POSIX.1-2017 pax: a ustar header for each file, and an
  * extended header before it for what that has no room for. The content is the caller's to put
- * behind them, and to pad. Holes are zeros.
+ * behind them, and to pad. A file with holes is one of GNU's sparse format 1.0 ("Storing Sparse
+ * Files" of the manual of GNU tar).
  */
 public final class TarWriter {
   private static final int BLOCK = TarHeader.BLOCK;
@@ -19,10 +23,19 @@ public final class TarWriter {
 
   private TarWriter() {}
 
-  /** The header blocks of a file. */
+  /**
+   * The header blocks of a file. Of one with holes its map as well: what follows are the bytes of
+   * its data alone. Its ranges begin at multiples of 512 bytes, and those but the last have such
+   * lengths, for GNU tar.
+   */
   public static byte[] header(TarEntry entry) {
     ByteArrayOutputStream blocks = new ByteArrayOutputStream();
-    byte[] extended = extended(entry);
+    long data = entry.data().stream().mapToLong(DataRange::length).sum();
+    boolean sparse = data < entry.size();
+    byte[] map = sparse ? map(entry) : new byte[0];
+    byte[] path = sparse ? sparsePath(entry.path()) : entry.path();
+    long size = map.length + data;
+    byte[] extended = extended(entry, path, size, sparse);
     if (extended.length > 0) {
       Header header = new Header();
       header.text(0, NAME_BYTES, "pax".getBytes(US_ASCII));
@@ -33,11 +46,11 @@ public final class TarWriter {
       blocks.writeBytes(Arrays.copyOf(extended, extended.length + padding(extended.length)));
     }
     Header header = new Header();
-    header.text(0, NAME_BYTES, entry.path());
+    header.text(0, NAME_BYTES, path);
     header.number(100, 8, entry.permissions());
     header.number(108, 8, entry.uid());
     header.number(116, 8, entry.gid());
-    header.number(124, 12, entry.size());
+    header.number(124, 12, size);
     header.number(136, 12, Math.max(0, entry.modified().getEpochSecond()));
     header.text(157, NAME_BYTES, entry.linkTarget());
     header.number(329, 8, entry.major());
@@ -53,7 +66,36 @@ public final class TarWriter {
               case DIRECTORY -> '5';
               case FIFO -> '6';
             }));
+    blocks.writeBytes(map);
     return blocks.toByteArray();
+  }
+
+  /** Lines of numbers, padded to a block. */
+  private static byte[] map(TarEntry entry) {
+    List<DataRange> ranges = new ArrayList<>(entry.data());
+    if (ranges.isEmpty() || ranges.get(ranges.size() - 1).end() < entry.size()) {
+      // GNU tar has a file end where its map ends.
+      ranges.add(new DataRange(entry.size(), 0));
+    }
+    StringBuilder lines = new StringBuilder().append(ranges.size()).append('\n');
+    for (DataRange range : ranges) {
+      lines.append(range.offset()).append('\n').append(range.length()).append('\n');
+    }
+    byte[] bytes = lines.toString().getBytes(US_ASCII);
+    return Arrays.copyOf(bytes, bytes.length + padding(bytes.length));
+  }
+
+  /** What a reader without an idea of holes takes it for: another file beside it. */
+  private static byte[] sparsePath(byte[] path) {
+    int slash = path.length - 1;
+    while (slash >= 0 && path[slash] != '/') {
+      slash--;
+    }
+    ByteArrayOutputStream sparse = new ByteArrayOutputStream();
+    sparse.write(path, 0, slash + 1);
+    sparse.writeBytes("GNUSparseFile.0/".getBytes(US_ASCII));
+    sparse.write(path, slash + 1, path.length - slash - 1);
+    return sparse.toByteArray();
   }
 
   /** How many zeros follow so much content. */
@@ -66,16 +108,22 @@ public final class TarWriter {
     return new byte[2 * BLOCK];
   }
 
-  private static byte[] extended(TarEntry entry) {
+  private static byte[] extended(TarEntry entry, byte[] path, long size, boolean sparse) {
     ByteArrayOutputStream records = new ByteArrayOutputStream();
-    if (!fits(entry.path())) {
-      record(records, "path", entry.path());
+    if (!fits(path)) {
+      record(records, "path", path);
+    }
+    if (sparse) {
+      record(records, "GNU.sparse.major", "1");
+      record(records, "GNU.sparse.minor", "0");
+      record(records, "GNU.sparse.name", entry.path());
+      record(records, "GNU.sparse.realsize", Long.toString(entry.size()));
     }
     if (!fits(entry.linkTarget())) {
       record(records, "linkpath", entry.linkTarget());
     }
-    if (entry.size() > 077777777777L) {
-      record(records, "size", Long.toString(entry.size()));
+    if (size > 077777777777L) {
+      record(records, "size", Long.toString(size));
     }
     if (entry.uid() > 07777777) {
       record(records, "uid", Long.toString(entry.uid()));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.image.tar;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
@@ -11,6 +12,7 @@ import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.time.Instant;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
@@ -69,6 +71,41 @@ class TarWriterTest {
       assertEquals(written.major(), read.major());
       assertEquals(written.minor(), read.minor());
       assertArrayEquals(new byte[] {0, '\n', -1}, read.xattrs().get("user.a"));
+    }
+  }
+
+  @Test
+  void aFileWithHolesHasAMap() throws IOException {
+    Random random = new Random(4);
+    for (int i = 0; i < 300; i++) {
+      List<DataRange> data = new ArrayList<>();
+      long end = random.nextInt(2);
+      for (int count = random.nextInt(random.nextInt(2000) + 1); count > 0; count--) {
+        long length = 1 + (random.nextLong() >>> (50 + random.nextInt(14)));
+        data.add(new DataRange(end, length));
+        end += length + 1 + (random.nextLong() >>> (30 + random.nextInt(34)));
+      }
+      long size = end + random.nextInt(2);
+      String path = "d/".repeat(random.nextInt(60)) + "file";
+      TarEntry written =
+          new TarEntry(
+              TarEntry.Type.REGULAR_FILE,
+              path.getBytes(UTF_8),
+              new byte[0],
+              0644,
+              0,
+              0,
+              Instant.EPOCH,
+              size,
+              data,
+              0,
+              0,
+              Map.of());
+      TarEntry read = read(written);
+      assertNotNull(read);
+      assertEquals(path, read.toString());
+      assertEquals(size, read.size());
+      assertEquals(size == 0 ? List.of(new DataRange(0, 0)) : data, read.data());
     }
   }
 
