@@ -6,7 +6,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.OptionalLong;
+import java.util.Set;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.atomic.AtomicInteger;
 
@@ -99,14 +99,8 @@ final class BareProcess implements Isolation {
     }
 
     @Override
-    public OptionalLong memory() throws IOException {
-      long bytes = 0;
-      for (HostProcess process : started) {
-        if (process.isAlive()) {
-          bytes += Host.memoryOfTree(process.pid());
-        }
-      }
-      return OptionalLong.of(bytes);
+    public Set<Long> processes() {
+      return Set.of();
     }
 
     @Override

@@ -6,8 +6,10 @@ import java.io.InterruptedIOException;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
@@ -158,15 +160,15 @@ final class Crowd {
     }
   }
 
-  /** What this process has, after a collection, and the instances besides. */
+  /** What this process, its children and the instances have, after a collection. */
   private static long taken(List<Instance> instances) throws IOException {
     for (int i = 0; i < COLLECTIONS; i++) {
       System.gc();
     }
-    long bytes = Host.memory(ProcessHandle.current().pid());
+    Set<Long> processes = new HashSet<>();
     for (Instance instance : instances) {
-      bytes += instance.memory().orElse(0);
+      processes.addAll(instance.processes());
     }
-    return bytes;
+    return Host.memoryOfAll(processes);
   }
 }

@@ -2,11 +2,15 @@
 package dev.nacelle.isolation;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.net.InetSocketAddress;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.Collection;
+import java.util.HashSet;
 import java.util.Optional;
+import java.util.Set;
 import java.util.stream.Stream;
 
 /** What there is to know of this machine. */
@@ -46,19 +50,19 @@ final class Host {
           .orElse(0);
     } catch (NoSuchFileException e) {
       return 0;
-    } catch (java.io.UncheckedIOException e) {
+    } catch (UncheckedIOException e) {
       return 0; // ended while it was read: ESRCH
     }
   }
 
-  /** Of a process and all that it has started and those have. */
-  static long memoryOfTree(long pid) throws IOException {
-    long bytes = memory(pid);
-    Optional<ProcessHandle> process = ProcessHandle.of(pid);
-    if (process.isPresent()) {
-      for (ProcessHandle child : process.get().descendants().toList()) {
-        bytes += memory(child.pid());
-      }
+  /** Of these processes, this one, and all that it has started and those have; each once. */
+  static long memoryOfAll(Collection<Long> others) throws IOException {
+    Set<Long> processes = new HashSet<>(others);
+    processes.add(ProcessHandle.current().pid());
+    ProcessHandle.current().descendants().map(ProcessHandle::pid).forEach(processes::add);
+    long bytes = 0;
+    for (long process : processes) {
+      bytes += memory(process);
     }
     return bytes;
   }

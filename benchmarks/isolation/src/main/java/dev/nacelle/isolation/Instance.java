@@ -5,7 +5,7 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
-import java.util.OptionalLong;
+import java.util.Set;
 
 /** What an image runs in: a container, a machine. Safe for use from several threads. */
 public interface Instance extends AutoCloseable {
@@ -39,11 +39,10 @@ public interface Instance extends AutoCloseable {
   void put(Path program, String path) throws IOException;
 
   /**
-   * What the host's memory holds for it and for no other, in bytes: its processes' share of what
-   * they have mapped (PSS of proc_pid_smaps(5)), and its files in memory. Empty where it is part of
-   * this process and cannot be told from the rest of it; the difference of several shows it then.
+   * The processes of the host that it consists of, by their IDs; those that this process has
+   * started, and they, need not be among them.
    */
-  OptionalLong memory() throws IOException;
+  Set<Long> processes() throws IOException;
 
   /** The workload's service, as "ADDRESS:PORT" for its commands; empty where it has no network. */
   default Optional<String> service() {

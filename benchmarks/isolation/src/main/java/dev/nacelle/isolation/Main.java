@@ -63,10 +63,12 @@ public final class Main {
         new Session(Setting.ofProperties(), options.getOrDefault("--image", "debian:12"))) {
       session.share();
       Run.Order order = order(session.isolations(), options, shortened);
-      Results results = new Run(session, order).take();
+      Run run = new Run(session, order);
+      Results results = run.take();
       System.out.print(Tables.of(results));
-      Run.write(results, output);
-      return 0;
+      results.write(output);
+      System.out.println("results: " + output);
+      return run.hasFailed() || options.containsKey("--isolations") && run.isIncomplete() ? 1 : 0;
     } catch (IllegalArgumentException e) {
       System.err.println("benchmarks/run isolation: " + e.getMessage());
       return 2;

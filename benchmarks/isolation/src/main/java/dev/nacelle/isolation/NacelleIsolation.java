@@ -19,12 +19,15 @@ import java.io.InputStream;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
-import java.util.OptionalLong;
+import java.util.Set;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
-/** A machine for each instance, by Nacelle, all in this process. */
-class NacelleIsolation implements Isolation {
+/**
+ * A machine for each instance, by Nacelle: by its own hypervisor, all in this process, or by one
+ * that a subclass gives its {@link #builder}.
+ */
+public class NacelleIsolation implements Isolation {
   private static final WriteOptions EXECUTABLE = WriteOptions.builder().permissions(0755).build();
 
   /** What a sandbox sees the first service of its host at: 198.18.1.1. */
@@ -38,6 +41,8 @@ class NacelleIsolation implements Isolation {
   private @Nullable Nacelle nacelle;
 
   /**
+   * One that calls itself so.
+   *
    * @param kernel as {@link SandboxSpec.Builder#kernel(String)} takes it
    * @param policy of the guests' memory
    */
@@ -70,8 +75,8 @@ class NacelleIsolation implements Isolation {
         + policy;
   }
 
-  /** What starts its machines; asked for once, with the first of them. */
-  Nacelle.Builder builder() {
+  /** What starts its machines; asked for with the first of them, and when all is prepared. */
+  protected Nacelle.Builder builder() {
     return Nacelle.builder().cacheDirectory(setting.cache());
   }
 
@@ -142,9 +147,9 @@ class NacelleIsolation implements Isolation {
     }
   }
 
-  /** What {@link Instance#memory} tells of a machine. */
-  OptionalLong memory(Sandbox sandbox) throws IOException {
-    return OptionalLong.empty();
+  /** What {@link Instance#processes} tells of a machine: it is part of this process. */
+  Set<Long> processes(Sandbox sandbox) {
+    return Set.of();
   }
 
   private final class Machine implements Instance {
@@ -188,8 +193,8 @@ class NacelleIsolation implements Isolation {
     }
 
     @Override
-    public OptionalLong memory() throws IOException {
-      return NacelleIsolation.this.memory(sandbox);
+    public Set<Long> processes() {
+      return NacelleIsolation.this.processes(sandbox);
     }
 
     @Override

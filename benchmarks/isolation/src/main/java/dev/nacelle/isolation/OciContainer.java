@@ -8,9 +8,10 @@ import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
-import java.util.OptionalLong;
+import java.util.Set;
 import java.util.concurrent.atomic.AtomicInteger;
 
 /**
@@ -216,13 +217,13 @@ final class OciContainer implements Isolation {
     }
 
     @Override
-    public OptionalLong memory() throws IOException {
+    public Set<Long> processes() throws IOException {
+      Set<Long> processes = new HashSet<>();
       Output pids = HostProcess.run(command("ps", "--format", "json", bundle.id));
-      long bytes = 0;
       for (JsonNode pid : JSON.readTree(pids.stdout())) {
-        bytes += Host.memory(pid.longValue());
+        processes.add(pid.longValue());
       }
-      return OptionalLong.of(bytes);
+      return processes;
     }
 
     @Override

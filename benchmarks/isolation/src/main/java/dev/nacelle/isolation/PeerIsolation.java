@@ -15,6 +15,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.Set;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
@@ -81,7 +82,7 @@ final class PeerIsolation extends NacelleIsolation {
   }
 
   @Override
-  Nacelle.Builder builder() {
+  protected Nacelle.Builder builder() {
     return new EngineBuilder().cacheDirectory(setting.cache()).hypervisor(provider());
   }
 
@@ -111,14 +112,12 @@ final class PeerIsolation extends NacelleIsolation {
     return said.lines().findFirst().orElse("unknown") + ", " + kernel;
   }
 
-  /** Its monitor's process, the guest's memory in it. */
+  /** Its monitor's, which has the guest's memory. */
   @Override
-  OptionalLong memory(Sandbox sandbox) throws IOException {
+  Set<Long> processes(Sandbox sandbox) {
     MonitorHypervisor hypervisor = opened;
     OptionalLong process =
         hypervisor == null ? OptionalLong.empty() : hypervisor.process(sandbox.info().name());
-    return process.isEmpty()
-        ? OptionalLong.empty()
-        : OptionalLong.of(Host.memory(process.getAsLong()));
+    return process.isEmpty() ? Set.of() : Set.of(process.getAsLong());
   }
 }

@@ -8,7 +8,6 @@ import dev.nacelle.isolation.results.Results.Series;
 import dev.nacelle.isolation.results.Results.Where;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
-import java.nio.file.Path;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
@@ -258,9 +257,17 @@ final class Run {
             .orElse("it was not asked for in this run: see --instances"));
   }
 
-  /** Writes results, and says where. */
-  static void write(Results results, Path file) throws IOException {
-    results.write(file);
-    System.out.println("results: " + file);
+  /** Whether a figure could not be taken that the image and the isolation have. */
+  boolean hasFailed() {
+    return order.plans().stream()
+        .anyMatch(
+            plan ->
+                order.isolations().stream()
+                    .anyMatch(name -> session.failure(plan.name(), name).isPresent()));
+  }
+
+  /** Whether an isolation was left out, because this machine does not have it. */
+  boolean isIncomplete() {
+    return !unavailable.isEmpty();
   }
 }
