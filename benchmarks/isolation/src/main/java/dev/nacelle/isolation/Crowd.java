@@ -3,6 +3,7 @@ package dev.nacelle.isolation;
 
 import java.io.IOException;
 import java.io.InterruptedIOException;
+import java.nio.file.Path;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
@@ -115,21 +116,21 @@ final class Crowd {
    * @param budget in bytes; 0 for none
    * @param most at which it ends though the budget is not used up
    */
-  void memory(java.nio.file.Path probe, List<Integer> counts, long budget, int most, Memory told)
+  void memory(Path probe, List<Integer> counts, long budget, int most, Memory told)
       throws IOException {
     Deque<AutoCloseable> open = new ArrayDeque<>();
     try {
+      // Of the first, classes are loaded, and what all share is made.
+      start(probe, open);
+      taken(List.of());
+      close(open);
       List<Instance> instances = new ArrayList<>();
       long before = taken(instances);
       long available = Host.machineMemory("MemAvailable");
       int last = Math.max(counts.isEmpty() ? 0 : counts.get(counts.size() - 1), 0);
       boolean within = budget > 0;
       while (instances.size() < last || within && instances.size() < most) {
-        Instance instance = isolation.start(workload);
-        open.push(instance);
-        instances.add(instance);
-        instance.put(probe, Probe.PATH);
-        open.push(instance.start(List.of(Probe.PATH, "idle")));
+        instances.add(start(probe, open));
         if (counts.contains(instances.size())) {
           told.each(instances.size(), (taken(instances) - before) / (double) instances.size());
         }
@@ -146,6 +147,15 @@ final class Crowd {
     }
   }
 
+  private Instance start(Path probe, Deque<AutoCloseable> open) throws IOException {
+    Instance instance = isolation.start(workload);
+    open.push(instance);
+    instance.put(probe, Probe.PATH);
+    open.push(instance.start(List.of(Probe.PATH, "idle")));
+    instance.processes();
+    return instance;
+  }
+
   private static void close(Deque<AutoCloseable> open) throws IOException {
     Optional<Exception> failed = Optional.empty();
     while (!open.isEmpty()) {
@@ -160,7 +170,10 @@ final class Crowd {
     }
   }
 
-  /** What this process, its children and the instances have, after a collection. */
+  /**
+   * What this process, its children and the instances have, after a collection. Of the heap, whose
+   * pages are all there from the beginning (../session), it is what is in use.
+   */
   private static long taken(List<Instance> instances) throws IOException {
     for (int i = 0; i < COLLECTIONS; i++) {
       System.gc();
@@ -169,6 +182,7 @@ final class Crowd {
     for (Instance instance : instances) {
       processes.addAll(instance.processes());
     }
-    return Host.memoryOfAll(processes);
+    Runtime heap = Runtime.getRuntime();
+    return Host.memoryOfAll(processes) - heap.freeMemory();
   }
 }
