@@ -15,23 +15,34 @@ import dev.nacelle.net.PlayedNameServer;
 import dev.nacelle.network.DenialReason;
 import dev.nacelle.network.Egress;
 import dev.nacelle.network.NetworkEvent;
+import dev.nacelle.network.NetworkLimits;
 import dev.nacelle.network.NetworkPolicy;
 import dev.nacelle.network.NetworkStatistics;
 import dev.nacelle.network.PublishedPort;
+import dev.nacelle.network.Rate;
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.ConnectException;
+import java.net.DatagramPacket;
+import java.net.DatagramSocket;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.net.PortUnreachableException;
+import java.net.ServerSocket;
 import java.net.Socket;
+import java.net.SocketTimeoutException;
+import java.net.URI;
 import java.net.URL;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.Objects;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -48,6 +59,9 @@ import org.junit.jupiter.api.io.TempDir;
 public abstract class AbstractNetworkContractTest {
   private static final PublishedPort WEB = PublishedPort.tcp(8000);
   private static final PublishedPort ECHO = PublishedPort.tcp(7);
+  private static final PublishedPort DATAGRAMS = PublishedPort.udp(9);
+  private static final PublishedPort PEERS = PublishedPort.tcp(13).keepPeerAddress(true);
+  private static final String SITE = "site.example";
   private static final Duration PATIENCE = Duration.ofMinutes(2);
 
   /** The host's first service, as the guest sees it. */
@@ -57,6 +71,7 @@ public abstract class AbstractNetworkContractTest {
   private final BlockingQueue<NetworkEvent> events = new LinkedBlockingQueue<>();
   private final byte[] page = new byte[200_000];
   private HttpServer server;
+  private @Nullable OtherHost other;
   private PlayedNameServer names;
   private ThreadBaseline before;
   private Nacelle nacelle;
@@ -91,16 +106,28 @@ public abstract class AbstractNetworkContractTest {
         });
     server.start();
     names = new PlayedNameServer().has("a.example", "93.184.216.34");
+    other = OtherHost.start(Files.createDirectory(directory.resolve("other")));
     before = ThreadBaseline.now();
     nacelle =
         builder().cacheDirectory(TestKernels.CACHE).nameServers(List.of(names.address())).build();
-    policy =
+    NetworkPolicy.Builder rules =
         NetworkPolicy.builder()
             .hostService("web", server.getAddress())
-            .allow(Egress.https("a.example"))
-            .build();
-    image = TestImages.busybox(directory.resolve("image"));
-    sandbox = nacelle.start(spec().publish(WEB, ECHO).networkListener(events::add).build());
+            .allow(Egress.https("a.example"));
+    PublishedPort peers = PEERS;
+    if (other != null) {
+      names.has(SITE, other.ipv4).has(SITE, other.ipv6);
+      rules
+          .allow(Egress.web(SITE).mayBePrivate())
+          .allow(Egress.addresses(other.ipv4, other.ipv6).tcp(8080).udp(7));
+      peers = PEERS.onAddress(InetAddress.getByName(other.ours));
+    }
+    policy = rules.build();
+    // An nc that knows UDP, and TLS of which wget makes use.
+    image = TestImages.busybox(directory.resolve("image"), "/bin/nc.openbsd", "/usr/bin/openssl");
+    sandbox =
+        nacelle.start(
+            spec().publish(WEB, ECHO, DATAGRAMS, peers).networkListener(events::add).build());
   }
 
   /** With a network that leads to {@link #url()}. */
@@ -137,6 +164,9 @@ public abstract class AbstractNetworkContractTest {
     before.assertEnded();
     server.stop(0);
     names.close();
+    if (other != null) {
+      other.close();
+    }
   }
 
   private static void readToTheEnd(Socket socket) throws IOException {
@@ -223,7 +253,8 @@ public abstract class AbstractNetworkContractTest {
     ExecResult denied = sandbox.exec("busybox", "nslookup", "-type=a", "denied.example");
     assertTrue(denied.stdout().text().contains("NXDOMAIN"), denied::toString);
     assertEquals("denied.example", event(NetworkEvent.NameDenied.class).name());
-    assertEquals(List.of("a.example", "a.example"), names.names());
+    List<String> asked = names.names().stream().filter(name -> !name.equals(SITE)).toList();
+    assertEquals(List.of("a.example", "a.example"), asked);
     String service = "http://web.host.internal:" + server.getAddress().getPort() + "/";
     assertEquals(page.length, output("busybox wget -q -O - " + service).length());
   }
@@ -252,14 +283,14 @@ public abstract class AbstractNetworkContractTest {
     long earlier = denied();
     assertEquals(
         "nc: can't connect to remote host (192.0.2.1): No route to host\n",
-        refusal("192.0.2.1", 80));
+        refusal("192.0.2.1", 81));
     assertEquals(
         "nc: can't connect to remote host (127.0.0.1): Connection refused\n",
         refusal("127.0.0.1", server.getAddress().getPort()));
     NetworkEvent.FlowDenied denied = event(NetworkEvent.FlowDenied.class);
     assertEquals(DenialReason.NO_RULE, denied.reason());
     assertEquals(InetAddress.getByName("192.0.2.1"), denied.flow().remote());
-    assertEquals(80, denied.flow().port());
+    assertEquals(81, denied.flow().port());
     assertEquals(earlier + 1, denied());
   }
 
@@ -338,6 +369,249 @@ public abstract class AbstractNetworkContractTest {
       assertEquals('b', socket.getInputStream().read());
     } finally {
       sandbox.signal(echo, Signal.KILL, SignalScope.TREE);
+    }
+  }
+
+  private OtherHost otherHost() {
+    OtherHost there = other;
+    assumeTrue(there != null, "it takes root to have another host");
+    return Objects.requireNonNull(there);
+  }
+
+  @Test
+  void datagramsGoOutAndComeBack() throws Exception {
+    OtherHost there = otherHost();
+    for (String address : List.of(there.ipv4, there.ipv6)) {
+      NetworkStatistics earlier = sandbox.network().statistics();
+      // It ends after one.
+      assertEquals("hello", output("printf hello | nc.openbsd -u -W 1 " + address + " 7"));
+      NetworkStatistics now = sandbox.network().statistics();
+      assertEquals(earlier.sent() + 5, now.sent());
+      assertEquals(earlier.received() + 5, now.received());
+    }
+    events.clear();
+    // A second one finds that the first was refused.
+    ExecResult refused =
+        sandbox.exec(
+            "sh", "-c", "(echo x; busybox sleep 1; echo y) | nc.openbsd -v -u 192.0.2.1 443");
+    assertEquals(1, refused.exitCode(), refused::toString);
+    assertEquals(443, event(NetworkEvent.FlowDenied.class).flow().port());
+  }
+
+  @Test
+  void datagramsComeInAndAreAnswered() throws Exception {
+    GuestProcessInfo echo =
+        sandbox.startDetached(
+            "sh", "-c", "cd /tmp && mkfifo back && nc.openbsd -u -l 9 <back | busybox tee back");
+    InetSocketAddress published = sandbox.network().published().get(DATAGRAMS);
+    try (DatagramSocket client = new DatagramSocket()) {
+      client.connect(published);
+      client.setSoTimeout(200);
+      DatagramPacket answer = new DatagramPacket(new byte[100], 100);
+      for (int i = 0; answer.getLength() != 5; i++) {
+        assertTrue(i < 600, "no answer comes");
+        try {
+          // It may not listen yet.
+          client.send(new DatagramPacket("hello".getBytes(UTF_8), 5));
+          client.receive(answer);
+        } catch (SocketTimeoutException | PortUnreachableException e) {
+          answer.setLength(100);
+        }
+      }
+      assertEquals("hello", new String(answer.getData(), 0, 5, UTF_8));
+    } finally {
+      sandbox.signal(echo, Signal.KILL, SignalScope.TREE);
+    }
+  }
+
+  @Test
+  void itHasIpv6WhereTheHostHas() throws Exception {
+    OtherHost there = otherHost();
+    String addresses =
+        output(
+            "busybox ip -6 -o address show dev tun0 | busybox tr -s ' ' | busybox cut -d' ' -f4");
+    assertTrue(addresses.contains("fd6e:6163:656c::2/64\n"), addresses);
+    String page = output("busybox wget -q -O - 'http://[" + there.ipv6 + "]:8080/'");
+    assertEquals("hello [" + there.ipv6 + "]:8080 /\n", page);
+    assertTrue(refusal("2001:db8:0:1::9", 80).contains("Permission denied"));
+    assertTrue(refusal("::1", 80).contains("Connection refused"));
+    assertTrue(refusal("::ffff:169.254.169.254", 80).contains("No route to host"));
+  }
+
+  @Test
+  void aHandshakeHasToNameWhomItIsAllowedToReach() throws Exception {
+    otherHost();
+    assertEquals(
+        "hello site.example /x\n",
+        output("busybox wget -q --no-check-certificate -O - https://site.example/x"));
+    events.clear();
+    // As a neighbour on the same server.
+    ExecResult neighbour =
+        sandbox.exec(
+            "openssl", "s_client", "-connect", SITE + ":443", "-servername", "other.example");
+    assertEquals(1, neighbour.exitCode(), neighbour::toString);
+    NetworkEvent.FlowDenied denied = event(NetworkEvent.FlowDenied.class);
+    assertEquals(DenialReason.SNI_MISMATCH, denied.reason());
+    assertEquals("other.example", denied.said());
+    assertEquals(List.of(SITE), denied.names());
+  }
+
+  @Test
+  void everyRequestHasToNameWhomItIsAllowedToReach() throws Exception {
+    otherHost();
+    assertEquals("hello site.example /x\n", output("busybox wget -q -O - http://site.example/x"));
+    events.clear();
+    ExecResult refused =
+        sandbox.exec("sh", "-c", "busybox wget -O - --header 'Host: other.example' http://" + SITE);
+    assertEquals(1, refused.exitCode(), refused::toString);
+    assertEquals("", refused.stdout().text());
+    NetworkEvent.FlowDenied denied = event(NetworkEvent.FlowDenied.class);
+    assertEquals(DenialReason.HOST_MISMATCH, denied.reason());
+    assertEquals("other.example", denied.said());
+  }
+
+  @Test
+  void aProgramIsToldWhoConnectsWhereThatIsAskedFor() throws Exception {
+    OtherHost there = otherHost();
+    try (GuestProcess peers = sandbox.start("nc.openbsd", "-v", "-n", "-l", "13")) {
+      // Not probed, since it takes one alone.
+      InputStream said = peers.stderr();
+      StringBuilder line = new StringBuilder();
+      while (line.indexOf("\n") < 0) {
+        line.append((char) said.read());
+      }
+      assertTrue(line.toString().startsWith("Listening on"), line.toString());
+      InetSocketAddress published =
+          sandbox.network().published().entrySet().stream()
+              .filter(entry -> entry.getKey().guestPort() == 13)
+              .findFirst()
+              .orElseThrow()
+              .getValue();
+      try (Socket socket = new Socket(published.getAddress(), published.getPort())) {
+        socket.shutdownOutput();
+        assertEquals(-1, socket.getInputStream().read());
+        String told = new String(said.readAllBytes(), UTF_8);
+        assertEquals(
+            "Connection received on " + there.ours + " " + socket.getLocalPort() + "\n", told);
+      }
+    }
+  }
+
+  @Test
+  void limitsHoldAndAreLifted() throws Exception {
+    SandboxNetwork network = sandbox.network();
+    long earlier = network.statistics().received();
+    network.update(
+        policy.toBuilder()
+            .limits(
+                NetworkLimits.builder()
+                    .flows(1)
+                    .ingress(Rate.perSecond(1).withBurst(20_000))
+                    .build())
+            .build());
+    try (GuestProcess client = sandbox.start("busybox", "wget", "-q", "-O", "-", url())) {
+      while (network.statistics().received() < earlier + 20_000) {
+        Thread.sleep(10);
+      }
+      events.clear();
+      ExecResult second = sandbox.exec("busybox", "wget", "-q", "-O", "-", url());
+      assertEquals(1, second.exitCode(), second::toString);
+      assertEquals(NetworkEvent.Limit.FLOWS, event(NetworkEvent.LimitReached.class).limit());
+      assertTrue(network.statistics().received() < earlier + 21_000);
+      network.update(policy);
+      assertEquals(page.length, client.stdout().readAllBytes().length);
+    } finally {
+      network.update(policy);
+    }
+  }
+
+  @Test
+  void connectionsLeaveThroughTheUpstreamProxy() throws Exception {
+    try (ServerSocket proxy = new ServerSocket(0, 5, InetAddress.getByName("127.0.0.1"));
+        GuestProcess client = throughProxy(proxy)) {
+      try (Socket proxied = proxy.accept()) {
+        assertEquals("CONNECT 93.184.216.34:80 HTTP/1.1", head(proxied));
+        proxied.getOutputStream().write("HTTP/1.1 200 OK\r\n\r\n".getBytes(UTF_8));
+        assertEquals("GET /x HTTP/1.1", head(proxied));
+        String answer = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n";
+        proxied.getOutputStream().write(answer.getBytes(UTF_8));
+        assertEquals("hello\n", new String(client.stdout().readAllBytes(), UTF_8));
+      }
+      events.clear();
+      sandbox.exec("sh", "-c", "echo x | nc.openbsd -u -w 1 93.184.216.34 123");
+      assertEquals(DenialReason.PROXY, event(NetworkEvent.FlowDenied.class).reason());
+    } finally {
+      sandbox.network().update(policy);
+    }
+  }
+
+  private GuestProcess throughProxy(ServerSocket proxy) {
+    sandbox
+        .network()
+        .update(
+            NetworkPolicy.internet().toBuilder()
+                .upstreamProxy(URI.create("http://127.0.0.1:" + proxy.getLocalPort()))
+                .build());
+    return sandbox.start("busybox", "wget", "-q", "-O", "-", "http://93.184.216.34/x");
+  }
+
+  /** The first line of a head, which is read whole. */
+  private static String head(Socket from) throws IOException {
+    StringBuilder head = new StringBuilder();
+    while (head.indexOf("\r\n\r\n") < 0) {
+      head.append((char) from.getInputStream().read());
+    }
+    return head.substring(0, head.indexOf("\r\n"));
+  }
+
+  @Test
+  void metadataAndTheHostAreClosed() throws Exception {
+    try {
+      sandbox.network().update(NetworkPolicy.internet());
+      for (String address : List.of("169.254.169.254", "100.100.100.200", hostsOwn())) {
+        events.clear();
+        assertTrue(refusal(address, 80).contains("No route to host"), address);
+        NetworkEvent.FlowDenied denied = event(NetworkEvent.FlowDenied.class);
+        assertEquals(DenialReason.FLOOR, denied.reason(), address);
+      }
+    } finally {
+      sandbox.network().update(policy);
+    }
+    assertTrue(output("cat /run/nacelle/network/denied").contains("169.254.169.254"));
+  }
+
+  /** An address of the host's; where it has none but localhost, one of metadata. */
+  private String hostsOwn() {
+    return other == null ? "192.0.0.192" : other.ours;
+  }
+
+  @Test
+  void anotherSandboxIsNotSeenAndItsFloodHarmsNobody() throws Exception {
+    try (Sandbox neighbour = nacelle.start(spec().publish(WEB).build())) {
+      neighbour.startDetached("sh", "-c", "mkdir /srv/www && exec busybox httpd -f -p 8000");
+      neighbour.network().awaitPort(8000, PATIENCE);
+      // Both have the same addresses, each of its own; and what the host publishes is the host's.
+      assertTrue(refusal("198.18.0.2", 8000).contains("Connection refused"));
+      InetSocketAddress published = neighbour.network().published(8000);
+      assertTrue(refusal("198.18.0.1", published.getPort()).contains("No route to host"));
+      assertTrue(refusal("127.0.0.1", published.getPort()).contains("Connection refused"));
+
+      GuestProcessInfo flood =
+          neighbour.startDetached(
+              "sh",
+              "-c",
+              "for i in 1 2 3 4; do (while :; do busybox nc -w 1 192.0.2.1 9 </dev/null; done) &"
+                  + " done 2>/dev/null; while :; do echo x; done | nc.openbsd -u 192.0.2.1 9;"
+                  + " wait");
+      while (neighbour.network().statistics().denied().getOrDefault(DenialReason.NO_RULE, 0L)
+          < 20) {
+        Thread.sleep(10);
+      }
+      for (int i = 0; i < 10; i++) {
+        assertEquals("here\n", output("echo here"));
+      }
+      assertEquals(page.length, output("busybox wget -q -O - " + url()).length());
+      neighbour.signal(flood, Signal.KILL, SignalScope.TREE);
     }
   }
 }
