@@ -10,6 +10,8 @@ import dev.nacelle.SandboxSpec;
 import dev.nacelle.benchmarks.Samples;
 import dev.nacelle.engine.EngineBuilder;
 import dev.nacelle.kvm.sys.Kvm;
+import dev.nacelle.network.NetworkPolicy;
+import dev.nacelle.network.PublishedPort;
 import dev.nacelle.spi.GuestDisk;
 import dev.nacelle.spi.GuestDriver;
 import dev.nacelle.spi.Hypervisor;
@@ -35,30 +37,34 @@ final class SandboxSetUp implements HypervisorProvider {
 
   /**
    * @param cache with all that the sandbox takes
-   * @return nanoseconds, of as many rounds as are asked for, after as many that do not count
+   * @return nanoseconds, of as many rounds as are asked for, after as many that do not count: those
+   *     of sandboxes without a network, and by turns those of sandboxes with one that publishes a
+   *     port
    */
-  static Samples measure(
+  static List<Samples> measure(
       Path cache, String kernel, String image, MemoryPolicy policy, DataSize memory, int rounds)
       throws InterruptedException {
     SandboxSetUp provider = new SandboxSetUp();
-    SandboxSpec spec =
-        SandboxSpec.builder()
-            .image(image)
-            .kernel(kernel)
-            .memory(memory)
-            .memoryPolicy(policy)
-            .build();
-    Samples samples = new Samples();
+    SandboxSpec.Builder spec =
+        SandboxSpec.builder().image(image).kernel(kernel).memory(memory).memoryPolicy(policy);
+    SandboxSpec without = spec.build();
+    List<SandboxSpec> specs =
+        List.of(
+            without,
+            spec.network(NetworkPolicy.internet()).publish(PublishedPort.tcp(8000)).build());
+    List<Samples> samples = List.of(new Samples(), new Samples());
     try (Nacelle nacelle = new EngineBuilder().cacheDirectory(cache).hypervisor(provider).build()) {
       for (int round = -rounds; round < rounds; round++) {
-        long called = System.nanoTime();
-        CompletableFuture<Sandbox> start = nacelle.startAsync(spec);
-        VirtualMachine machine = provider.machines.take();
-        long run = SetUpTimes.firstRun(machine);
-        start.cancel(true);
-        machine.exit().join();
-        if (round >= 0) {
-          samples.add(run - called);
+        for (int i = 0; i < specs.size(); i++) {
+          long called = System.nanoTime();
+          CompletableFuture<Sandbox> start = nacelle.startAsync(specs.get(i));
+          VirtualMachine machine = provider.machines.take();
+          long run = SetUpTimes.firstRun(machine);
+          start.cancel(true);
+          machine.exit().join();
+          if (round >= 0) {
+            samples.get(i).add(run - called);
+          }
         }
       }
     }
