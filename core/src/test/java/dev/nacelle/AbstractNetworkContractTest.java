@@ -587,7 +587,7 @@ public abstract class AbstractNetworkContractTest {
 
   @Test
   void anotherSandboxIsNotSeenAndItsFloodHarmsNobody() throws Exception {
-    try (Sandbox neighbour = nacelle.start(spec().publish(WEB).build())) {
+    try (Sandbox neighbour = nacelle.start(spec().kernel("nacelle:6.12").publish(WEB).build())) {
       neighbour.startDetached("sh", "-c", "mkdir /srv/www && exec busybox httpd -f -p 8000");
       neighbour.network().awaitPort(8000, PATIENCE);
       // Both have the same addresses, each of its own; and what the host publishes is the host's.
@@ -600,14 +600,14 @@ public abstract class AbstractNetworkContractTest {
           neighbour.startDetached(
               "sh",
               "-c",
-              "for i in 1 2 3 4; do (while :; do busybox nc -w 1 192.0.2.1 9 </dev/null; done) &"
+              "for i in 1 2; do (while :; do busybox nc -w 1 192.0.2.1 9 </dev/null; done) &"
                   + " done 2>/dev/null; while :; do echo x; done | nc.openbsd -u 192.0.2.1 9;"
                   + " wait");
       while (neighbour.network().statistics().denied().getOrDefault(DenialReason.NO_RULE, 0L)
           < 20) {
         Thread.sleep(10);
       }
-      for (int i = 0; i < 10; i++) {
+      for (int i = 0; i < 3; i++) {
         assertEquals("here\n", output("echo here"));
       }
       assertEquals(page.length, output("busybox wget -q -O - " + url()).length());

@@ -296,10 +296,10 @@ public final class NetworkPolicy {
      * Opens TCP connections that leave through an HTTP proxy, by CONNECT with the address that the
      * sandbox connects to; connections to private addresses and to services of the host's are made
      * without it. UDP cannot go through it: to public addresses it is denied ({@link
-     * DenialReason#PROXY}), unless a rule names UDP itself, as {@link Egress#udp(String, int)} and {@link
-     * Egress.Addresses#udp(int)} do, and then leaves without it. A change of the proxy by {@code
-     * SandboxNetwork.update} ends connections that left otherwise. Names are resolved by the host,
-     * the proxy's own when the policy is set. By default there is none.
+     * DenialReason#PROXY}), unless a rule names UDP itself, as {@link Egress#udp(String, int)} and
+     * {@link Egress.Addresses#udp(int)} do, and then leaves without it. A change of the proxy by
+     * {@code SandboxNetwork.update} ends connections that left otherwise. Names are resolved by the
+     * host, the proxy's own when the policy is set. By default there is none.
      *
      * @param proxy such as {@code http://proxy.example.com:3128}
      * @throws IllegalArgumentException when it is no such address, or has a user, a path or the
