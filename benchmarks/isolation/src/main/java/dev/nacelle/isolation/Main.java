@@ -7,6 +7,7 @@ import dev.nacelle.image.store.ImageStore;
 import dev.nacelle.isolation.results.Results;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -88,6 +89,11 @@ public final class Main {
           isolation.prepare(image);
         }
       }
+      Duration expected = Run.expected(order, Boolean.getBoolean("nacelle.isolation.icount"));
+      System.out.println(
+          "It takes about "
+              + (expected.toMinutes() + 1)
+              + " min where the machine has nothing else to do: see --figures, --rounds.");
       return 0;
     } catch (IllegalArgumentException e) {
       System.err.println("benchmarks/run isolation: " + e.getMessage());

@@ -8,6 +8,7 @@ import dev.nacelle.isolation.results.Results.Series;
 import dev.nacelle.isolation.results.Results.Where;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
+import java.time.Duration;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
@@ -35,6 +36,17 @@ final class Run {
 
   private static final int AT_ONCE = 50;
 
+  /** For {@link #expected}: measured once, and no more exact than that. */
+  private static final Map<String, Double> LIFE_SECONDS =
+      Map.of("bare", 0.02, "runc", 0.2, "crun", 0.1);
+
+  private static final double MACHINES_LIFE_SECONDS = 0.35;
+  private static final double FIRST_SECONDS = 1;
+  private static final double START_SECONDS = 5;
+  private static final double LAB_START_SECONDS = 60;
+  private static final double LAB_FACTOR = 10;
+  private static final long BYTES_OF_AN_INSTANCE = 8 << 20;
+
   /**
    * What a run does.
    *
@@ -54,6 +66,14 @@ final class Run {
       boolean shortened,
       List<Integer> counts,
       long budget) {}
+
+  /** Calls of {@link LifeBenchmark} in a round, and how many more in the first do not count. */
+  private static final int CALLS = 5;
+
+  private static final int WARM_UPS = 2;
+
+  /** Lives in a sample of "rate". */
+  private static final int LIVES = 4;
 
   private final Session session;
   private final Order order;
@@ -122,12 +142,15 @@ final class Run {
         .verbosity(VerboseMode.SILENT);
   }
 
-  private void call(Plan plan, String name, int round) throws RunnerException {
-    int warmup = order.shortened() || round > 0 ? 0 : 2;
+  private void call(Plan plan, String name, int round) throws IOException, RunnerException {
+    if (plan.name().equals("exec")) {
+      session.instance(name); // its start is no part of it
+    }
+    int warmup = order.shortened() || round > 0 ? 0 : WARM_UPS;
     ChainedOptionsBuilder options =
         options(LifeBenchmark.class, plan.name(), name)
             .warmupIterations(warmup)
-            .measurementIterations(order.shortened() ? 1 : 5);
+            .measurementIterations(order.shortened() ? 1 : CALLS);
     List<Double> samples = new ArrayList<>();
     for (RunResult result : new Runner(options.build()).run()) {
       for (BenchmarkResult benchmark : result.getBenchmarkResults()) {
@@ -164,7 +187,7 @@ final class Run {
               name,
               List.of(
                   new Crowd(session.isolation(name), session.workload(), command)
-                      .rate(order.shortened() ? 1 : 4)));
+                      .rate(order.shortened() ? 1 : LIVES)));
       default -> {
         // Memory and density are one pass: many().
       }
@@ -255,6 +278,36 @@ final class Run {
             .or(() -> plan.missing(session.workload()))
             .or(() -> session.failure(plan.name(), name))
             .orElse("it was not asked for in this run: see --instances"));
+  }
+
+  /**
+   * How long it takes, roughly, on two processors that do nothing else: in the lab by the seconds
+   * that its clock tells, each of which takes many of this machine's.
+   */
+  static Duration expected(Order order, boolean inLab) {
+    double seconds = inLab ? LAB_START_SECONDS : START_SECONDS;
+    for (String name : order.isolations()) {
+      double life = LIFE_SECONDS.getOrDefault(name, MACHINES_LIFE_SECONDS);
+      double round = life;
+      for (Plan plan : order.plans()) {
+        round +=
+            switch (plan.name()) {
+              case "create", "life" -> life * (order.shortened() ? 1 : CALLS);
+              case "rate" -> life * (order.shortened() ? 1 : LIVES);
+              case "exec-50" -> life * AT_ONCE / 10;
+              case "files" -> order.shortened() ? 0.1 : 1;
+              default -> plan.way() == Plan.Way.INSIDE ? 0.1 : 0;
+            };
+      }
+      boolean counts = order.plans().stream().anyMatch(plan -> plan.name().startsWith("memory"));
+      int most = counts ? order.counts().stream().mapToInt(count -> count).max().orElse(0) : 0;
+      boolean isDense = order.plans().stream().anyMatch(plan -> plan.name().equals("density"));
+      int dense = isDense ? (int) Math.min(MOST, order.budget() / BYTES_OF_AN_INSTANCE) : 0;
+      double emulated =
+          order.rounds() * round + Math.max(most, dense) * life + (inLab ? FIRST_SECONDS : 0);
+      seconds += inLab ? emulated * LAB_FACTOR : emulated;
+    }
+    return Duration.ofSeconds((long) seconds);
   }
 
   /** Whether a figure could not be taken that the image and the isolation have. */

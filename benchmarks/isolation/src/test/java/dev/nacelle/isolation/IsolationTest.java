@@ -11,6 +11,7 @@ import dev.nacelle.image.ImageRef;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -164,10 +165,7 @@ class IsolationTest {
   void imageThatIsNotThereLeavesNothing(String image) {
     Setting setting =
         new Setting(
-            directory.resolve("cache"),
-            directory.resolve("work"),
-            Map.of(),
-            java.time.Duration.ofMinutes(1));
+            directory.resolve("cache"), directory.resolve("work"), Map.of(), Duration.ofMinutes(1));
     assertThrows(RuntimeException.class, () -> new Session(setting, image));
     assertEquals(ImageRef.parse(image).toString(), image);
   }

@@ -94,6 +94,21 @@ class RunTest {
     }
   }
 
+  @Test
+  void longerOrderIsExpectedToTakeLonger() {
+    Run.Order brief = order(List.of("bare"), 1, true);
+    Run.Order longer = order(List.of("bare", "runc", "nacelle"), 3, false);
+    for (boolean inLab : new boolean[] {false, true}) {
+      assertTrue(Run.expected(brief, inLab).compareTo(Run.expected(longer, inLab)) < 0);
+    }
+    assertTrue(Run.expected(longer, false).compareTo(Run.expected(longer, true)) < 0);
+  }
+
+  private static Run.Order order(List<String> isolations, int rounds, boolean shortened) {
+    return new Run.Order(
+        "true", isolations, Plan.all(), rounds, shortened, List.of(1, 10, 50), 256 << 20);
+  }
+
   /** Of a class outside this package, as README has it. */
   @Test
   void benchmarkOfAUsersOwnRuns() throws RunnerException {
