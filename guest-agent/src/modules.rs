@@ -4,17 +4,19 @@
 
 use std::ffi::CString;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 
 use rustix::io::Errno;
-use rustix::system::finit_module;
+use rustix::system::init_module;
 
 /// The parameters of the kernel.
 const COMMAND_LINE: &str = "/proc/cmdline";
 
 /// Modules that are of use where the machine has a certain virtio device, by its number in sysfs (virtio 1.2 section 5).
 const FOR_DEVICES: [(&str, &str); 1] = [("virtio_balloon", "0x0005")];
+/// MODULE_SIG_STRING of include/linux/module_signature.h.
+const SIGNATURE_MARKER: &[u8] = b"~Module signature appended~\n";
 /// The virtio devices.
 const DEVICES: &str = "/sys/bus/virtio/devices";
 
@@ -124,13 +126,26 @@ fn parameters(command_line: &str, module: &str) -> CString {
     CString::new(own.collect::<Vec<_>>().join(" ")).unwrap_or_default()
 }
 
+/// Without its signature, unless this kernel wants one (module.sig_enforce, lockdown). The host has taken the module from a
+/// package whose digest it had checked, and to check the kernel's own signature takes longer than all else of loading it:
+/// a hash of the whole, and RSA. The kernel says "E" of its taint for it.
 fn load(path: &str, parameters: &CString) -> Result<(), Errno> {
-    let file = File::open(path).map_err(|error| errno(&error))?;
-    match finit_module(&file, parameters, 0) {
+    let module = fs::read(path).map_err(|error| errno(&error))?;
+    match init_module(without_signature(&module), parameters) {
         // Loaded already, or built into this kernel.
         Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(Errno::KEYREJECTED | Errno::PERM) => match init_module(&module, parameters) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(errno) => Err(errno),
+        },
         Err(errno) => Err(errno),
     }
+}
+
+/// By the marker at the end, the kernel knows that there is a signature before it (module_sig_check of
+/// kernel/module/signing.c); without, what is behind the sections of the ELF file is nothing to it.
+fn without_signature(module: &[u8]) -> &[u8] {
+    module.strip_suffix(SIGNATURE_MARKER).unwrap_or(module)
 }
 
 fn errno(error: &std::io::Error) -> Errno {
@@ -200,6 +215,15 @@ mod tests {
         assert_eq!(dial.to_string(), "loading the module vsock: No such file or directory (os error 2)");
         assert_eq!(rest.to_string(), "loading the module nf_tables: No such file or directory (os error 2)");
         assert!(!dial.promised && rest.promised);
+    }
+
+    #[test]
+    fn a_signature_is_left_out_where_there_is_one() {
+        let signed = [b"\x7fELF and so on, signature".as_slice(), SIGNATURE_MARKER].concat();
+        assert_eq!(without_signature(&signed), b"\x7fELF and so on, signature");
+        for unsigned in [b"\x7fELF and so on".as_slice(), b"", &SIGNATURE_MARKER[1..]] {
+            assert_eq!(without_signature(unsigned), unsigned);
+        }
     }
 
     #[test]

@@ -334,7 +334,7 @@ final class SandboxStart {
                   name,
                   VmSpec.Linux.builder(kernel.vmlinux())
                       .initramfs(initramfs)
-                      .parameters(spec.kernelParameters())
+                      .parameters(BootParameters.of(spec))
                       .memoryPolicy(spec.memoryPolicy())
                       .paravirtualClock(linux.keepsTimeWithoutAChip(kernel.hasBuiltIn()))
                       .build(),

@@ -5,6 +5,7 @@ import dev.nacelle.MemoryPolicy;
 import dev.nacelle.benchmarks.Results;
 import dev.nacelle.benchmarks.Samples;
 import dev.nacelle.benchmarks.Table;
+import dev.nacelle.engine.SandboxParameters;
 import dev.nacelle.kvm.KvmHypervisorProvider;
 import dev.nacelle.spi.Hypervisor;
 import dev.nacelle.spi.HypervisorProvider;
@@ -44,14 +45,18 @@ public final class BootComparison {
    *     not, and what to compare: "systems", or "qemu" for the latter's configurations
    */
   public static void main(String... arguments) throws IOException {
+    Path directory = Files.createTempDirectory("boot");
     BootComparison comparison =
         new BootComparison(
             new Boot.Guest(
-                Path.of(arguments[0]), Path.of(arguments[1]), "", MEMORY_MIB, MemoryPolicy.SPEED));
+                Boot.copy(Path.of(arguments[0]), directory),
+                Boot.copy(Path.of(arguments[1]), directory),
+                SandboxParameters.usual(),
+                MEMORY_MIB,
+                MemoryPolicy.SPEED));
     int rounds = Integer.parseInt(arguments[2]);
     int warmUps = Integer.parseInt(arguments[3]);
     HypervisorProvider provider = new KvmHypervisorProvider();
-    Path directory = Files.createTempDirectory("boot");
     try (Hypervisor hypervisor = provider.open();
         VsockListener listener = new VsockListener(NacelleBoot.AGENT_PORT)) {
       if (arguments[4].equals("systems")) {

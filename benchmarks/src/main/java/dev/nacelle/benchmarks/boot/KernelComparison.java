@@ -11,6 +11,7 @@ import dev.nacelle.benchmarks.Policies;
 import dev.nacelle.benchmarks.Results;
 import dev.nacelle.benchmarks.Samples;
 import dev.nacelle.benchmarks.Table;
+import dev.nacelle.engine.SandboxParameters;
 import dev.nacelle.kernel.KernelRef;
 import dev.nacelle.kernel.store.GuestAgentBinary;
 import dev.nacelle.kernel.store.KernelStore;
@@ -61,14 +62,20 @@ public final class KernelComparison {
     comparison.printSizes(cache, arguments[1]);
   }
 
-  private void prepare(KernelStore store, List<String> kernels) {
+  private void prepare(KernelStore store, List<String> kernels) throws IOException {
     GuestAgentBinary agent = GuestAgentBinary.load();
+    Path directory = Files.createTempDirectory("kernels");
     for (String name : kernels) {
       ResolvedKernel kernel = store.resolve(KernelRef.parse(name));
-      Path initramfs = store.initramfs(kernel, agent, new KvmHypervisorProvider().drivers());
+      Path vmlinux = Boot.copy(kernel.vmlinux(), directory);
+      Path initramfs =
+          Boot.copy(
+              store.initramfs(kernel, agent, new KvmHypervisorProvider().drivers()), directory);
       for (MemoryPolicy policy : Policies.of((long) MEMORY_MIB << 20)) {
         String label = Policies.label(name, policy);
-        guests.put(label, new Boot.Guest(kernel.vmlinux(), initramfs, "", MEMORY_MIB, policy));
+        guests.put(
+            label,
+            new Boot.Guest(vmlinux, initramfs, SandboxParameters.usual(), MEMORY_MIB, policy));
         ready.put(label, new Samples());
         counters.put(label, new TreeMap<>());
       }
