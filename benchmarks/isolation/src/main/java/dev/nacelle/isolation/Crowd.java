@@ -150,8 +150,10 @@ final class Crowd {
   private Instance start(Path probe, Deque<AutoCloseable> open) throws IOException {
     Instance instance = isolation.start(workload);
     open.push(instance);
-    instance.put(probe, Probe.PATH);
-    open.push(instance.start(List.of(Probe.PATH, "idle")));
+    if (!instance.hasIdleProcess()) {
+      instance.put(probe, Probe.PATH);
+      open.push(instance.start(List.of(Probe.PATH, "idle")));
+    }
     instance.processes();
     return instance;
   }

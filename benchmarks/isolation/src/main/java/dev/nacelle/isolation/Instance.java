@@ -44,6 +44,11 @@ public interface Instance extends AutoCloseable {
    */
   Set<Long> processes() throws IOException;
 
+  /** Whether a process of the benchmark's that does nothing is in it from its start on. */
+  default boolean hasIdleProcess() {
+    return false;
+  }
+
   /** The workload's service, as "ADDRESS:PORT" for its commands; empty where it has no network. */
   default Optional<String> service() {
     return Optional.empty();

@@ -217,6 +217,11 @@ final class OciContainer implements Isolation {
     }
 
     @Override
+    public boolean hasIdleProcess() {
+      return true;
+    }
+
+    @Override
     public Set<Long> processes() throws IOException {
       Set<Long> processes = new HashSet<>();
       Output pids = HostProcess.run(command("ps", "--format", "json", bundle.id));

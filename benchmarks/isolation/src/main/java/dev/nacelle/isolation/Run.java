@@ -35,6 +35,7 @@ final class Run {
   private static final int MOST = 1000;
 
   private static final int AT_ONCE = 50;
+  private static final int FEW_AT_ONCE = 5;
 
   /** For {@link #expected}: measured once, and no more exact than that. */
   private static final Map<String, Double> LIFE_SECONDS =
@@ -180,7 +181,11 @@ final class Run {
     List<String> command = IsolationState.parse(order.command());
     switch (plan.name()) {
       case "exec-50" ->
-          session.keep(plan.name(), name, Crowd.execs(session.instance(name), command, AT_ONCE));
+          session.keep(
+              plan.name(),
+              name,
+              Crowd.execs(
+                  session.instance(name), command, order.shortened() ? FEW_AT_ONCE : AT_ONCE));
       case "rate" ->
           session.keep(
               plan.name(),
@@ -294,7 +299,7 @@ final class Run {
             switch (plan.name()) {
               case "create", "life" -> life * (order.shortened() ? 1 : CALLS);
               case "rate" -> life * (order.shortened() ? 1 : LIVES);
-              case "exec-50" -> life * AT_ONCE / 10;
+              case "exec-50" -> life * (order.shortened() ? FEW_AT_ONCE : AT_ONCE) / 2;
               case "files" -> order.shortened() ? 0.1 : 1;
               default -> plan.way() == Plan.Way.INSIDE ? 0.1 : 0;
             };
