@@ -14,8 +14,8 @@ final class Pictures {
   private static final int ROW = 26;
   private static final int NAMES = 168;
   private static final int LONGEST_NAME = 24;
-  private static final int FIGURES = 226;
-  private static final int LONGEST_FIGURE = 34;
+  private static final int FIGURES = 262;
+  private static final int LONGEST_FIGURE = 40;
   private static final int MOST_POINTS = 80;
 
   private final Run run;
@@ -184,7 +184,7 @@ final class Pictures {
         "×2 is twice the time or memory, or half the rate; further left is better. Taken on "
             + (run.inLab() ? "an emulated machine: its clock counts instructions." : "hardware."));
     svg.raw("</text>\n").raw(legend.toString());
-    Axis axis = Axis.ofRatios(least, greatest, FIGURES + 14, 630);
+    Axis axis = Axis.ofRatios(least, greatest, FIGURES + 14, 594);
     svg.raw("<g transform=\"translate(0 %.1f)\">\n", top);
     grid(svg, axis, height, Quantity::ratio);
     svg.raw("<path class=\"bare\" d=\"M%.1f 0v%.1f\"/>", axis.at(1), height);
