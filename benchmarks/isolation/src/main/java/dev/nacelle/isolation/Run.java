@@ -34,6 +34,8 @@ final class Run {
   /** How many instances there are at most, whatever the budget is. */
   private static final int MOST = 1000;
 
+  private static final int FEW = 5;
+
   private static final int AT_ONCE = 50;
   private static final int FEW_AT_ONCE = 5;
 
@@ -219,7 +221,7 @@ final class Run {
               session.probe(),
               counts,
               wanted.contains("density") ? order.budget() : 0,
-              MOST,
+              order.shortened() ? FEW : MOST,
               new Crowd.Memory() {
                 @Override
                 public void each(int count, double bytes) {
