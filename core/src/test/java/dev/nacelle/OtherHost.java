@@ -20,7 +20,7 @@ import org.jspecify.annotations.Nullable;
 final class OtherHost implements AutoCloseable {
   private static final String SERVER =
       """
-      import http.server, socket, ssl, subprocess, sys, threading
+      import http.server, os, socket, ssl, subprocess, sys, threading
 
       interface, ipv4, ipv6, certificate = sys.argv[1:]
       sys.stdin.readline()
@@ -55,6 +55,8 @@ final class OtherHost implements AutoCloseable {
           threading.Thread(target=server.serve_forever, daemon=True).start()
       echo = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
       echo.bind(('::', 7))
+      # It ends with whoever began it.
+      threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
       print('ready', flush=True)
       while True:
           datagram, peer = echo.recvfrom(65536)
