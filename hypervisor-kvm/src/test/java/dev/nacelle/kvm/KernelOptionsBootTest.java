@@ -88,6 +88,23 @@ class KernelOptionsBootTest {
   }
 
   @Test
+  void aKernelThatWantsSignaturesOfModulesGetsThemAndWhoMayTraceHasTracefs() throws IOException {
+    SandboxSpec spec =
+        spec().privileged().user("0").kernelParameters("module.sig_enforce=1").build();
+    try (Nacelle nacelle = Nacelle.builder().cacheDirectory(TestKernels.CACHE).build();
+        Sandbox sandbox = nacelle.start(spec)) {
+      assertEquals("Y\n", output(sandbox, "cat /sys/module/module/parameters/sig_enforce"));
+      assertEquals(
+          "event\n",
+          output(
+              sandbox,
+              """
+              mkdir /tracing && busybox mount -t tracefs none /tracing
+              busybox test -e /tracing/events/sched/sched_switch/id && echo event"""));
+    }
+  }
+
+  @Test
   void aSysctlThatTheKernelRefusesFailsTheStart() throws IOException {
     assertFails(
         spec().kernel("nacelle:6.12").sysctl("vm.swappiness", "many"),
