@@ -17,6 +17,7 @@ import dev.nacelle.network.NetworkPolicy;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -111,6 +112,11 @@ public class NacelleIsolation implements Isolation {
     return nacelle;
   }
 
+  /** Whether a machine ends when its guest powers it off. */
+  boolean powersOff() {
+    return true;
+  }
+
   private SandboxSpec spec(Workload workload) {
     SandboxSpec.Builder spec =
         SandboxSpec.builder()
@@ -123,6 +129,10 @@ public class NacelleIsolation implements Isolation {
             .user(workload.user())
             .workingDirectory(workload.workingDirectory())
             .startTimeout(setting.patience());
+    if (!powersOff()) {
+      // Nothing that is waited for would come of asking the guest.
+      spec.stopGrace(Duration.ZERO);
+    }
     workload
         .service()
         .ifPresent(

@@ -93,6 +93,11 @@ final class PeerIsolation extends NacelleIsolation {
     }
   }
 
+  @Override
+  boolean powersOff() {
+    return monitor == null || monitor.powersOff();
+  }
+
   /** What the program says of itself. */
   @Override
   public String version() {

@@ -251,6 +251,11 @@ record Plan(Figure figure, Way way, int samples, int count, @Nullable String pro
     return figure.name();
   }
 
+  /** Whether an instance speaks to the server of the host for it. */
+  boolean needsServer() {
+    return figure.group().equals("network");
+  }
+
   /** How many of a program's samples do not count. */
   int warmup() {
     return way == Way.INSIDE ? WARMUP : 0;
@@ -275,7 +280,7 @@ record Plan(Figure figure, Way way, int samples, int count, @Nullable String pro
       command.addAll(List.of("java", "-XX:+UseSerialGC", "-jar", JavaWords.PATH, printed, turns));
     } else {
       command.addAll(Arrays.asList(Probe.PATH, name(), printed, turns));
-      if (figure.group().equals("network")) {
+      if (needsServer()) {
         command.add(
             instance.service().orElseThrow(() -> new IOException("it has no network here")));
       }

@@ -98,6 +98,9 @@ final class Run {
     List<String> turns = new ArrayList<>(order.isolations());
     turns.removeAll(unavailable.keySet());
     unavailable.forEach((name, why) -> System.out.println(name + " is left out: " + why));
+    if (order.plans().stream().anyMatch(Plan::needsServer)) {
+      session.warmServer();
+    }
     for (int round = 0; round < order.rounds(); round++) {
       for (String name : turns) {
         long start = System.nanoTime();

@@ -42,6 +42,12 @@ public record Firecracker(Path program) implements Monitor {
     return false;
   }
 
+  /** It has no power switch: its guests reset in place of it (docs/getting-started.md). */
+  @Override
+  public boolean powersOff() {
+    return false;
+  }
+
   /** Its disks have no serial number but one that it makes of the file's device and inode. */
   @Override
   public GuestDisk guestDisk(VmSpec.Disk disk) throws IOException {

@@ -25,6 +25,11 @@ public interface Monitor {
    */
   boolean vhostVsock();
 
+  /** Whether a guest that powers its machine off ends it; else it has to be ended from outside. */
+  default boolean powersOff() {
+    return true;
+  }
+
   /** How its guests find a disk. */
   GuestDisk guestDisk(VmSpec.Disk disk) throws IOException;
 
