@@ -4,6 +4,7 @@ package dev.nacelle.isolation;
 import java.io.IOException;
 import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.SimpleFileVisitor;
 import java.nio.file.attribute.BasicFileAttributes;
@@ -17,6 +18,8 @@ import java.util.Deque;
  * machine.
  */
 final class InstanceRoot implements AutoCloseable {
+  private static final String DEVICE = "unix:dev";
+
   private final Path directory;
   private final Path root;
   private final Deque<Path> mounted = new ArrayDeque<>();
@@ -51,10 +54,17 @@ final class InstanceRoot implements AutoCloseable {
     return root;
   }
 
-  /** Mounts something in it, where the image has the place or it can be made. */
+  /**
+   * Mounts a directory of the host's in it, where the image has the place or it can be made.
+   *
+   * @param path absolute, of one name
+   */
   void bind(String path) throws IOException {
     Path target = root.resolve(path.substring(1));
-    Files.createDirectories(target);
+    // A link would lead out of the image: it is looked up from the host's root here.
+    if (!Files.isDirectory(target, LinkOption.NOFOLLOW_LINKS)) {
+      Files.createDirectory(target);
+    }
     mount("bind", path, target, Mounts.BIND, "");
   }
 
@@ -83,11 +93,25 @@ final class InstanceRoot implements AutoCloseable {
     removeTree(directory);
   }
 
-  /** Removes a tree of the host's own; links are removed, not followed. */
+  /**
+   * Removes a tree of the host's own; links are removed, not followed.
+   *
+   * @throws IOException when something is still mounted in it, which is left as it is
+   */
   static void removeTree(Path tree) throws IOException {
+    Object device = Files.getAttribute(tree, DEVICE, LinkOption.NOFOLLOW_LINKS);
     Files.walkFileTree(
         tree,
         new SimpleFileVisitor<>() {
+          @Override
+          public FileVisitResult preVisitDirectory(Path directory, BasicFileAttributes attributes)
+              throws IOException {
+            if (!Files.getAttribute(directory, DEVICE, LinkOption.NOFOLLOW_LINKS).equals(device)) {
+              throw new IOException(directory + " is not removed: something is mounted there");
+            }
+            return FileVisitResult.CONTINUE;
+          }
+
           @Override
           public FileVisitResult visitFile(Path file, BasicFileAttributes attributes)
               throws IOException {
