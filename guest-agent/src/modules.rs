@@ -126,15 +126,16 @@ fn parameters(command_line: &str, module: &str) -> CString {
     CString::new(own.collect::<Vec<_>>().join(" ")).unwrap_or_default()
 }
 
-/// Without its signature, unless this kernel wants one (module.sig_enforce, lockdown). The host has taken the module from a
-/// package whose digest it had checked, and to check the kernel's own signature takes longer than all else of loading it:
+/// Without its signature, unless this kernel wants one (module.sig_enforce, lockdown). The module came with the kernel, from
+/// a package whose digest the host had checked or from files that its user chose, and to check the kernel's own signature takes longer than all else of loading it:
 /// a hash of the whole, and RSA. The kernel says "E" of its taint for it.
 fn load(path: &str, parameters: &CString) -> Result<(), Errno> {
     let module = fs::read(path).map_err(|error| errno(&error))?;
     match init_module(without_signature(&module), parameters) {
         // Loaded already, or built into this kernel.
         Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(Errno::KEYREJECTED | Errno::PERM) => match init_module(&module, parameters) {
+        // Before Linux 5.4 a kernel that wants signatures says ENOKEY.
+        Err(Errno::KEYREJECTED | Errno::NOKEY | Errno::PERM) => match init_module(&module, parameters) {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
             Err(errno) => Err(errno),
         },

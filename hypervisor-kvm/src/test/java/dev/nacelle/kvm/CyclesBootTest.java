@@ -32,7 +32,7 @@ import org.junit.jupiter.api.io.TempDir;
  * what it held before. How often, the system property {@code nacelle.cycles} says.
  */
 @Tag("boot")
-@Timeout(7200)
+@Timeout(9000)
 class CyclesBootTest {
   private static final int CYCLES = Integer.getInteger("nacelle.cycles", 6);
 

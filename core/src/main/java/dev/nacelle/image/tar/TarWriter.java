@@ -21,6 +21,9 @@ public final class TarWriter {
   private static final int BLOCK = TarHeader.BLOCK;
   private static final int NAME_BYTES = 100;
 
+  /** The largest number that twelve bytes of octal digits hold, one of which is their end. */
+  private static final long LARGEST = 077777777777L;
+
   private TarWriter() {}
 
   /**
@@ -50,7 +53,11 @@ public final class TarWriter {
     header.number(100, 8, entry.permissions());
     header.number(108, 8, entry.uid());
     header.number(116, 8, entry.gid());
-    header.number(124, 12, size);
+    if (sparse && size > LARGEST) {
+      header.binary(124, 12, size);
+    } else {
+      header.number(124, 12, size);
+    }
     header.number(136, 12, Math.max(0, entry.modified().getEpochSecond()));
     header.text(157, NAME_BYTES, entry.linkTarget());
     header.number(329, 8, entry.major());
@@ -122,7 +129,9 @@ public final class TarWriter {
     if (!fits(entry.linkTarget())) {
       record(records, "linkpath", entry.linkTarget());
     }
-    if (size > 077777777777L) {
+    // Of one with holes the header has it: Python's tarfile takes the record for where the next
+    // file begins, less the map.
+    if (!sparse && size > LARGEST) {
       record(records, "size", Long.toString(size));
     }
     if (entry.uid() > 07777777) {
@@ -134,7 +143,7 @@ public final class TarWriter {
     Instant modified = entry.modified();
     if (modified.getNano() != 0
         || modified.getEpochSecond() < 0
-        || modified.getEpochSecond() > 077777777777L) {
+        || modified.getEpochSecond() > LARGEST) {
       record(records, "mtime", time(modified));
     }
     entry.xattrs().forEach((name, value) -> record(records, "SCHILY.xattr." + name, value));
@@ -200,6 +209,16 @@ public final class TarWriter {
         digits = "0";
       }
       text(offset, length, ("0".repeat(length - 1 - digits.length()) + digits).getBytes(US_ASCII));
+    }
+
+    /**
+     * As GNU tar writes what is too large for octal digits: marked by the highest bit, big-endian.
+     */
+    void binary(int offset, int length, long value) {
+      block[offset] = (byte) 0x80;
+      for (int i = 0; i < Long.BYTES; i++) {
+        block[offset + length - 1 - i] = (byte) (value >>> 8 * i);
+      }
     }
 
     byte[] finish(char type) {

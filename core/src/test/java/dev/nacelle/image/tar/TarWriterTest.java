@@ -8,15 +8,21 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 
 import dev.nacelle.image.ext4.DataRange;
+import dev.nacelle.image.testing.Tool;
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.RandomAccessFile;
+import java.nio.file.Path;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.OS;
+import org.junit.jupiter.api.io.TempDir;
 
 /** What the reader makes of it; that GNU tar agrees is tested where archives are used. */
 class TarWriterTest {
@@ -110,22 +116,45 @@ class TarWriterTest {
   }
 
   @Test
+  @DisabledOnOs(value = OS.WINDOWS, disabledReason = "the other readers are this machine's")
+  void whatFollowsALargeFileWithHolesIsReadByOthers(@TempDir Path directory) throws IOException {
+    long data = 9L << 30;
+    TarEntry sparse = file("holes", 2 * data, List.of(new DataRange(512, data)));
+    Path archive = directory.resolve("archive");
+    try (RandomAccessFile file = new RandomAccessFile(archive.toFile(), "rw")) {
+      file.write(TarWriter.header(sparse));
+      // Of the data there is nothing on this machine's disk.
+      file.seek(file.getFilePointer() + data);
+      file.write(TarWriter.header(file("next", 0, List.of())));
+      file.write(TarWriter.end());
+    }
+    String names =
+        "import sys, tarfile; [print(m.name, m.size) for m in tarfile.open(sys.argv[1])]";
+    String expected = "holes " + 2 * data + "\nnext 0\n";
+    assertEquals(expected, Tool.run(directory, "python3", "-c", names, archive.toString()));
+    assertEquals("holes\nnext\n", Tool.run(directory, "tar", "-tf", archive.toString()));
+  }
+
+  private static TarEntry file(String name, long size, List<DataRange> ranges) {
+    return new TarEntry(
+        TarEntry.Type.REGULAR_FILE,
+        name.getBytes(UTF_8),
+        new byte[0],
+        0644,
+        0,
+        0,
+        Instant.EPOCH,
+        size,
+        ranges,
+        0,
+        0,
+        Map.of());
+  }
+
+  @Test
   void sizesHaveNoBound() throws IOException {
     for (long size : new long[] {0, 1, 077777777777L, 1L << 33, 1L << 40, Long.MAX_VALUE}) {
-      TarEntry written =
-          new TarEntry(
-              TarEntry.Type.REGULAR_FILE,
-              new byte[] {'a'},
-              new byte[0],
-              0644,
-              0,
-              0,
-              Instant.EPOCH,
-              size,
-              List.of(new DataRange(0, size)),
-              0,
-              0,
-              Map.of());
+      TarEntry written = file("a", size, List.of(new DataRange(0, size)));
       TarEntry read = read(written);
       assertNotNull(read);
       assertEquals(size, read.size());
