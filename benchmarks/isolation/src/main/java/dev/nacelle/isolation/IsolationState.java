@@ -22,13 +22,17 @@ import org.openjdk.jmh.annotations.TearDown;
  * }
  * }</pre>
  *
- * <p>with {@code -p isolation=bare,runc,nacelle -p image=docker.io/library/python:3.13-slim}. It
- * needs root, for the mounts of all isolations but Nacelle; {@link Setting#ofProperties} says what
- * can be set. Safe for use from several threads.
+ * <p>with warm-ups, since the first call starts the instance, and {@code -p
+ * isolation=bare,runc,nacelle -p image=docker.io/library/python:3.13-slim}. It needs root, for the
+ * mounts of all isolations but Nacelle; {@link Setting#ofProperties} says what can be set. Safe for
+ * use from several threads.
  */
 @State(Scope.Benchmark)
 public class IsolationState {
-  /** Which: bare, runc, crun, nacelle, nacelle-density, nacelle-debian, or one of a provider. */
+  /**
+   * Which: bare, runc, crun, nacelle, nacelle-density, nacelle-debian, qemu, firecracker,
+   * cloud-hypervisor, or one of a provider.
+   */
   @Param({"bare"})
   public String isolation = "";
 
