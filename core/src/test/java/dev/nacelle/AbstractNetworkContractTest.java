@@ -154,6 +154,7 @@ public abstract class AbstractNetworkContractTest {
 
   @AfterAll
   void closingEndsAllOfItAtOnce() throws Exception {
+    startWebServer();
     InetSocketAddress published = sandbox.network().published(8000);
     try (Socket open = new Socket(published.getAddress(), published.getPort())) {
       sandbox.close();
@@ -300,19 +301,21 @@ public abstract class AbstractNetworkContractTest {
 
   @Test
   void aServerInItIsReachedOnItsPublishedPort() throws Exception {
-    SandboxNetwork network = sandbox.network();
-    GuestProcessInfo web =
-        sandbox.startDetached(
-            "sh",
-            "-c",
-            "mkdir -p /srv/www && echo hello >/srv/www/a && exec busybox httpd -f -p"
-                + " 8000 -h /srv/www");
-    network.awaitPort(8000, PATIENCE);
+    GuestProcessInfo web = startWebServer();
+    InetSocketAddress published = sandbox.network().published(8000);
     try (InputStream body =
-        new URL("http://127.0.0.1:" + network.published(8000).getPort() + "/a").openStream()) {
+        new URL("http://127.0.0.1:" + published.getPort() + "/a").openStream()) {
       assertEquals("hello\n", new String(body.readAllBytes(), UTF_8));
     }
     sandbox.signal(web, Signal.KILL, SignalScope.TREE);
+  }
+
+  private GuestProcessInfo startWebServer() {
+    String serve =
+        "mkdir -p /srv/www && echo hello >/srv/www/a && busybox httpd -f -p 8000 -h /srv/www";
+    GuestProcessInfo started = sandbox.startDetached("sh", "-c", serve);
+    sandbox.network().awaitPort(8000, PATIENCE);
+    return started;
   }
 
   @Test
