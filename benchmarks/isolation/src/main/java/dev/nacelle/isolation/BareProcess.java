@@ -3,6 +3,7 @@ package dev.nacelle.isolation;
 
 import java.io.IOException;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -12,17 +13,20 @@ import java.util.concurrent.atomic.AtomicInteger;
 
 /**
  * No isolation: processes of the host with another root directory, on its kernel, with its
- * processes, network and devices in sight and without any limit. Needs root.
+ * processes, network and devices in sight and without any limit: an image's user root is the
+ * host's. Needs root.
  */
 final class BareProcess implements Isolation {
   private static final List<String> OF_THE_HOST = List.of("/proc", "/dev", "/sys");
 
   private final Path work;
   private final Path probe;
+  private final Duration patience;
   private final AtomicInteger count = new AtomicInteger();
 
   BareProcess(Setting setting, Path probe) {
     work = setting.work();
+    patience = setting.patience();
     this.probe = probe;
   }
 
@@ -88,9 +92,14 @@ final class BareProcess implements Isolation {
                   String.valueOf(user.gid())));
       whole.addAll(command);
       started.removeIf(process -> !process.isAlive());
-      HostProcess process = HostProcess.start(whole, workload.environment());
+      HostProcess process = HostProcess.start(whole, workload.environment(), root::endProcesses);
       started.add(process);
       return process;
+    }
+
+    @Override
+    public Duration patience() {
+      return patience;
     }
 
     @Override

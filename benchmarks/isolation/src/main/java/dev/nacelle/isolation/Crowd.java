@@ -4,6 +4,7 @@ package dev.nacelle.isolation;
 import java.io.IOException;
 import java.io.InterruptedIOException;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
@@ -17,6 +18,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.locks.LockSupport;
 
 /** Figures of many at once. */
 final class Crowd {
@@ -25,8 +27,13 @@ final class Crowd {
   private final Isolation isolation;
   private final Workload workload;
   private final List<String> command;
+  private final Duration patience;
 
-  Crowd(Isolation isolation, Workload workload, List<String> command) {
+  /**
+   * @param patience with each command
+   */
+  Crowd(Isolation isolation, Workload workload, List<String> command, Duration patience) {
+    this.patience = patience;
     this.isolation = isolation;
     this.workload = workload;
     this.command = command;
@@ -89,8 +96,7 @@ final class Crowd {
         () -> {
           for (int i = 0; i < lives; i++) {
             try (Running running = isolation.launch(workload, command)) {
-              byte[] output = running.stdout().readAllBytes();
-              new Output(running.waitFor(), output, running.stderr()).orThrow(command);
+              Patience.finish(running, command, patience).orThrow(command);
             }
           }
           return 0.0;
@@ -105,8 +111,12 @@ final class Crowd {
     /** So many take so many bytes each. */
     void each(int count, double bytes);
 
-    /** So many are in the budget. */
-    void density(int count);
+    /**
+     * So many are in the budget.
+     *
+     * @param isFull whether one more was too much, or no more were tried
+     */
+    void density(int count, boolean isFull);
   }
 
   /**
@@ -115,8 +125,11 @@ final class Crowd {
    * @param counts at which the memory of each is told, ascending
    * @param budget in bytes; 0 for none
    * @param most at which it ends though the budget is not used up
+   * @param settling how long what is idle is left alone before its memory is told: guests give back
+   *     what they do not use after some seconds
    */
-  void memory(Path probe, List<Integer> counts, long budget, int most, Memory told)
+  void memory(
+      Path probe, List<Integer> counts, long budget, int most, Duration settling, Memory told)
       throws IOException {
     Deque<AutoCloseable> open = new ArrayDeque<>();
     try {
@@ -125,6 +138,7 @@ final class Crowd {
       taken(List.of());
       close(open);
       List<Instance> instances = new ArrayList<>();
+      LockSupport.parkNanos(settling.toNanos());
       long before = taken(instances);
       long available = Host.machineMemory("MemAvailable");
       int last = Math.max(counts.isEmpty() ? 0 : counts.get(counts.size() - 1), 0);
@@ -132,15 +146,16 @@ final class Crowd {
       while (instances.size() < last || within && instances.size() < most) {
         instances.add(start(probe, open));
         if (counts.contains(instances.size())) {
+          LockSupport.parkNanos(settling.toNanos());
           told.each(instances.size(), (taken(instances) - before) / (double) instances.size());
         }
         if (within && available - Host.machineMemory("MemAvailable") > budget) {
           within = false;
-          told.density(instances.size() - 1);
+          told.density(instances.size() - 1, true);
         }
       }
       if (within) {
-        told.density(instances.size());
+        told.density(instances.size(), false);
       }
     } finally {
       close(open);

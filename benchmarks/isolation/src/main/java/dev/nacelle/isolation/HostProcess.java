@@ -20,26 +20,35 @@ final class HostProcess implements Running {
   private static final int STDERR_KEPT = 4096;
   private static final File NOTHING = new File("/dev/null");
 
+  /** Ends more than the process. */
+  interface End {
+    void run() throws IOException;
+  }
+
   private final Process process;
   private final Path stderr;
+  private final End also;
   private String complaint = "";
 
-  private HostProcess(Process process, Path stderr) {
+  private HostProcess(Process process, Path stderr, End also) {
     this.process = process;
     this.stderr = stderr;
+    this.also = also;
   }
 
   /** Starts a program with this process's environment. */
   static HostProcess start(List<String> command) throws IOException {
-    return start(command, null);
+    return start(command, null, () -> {});
   }
 
   /**
    * Starts a program.
    *
    * @param environment its whole environment; null for this process's
+   * @param also what else {@link #kill} does
    */
-  static HostProcess start(List<String> command, @Nullable Map<String, String> environment)
+  static HostProcess start(
+      List<String> command, @Nullable Map<String, String> environment, End also)
       throws IOException {
     Path stderr = Files.createTempFile("isolation-", ".err");
     try {
@@ -49,7 +58,7 @@ final class HostProcess implements Running {
         builder.environment().clear();
         builder.environment().putAll(environment);
       }
-      return new HostProcess(builder.start(), stderr);
+      return new HostProcess(builder.start(), stderr, also);
     } catch (IOException | RuntimeException e) {
       Files.delete(stderr);
       throw e;
@@ -63,8 +72,7 @@ final class HostProcess implements Running {
    */
   static Output run(List<String> command) throws IOException {
     try (HostProcess process = start(command)) {
-      byte[] stdout = process.stdout().readAllBytes();
-      return new Output(process.waitFor(), stdout, process.stderr()).orThrow(command);
+      return Patience.finish(process, command, Patience.OF_TOOLS).orThrow(command);
     }
   }
 
@@ -108,6 +116,13 @@ final class HostProcess implements Running {
   @Override
   public String stderr() {
     return complaint;
+  }
+
+  @Override
+  public void kill() throws IOException {
+    process.descendants().forEach(ProcessHandle::destroyForcibly);
+    process.destroyForcibly();
+    also.run();
   }
 
   @Override

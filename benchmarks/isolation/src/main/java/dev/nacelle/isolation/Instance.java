@@ -3,6 +3,7 @@ package dev.nacelle.isolation;
 
 import java.io.IOException;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -18,15 +19,20 @@ public interface Instance extends AutoCloseable {
    */
   Running start(List<String> command) throws IOException;
 
+  /** How long a command that is run may take. */
+  default Duration patience() {
+    return Setting.PATIENCE;
+  }
+
   /**
-   * Runs a command to its end.
+   * Runs a command to its end, which is when it has ended and its output is closed.
    *
-   * @throws IOException when it does not start, or what it writes cannot be read
+   * @throws IOException when it does not start, takes longer than {@link #patience}, writes more
+   *     than 16 MiB, or what it writes cannot be read
    */
   default Output run(List<String> command) throws IOException {
     try (Running running = start(command)) {
-      byte[] stdout = running.stdout().readAllBytes();
-      return new Output(running.waitFor(), stdout, running.stderr());
+      return Patience.finish(running, command, patience());
     }
   }
 

@@ -9,8 +9,11 @@ import java.nio.file.Path;
 import java.nio.file.SimpleFileVisitor;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.Deque;
+import java.util.List;
+import java.util.concurrent.locks.LockSupport;
 
 /**
  * The root filesystem of one instance on the host: the image's, and over it a layer for what is
@@ -19,6 +22,11 @@ import java.util.Deque;
  */
 final class InstanceRoot implements AutoCloseable {
   private static final String DEVICE = "unix:dev";
+
+  /** So often, with a pause, are processes killed until none is left. */
+  private static final int TRIES = 1000;
+
+  private static final Duration PAUSE = Duration.ofMillis(5);
 
   private final Path directory;
   private final Path root;
@@ -85,10 +93,53 @@ final class InstanceRoot implements AutoCloseable {
     Files.setPosixFilePermissions(target, PosixFilePermissions.fromString("rwxr-xr-x"));
   }
 
+  /**
+   * Kills the processes that have it as their root directory, and waits for their end.
+   *
+   * @throws IOException when some do not end
+   */
+  void endProcesses() throws IOException {
+    Path real = root.toRealPath();
+    for (int i = 0; i < TRIES; i++) {
+      List<ProcessHandle> left =
+          ProcessHandle.allProcesses().filter(process -> isIn(real, process)).toList();
+      if (left.isEmpty()) {
+        return;
+      }
+      left.forEach(ProcessHandle::destroyForcibly);
+      LockSupport.parkNanos(PAUSE.toNanos());
+    }
+    throw new IOException("processes in " + root + " do not end");
+  }
+
+  /** Whether it is there, with a root directory in this one. */
+  private static boolean isIn(Path root, ProcessHandle process) {
+    try {
+      return Files.readSymbolicLink(Path.of("/proc", String.valueOf(process.pid()), "root"))
+          .startsWith(root);
+    } catch (IOException e) {
+      return false;
+    }
+  }
+
+  /**
+   * Ends what still runs in it, and removes it. Only where somebody uses it is there a search for
+   * processes, which takes longer than all else.
+   */
   @Override
   public void close() throws IOException {
-    while (!mounted.isEmpty()) {
+    while (mounted.size() > 1) {
       Mounts.unmount(mounted.pop());
+    }
+    if (!mounted.isEmpty()) {
+      Path last = mounted.pop();
+      if (!Mounts.unmountUnused(last)) {
+        try {
+          endProcesses();
+        } finally {
+          Mounts.unmount(last);
+        }
+      }
     }
     removeTree(directory);
   }

@@ -70,6 +70,11 @@ public interface Isolation extends AutoCloseable {
         }
 
         @Override
+        public void kill() throws IOException {
+          running.kill();
+        }
+
+        @Override
         public void close() throws IOException {
           try (instance) {
             running.close();

@@ -2,6 +2,7 @@
 package dev.nacelle.isolation;
 
 import java.io.IOException;
+import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
@@ -47,16 +48,28 @@ public class LifeBenchmark {
         return this;
       }
       try (over) {
-        over.stdout().readAllBytes();
-        return new Output(over.waitFor(), new byte[0], over.stderr()).orThrow(command());
+        return Patience.finish(over, command(), session().patience()).orThrow(command());
       }
     }
   }
 
-  /** From the call to the first byte that the command writes, or the end of what it writes. */
+  /** From the call to the first byte that the command writes; it is an error to write none. */
   @Benchmark
   public Object create(Launched state) throws IOException {
-    return state.attempt("create", () -> state.launch().stdout().read());
+    return state.attempt(
+        "create",
+        () -> {
+          Running running = state.launch();
+          List<String> command = state.command();
+          Duration patience = state.session().patience();
+          int first = Patience.within(patience, command, running, () -> running.stdout().read());
+          if (first < 0) {
+            Patience.finish(running, command, patience).orThrow(command);
+            throw new IOException(
+                String.join(" ", command) + ": it writes nothing, so its first byte never comes");
+          }
+          return first;
+        });
   }
 
   /** From the call to when the command has run to its end and nothing is left of the instance. */
@@ -67,8 +80,7 @@ public class LifeBenchmark {
         () -> {
           List<String> command = state.command();
           try (Running running = state.isolation().launch(state.workload(), command)) {
-            byte[] output = running.stdout().readAllBytes();
-            return new Output(running.waitFor(), output, running.stderr()).orThrow(command);
+            return Patience.finish(running, command, state.session().patience()).orThrow(command);
           }
         });
   }

@@ -2,6 +2,7 @@
 package dev.nacelle.isolation;
 
 import dev.nacelle.DataSize;
+import dev.nacelle.NacelleException;
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.image.store.ImageStore;
 import dev.nacelle.isolation.results.Results;
@@ -33,11 +34,11 @@ public final class Main {
   /**
    * @param arguments options, as {@code benchmarks/run --help} lists them
    */
-  public static void main(String... arguments) throws IOException {
+  public static void main(String... arguments) {
     System.exit(run(arguments));
   }
 
-  static int run(String... arguments) throws IOException {
+  static int run(String... arguments) {
     Map<String, String> options = new HashMap<>();
     boolean shortened = false;
     boolean prepares = false;
@@ -56,23 +57,30 @@ public final class Main {
         return 2;
       }
     }
-    if (prepares) {
-      return prepare(options, shortened);
+    try {
+      Path output = Path.of(options.getOrDefault("--output", "isolation.json")).toAbsolutePath();
+      Results.requireWritable(output);
+      return prepares ? prepare(options, shortened) : run(options, shortened, output);
+    } catch (IllegalArgumentException e) {
+      System.err.println("benchmarks/run isolation: " + e.getMessage());
+      return 2;
+    } catch (IOException | NacelleException e) {
+      System.err.println("benchmarks/run isolation: " + e.getMessage());
+      return 1;
     }
-    Path output = Path.of(options.getOrDefault("--output", "isolation.json")).toAbsolutePath();
+  }
+
+  private static int run(Map<String, String> options, boolean shortened, Path output)
+      throws IOException {
     try (Session session =
         new Session(Setting.ofProperties(), options.getOrDefault("--image", "debian:12"))) {
       session.share();
       Run.Order order = order(session.isolations(), options, shortened);
-      Run run = new Run(session, order);
+      Run run = new Run(session, order, output);
       Results results = run.take();
       System.out.print(Tables.of(results));
-      results.write(output);
       System.out.println("results: " + output);
       return run.hasFailed() || options.containsKey("--isolations") && run.isIncomplete() ? 1 : 0;
-    } catch (IllegalArgumentException e) {
-      System.err.println("benchmarks/run isolation: " + e.getMessage());
-      return 2;
     }
   }
 
@@ -95,9 +103,6 @@ public final class Main {
               + (expected.toMinutes() + 1)
               + " min where the machine has nothing else to do: see --figures, --rounds.");
       return 0;
-    } catch (IllegalArgumentException e) {
-      System.err.println("benchmarks/run isolation: " + e.getMessage());
-      return 2;
     } finally {
       for (Isolation isolation : all) {
         isolation.close();

@@ -22,6 +22,8 @@ final class Mounts {
   /** MNT_DETACH of umount2(2): it is gone from the tree at once, and ends with its last user. */
   private static final int DETACH = 2;
 
+  private static final int EBUSY = 16;
+
   static {
     Native.register(Mounts.class, "c");
   }
@@ -47,6 +49,19 @@ final class Mounts {
     } catch (LastErrorException e) {
       throw new IOException(
           "mounting " + source + " (" + type + ") on " + target + ": " + e.getMessage(), e);
+    }
+  }
+
+  /** Unmounts what nobody uses; false where somebody does. */
+  static boolean unmountUnused(Path target) throws IOException {
+    try {
+      umount2(target.toString(), 0);
+      return true;
+    } catch (LastErrorException e) {
+      if (e.getErrorCode() == EBUSY) {
+        return false;
+      }
+      throw new IOException("unmounting " + target + ": " + e.getMessage(), e);
     }
   }
 

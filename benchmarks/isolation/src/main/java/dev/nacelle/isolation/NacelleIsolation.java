@@ -7,6 +7,7 @@ import dev.nacelle.HostCheck;
 import dev.nacelle.MemoryPolicy;
 import dev.nacelle.Nacelle;
 import dev.nacelle.NacelleException;
+import dev.nacelle.OnLimit;
 import dev.nacelle.ProcessSpec;
 import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxSpec;
@@ -185,12 +186,33 @@ public class NacelleIsolation implements Isolation {
     @Override
     public Output run(List<String> command) throws IOException {
       try {
-        ExecResult result = sandbox.exec(command);
+        ExecResult result =
+            sandbox.exec(
+                ProcessSpec.builder(command)
+                    .timeout(setting.patience())
+                    .outputLimit(ProcessSpec.DEFAULT_OUTPUT_LIMIT, OnLimit.KILL)
+                    .build());
+        if (result.status().timedOut()) {
+          throw new IOException(
+              String.join(" ", command)
+                  + ": not ended within "
+                  + setting.patience().toSeconds()
+                  + " s");
+        }
+        if (result.status().outputTruncated()) {
+          throw new IOException(
+              String.join(" ", command) + ": it writes more than 16 MiB, which nobody reads here");
+        }
         return new Output(
             result.exitCode(), result.stdout().bytes(), result.stderr().text().strip());
       } catch (NacelleException e) {
         throw new IOException(e.getMessage(), e);
       }
+    }
+
+    @Override
+    public Duration patience() {
+      return setting.patience();
     }
 
     @Override
@@ -236,6 +258,11 @@ public class NacelleIsolation implements Isolation {
     @Override
     public String stderr() {
       return "";
+    }
+
+    @Override
+    public void kill() {
+      process.close();
     }
 
     @Override

@@ -7,11 +7,13 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 
 /**
@@ -27,6 +29,7 @@ final class OciContainer implements Isolation {
   private final Path work;
   private final Path state;
   private final Path probe;
+  private final Duration patience;
   private final AtomicInteger count = new AtomicInteger();
 
   /**
@@ -38,6 +41,7 @@ final class OciContainer implements Isolation {
     this.name = name;
     this.work = setting.work();
     this.probe = probe;
+    patience = setting.patience();
     state = work.resolve(name + "-state");
     program = new ArrayList<>();
     program.add(
@@ -108,6 +112,11 @@ final class OciContainer implements Isolation {
       }
     }
 
+    /** Ends the container and all that is in it; also where there is none. */
+    private void delete() throws IOException {
+      HostProcess.run(command("delete", "--force", id));
+    }
+
     @Override
     public void close() throws IOException {
       root.close();
@@ -127,19 +136,27 @@ final class OciContainer implements Isolation {
               .redirectOutput(log.toFile())
               .redirectErrorStream(true)
               .start();
-      int code = process.waitFor();
+      try {
+        if (!process.waitFor(patience.toNanos(), TimeUnit.NANOSECONDS)) {
+          throw new IOException(name + " run: not ended within " + patience.toSeconds() + " s");
+        }
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+        throw new java.io.InterruptedIOException("interrupted");
+      } finally {
+        process.destroyForcibly();
+      }
+      int code = process.exitValue();
       if (code != 0) {
         throw new IOException(name + " run: exit code " + code + ": " + Files.readString(log));
       }
     } catch (IOException e) {
       try (bundle) {
-        throw e;
+        bundle.delete(); // it may have come half the way
+      } catch (IOException left) {
+        e.addSuppressed(left);
       }
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      try (bundle) {
-        throw new java.io.InterruptedIOException("interrupted");
-      }
+      throw e;
     }
     return new Container(workload, bundle);
   }
@@ -162,6 +179,7 @@ final class OciContainer implements Isolation {
   private final class Launched implements Running {
     private final HostProcess process;
     private final Bundle bundle;
+    private volatile boolean isKilled;
 
     private Launched(HostProcess process, Bundle bundle) {
       this.process = process;
@@ -184,11 +202,17 @@ final class OciContainer implements Isolation {
     }
 
     @Override
+    public void kill() throws IOException {
+      isKilled = true;
+      process.kill();
+      bundle.delete();
+    }
+
+    @Override
     public void close() throws IOException {
       try (bundle) {
-        boolean runs = process.isAlive();
-        if (runs) {
-          HostProcess.run(command("delete", "--force", bundle.id));
+        if (process.isAlive() || isKilled) {
+          bundle.delete();
         }
         process.close();
       }
@@ -208,7 +232,12 @@ final class OciContainer implements Isolation {
     public Running start(List<String> command) throws IOException {
       List<String> whole = command("exec", bundle.id);
       whole.addAll(command);
-      return HostProcess.start(whole);
+      return HostProcess.start(whole, null, bundle::delete);
+    }
+
+    @Override
+    public Duration patience() {
+      return patience;
     }
 
     @Override
@@ -239,7 +268,7 @@ final class OciContainer implements Isolation {
     @Override
     public void close() throws IOException {
       try (bundle) {
-        HostProcess.run(command("delete", "--force", bundle.id));
+        bundle.delete();
       }
     }
   }

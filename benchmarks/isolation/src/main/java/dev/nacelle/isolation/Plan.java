@@ -285,6 +285,10 @@ record Plan(Figure figure, Way way, int samples, int count, @Nullable String pro
             instance.service().orElseThrow(() -> new IOException("it has no network here")));
       }
     }
-    return instance.run(command).orThrow(command);
+    Output output = instance.run(command);
+    if (output.stderr().contains("UnsupportedClassVersionError")) {
+      throw new Missing("the image's Java is older than 17");
+    }
+    return output.orThrow(command);
   }
 }

@@ -8,15 +8,19 @@ import dev.nacelle.isolation.results.Results.Series;
 import dev.nacelle.isolation.results.Results.Where;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Random;
+import java.util.Set;
 import org.openjdk.jmh.results.BenchmarkResult;
 import org.openjdk.jmh.results.IterationResult;
 import org.openjdk.jmh.results.RunResult;
@@ -27,14 +31,22 @@ import org.openjdk.jmh.runner.options.OptionsBuilder;
 import org.openjdk.jmh.runner.options.VerboseMode;
 
 /**
- * One run: round after round, and in each one isolation after the other, in another order each
- * time, with JMH's calls in this process.
+ * One run: round after round, and in each one isolation after the other, shuffled after each, with
+ * JMH's calls in this process.
  */
 final class Run {
   /** How many instances there are at most, whatever the budget is. */
   private static final int MOST = 1000;
 
   private static final int FEW = 5;
+
+  /** Before the memory of idle instances is told. */
+  private static final Duration SETTLING = Duration.ofSeconds(5);
+
+  /**
+   * Of the order in which they take turns, which is another in each round and the same each run.
+   */
+  private static final long SEED = 15;
 
   private static final int AT_ONCE = 50;
   private static final int FEW_AT_ONCE = 5;
@@ -81,12 +93,21 @@ final class Run {
   private final Session session;
   private final Order order;
   private final Map<String, String> unavailable = new HashMap<>();
-  private final Map<String, Integer> warmups = new HashMap<>();
+  private final Map<List<String>, Integer> warmups = new HashMap<>();
+  private final Set<String> broken = new HashSet<>();
+  private final Path output;
   private final double load;
+  private int rounds;
+  private boolean leftSomething;
 
-  Run(Session session, Order order) {
+  /**
+   * @param output to which results are written after each round, so that what ends a run does not
+   *     lose them
+   */
+  Run(Session session, Order order, Path output) {
     this.session = session;
     this.order = order;
+    this.output = output;
     load = ManagementFactory.getOperatingSystemMXBean().getSystemLoadAverage();
   }
 
@@ -101,28 +122,77 @@ final class Run {
     if (order.plans().stream().anyMatch(Plan::needsServer)) {
       session.warmServer();
     }
+    Random random = new Random(SEED);
+    Results results = results();
     for (int round = 0; round < order.rounds(); round++) {
       for (String name : turns) {
         long start = System.nanoTime();
-        for (Plan plan : order.plans()) {
-          take(plan, name, round);
-        }
-        many(name, round);
-        session.closeInstance(name);
+        turn(name, round);
         System.out.printf(
             "round %d of %d, %s: %.1f s%n",
             round + 1, order.rounds(), name, (System.nanoTime() - start) / 1e9);
       }
-      Collections.rotate(turns, -1);
+      turns.removeAll(broken);
+      Collections.shuffle(turns, random);
+      rounds = round + 1;
+      results = results();
+      results.write(output);
     }
-    return results();
+    return results;
+  }
+
+  private void turn(String name, int round) {
+    boolean starts = starts(name);
+    for (Plan plan : order.plans()) {
+      if (starts && isWanted(plan, name)) {
+        take(plan, name, round);
+        if (session.failure(plan.name(), name).isPresent()) {
+          // It may be what a command that was killed has left: another for those that follow.
+          end(name);
+          starts = starts(name);
+        }
+      }
+    }
+    if (starts) {
+      many(name);
+    }
+    end(name);
+  }
+
+  /** Whether there is an instance; where none starts, that is the reason of all figures. */
+  private boolean starts(String name) {
+    try {
+      session.instance(name);
+      return true;
+    } catch (IOException | RuntimeException e) {
+      System.out.println(name + " does not start: " + e.getMessage());
+      broken.add(name);
+      for (Plan plan : order.plans()) {
+        if (isWanted(plan, name)) {
+          session.keepFailure(plan.name(), name, e);
+        }
+      }
+      return false;
+    }
+  }
+
+  private void end(String name) {
+    try {
+      session.closeInstance(name);
+    } catch (IOException | RuntimeException e) {
+      leftSomething = true;
+      System.out.println(name + " does not end: " + e.getMessage());
+    }
+  }
+
+  private boolean isWanted(Plan plan, String name) {
+    return session.failure(plan.name(), name).isEmpty()
+        && plan.missing(session.workload()).isEmpty()
+        && !(plan.name().startsWith("memory-")
+            && order.counts().stream().noneMatch(count -> plan.name().equals("memory-" + count)));
   }
 
   private void take(Plan plan, String name, int round) {
-    boolean failed = session.failure(plan.name(), name).isPresent();
-    if (failed || plan.missing(session.workload()).isPresent()) {
-      return;
-    }
     try {
       switch (plan.way()) {
         case CALL -> call(plan, name, round);
@@ -148,11 +218,10 @@ final class Run {
         .verbosity(VerboseMode.SILENT);
   }
 
-  private void call(Plan plan, String name, int round) throws IOException, RunnerException {
-    if (plan.name().equals("exec")) {
-      session.instance(name); // its start is no part of it
-    }
-    int warmup = order.shortened() || round > 0 ? 0 : WARM_UPS;
+  private void call(Plan plan, String name, int round) throws RunnerException {
+    // An instance is new in each round, and its first call fills the caches of its kernel.
+    int later = plan.name().equals("exec") ? 1 : 0;
+    int warmup = order.shortened() ? 0 : round == 0 ? WARM_UPS : later;
     ChainedOptionsBuilder options =
         options(LifeBenchmark.class, plan.name(), name)
             .warmupIterations(warmup)
@@ -168,7 +237,7 @@ final class Run {
     if (session.failure(plan.name(), name).isEmpty()) {
       session.keep(plan.name(), name, samples);
     }
-    warmups.merge(plan.name(), warmup, Math::max);
+    warmedUp(plan, name, warmup);
   }
 
   private void inside(Plan plan, String name) throws RunnerException {
@@ -179,52 +248,72 @@ final class Run {
             .warmupIterations(0)
             .measurementIterations(1);
     new Runner(options.build()).run();
-    warmups.put(plan.name(), plan.warmup());
+    warmedUp(plan, name, plan.warmup());
+  }
+
+  private void warmedUp(Plan plan, String name, int calls) {
+    warmups.merge(List.of(plan.name(), name), calls, Integer::sum);
   }
 
   private void crowd(Plan plan, String name, int round) throws IOException {
     List<String> command = IsolationState.parse(order.command());
+    boolean warmsUp = round == 0 && !order.shortened();
     switch (plan.name()) {
-      case "exec-50" ->
-          session.keep(
-              plan.name(),
-              name,
-              Crowd.execs(
-                  session.instance(name), command, order.shortened() ? FEW_AT_ONCE : AT_ONCE));
-      case "rate" ->
-          session.keep(
-              plan.name(),
-              name,
-              List.of(
-                  new Crowd(session.isolation(name), session.workload(), command)
-                      .rate(order.shortened() ? 1 : LIVES)));
+      case "exec-50" -> {
+        int atOnce = order.shortened() ? FEW_AT_ONCE : AT_ONCE;
+        if (warmsUp) {
+          warmedUp(plan, name, Crowd.execs(session.instance(name), command, atOnce).size());
+        }
+        session.keep(plan.name(), name, Crowd.execs(session.instance(name), command, atOnce));
+        if (atOnce != AT_ONCE) {
+          session.keepNote(plan.name(), name, "only " + atOnce + " at once, in the short form");
+        }
+      }
+      case "rate" -> {
+        Crowd crowd = crowd(name);
+        if (warmsUp) {
+          crowd.rate(1);
+          warmedUp(plan, name, 1);
+        }
+        session.keep(plan.name(), name, List.of(crowd.rate(order.shortened() ? 1 : LIVES)));
+      }
       default -> {
         // Memory and density are one pass: many().
       }
     }
   }
 
-  /** Memory and density: in one pass, and in the first round alone, since it takes long. */
-  private void many(String name, int round) {
+  private Crowd crowd(String name) {
+    return new Crowd(
+        session.isolation(name),
+        session.workload(),
+        IsolationState.parse(order.command()),
+        session.patience());
+  }
+
+  /** Memory and density: in one pass. */
+  private void many(String name) {
     List<String> wanted = new ArrayList<>();
     for (Plan plan : order.plans()) {
-      if (plan.figure().group().equals("memory")) {
+      if (plan.figure().group().equals("memory") && isWanted(plan, name)) {
         wanted.add(plan.name());
       }
     }
-    if (round > 0 || wanted.isEmpty()) {
+    if (wanted.isEmpty()) {
       return;
     }
     List<Integer> counts =
         order.counts().stream().filter(count -> wanted.contains("memory-" + count)).toList();
+    int most = order.shortened() ? FEW : MOST;
     try {
       session.closeInstance(name);
-      new Crowd(session.isolation(name), session.workload(), IsolationState.parse(order.command()))
+      crowd(name)
           .memory(
               session.probe(),
               counts,
               wanted.contains("density") ? order.budget() : 0,
-              order.shortened() ? FEW : MOST,
+              most,
+              order.shortened() ? Duration.ZERO : SETTLING,
               new Crowd.Memory() {
                 @Override
                 public void each(int count, double bytes) {
@@ -232,8 +321,18 @@ final class Run {
                 }
 
                 @Override
-                public void density(int count) {
+                public void density(int count, boolean isFull) {
+                  if (count == 0) {
+                    session.keepNote("density", name, "the first takes more than the budget");
+                    return;
+                  }
                   session.keep("density", name, List.of((double) count));
+                  if (!isFull) {
+                    session.keepNote(
+                        "density",
+                        name,
+                        "no more than " + most + " were tried; the budget has room");
+                  }
                 }
               });
     } catch (IOException | RuntimeException e) {
@@ -273,13 +372,24 @@ final class Run {
         IsolationState.parse(order.command()),
         peers,
         order.plans().stream().map(Plan::figure).toList(),
-        series);
+        series,
+        rounds);
   }
 
   private Series series(Plan plan, String name) {
     List<Double> samples = session.samples(plan.name(), name);
     if (!samples.isEmpty()) {
-      return Series.of(plan.name(), name, samples, warmups.getOrDefault(plan.name(), 0));
+      return new Series(
+          plan.name(),
+          name,
+          samples,
+          warmups.getOrDefault(List.of(plan.name(), name), 0),
+          null,
+          session
+              .failure(plan.name(), name)
+              .map(why -> "not in every round: " + why)
+              .or(() -> session.note(plan.name(), name))
+              .orElse(null));
     }
     return Series.none(
         plan.name(),
@@ -287,6 +397,7 @@ final class Run {
         Optional.ofNullable(unavailable.get(name))
             .or(() -> plan.missing(session.workload()))
             .or(() -> session.failure(plan.name(), name))
+            .or(() -> session.note(plan.name(), name))
             .orElse("it was not asked for in this run: see --instances"));
   }
 
@@ -314,19 +425,28 @@ final class Run {
       boolean isDense = order.plans().stream().anyMatch(plan -> plan.name().equals("density"));
       int dense = isDense ? (int) Math.min(MOST, order.budget() / BYTES_OF_AN_INSTANCE) : 0;
       double emulated =
-          order.rounds() * round + Math.max(most, dense) * life + (inLab ? FIRST_SECONDS : 0);
+          order.rounds() * (round + Math.max(most, dense) * life) + (inLab ? FIRST_SECONDS : 0);
+      // Idle seconds pass as fast in the lab as elsewhere.
+      seconds +=
+          counts && !order.shortened()
+              ? order.rounds() * (order.counts().size() + 1) * SETTLING.toSeconds()
+              : 0;
       seconds += inLab ? emulated * LAB_FACTOR : emulated;
     }
     return Duration.ofSeconds((long) seconds);
   }
 
-  /** Whether a figure could not be taken that the image and the isolation have. */
+  /**
+   * Whether a figure could not be taken that the image and the isolation have, or an instance does
+   * not end.
+   */
   boolean hasFailed() {
-    return order.plans().stream()
-        .anyMatch(
-            plan ->
-                order.isolations().stream()
-                    .anyMatch(name -> session.failure(plan.name(), name).isPresent()));
+    return leftSomething
+        || order.plans().stream()
+            .anyMatch(
+                plan ->
+                    order.isolations().stream()
+                        .anyMatch(name -> session.hasFailed(plan.name(), name)));
   }
 
   /** Whether an isolation was left out, because this machine does not have it. */

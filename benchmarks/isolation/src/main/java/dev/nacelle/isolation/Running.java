@@ -15,6 +15,12 @@ public interface Running extends AutoCloseable {
   /** The last that it wrote to stderr, for messages, once it has ended; empty where not known. */
   String stderr();
 
+  /**
+   * Ends it at once, and what keeps its output open, so that whoever reads or waits goes on. From
+   * any thread. What it ran in may be of no use afterwards.
+   */
+  void kill() throws IOException;
+
   /** Ends it where it still runs. */
   @Override
   void close() throws IOException;

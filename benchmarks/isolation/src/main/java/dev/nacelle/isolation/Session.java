@@ -9,6 +9,7 @@ import java.lang.ProcessBuilder.Redirect;
 import java.net.InetSocketAddress;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
@@ -31,6 +32,8 @@ final class Session implements AutoCloseable {
       "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   private static final DataSize MEMORY = DataSize.mebibytes(512);
 
+  private record Failure(String why, boolean isWrong) {}
+
   /** JMH makes its states itself: what those of one run share can be found nowhere else. */
   private static final AtomicReference<@Nullable Session> SHARED = new AtomicReference<>();
 
@@ -38,7 +41,9 @@ final class Session implements AutoCloseable {
   private final Map<String, Isolation> isolations = new LinkedHashMap<>();
   private final Map<String, Instance> instances = new HashMap<>();
   private final Map<List<String>, List<Double>> samples = new HashMap<>();
-  private final Map<List<String>, String> failures = new HashMap<>();
+  private final Map<List<String>, Failure> failures = new HashMap<>();
+  private final Map<List<String>, String> notes = new HashMap<>();
+  private final Duration patience;
   private final String image;
   private final String digest;
   private final Workload workload;
@@ -52,6 +57,7 @@ final class Session implements AutoCloseable {
    */
   Session(Setting setting, String image) throws IOException {
     this.image = image;
+    patience = setting.patience();
     try {
       Path work = Files.createTempDirectory(setting.work(), "isolation-");
       open.push(() -> InstanceRoot.removeTree(work));
@@ -114,6 +120,11 @@ final class Session implements AutoCloseable {
 
   String digest() {
     return digest;
+  }
+
+  /** How long a command may take. */
+  Duration patience() {
+    return patience;
   }
 
   /** The probe on the host. */
@@ -216,10 +227,20 @@ final class Session implements AutoCloseable {
     samples.computeIfAbsent(List.of(figure, isolation), key -> new ArrayList<>()).addAll(values);
   }
 
-  /** Keeps why a figure could not be taken; the first reason stays. */
+  /** Keeps why a figure could not be taken, or not any more; the first reason stays. */
   synchronized void keepFailure(String figure, String isolation, Throwable why) {
-    String message = why.getMessage();
-    failures.putIfAbsent(List.of(figure, isolation), message == null ? why.toString() : message);
+    String message = why.getMessage() == null ? why.toString() : why.getMessage();
+    failures.putIfAbsent(
+        List.of(figure, isolation), new Failure(message, !(why instanceof Missing)));
+  }
+
+  /** Keeps what is to be known of a figure's samples, or why there are none. */
+  synchronized void keepNote(String figure, String isolation, String note) {
+    notes.put(List.of(figure, isolation), note);
+  }
+
+  synchronized Optional<String> note(String figure, String isolation) {
+    return Optional.ofNullable(notes.get(List.of(figure, isolation)));
   }
 
   synchronized List<Double> samples(String figure, String isolation) {
@@ -227,7 +248,13 @@ final class Session implements AutoCloseable {
   }
 
   synchronized Optional<String> failure(String figure, String isolation) {
-    return Optional.ofNullable(failures.get(List.of(figure, isolation)));
+    return Optional.ofNullable(failures.get(List.of(figure, isolation))).map(Failure::why);
+  }
+
+  /** Whether something went wrong: an image that has not what a figure takes is none of that. */
+  synchronized boolean hasFailed(String figure, String isolation) {
+    Failure failure = failures.get(List.of(figure, isolation));
+    return failure != null && failure.isWrong();
   }
 
   @Override

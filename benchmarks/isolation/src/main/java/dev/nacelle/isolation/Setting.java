@@ -13,9 +13,12 @@ import java.util.Map;
  * @param cache of Nacelle: images and kernels
  * @param work a directory for what instances write, best in memory
  * @param programs of peers, by their names, where a user names them
- * @param patience for a start; long, where the machine is emulated
+ * @param patience for a start, and for each command; long, where the machine is emulated
  */
 public record Setting(Path cache, Path work, Map<String, Path> programs, Duration patience) {
+  /** Unless something else is set. */
+  static final Duration PATIENCE = Duration.ofMinutes(2);
+
   private static final String PROGRAM = "nacelle.isolation.program.";
 
   /** Copies the programs. */
@@ -40,6 +43,6 @@ public record Setting(Path cache, Path work, Map<String, Path> programs, Duratio
         cache == null ? CacheDirectory.ofThisUser() : Path.of(cache),
         Path.of(System.getProperty("nacelle.isolation.work", System.getProperty("java.io.tmpdir"))),
         programs,
-        Duration.ofSeconds(Long.getLong("nacelle.isolation.patience", 120)));
+        Duration.ofSeconds(Long.getLong("nacelle.isolation.patience", PATIENCE.toSeconds())));
   }
 }

@@ -22,6 +22,7 @@ final class Tables {
     results.isolations().stream().map(Peer::name).forEach(head::add);
     rows.add(head);
     Map<String, List<String>> reasons = new LinkedHashMap<>();
+    Map<String, List<String>> notes = new LinkedHashMap<>();
     for (Figure figure : results.figures()) {
       List<String> row = new ArrayList<>(List.of(figure.title()));
       for (Peer peer : results.isolations()) {
@@ -33,6 +34,11 @@ final class Tables {
               String reason = series.none();
               reasons
                   .computeIfAbsent(peer.name() + ": " + reason, key -> new ArrayList<>())
+                  .add(figure.name());
+            }
+            if (series.note() != null) {
+              notes
+                  .computeIfAbsent(peer.name() + ": " + series.note(), key -> new ArrayList<>())
                   .add(figure.name());
             }
           }
@@ -64,6 +70,9 @@ final class Tables {
                 .append(
                     figures.size() == results.figures().size() ? "all" : String.join(", ", figures))
                 .append(")\n"));
+    notes.forEach(
+        (note, figures) ->
+            text.append(note).append(" (").append(String.join(", ", figures)).append(")\n"));
     return text.toString();
   }
 

@@ -152,6 +152,60 @@ class IsolationTest {
     }
   }
 
+  /** As "sleep & " of a shell does, with and without the command's output. */
+  @ParameterizedTest
+  @ValueSource(strings = {"bare", "runc", "crun"})
+  void whatACommandLeavesEndsWithTheInstance(String name) throws IOException {
+    String left = "5" + System.nanoTime() % 1000000; // found by that
+    try (Instance instance = available(name).start(as("0:0"))) {
+      String script = "sleep " + left + " >/dev/null 2>&1 &";
+      assertEquals(0, instance.run(List.of("sh", "-c", script)).exitCode());
+      assertEquals(1, sleeping(left));
+    }
+    assertEquals(0, sleeping(left));
+  }
+
+  private static long sleeping(String seconds) {
+    return ProcessHandle.allProcesses()
+        .filter(one -> one.info().arguments().map(List::of).orElse(List.of()).contains(seconds))
+        .count();
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"bare", "runc", "crun"})
+  void commandThatDoesNotEndIsEndedAndNamed(String name) throws IOException {
+    Isolation isolation = available(name);
+    Duration patience = Duration.ofMillis(400);
+    for (String script : List.of("sleep 1000", "sleep 1000 & exit 0")) {
+      List<String> command = List.of("sh", "-c", script);
+      try (Instance instance = isolation.start(as("0:0"));
+          Running running = instance.start(command)) {
+        IOException error =
+            assertThrows(
+                IOException.class, () -> Patience.finish(running, command, patience), script);
+        assertTrue(error.getMessage().startsWith("sh -c " + script), error.getMessage());
+        assertTrue(error.getMessage().endsWith("within 0.4 s"), error.getMessage());
+      }
+      try (Running running = isolation.launch(as("0:0"), command)) {
+        // A container ends with its first process, and what that left with it.
+        if (name.equals("bare") || script.equals("sleep 1000")) {
+          assertThrows(
+              IOException.class, () -> Patience.finish(running, command, patience), script);
+        }
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"bare", "runc", "crun"})
+  void commandThatNeverStopsWritingIsNotReadForEver(String name) throws IOException {
+    try (Instance instance = available(name).start(as("0:0"))) {
+      List<String> command = List.of("busybox", "yes");
+      IOException error = assertThrows(IOException.class, () -> instance.run(command));
+      assertTrue(error.getMessage().contains("more than 16 MiB"), error.getMessage());
+    }
+  }
+
   @ParameterizedTest
   @ValueSource(strings = {"bare", "runc", "crun"})
   void instanceOfAnUnknownUserIsNone(String name) throws IOException {

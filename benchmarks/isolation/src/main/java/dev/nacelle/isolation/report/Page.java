@@ -172,6 +172,9 @@ final class Page {
     fact("Taken", results.taken() + ", in " + run.name());
     fact("Where", run.place());
     fact("Clock", run.clock());
+    if (results.rounds() != null) {
+      fact("Rounds", String.valueOf(results.rounds()));
+    }
     fact("Nacelle", results.nacelle());
     Results.Host host = results.host();
     fact(
@@ -263,6 +266,11 @@ final class Page {
       peer(run, peer);
       row(run, figure, peer);
       html.raw("</tr>\n");
+      String note = run.entry(figure, peer).note();
+      if (note != null) {
+        html.raw("<tr><td class=\"why\" colspan=\"9\">").text(peer.label() + ": " + note);
+        html.raw("</td></tr>\n");
+      }
     }
     html.raw("</tbody>\n</table>\n</div>\n</article>\n");
   }
@@ -295,8 +303,12 @@ final class Page {
 
   private void method() {
     html.raw("<h3>How to read it</h3>\n<div class=\"card\">\n");
-    html.raw("<p>All isolations of a run took turns, round by round, after warm-ups that do not ");
-    html.raw("count. A quantile is between the two samples nearest to it, in proportion. The ");
+    html.raw("<p>In each round of a run one isolation had its turn after the other. With more ");
+    html.raw(
+        "than one round they took turns in another order each time; with one, each figure of ");
+    html.raw("an isolation was taken in one go. What was called to warm up does not count; each ");
+    html.raw(
+        "table tells how often that was. A quantile is between the two samples nearest to it, in proportion. The ");
     html.raw("greatest of 99 in 100 is told from %d samples on.</p>\n", ENOUGH_FOR_P99);
     html.raw(
         "<p>Cost is against the bare process of the same run: the ratio of the medians where ");

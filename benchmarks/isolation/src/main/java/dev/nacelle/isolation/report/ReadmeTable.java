@@ -130,6 +130,7 @@ final class ReadmeTable {
         .append(plain(results.host().cpu()))
         .append(", ")
         .append(plain(results.taken().replaceAll("T.*", "")))
+        .append(rounds(results))
         .append(". Medians, and how many times the bare process's cost they are: ×2 is twice the")
         .append(" time or memory, or half the rate.\n\n|");
     for (Peer peer : run.measured()) {
@@ -143,12 +144,37 @@ final class ReadmeTable {
       }
       text.append(" | ").append(counts(run, figure)).append(" |\n");
     }
+    StringBuilder notes = new StringBuilder();
+    for (Figure figure : results.figures()) {
+      for (Peer peer : run.measured()) {
+        String note = run.entry(figure, peer).note();
+        if (note != null) {
+          notes
+              .append("- ")
+              .append(plain(figure.title() + ", " + peer.label() + ": " + note))
+              .append(".\n");
+        }
+      }
+    }
+    if (notes.length() > 0) {
+      text.append("\n").append(notes);
+    }
     text.append("\nEvery sample is in [")
         .append(run.name())
         .append("](" + KEPT + "/")
         .append(run.name())
         .append("); `benchmarks/report` makes a page of it, with the spread and what each figure")
         .append(" begins and ends with.\n\n");
+  }
+
+  private static String rounds(Results results) {
+    Integer rounds = results.rounds();
+    if (rounds == null) {
+      return "";
+    }
+    return rounds == 1
+        ? ", in one round, so that nobody took turns"
+        : ", in " + rounds + " rounds, in each of which all had their turn";
   }
 
   /** How many samples there are: "10", or "5 to 10". */

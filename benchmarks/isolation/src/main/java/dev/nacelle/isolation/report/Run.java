@@ -25,10 +25,12 @@ final class Run {
    * Of one figure and one isolation: its samples, or why there are none.
    *
    * @param warmup how many samples came before and do not count
+   * @param note what is to be known of the samples; null for nothing
    */
-  record Entry(@Nullable Statistics statistics, int warmup, @Nullable String none) {}
+  record Entry(
+      @Nullable Statistics statistics, int warmup, @Nullable String none, @Nullable String note) {}
 
-  private static final Entry NOT_TAKEN = new Entry(null, 0, "not taken");
+  private static final Entry NOT_TAKEN = new Entry(null, 0, "not taken", null);
 
   private final String name;
   private final Results results;
@@ -47,11 +49,12 @@ final class Run {
         entries.put(
             key,
             series.samples() == null
-                ? new Entry(null, 0, series.none())
+                ? new Entry(null, 0, series.none(), null)
                 : new Entry(
                     new Statistics(series.samples()),
                     series.warmup() == null ? 0 : series.warmup(),
-                    null));
+                    null,
+                    series.note()));
       } catch (IllegalArgumentException e) {
         throw new IllegalArgumentException(
             name + ": " + series.figure() + " of " + series.isolation() + ": " + e.getMessage(), e);

@@ -14,6 +14,7 @@ import com.fasterxml.jackson.databind.annotation.JsonSerialize;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
@@ -35,6 +36,8 @@ import org.jspecify.annotations.Nullable;
  * @param isolations in the order of the report
  * @param figures in the order of the report
  * @param series one of each figure and isolation
+ * @param rounds how many there were, in each of which all isolations had their turn; null where it
+ *     is not known
  */
 public record Results(
     int format,
@@ -48,7 +51,8 @@ public record Results(
     List<String> command,
     List<Peer> isolations,
     List<Figure> figures,
-    List<Series> series) {
+    List<Series> series,
+    @JsonInclude(JsonInclude.Include.NON_NULL) @Nullable Integer rounds) {
   /** The format that this class reads and writes. */
   public static final int FORMAT = 1;
 
@@ -169,6 +173,8 @@ public record Results(
    * @param samples each one, in the order in which they were taken, without warm-ups; null for none
    * @param warmup how many were taken before and do not count
    * @param none why there are none; null where there are
+   * @param note what is to be known of the samples, such as a later round's failure; null for
+   *     nothing
    */
   @JsonInclude(JsonInclude.Include.NON_NULL)
   public record Series(
@@ -176,7 +182,8 @@ public record Results(
       String isolation,
       @JsonSerialize(contentUsing = Shortest.class) @Nullable List<Double> samples,
       @Nullable Integer warmup,
-      @Nullable String none) {
+      @Nullable String none,
+      @Nullable String note) {
     /**
      * Copies the samples.
      *
@@ -192,12 +199,12 @@ public record Results(
 
     /** What was measured. */
     public static Series of(String figure, String isolation, List<Double> samples, int warmup) {
-      return new Series(figure, isolation, samples, warmup, null);
+      return new Series(figure, isolation, samples, warmup, null, null);
     }
 
     /** Why nothing was. */
     public static Series none(String figure, String isolation, String reason) {
-      return new Series(figure, isolation, null, null, reason);
+      return new Series(figure, isolation, null, null, reason, null);
     }
   }
 
@@ -256,9 +263,33 @@ public record Results(
     }
   }
 
-  /** Writes them; what was in the file is lost. */
+  /** Writes them; what was in the file is replaced once all is written. */
   public void write(Path file) throws IOException {
-    Files.write(file, JSON.writeValueAsBytes(this));
+    Path part = part(file);
+    Files.write(part, JSON.writeValueAsBytes(this));
+    Files.move(part, file, StandardCopyOption.REPLACE_EXISTING);
+  }
+
+  private static Path part(Path file) {
+    return file.resolveSibling(file.getFileName() + ".part");
+  }
+
+  /**
+   * Makes the directory of a file, and finds out whether it can be written.
+   *
+   * @throws IOException when it cannot; the message says which file
+   */
+  public static void requireWritable(Path file) throws IOException {
+    try {
+      Files.createDirectories(file.toAbsolutePath().getParent());
+      if (Files.isDirectory(file)) {
+        throw new IOException("it is a directory");
+      }
+      Files.write(part(file), new byte[0]);
+      Files.delete(part(file));
+    } catch (IOException e) {
+      throw new IOException("results cannot be written to " + file + ": " + e.getMessage(), e);
+    }
   }
 
   /** 12, not 12.0. */

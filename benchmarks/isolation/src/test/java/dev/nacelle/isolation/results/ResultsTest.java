@@ -2,6 +2,8 @@
 package dev.nacelle.isolation.results;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -43,14 +45,15 @@ class ResultsTest {
         List.of("true"),
         List.of(BARE, RUNC),
         List.of(EXEC),
-        List.of(series));
+        List.of(series),
+        3);
   }
 
   @Test
   void whatIsWrittenIsRead() throws IOException {
     Results results =
         results(
-            Series.of("exec", "bare", List.of(1.0, 2.5, 3e15), 2),
+            new Series("exec", "bare", List.of(1.0, 2.5, 3e15), 2, null, "not in every round"),
             Series.none("exec", "runc", "no runc here"));
     Path file = directory.resolve("results.json");
     results.write(file);
@@ -61,12 +64,34 @@ class ResultsTest {
     assertTrue(text.contains("\"unit\" : \"ns\""), text);
   }
 
+  /** As files were before rounds were told and notes made. */
+  @Test
+  void fileWithoutRoundsIsRead() throws IOException {
+    Path file = directory.resolve("results.json");
+    results(Series.of("exec", "bare", List.of(1.0), 0)).write(file);
+    Files.writeString(file, Files.readString(file).replaceFirst(",\\s*\"rounds\" : 3", ""));
+    assertNull(Results.read(file).rounds());
+  }
+
+  @Test
+  void fileThatCannotBeWrittenIsFoundOutBefore() throws IOException {
+    Path file = directory.resolve("new/directory/results.json");
+    Results.requireWritable(file);
+    assertFalse(Files.exists(file));
+    results(Series.of("exec", "bare", List.of(1.0), 0)).write(file);
+    IOException error =
+        assertThrows(IOException.class, () -> Results.requireWritable(file.resolve("below.json")));
+    assertTrue(error.getMessage().contains("below.json"), error.getMessage());
+    assertThrows(IOException.class, () -> Results.requireWritable(directory));
+  }
+
   @Test
   void seriesHasSamplesOrReason() {
     assertThrows(
-        IllegalArgumentException.class, () -> new Series("exec", "bare", null, null, null));
+        IllegalArgumentException.class, () -> new Series("exec", "bare", null, null, null, null));
     assertThrows(
-        IllegalArgumentException.class, () -> new Series("exec", "bare", List.of(1.0), 0, "none"));
+        IllegalArgumentException.class,
+        () -> new Series("exec", "bare", List.of(1.0), 0, "none", null));
     assertThrows(IllegalArgumentException.class, () -> Series.of("exec", "bare", List.of(), 0));
   }
 
