@@ -6,7 +6,7 @@
 //! | Command | What a sample is |
 //! |---|---|
 //! | `getpid SAMPLES N` | ns of one getpid(2), mean of N |
-//! | `read SAMPLES N` | ns of reading one byte of /dev/zero, or of a file where there is none |
+//! | `read SAMPLES N` | ns of reading one byte of /dev/zero |
 //! | `open SAMPLES N` | ns of opening and closing a file |
 //! | `futex SAMPLES N` | ns of waking a thread by a futex and being woken by it |
 //! | `switch SAMPLES N` | ns of a byte through a pipe to another process and one back |

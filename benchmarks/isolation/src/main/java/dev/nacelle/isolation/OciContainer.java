@@ -24,6 +24,15 @@ import java.util.concurrent.atomic.AtomicInteger;
 final class OciContainer implements Isolation {
   private static final ObjectMapper JSON = new ObjectMapper();
 
+  /**
+   * In the names of containers, and so of their control groups, which all of the host's have in
+   * common: in a namespace of its own a process's ID is not enough. The script "session" looks for
+   * them by it.
+   */
+  private static final String SESSION =
+      System.getProperty(
+          "nacelle.isolation.session", String.valueOf(ProcessHandle.current().pid()));
+
   private final String name;
   private final List<String> program;
   private final Path work;
@@ -97,7 +106,7 @@ final class OciContainer implements Isolation {
     private final InstanceRoot root;
 
     private Bundle(Workload workload, List<String> command) throws IOException {
-      id = name + "-" + ProcessHandle.current().pid() + "-" + count.incrementAndGet();
+      id = name + "-nacelle-" + SESSION + "-" + count.incrementAndGet();
       directory = work.resolve(id);
       User user = User.of(workload.user(), workload.root());
       root = new InstanceRoot(workload.root(), directory);

@@ -2,9 +2,9 @@
 package dev.nacelle.isolation;
 
 import java.io.IOException;
+import java.math.BigDecimal;
 import java.time.Duration;
 import java.util.List;
-import java.util.Locale;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 
@@ -74,7 +74,7 @@ final class Patience {
     return new IOException(
         String.join(" ", command)
             + ": it, or what it left with its output open, has not ended within "
-            + String.format(Locale.ROOT, "%.3g", limit.toMillis() / 1e3).replaceAll("\\.?0+$", "")
+            + BigDecimal.valueOf(limit.toMillis(), 3).stripTrailingZeros().toPlainString()
             + " s",
         cause);
   }

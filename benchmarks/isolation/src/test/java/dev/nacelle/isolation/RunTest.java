@@ -13,6 +13,8 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
@@ -56,7 +58,7 @@ class RunTest {
     Results results =
         new Run(
                 session,
-                new Run.Order(command, List.of("bare"), plans, rounds, true, List.of(1), 1 << 20),
+                new Run.Order(command, List.of("bare"), plans, rounds, true, List.of(1), 1L << 40),
                 file)
             .take();
     assertEquals(results, Results.read(file));
@@ -88,6 +90,10 @@ class RunTest {
               || samples.stream().allMatch(sample -> sample >= 0),
           series::toString);
     }
+    // More than this machine has, so that it is the number of tries that ends it.
+    Series density = results.series().get(Plan.all().size() - 1);
+    assertEquals(List.of(5.0), density.samples());
+    assertEquals("no more than 5 were tried; the budget has room", density.note());
     String table = Tables.of(results);
     assertTrue(table.contains("exec round trip"), table);
     assertTrue(table.contains("none, bare: the image has no java (java)"), table);
@@ -130,7 +136,8 @@ class RunTest {
     for (Series series : take("echo ready", 2, Plan.all()).series()) {
       assertNotNull(series.none());
       assertTrue(
-          series.none().contains("bare-1") || series.none().matches("the image has no .*|it was not.*"),
+          series.none().contains("bare-1")
+              || series.none().matches("the image has no .*|it was not.*"),
           series::toString);
     }
   }
@@ -166,6 +173,21 @@ class RunTest {
             .build();
     RunResult result = new Runner(options).run().iterator().next();
     assertEquals(2, result.getPrimaryResult().getSampleCount());
+  }
+
+  /** It refuses other names before it builds anything. */
+  @Test
+  void scriptKnowsTheNames() throws IOException {
+    String script = Files.readString(Path.of("../run"));
+    assertEquals(Plan.all().stream().map(Plan::name).toList(), list(script, "figures"));
+    assertEquals(
+        session.isolations().stream().map(Isolation::name).toList(), list(script, "isolations"));
+  }
+
+  private static List<String> list(String script, String name) {
+    Matcher list = Pattern.compile("(?m)^" + name + "=\\(([^)]*)\\)").matcher(script);
+    assertTrue(list.find(), name);
+    return List.of(list.group(1).strip().split("\\s+", -1));
   }
 
   @Test

@@ -314,7 +314,13 @@ final class MonitorMachine implements VirtualMachine {
 
     void begin() {
       try {
-        key = loop.add(socket, this::advance);
+        // Whose future is done is closed, or waits here to be: a descriptor's number is soon
+        // another's.
+        synchronized (socket) {
+          if (!future.isDone()) {
+            key = loop.add(socket, this::advance);
+          }
+        }
       } catch (IOException e) {
         future.completeExceptionally(e);
       }

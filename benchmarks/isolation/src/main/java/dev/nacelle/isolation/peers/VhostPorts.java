@@ -39,7 +39,12 @@ final class VhostPorts implements AutoCloseable {
     Port port = ports.get(number);
     if (port == null) {
       Port opened = new Port(HostSocket.listen(HostSocket.Address.ofHost(number)));
-      opened.key = loop.add(opened.socket, () -> accept(opened));
+      try {
+        opened.key = loop.add(opened.socket, () -> accept(opened));
+      } catch (IOException e) {
+        opened.socket.close();
+        throw e;
+      }
       ports.put(number, opened);
       port = opened;
     }
