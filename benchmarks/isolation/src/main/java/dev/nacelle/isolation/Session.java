@@ -7,6 +7,7 @@ import java.io.IOException;
 import java.io.InterruptedIOException;
 import java.lang.ProcessBuilder.Redirect;
 import java.net.InetSocketAddress;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -229,7 +230,9 @@ final class Session implements AutoCloseable {
 
   /** Keeps why a figure could not be taken, or not any more; the first reason stays. */
   synchronized void keepFailure(String figure, String isolation, Throwable why) {
-    String message = why.getMessage() == null ? why.toString() : why.getMessage();
+    // A file's exceptions have but its name for a message.
+    boolean isBare = why.getMessage() == null || why instanceof FileSystemException;
+    String message = isBare ? why.toString() : why.getMessage();
     failures.putIfAbsent(
         List.of(figure, isolation), new Failure(message, !(why instanceof Missing)));
   }

@@ -146,6 +146,16 @@ class PageTest {
   }
 
   @Test
+  void roundsAndNotesAreTold() throws IOException {
+    String page = page(sample("run.json", "sample", "sample"));
+    assertFalse(page.contains("<dt>Rounds</dt>"), "not known");
+    page = page(sample("run.json", "\"short\": false", "\"short\": false, \"rounds\": 3"));
+    assertTrue(page.contains("<dt>Rounds</dt><dd>3</dd>"), page);
+    page = page(sample("run.json", "[20, 25], ", "[20, 25], \"note\": \"no <b>\", "));
+    assertTrue(page.contains("container (runc): no &lt;b&gt;</td>"), page);
+  }
+
+  @Test
   void whatCannotBeReadIsNamed() throws IOException {
     IOException none = assertThrows(IOException.class, () -> page());
     assertTrue(none.getMessage().contains("benchmarks/run isolation"), none.getMessage());
