@@ -165,8 +165,10 @@ final class QemuMachine {
                 "qemu-system-x86_64",
                 "-M",
                 "microvm,acpi=on,memory-backend=ram",
+                // In one thread: in several, a processor may run an instruction as it was while
+                // another patched it, and the guest's kernel panics ("Oops: int3").
                 "-accel",
-                "tcg,thread=multi",
+                "tcg,thread=single",
                 "-cpu",
                 "max",
                 "-smp",
