@@ -171,7 +171,9 @@ class NetworkFaultTest {
   @Test
   void aFaultAtAFlowThatWaitedForARateEndsThatFlow() throws Exception {
     FailingBuffers buffers = new FailingBuffers();
-    NetworkLimits limits = NetworkLimits.builder().ingress(Rate.perSecond(4 << 20)).build();
+    // So little that both wait nearly always.
+    Rate rate = Rate.perSecond(128 << 10).withBurst(32 << 10);
+    NetworkLimits limits = NetworkLimits.builder().ingress(rate).build();
     NetworkPolicy policy = NetworkPolicy.builder().allow(Egress.internet()).limits(limits).build();
     try (ServerSocket server = listen();
         NetworkLoop loop = new NetworkLoop("test-network", buffers);
@@ -197,12 +199,11 @@ class NetworkFaultTest {
           sender.setDaemon(true);
           sender.start();
         }
-        // More than are there at once, so that both wait.
-        agent.bytes(one, 3 << 20);
-        agent.bytes(two, 3 << 20);
+        agent.bytes(one, 32 << 10);
+        agent.bytes(two, 32 << 10);
         buffers.faults.set(1);
         int faulted = agent.await(PlayedAgent.Resets.class, reset -> true).flow();
-        agent.bytes(faulted == one ? two : one, 8 << 20);
+        agent.bytes(faulted == one ? two : one, 128 << 10);
       }
     }
   }
