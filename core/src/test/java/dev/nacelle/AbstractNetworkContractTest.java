@@ -377,8 +377,7 @@ public abstract class AbstractNetworkContractTest {
 
   private OtherHost otherHost() {
     OtherHost there = other;
-    assumeTrue(
-        there != null, "it takes the privilege to make network namespaces to have another host");
+    assumeTrue(there != null, "it takes root to have another host");
     return Objects.requireNonNull(there);
   }
 

@@ -76,7 +76,7 @@ final class Acceptor {
     if (!table.takesPeers()) {
       return false;
     }
-    Limit limit = table.reached(Direction.INBOUND);
+    Limit limit = table.reached(0);
     if (limit != null) {
       journal.limited(limit);
       return false;
@@ -104,19 +104,11 @@ final class Acceptor {
   private void ask(Flow flow, Place seen, @Nullable PublishedPort port) {
     nextFlow += 2;
     table.keep(flow);
-    try {
-      accepting.put(
-          flow.id,
-          new Pending(
-              table.expect(flow, () -> timedOut(flow), table.limits().connectTimeout()), port));
-      if (port != null) {
-        publisher.asked(port);
-      }
-      link.sendAccept(flow.id, seen, flow.window());
-    } catch (RuntimeException | Error e) {
-      table.forget(flow, true);
-      throw e;
-    }
+    accepting.put(
+        flow.id,
+        new Pending(
+            table.deadlines().expect(() -> timedOut(flow), table.limits().connectTimeout()), port));
+    link.sendAccept(flow.id, seen, flow.window());
   }
 
   private void timedOut(Flow flow) {
@@ -160,7 +152,7 @@ final class Acceptor {
       InetSocketAddress peer,
       Place seen,
       Runnable onEnd) {
-    Limit limit = table.takesPeers() ? table.reachedByUdp(Direction.INBOUND) : null;
+    Limit limit = table.takesPeers() ? table.reachedByUdp() : null;
     if (limit != null) {
       journal.limited(limit);
     }
@@ -179,13 +171,13 @@ final class Acceptor {
     journal.limited(Limit.PENDING_FLOWS);
   }
 
-  /** Nobody can be taken just now, most likely since the host has no descriptors. */
-  void cannotTake() {
+  /**
+   * Nobody can be taken just now, most likely since the host has no descriptors.
+   *
+   * @param again what is done to try again
+   */
+  void cannotTake(Consumer<NetworkLoop> again) {
     journal.events().limit(Limit.HOST_DESCRIPTORS);
-  }
-
-  /** Runs that in a while. */
-  void later(Consumer<NetworkLoop> again) {
     var unused = loop.schedule(() -> again.accept(loop), AGAIN);
   }
 

@@ -62,8 +62,7 @@ final class Dialer {
       channel.configureBlocking(false);
       channel.connect(surroundings.route(target(flow, decision)));
       flow.register(loop.register(channel, SelectionKey.OP_CONNECT, flow));
-      Runnable timedOut = () -> table.guarded(flow, () -> timedOut(flow));
-      connecting.put(id, loop.schedule(timedOut, table.limits().connectTimeout()));
+      connecting.put(id, loop.schedule(() -> timedOut(flow), table.limits().connectTimeout()));
       if (channel.isConnected()) {
         connected(flow);
       }

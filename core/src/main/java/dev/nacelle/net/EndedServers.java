@@ -42,18 +42,15 @@ final class EndedServers {
 
   private void ask() {
     timer = null;
-    try {
-      List<TcpFlow> all = new ArrayList<>(flows);
-      for (int from = 0; from < all.size(); from += AT_ONCE) {
-        List<TcpFlow> some = all.subList(from, Math.min(all.size(), from + AT_ONCE));
-        some.forEach(TcpFlow::expectError);
-        loop.serve();
-        some.forEach(TcpFlow::listen);
-      }
-    } finally {
-      if (!flows.isEmpty() && timer == null) {
-        timer = loop.schedule(this::ask, INTERVAL);
-      }
+    List<TcpFlow> all = new ArrayList<>(flows);
+    for (int from = 0; from < all.size(); from += AT_ONCE) {
+      List<TcpFlow> some = all.subList(from, Math.min(all.size(), from + AT_ONCE));
+      some.forEach(TcpFlow::expectError);
+      loop.serve();
+      some.forEach(TcpFlow::listen);
+    }
+    if (!flows.isEmpty() && timer == null) {
+      timer = loop.schedule(this::ask, INTERVAL);
     }
   }
 

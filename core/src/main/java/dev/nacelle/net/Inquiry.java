@@ -70,16 +70,6 @@ final class Inquiry {
 
   /** Asks the next. */
   void next() {
-    try {
-      askNext();
-    } catch (RuntimeException | Error e) {
-      // Nobody would end it.
-      end(new Outcome(null, "a fault at the host: " + e, lacksDescriptors));
-      throw e;
-    }
-  }
-
-  private void askNext() {
     stopTimer();
     boolean begun = true;
     while (!over) {
@@ -190,10 +180,8 @@ final class Inquiry {
   }
 
   private void end(Outcome outcome) {
-    if (!over) {
-      close();
-      then.accept(outcome);
-    }
+    close();
+    then.accept(outcome);
   }
 
   /** Ends it, without a word. Idempotent. */

@@ -20,6 +20,7 @@ import java.util.Hashtable;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Executor;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.atomic.AtomicBoolean;
 import javax.naming.Context;
 import javax.naming.NamingException;
@@ -113,9 +114,8 @@ public final class NameServers {
         && reading.compareAndSet(false, true)) {
       try {
         reader.execute(this::readAgain);
-      } catch (RuntimeException | Error e) {
-        // All ends, or there is no thread just now: what is known is good enough until the next
-        // time.
+      } catch (RejectedExecutionException e) {
+        // All ends; what is known is good enough for that.
         reading.set(false);
       }
     }

@@ -71,10 +71,7 @@ public final class NetworkLimits {
     return pendingFlows;
   }
 
-  /**
-   * TCP connections and UDP sessions that are begun per second: so many by the sandbox, and so many
-   * by others at its published ports.
-   */
+  /** TCP connections and UDP sessions that are begun per second. */
   public Rate opens() {
     return opens;
   }
@@ -186,11 +183,7 @@ public final class NetworkLimits {
       return this;
     }
 
-    /**
-     * TCP connections and UDP sessions begun; the default is 200 per second, 400 at once. Those
-     * that others begin at all published ports together may be as many again, apart from the
-     * sandbox's own: what is beyond is reset.
-     */
+    /** TCP connections and UDP sessions begun; the default is 200 per second, 400 at once. */
     public Builder opens(Rate rate) {
       opens = Objects.requireNonNull(rate);
       return this;

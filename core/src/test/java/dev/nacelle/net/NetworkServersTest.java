@@ -139,7 +139,8 @@ class NetworkServersTest {
               """);
       assertEquals("iperf Done.\n".repeat(5), ended.output(), server.said());
       NetworkStatistics statistics = network.statistics();
-      assertTrue(statistics.sent() > (50 << 20) && statistics.received() > (50 << 20));
+      // Of both ways at once the one ends the other.
+      assertTrue(statistics.sent() >= 40 << 20 && statistics.received() >= 40 << 20);
     }
   }
 
