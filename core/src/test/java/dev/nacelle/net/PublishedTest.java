@@ -91,23 +91,27 @@ class PublishedTest {
     }
   }
 
+  /** With no guest yet. */
+  private static HostNetwork network(NetworkLoop loop, Publisher publisher) throws IOException {
+    return new HostNetwork(
+        loop,
+        new Surroundings(
+            address -> false,
+            false,
+            NameServers.of(List.of()),
+            NetworkMemory.ofRuntime(),
+            address -> address),
+        new EventSink("sandbox", event -> {}, Runnable::run),
+        NetworkPolicy.internal(),
+        publisher,
+        new Pins(System::nanoTime, 1));
+  }
+
   @Test
   void whoComesBeforeTheGuestWaits() throws Exception {
     try (NetworkLoop loop = new NetworkLoop("test-network");
         Publisher publisher = new Publisher(List.of(WEB));
-        HostNetwork network =
-            new HostNetwork(
-                loop,
-                new Surroundings(
-                    address -> false,
-                    false,
-                    NameServers.of(List.of()),
-                    NetworkMemory.ofRuntime(),
-                    address -> address),
-                new EventSink("sandbox", event -> {}, Runnable::run),
-                NetworkPolicy.internal(),
-                publisher,
-                new Pins(System::nanoTime, 1))) {
+        HostNetwork network = network(loop, publisher)) {
       InetSocketAddress address = network.published().get(WEB);
       try (Socket client = new Socket(address.getAddress(), address.getPort());
           PlayedAgent agent = PlayedAgent.of(network)) {
@@ -122,19 +126,7 @@ class PublishedTest {
   @Test
   void whoAsksBeforeTheGuestIsGreetedIsAnsweredAndTheLinkGoesOn() throws Exception {
     try (NetworkLoop loop = new NetworkLoop("test-network");
-        HostNetwork network =
-            new HostNetwork(
-                loop,
-                new Surroundings(
-                    address -> false,
-                    false,
-                    NameServers.of(List.of()),
-                    NetworkMemory.ofRuntime(),
-                    address -> address),
-                new EventSink("sandbox", event -> {}, Runnable::run),
-                NetworkPolicy.internal(),
-                new Publisher(List.of()),
-                new Pins(System::nanoTime, 1));
+        HostNetwork network = network(loop, new Publisher(List.of()));
         PlayedAgent agent = new PlayedAgent()) {
       network.accept(agent.connection());
       assertThrows(ExecutionException.class, network.probe(8000)::get);

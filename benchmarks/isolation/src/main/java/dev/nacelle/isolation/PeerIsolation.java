@@ -11,8 +11,8 @@ import dev.nacelle.isolation.peers.Monitor;
 import dev.nacelle.isolation.peers.MonitorHypervisor;
 import dev.nacelle.isolation.peers.MonitorProvider;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Set;
@@ -104,12 +104,7 @@ final class PeerIsolation extends NacelleIsolation {
     String said = "";
     if (monitor != null) {
       try {
-        Process process =
-            new ProcessBuilder(monitor.program().toString(), "--version")
-                .redirectErrorStream(true)
-                .start();
-        process.getOutputStream().close();
-        said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        said = HostProcess.run(List.of(monitor.program().toString(), "--version")).text();
       } catch (IOException e) {
         said = "unknown: " + e.getMessage();
       }

@@ -4,9 +4,6 @@ package dev.nacelle.isolation;
 import dev.nacelle.DataSize;
 import dev.nacelle.image.ImageConfig;
 import java.io.IOException;
-import java.io.InterruptedIOException;
-import java.lang.ProcessBuilder.Redirect;
-import java.net.InetSocketAddress;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -197,25 +194,10 @@ final class Session implements AutoCloseable {
    * else whoever is measured first is told slower than the others.
    */
   void warmServer() throws IOException {
-    InetSocketAddress server = withService.service().orElseThrow();
-    String address = server.getAddress().getHostAddress() + ":" + server.getPort();
+    String address = Host.text(withService.service().orElseThrow());
     for (String workload : List.of("tcp-latency", "tcp-up", "tcp-down")) {
       String count = workload.equals("tcp-latency") ? "2000" : String.valueOf(16 << 20);
-      List<String> command = List.of(probe.toString(), workload, "2", count, address);
-      Process process =
-          new ProcessBuilder(command)
-              .redirectOutput(Redirect.DISCARD)
-              .redirectError(Redirect.INHERIT)
-              .start();
-      try {
-        if (process.waitFor() != 0) {
-          throw new IOException(String.join(" ", command) + " ended with " + process.exitValue());
-        }
-      } catch (InterruptedException e) {
-        process.destroyForcibly();
-        Thread.currentThread().interrupt();
-        throw new InterruptedIOException("interrupted");
-      }
+      HostProcess.run(List.of(probe.toString(), workload, "2", count, address));
     }
   }
 
