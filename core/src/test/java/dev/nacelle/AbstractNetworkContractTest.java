@@ -48,8 +48,6 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.api.condition.DisabledOnOs;
-import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 
 /**
@@ -404,7 +402,6 @@ public abstract class AbstractNetworkContractTest {
   }
 
   @Test
-  @DisabledOnOs(value = OS.WINDOWS, disabledReason = "fails below Wine, why is not known yet")
   void datagramsComeInAndAreAnswered() throws Exception {
     GuestProcessInfo echo =
         sandbox.startDetached(
@@ -532,7 +529,6 @@ public abstract class AbstractNetworkContractTest {
   }
 
   @Test
-  @DisabledOnOs(value = OS.WINDOWS, disabledReason = "fails below Wine, why is not known yet")
   void connectionsLeaveThroughTheUpstreamProxy() throws Exception {
     try (ServerSocket proxy = new ServerSocket(0, 5, InetAddress.getByName("127.0.0.1"));
         GuestProcess client = throughProxy(proxy)) {

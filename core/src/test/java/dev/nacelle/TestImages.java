@@ -9,6 +9,7 @@ import dev.nacelle.image.testing.Tool;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.SortedSet;
 import java.util.TreeSet;
@@ -46,28 +47,37 @@ public final class TestImages {
       }
       Path program = Path.of(path).toRealPath();
       files.add(program);
-      tar.symbolicLink("bin/" + Path.of(path).getFileName(), program.toString());
+      String link = "bin/" + Path.of(path).getFileName();
+      if (!name(program).equals(link)) {
+        tar.symbolicLink(link, "/" + name(program));
+      }
       for (String word : Tool.run(Path.of("/"), "ldd", path).split("\\s+")) {
         if (word.startsWith("/")) {
           files.add(Path.of(word));
         }
       }
     }
-    SortedSet<Path> directories = new TreeSet<>();
+    SortedSet<String> directories = new TreeSet<>();
     for (Path file : files) {
       for (Path parent = file.getParent();
-          parent.getNameCount() > 0 && !parent.equals(Path.of("/bin"));
+          parent.getNameCount() > 0 && !name(parent).equals("bin");
           parent = parent.getParent()) {
-        directories.add(parent);
+        directories.add(name(parent) + "/");
       }
     }
-    directories.forEach(parent -> tar.directory(parent.toString().substring(1) + "/"));
+    directories.forEach(tar::directory);
     for (Path file : files) {
       byte[] content = Files.readAllBytes(file);
-      String name = file.toString().substring(1);
-      tar.add(TarMaker.header('0', name).mode(0755).size(content.length), content);
+      tar.add(TarMaker.header('0', name(file)).mode(0755).size(content.length), content);
     }
     return image(directory, tar);
+  }
+
+  /** Of a file of this machine, as a sandbox has it: not as Windows would. */
+  private static String name(Path file) {
+    List<String> names = new ArrayList<>();
+    file.forEach(each -> names.add(each.toString()));
+    return String.join("/", names);
   }
 
   private static TarMaker busybox() throws IOException {
