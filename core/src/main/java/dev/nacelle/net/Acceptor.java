@@ -76,7 +76,7 @@ final class Acceptor {
     if (!table.takesPeers()) {
       return false;
     }
-    Limit limit = table.reached(0);
+    Limit limit = table.reached(Direction.INBOUND);
     if (limit != null) {
       journal.limited(limit);
       return false;
@@ -104,11 +104,19 @@ final class Acceptor {
   private void ask(Flow flow, Place seen, @Nullable PublishedPort port) {
     nextFlow += 2;
     table.keep(flow);
-    accepting.put(
-        flow.id,
-        new Pending(
-            table.deadlines().expect(() -> timedOut(flow), table.limits().connectTimeout()), port));
-    link.sendAccept(flow.id, seen, flow.window());
+    try {
+      accepting.put(
+          flow.id,
+          new Pending(
+              table.expect(flow, () -> timedOut(flow), table.limits().connectTimeout()), port));
+      if (port != null) {
+        publisher.asked(port);
+      }
+      link.sendAccept(flow.id, seen, flow.window());
+    } catch (RuntimeException | Error e) {
+      table.forget(flow, true);
+      throw e;
+    }
   }
 
   private void timedOut(Flow flow) {
@@ -152,7 +160,7 @@ final class Acceptor {
       InetSocketAddress peer,
       Place seen,
       Runnable onEnd) {
-    Limit limit = table.takesPeers() ? table.reachedByUdp() : null;
+    Limit limit = table.takesPeers() ? table.reachedByUdp(Direction.INBOUND) : null;
     if (limit != null) {
       journal.limited(limit);
     }
@@ -171,13 +179,13 @@ final class Acceptor {
     journal.limited(Limit.PENDING_FLOWS);
   }
 
-  /**
-   * Nobody can be taken just now, most likely since the host has no descriptors.
-   *
-   * @param again what is done to try again
-   */
-  void cannotTake(Consumer<NetworkLoop> again) {
+  /** Nobody can be taken just now, most likely since the host has no descriptors. */
+  void cannotTake() {
     journal.events().limit(Limit.HOST_DESCRIPTORS);
+  }
+
+  /** Runs that in a while. */
+  void later(Consumer<NetworkLoop> again) {
     var unused = loop.schedule(() -> again.accept(loop), AGAIN);
   }
 

@@ -62,7 +62,8 @@ final class Dialer {
       channel.configureBlocking(false);
       channel.connect(surroundings.route(target(flow, decision)));
       flow.register(loop.register(channel, SelectionKey.OP_CONNECT, flow));
-      connecting.put(id, loop.schedule(() -> timedOut(flow), table.limits().connectTimeout()));
+      Runnable timedOut = () -> table.guarded(flow, () -> timedOut(flow));
+      connecting.put(id, loop.schedule(timedOut, table.limits().connectTimeout()));
       if (channel.isConnected()) {
         connected(flow);
       }

@@ -74,7 +74,7 @@ final class DnsFlow extends Flow {
     this.table = table;
     this.service = service;
     this.toGuest = toGuest;
-    deadline = table.deadlines().expect(this::idle, patience);
+    deadline = table.expect(this, this::idle, patience);
   }
 
   @Override
@@ -271,7 +271,7 @@ final class DnsFlow extends Flow {
       }
     }
     used = false;
-    deadline = over ? null : table.deadlines().expect(this::idle, patience);
+    deadline = over ? null : table.expect(this, this::idle, patience);
     table.flush();
   }
 

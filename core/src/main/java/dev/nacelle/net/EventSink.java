@@ -27,6 +27,7 @@ final class EventSink {
   private final NetworkListener listener;
   private final Executor executor;
   private final ListenerGuard guard = new ListenerGuard("the network's listener");
+  private final ListenerGuard beginning = new ListenerGuard("a thread for the network's listener");
   private final TokenBucket left = new TokenBucket(RATE, System.nanoTime());
   private final Map<Limit, LimitCount> limits = new EnumMap<>(Limit.class);
 
@@ -100,7 +101,22 @@ final class EventSink {
       telling = true;
     }
     if (start) {
+      beginning.run(this::begin);
+    }
+  }
+
+  private void begin() {
+    boolean begun = false;
+    try {
       executor.execute(this::tellAll);
+      begun = true;
+    } finally {
+      if (!begun) {
+        // What waits is told with the next.
+        synchronized (lock) {
+          telling = false;
+        }
+      }
     }
   }
 

@@ -15,6 +15,7 @@ import dev.nacelle.network.NetworkStatistics;
 import dev.nacelle.network.Transport;
 import dev.nacelle.spi.GuestConnection;
 import java.io.IOException;
+import java.lang.System.Logger.Level;
 import java.net.InetSocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.channels.UnsupportedAddressTypeException;
@@ -63,7 +64,11 @@ final class FlowTable implements GuestLink.Handler {
   private final Throttle egress;
   private final Throttle ingress;
   private ActivePolicy active;
+
+  /** Of the sandbox's own, and of those who come to its published ports. */
   private TokenBucket opens;
+
+  private TokenBucket comers;
   private long numbers;
 
   private @Nullable Hello guest;
@@ -87,6 +92,7 @@ final class FlowTable implements GuestLink.Handler {
     active = policy;
     NetworkLimits limits = limits();
     opens = new TokenBucket(limits.opens(), System.nanoTime());
+    comers = new TokenBucket(limits.opens(), System.nanoTime());
     link = new GuestLink(loop, connection, this);
     journal = new Journal(events, link);
     dialer = new Dialer(loop, this, surroundings);
@@ -94,8 +100,8 @@ final class FlowTable implements GuestLink.Handler {
     sessions = new UdpSessions(loop, this);
     dns = new DnsService(loop, link, pins, journal, surroundings, policy);
     ended = new EndedServers(loop);
-    egress = new Throttle(loop, TcpFlow::writeAgain, link::flush);
-    ingress = new Throttle(loop, TcpFlow::readAgain, link::flush);
+    egress = new Throttle(loop, flow -> guarded(flow, flow::writeAgain), link::flush);
+    ingress = new Throttle(loop, flow -> guarded(flow, flow::readAgain), link::flush);
     egress.limit(limits.egress().orElse(null));
     ingress.limit(limits.ingress().orElse(null));
   }
@@ -146,6 +152,11 @@ final class FlowTable implements GuestLink.Handler {
 
   GuestDeadlines deadlines() {
     return deadlines;
+  }
+
+  /** Expects something of a flow's, as {@link GuestDeadlines#expect}. */
+  GuestDeadlines.Deadline expect(Flow flow, Runnable missed, Duration time) {
+    return deadlines.expect(() -> guarded(flow, missed), time);
   }
 
   Acceptor acceptor() {
@@ -303,8 +314,9 @@ final class FlowTable implements GuestLink.Handler {
 
   @Override
   public void hasRoom() {
-    for (int i = waiting.size(); i > 0; i--) {
-      waiting.remove().hasRoom();
+    for (int i = waiting.size(); i > 0 && !waiting.isEmpty(); i--) {
+      Flow flow = waiting.remove();
+      guarded(flow, flow::hasRoom);
     }
   }
 
@@ -316,7 +328,7 @@ final class FlowTable implements GuestLink.Handler {
   public void ended(String why, boolean byFault) {
     over = true;
     for (Flow flow : new ArrayList<>(flows.values())) {
-      over(flow, End.NETWORK_ENDED, true);
+      guarded(flow, () -> over(flow, End.NETWORK_ENDED, true));
     }
     sessions.endAll(End.NETWORK_ENDED);
     dns.close();
@@ -343,7 +355,7 @@ final class FlowTable implements GuestLink.Handler {
     }
     checkWindow(id, window);
     Place place = new Place(ip(v6, high, low), remotePort, localPort);
-    Limit limit = reached(dialer.pending());
+    Limit limit = reached(Direction.OUTBOUND);
     if (limit != null) {
       link.sendRefused(id, Refusal.LIMIT);
       journal.limited(limit);
@@ -394,26 +406,29 @@ final class FlowTable implements GuestLink.Handler {
   }
 
   /**
-   * Which limit is reached; null where none is.
-   *
-   * @param pending how many wait for their connection; of those to published ports, each port has
-   *     its own bound
+   * Which limit is reached by another connection; null where none is. Of those to published ports
+   * that wait for the guest, each port has its own bound.
    */
-  @Nullable Limit reached(int pending) {
+  @Nullable Limit reached(Direction direction) {
     if (flows.size() >= limits().flows()) {
       return Limit.FLOWS;
     }
-    if (pending >= limits().pendingFlows()) {
+    if (direction == Direction.OUTBOUND && dialer.pending() >= limits().pendingFlows()) {
       return Limit.PENDING_FLOWS;
     }
-    return opens.take(System.nanoTime()) ? null : Limit.OPENS;
+    return begins(direction);
   }
 
-  @Nullable Limit reachedByUdp() {
+  @Nullable Limit reachedByUdp(Direction direction) {
     if (sessions.size() >= limits().udpSessions()) {
       return Limit.UDP_SESSIONS;
     }
-    return opens.take(System.nanoTime()) ? null : Limit.OPENS;
+    return begins(direction);
+  }
+
+  private @Nullable Limit begins(Direction direction) {
+    TokenBucket left = direction == Direction.INBOUND ? comers : opens;
+    return left.take(System.nanoTime()) ? null : Limit.OPENS;
   }
 
   /** What a flow that begins may have under way at once. */
@@ -451,7 +466,7 @@ final class FlowTable implements GuestLink.Handler {
   }
 
   private UdpSessions.@Nullable Session openSession(Place place) {
-    Limit limit = reachedByUdp();
+    Limit limit = reachedByUdp(Direction.OUTBOUND);
     if (limit != null) {
       journal.limited(limit);
       journal.counters().datagramDropped();
@@ -505,15 +520,42 @@ final class FlowTable implements GuestLink.Handler {
     over(flow, End.RESET_BY_PEER, true);
   }
 
-  /** Something of ours has failed at it. */
+  /**
+   * Something of ours has failed at it: it ends. So does the link where the guest cannot be told,
+   * which would wait for ever.
+   */
   void faulted(Flow flow) {
-    tellEnd(flow, Reset.ABORTED, Refusal.HOST_UNREACHABLE);
-    over(flow, End.FAILED, true);
-    link.flush();
+    try {
+      over(flow, End.FAILED, true);
+      tellEnd(flow, Reset.ABORTED, Refusal.HOST_UNREACHABLE);
+      link.flush();
+    } catch (RuntimeException | Error e) {
+      logger().log(Level.ERROR, "a sandbox was not told of a connection's end", e);
+      link.end("a fault at the host: " + e);
+    }
+  }
+
+  /** Does something of a flow's: a fault of ours at that ends it, and keeps nothing from others. */
+  void guarded(Flow flow, Runnable task) {
+    guarded(task, () -> faulted(flow));
+  }
+
+  private static void guarded(Runnable task, Runnable faulted) {
+    try {
+      task.run();
+    } catch (RuntimeException | Error e) {
+      logger().log(Level.ERROR, "a sandbox's connection was not served, and is closed", e);
+      faulted.run();
+    }
+  }
+
+  private static System.Logger logger() {
+    return System.getLogger(FlowTable.class.getName());
   }
 
   private void tellEnd(Flow flow, Reset ofOpen, Refusal ofOther) {
-    if (flow.isOpen()) {
+    // What the host has asked for is not refused but taken back.
+    if (flow.isOpen() || flow.info.direction == Direction.INBOUND) {
       link.sendReset(flow.id, ofOpen);
     } else {
       link.sendRefused(flow.id, ofOther);
@@ -561,6 +603,7 @@ final class FlowTable implements GuestLink.Handler {
     NetworkLimits limits = limits();
     if (!limits.opens().equals(before.opens())) {
       opens = new TokenBucket(limits.opens(), System.nanoTime());
+      comers = new TokenBucket(limits.opens(), System.nanoTime());
     }
     if (!limits.egress().equals(before.egress())) {
       egress.limit(limits.egress().orElse(null));
@@ -570,9 +613,11 @@ final class FlowTable implements GuestLink.Handler {
     }
     dns.update(changed);
     for (Flow flow : new ArrayList<>(flows.values())) {
-      judgeAgain(flow);
+      guarded(flow, () -> judgeAgain(flow));
     }
-    sessions.all().forEach(this::judgeAgain);
+    for (UdpSessions.Session session : sessions.all()) {
+      guarded(() -> judgeAgain(session), session::faulted);
+    }
     link.flush();
   }
 

@@ -348,6 +348,10 @@ final class GuestLink {
     } catch (IOException e) {
       end(String.valueOf(e.getMessage()));
       return;
+    } catch (RuntimeException | Error e) {
+      // How much of it the guest has got is not known.
+      end("a fault at the host: " + e);
+      throw e;
     }
     if (sent == end) {
       finish();

@@ -12,14 +12,14 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.Executor;
-import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.LongSupplier;
 import java.util.function.Predicate;
 
 /**
- * The addresses of the host's interfaces, which no sandbox is to reach: none is older than 30
- * seconds when it counts, since interfaces come and go. Safe for use from several threads.
+ * The addresses of the host's interfaces, which no sandbox is to reach. Interfaces come and go, so
+ * what counts was read within the last 30 seconds; while the host does not tell, of which a warning
+ * is logged each time, what it told last goes on counting. Safe for use from several threads.
  *
  * <p>While somebody asks, they are read again meanwhile, and asking does not block; after a quiet
  * time whoever asks first reads them, which takes about a millisecond.
@@ -79,11 +79,14 @@ public final class HostAddresses implements Predicate<Ip> {
       try {
         executor.execute(
             () -> {
-              readAgain();
-              reading.set(false);
+              try {
+                readAgain();
+              } finally {
+                reading.set(false);
+              }
             });
-      } catch (RejectedExecutionException e) {
-        // All ends; what is known is good enough for that.
+      } catch (RuntimeException | Error e) {
+        // All ends, or there is no thread just now. Who asks when they are old reads them.
         reading.set(false);
       }
     }

@@ -98,8 +98,8 @@ public final class HostNetwork implements AutoCloseable {
   /**
    * Takes the guest's connection, the only one. Does not block.
    *
-   * @throws UncheckedIOException when the host gives no selector, as without free descriptors; the
-   *     connection is closed then
+   * @throws UncheckedIOException when the host gives no selector, as without free descriptors, or
+   *     no thread; the connection is closed then
    */
   public void accept(GuestConnection connection) {
     try {
@@ -125,8 +125,8 @@ public final class HostNetwork implements AutoCloseable {
   }
 
   private void tellLimits() {
-    events.tellLimits();
     limitsTimer = loop.schedule(this::tellLimits, TELL_LIMITS);
+    events.tellLimits();
   }
 
   /** Where published ports are. */

@@ -11,10 +11,14 @@ import org.jspecify.annotations.Nullable;
 /**
  * The Host of every request that a client sends over a connection of HTTP/1.1 (RFC 9112), as it
  * comes. To find the next request it has to know where one ends exactly as every server does, so
- * whatever two servers could read differently is refused: both Content-Length and
- * Transfer-Encoding, a content that waits for leave (Expect), either twice, a coding other than
- * chunked, extensions of chunks, lines that end in LF alone, folded fields, blanks before a colon,
- * a target that names another host. CONNECT and HTTP/2 are refused, too.
+ * what servers are known to read differently is refused: both Content-Length and Transfer-Encoding,
+ * a content that waits for leave (Expect), either twice, a coding other than chunked, extensions of
+ * chunks, lines that end in LF alone, folded fields, blanks before a colon, a target that names
+ * another host. CONNECT and HTTP/2 are refused, too.
+ *
+ * <p>What remains is content itself: a server that ignores a Content-Length, as some do a GET's,
+ * reads the content as its next request, whose Host nobody has checked. It cannot be refused, for
+ * every POST has one.
  *
  * <p>A request to switch to another protocol is only taken as a connection's first, without
  * content. What comes behind it waits for the server's {@linkplain Status answer}. After 101 to

@@ -70,6 +70,16 @@ final class Inquiry {
 
   /** Asks the next. */
   void next() {
+    try {
+      askNext();
+    } catch (RuntimeException | Error e) {
+      // Nobody would end it.
+      end(new Outcome(null, "a fault at the host: " + e, lacksDescriptors));
+      throw e;
+    }
+  }
+
+  private void askNext() {
     stopTimer();
     boolean begun = true;
     while (!over) {
@@ -180,8 +190,10 @@ final class Inquiry {
   }
 
   private void end(Outcome outcome) {
-    close();
-    then.accept(outcome);
+    if (!over) {
+      close();
+      then.accept(outcome);
+    }
   }
 
   /** Ends it, without a word. Idempotent. */

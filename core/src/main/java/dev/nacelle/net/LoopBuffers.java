@@ -8,9 +8,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Memory that the networks of one loop share, so that one where nothing passes has none. Made when
- * it is first needed. On the loop.
+ * it is first needed, outside the heap unless there is no more of that. On the loop.
  */
-final class LoopBuffers {
+class LoopBuffers {
   /** Of what is received of a guest at a time. */
   static final int RECEIVED_BYTES = 128 << 10;
 
@@ -28,7 +28,7 @@ final class LoopBuffers {
   ByteBuffer received() {
     ByteBuffer buffer = received;
     if (buffer == null) {
-      buffer = ByteBuffer.allocateDirect(RECEIVED_BYTES);
+      buffer = allocate(RECEIVED_BYTES);
       received = buffer;
     }
     return buffer.clear();
@@ -38,7 +38,7 @@ final class LoopBuffers {
   ByteBuffer datagram() {
     ByteBuffer buffer = datagram;
     if (buffer == null) {
-      buffer = ByteBuffer.allocateDirect(Frames.MAX_DATA);
+      buffer = allocate(Frames.MAX_DATA);
       datagram = buffer;
     }
     return buffer.clear();
@@ -47,12 +47,32 @@ final class LoopBuffers {
   /** For what waits for a guest, until it is given back. Empty. */
   ByteBuffer take() {
     ByteBuffer buffer = kept.poll();
-    return buffer == null ? ByteBuffer.allocateDirect(SENT_BYTES) : buffer.clear();
+    return buffer == null ? allocate(SENT_BYTES) : buffer.clear();
   }
 
   void giveBack(ByteBuffer buffer) {
-    if (kept.size() < MOST_KEPT) {
-      kept.push(buffer);
+    if (kept.size() >= MOST_KEPT) {
+      return;
     }
+    // Those outside the heap are taken first, since sockets take them without a copy.
+    if (buffer.isDirect()) {
+      kept.addFirst(buffer);
+    } else {
+      kept.addLast(buffer);
+    }
+  }
+
+  private ByteBuffer allocate(int bytes) {
+    try {
+      return allocateDirect(bytes);
+    } catch (OutOfMemoryError e) {
+      // As many stalled guests as there is memory for (-XX:MaxDirectMemorySize).
+      return ByteBuffer.allocate(bytes);
+    }
+  }
+
+  /** Memory outside the heap. */
+  ByteBuffer allocateDirect(int bytes) {
+    return ByteBuffer.allocateDirect(bytes);
   }
 }

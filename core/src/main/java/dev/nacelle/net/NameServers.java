@@ -20,7 +20,6 @@ import java.util.Hashtable;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Executor;
-import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.atomic.AtomicBoolean;
 import javax.naming.Context;
 import javax.naming.NamingException;
@@ -114,8 +113,9 @@ public final class NameServers {
         && reading.compareAndSet(false, true)) {
       try {
         reader.execute(this::readAgain);
-      } catch (RejectedExecutionException e) {
-        // All ends; what is known is good enough for that.
+      } catch (RuntimeException | Error e) {
+        // All ends, or there is no thread just now: what is known is good enough until the next
+        // time.
         reading.set(false);
       }
     }

@@ -33,7 +33,7 @@ public final class NetworkLoop implements Executor, AutoCloseable {
   /** Of {@link #tasks}: no more than there are. */
   private final AtomicInteger count = new AtomicInteger();
 
-  private final LoopBuffers buffers = new LoopBuffers();
+  private final LoopBuffers buffers;
   private final AtomicBoolean woken = new AtomicBoolean();
   private final PriorityQueue<Timer> timers =
       new PriorityQueue<>(Comparator.comparingLong(timer -> timer.due - timer.begin));
@@ -74,14 +74,20 @@ public final class NetworkLoop implements Executor, AutoCloseable {
    * @param name of the thread
    */
   public NetworkLoop(String name) {
+    this(name, new LoopBuffers());
+  }
+
+  NetworkLoop(String name, LoopBuffers buffers) {
     this.name = name;
+    this.buffers = buffers;
   }
 
   /**
    * Runs a task soon.
    *
    * @throws RejectedExecutionException after {@link #close()}
-   * @throws UncheckedIOException when the host gives no selector, as without free descriptors
+   * @throws UncheckedIOException when the host gives no selector, as without free descriptors, or
+   *     no thread
    */
   @Override
   public void execute(Runnable task) {
@@ -103,16 +109,27 @@ public final class NetworkLoop implements Executor, AutoCloseable {
     if (closed) {
       throw new RejectedExecutionException("the network has ended");
     }
-    if (selector == null) {
-      try {
-        selector = Selector.open();
-      } catch (IOException e) {
-        throw new UncheckedIOException("no selector is to be had for the network", e);
-      }
-      thread = new LibraryThread(this::run, name);
-      thread.start();
+    if (selector != null) {
+      return selector;
     }
-    return selector;
+    Selector opened;
+    try {
+      opened = Selector.open();
+    } catch (IOException e) {
+      throw new UncheckedIOException("no selector is to be had for the network", e);
+    }
+    selector = opened;
+    Thread starting = new LibraryThread(this::run, name);
+    thread = starting;
+    try {
+      starting.start();
+    } catch (OutOfMemoryError e) {
+      selector = null;
+      thread = null;
+      close(opened);
+      throw new UncheckedIOException("no thread is to be had for the network", new IOException(e));
+    }
+    return opened;
   }
 
   /** On the loop. */
@@ -186,11 +203,15 @@ public final class NetworkLoop implements Executor, AutoCloseable {
       for (Runnable task = tasks.poll(); task != null; task = tasks.poll()) {
         guarded(task);
       }
-      try {
-        waiting.close();
-      } catch (IOException e) {
-        logger().log(Level.DEBUG, "closing a selector", e);
-      }
+      close(waiting);
+    }
+  }
+
+  private static void close(Selector selector) {
+    try {
+      selector.close();
+    } catch (IOException e) {
+      logger().log(Level.DEBUG, "closing a selector", e);
     }
   }
 
@@ -228,8 +249,10 @@ public final class NetworkLoop implements Executor, AutoCloseable {
   }
 
   private void runTimers() {
+    // Those that are due by now, and not those that they leave: sockets get their turn between.
+    long now = System.nanoTime();
     for (Timer first = timers.peek(); first != null; first = timers.peek()) {
-      if (first.due - System.nanoTime() > 0) {
+      if (first.due - now > 0) {
         return;
       }
       timers.poll();

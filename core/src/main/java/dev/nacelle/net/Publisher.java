@@ -91,11 +91,20 @@ final class Publisher implements Closeable {
     }
   }
 
-  /** Places that wait for the guest's answer are free again. */
+  /** One more waits for the guest's answer. */
+  void asked(PublishedPort port) {
+    countPending(port, 1);
+  }
+
+  /** It is not waited for any more. */
   void answered(PublishedPort port) {
+    countPending(port, -1);
+  }
+
+  private void countPending(PublishedPort port, int change) {
     for (Port<?> each : ports) {
       if (each.published.equals(port)) {
-        each.pending--;
+        each.pending += change;
       }
     }
   }
@@ -136,7 +145,8 @@ final class Publisher implements Closeable {
     final PublishedPort published;
     final C channel;
     private final int operation;
-    @Nullable Acceptor acceptor;
+    private @Nullable Acceptor acceptor;
+    private boolean failed;
     int pending;
 
     /**
@@ -164,6 +174,46 @@ final class Publisher implements Closeable {
       loop.register(channel, operation, this);
     }
 
+    /** Takes those who have come. */
+    abstract void serve(Acceptor guest, SelectionKey key);
+
+    @Override
+    public final void ready(SelectionKey key) {
+      Acceptor guest = acceptor;
+      if (guest == null) {
+        return;
+      }
+      try {
+        try {
+          serve(guest, key);
+        } finally {
+          guest.flush();
+        }
+        failed = false;
+      } catch (RuntimeException | Error e) {
+        // Who came is lost. Others are taken, though not at once: it may fail again.
+        pause(guest, key);
+        logger()
+            .log(
+                failed ? Level.DEBUG : Level.ERROR,
+                "published port " + published + " has lost somebody who came; it goes on",
+                e);
+        failed = true;
+      }
+    }
+
+    final void pause(Acceptor guest, SelectionKey key) {
+      guest.later(this::listenAgain);
+      key.interestOps(0);
+    }
+
+    private void listenAgain(NetworkLoop loop) {
+      SelectionKey key = loop.keyOf(channel);
+      if (key != null && key.isValid()) {
+        key.interestOps(operation);
+      }
+    }
+
     @Override
     public final void faulted() {
       logger().log(Level.ERROR, "published port " + published + " is closed");
@@ -180,11 +230,7 @@ final class Publisher implements Closeable {
     }
 
     @Override
-    public void ready(SelectionKey key) {
-      Acceptor guest = acceptor;
-      if (guest == null) {
-        return;
-      }
+    void serve(Acceptor guest, SelectionKey key) {
       try {
         for (int i = 0; i < TURN; i++) {
           SocketChannel peer = channel.accept();
@@ -194,16 +240,8 @@ final class Publisher implements Closeable {
           take(guest, peer);
         }
       } catch (IOException e) {
-        guest.cannotTake(this::listenAgain);
-        key.interestOps(0);
-      }
-      guest.flush();
-    }
-
-    private void listenAgain(NetworkLoop loop) {
-      SelectionKey key = loop.keyOf(channel);
-      if (key != null && key.isValid()) {
-        key.interestOps(SelectionKey.OP_ACCEPT);
+        pause(guest, key);
+        guest.cannotTake();
       }
     }
 
@@ -213,7 +251,6 @@ final class Publisher implements Closeable {
         if (pending < MAX_PENDING) {
           InetSocketAddress address = (InetSocketAddress) peer.getRemoteAddress();
           taken = guest.accept(peer, published, address, seen(published, address, guest.ipv6()));
-          pending += taken ? 1 : 0;
         } else {
           guest.limited();
         }
@@ -235,11 +272,7 @@ final class Publisher implements Closeable {
     }
 
     @Override
-    public void ready(SelectionKey key) {
-      Acceptor guest = acceptor;
-      if (guest == null) {
-        return;
-      }
+    void serve(Acceptor guest, SelectionKey key) {
       try {
         for (int i = 0; i < TURN; i++) {
           ByteBuffer buffer = guest.buffers().datagram();
@@ -266,7 +299,6 @@ final class Publisher implements Closeable {
       } catch (IOException e) {
         logger().log(Level.DEBUG, "a datagram was not read", e);
       }
-      guest.flush();
     }
   }
 

@@ -378,7 +378,7 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
       stopTimer();
     } else if (backlog.holdsSeen() && !looksAt.awaitsAnswer()) {
       if (nameDeadline == null) {
-        nameDeadline = table.deadlines().expect(this::namedNobody, NAME_LIMIT);
+        nameDeadline = table.expect(this, this::namedNobody, NAME_LIMIT);
       }
     } else {
       stopTimer();

@@ -38,6 +38,8 @@ final class Throttle {
   /** From now on; null for no limit. */
   void limit(@Nullable Rate rate) {
     bytes = rate == null ? null : new TokenBucket(rate, System.nanoTime());
+    // It would be as late as the rate before was low.
+    stopTimer();
     goOn();
   }
 
@@ -100,6 +102,10 @@ final class Throttle {
 
   void close() {
     waiting.clear();
+    stopTimer();
+  }
+
+  private void stopTimer() {
     if (timer != null) {
       timer.cancel();
       timer = null;

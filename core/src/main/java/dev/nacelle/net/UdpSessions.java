@@ -77,7 +77,7 @@ final class UdpSessions {
       channel.connect(target);
       loop.register(channel, SelectionKey.OP_READ, session);
       return keep(session);
-    } catch (IOException | RuntimeException e) {
+    } catch (IOException | RuntimeException | Error e) {
       channel.close();
       throw e;
     }
@@ -96,12 +96,15 @@ final class UdpSessions {
 
   private void sweep() {
     long now = System.nanoTime();
-    for (Session session : all()) {
-      if (now - session.lastUsed >= IDLE.toNanos()) {
-        session.end(End.FINISHED);
+    try {
+      for (Session session : all()) {
+        if (now - session.lastUsed >= IDLE.toNanos()) {
+          session.end(End.FINISHED);
+        }
       }
+    } finally {
+      sweep = sessions.isEmpty() ? null : loop.schedule(this::sweep, SWEEP);
     }
-    sweep = sessions.isEmpty() ? null : loop.schedule(this::sweep, SWEEP);
   }
 
   /** Those that there are now. */

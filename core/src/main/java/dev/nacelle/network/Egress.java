@@ -77,6 +77,9 @@ public sealed interface Egress {
    * content that asks for another protocol, as those of Java's {@code HttpClient} do that were not
    * told {@code version(HTTP_1_1)}.
    *
+   * <p>What remains: a server that does not read a request's content, such as a GET's, takes it for
+   * the next request, whose Host is then not checked.
+   *
    * @throws IllegalArgumentException as {@link #https(String...)}
    */
   static Names http(String... names) {

@@ -71,7 +71,10 @@ public final class NetworkLimits {
     return pendingFlows;
   }
 
-  /** TCP connections and UDP sessions that are begun per second. */
+  /**
+   * TCP connections and UDP sessions that are begun per second: so many by the sandbox, and so many
+   * by others at its published ports.
+   */
   public Rate opens() {
     return opens;
   }
@@ -183,7 +186,11 @@ public final class NetworkLimits {
       return this;
     }
 
-    /** TCP connections and UDP sessions begun; the default is 200 per second, 400 at once. */
+    /**
+     * TCP connections and UDP sessions begun; the default is 200 per second, 400 at once. Those
+     * that others begin at all published ports together may be as many again, apart from the
+     * sandbox's own: what is beyond is reset.
+     */
     public Builder opens(Rate rate) {
       opens = Objects.requireNonNull(rate);
       return this;

@@ -11,7 +11,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * A port of the sandbox's that is reached from outside, through a port of the host's. The program
  * in the sandbox has to listen on an address of its network or on all; one that listens on
- * localhost alone is not reached. Immutable.
+ * localhost alone is not reached. Whoever connects faster than {@link NetworkLimits#opens} allows,
+ * 200 times a second by default, is reset, as a benchmark's connections are. Immutable.
  *
  * <pre>{@code
  * PublishedPort.tcp(8000)                                            // a free port of 127.0.0.1

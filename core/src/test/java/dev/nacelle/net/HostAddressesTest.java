@@ -4,6 +4,7 @@ package dev.nacelle.net;
 import static dev.nacelle.net.AddressClassTest.ip;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -12,6 +13,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayDeque;
 import java.util.Queue;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -43,6 +45,37 @@ class HostAddressesTest {
       if (task != null) {
         task.run();
       }
+    }
+  }
+
+  @Test
+  void whatFailsAtReadingThemAgainIsTriedAgain() throws Exception {
+    AtomicLong now = new AtomicLong();
+    AtomicBoolean fails = new AtomicBoolean();
+    AtomicBoolean hasThreads = new AtomicBoolean();
+    Queue<Runnable> tasks = new ArrayDeque<>();
+    HostAddresses hosts =
+        new HostAddresses(
+            task -> {
+              if (!hasThreads.get()) {
+                throw new OutOfMemoryError("a fault of the test's");
+              }
+              tasks.add(task);
+            },
+            () -> {
+              if (fails.getAndSet(false)) {
+                throw new IllegalStateException("a fault of the test's");
+              }
+              return now.get();
+            });
+    now.set(15 * SECOND);
+    assertTrue(hosts.test(ip("127.0.0.1")));
+    hasThreads.set(true);
+    for (int i = 0; i < 2; i++) {
+      assertTrue(hosts.test(ip("127.0.0.1")));
+      Runnable task = tasks.remove();
+      fails.set(true);
+      assertThrows(IllegalStateException.class, task::run);
     }
   }
 

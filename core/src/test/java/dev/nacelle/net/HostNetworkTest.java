@@ -404,6 +404,25 @@ class HostNetworkTest {
   }
 
   @Test
+  void aRateThatIsRaisedHoldsAtOnceForWhatWaited() throws Exception {
+    NetworkPolicy policy =
+        limited(NetworkLimits.builder().ingress(Rate.perSecond(1).withBurst(10_000)));
+    try (TestNetwork test = new TestNetwork(policy);
+        ServerSocket server = test.server(7)) {
+      int flow = test.agent.connect(SERVER, 7);
+      try (Socket peer = server.accept()) {
+        byte[] content = some(110_000);
+        peer.getOutputStream().write(content);
+        test.agent.bytes(flow, 10_000);
+        // It would have waited for hours.
+        Rate raised = Rate.perSecond(1_000_000).withBurst(10_000);
+        test.network.update(limited(NetworkLimits.builder().ingress(raised)));
+        test.agent.bytes(flow, 100_000);
+      }
+    }
+  }
+
+  @Test
   void whatIsLimitedArrivesInTime() throws Exception {
     Rate rate = Rate.perSecond(1_000_000).withBurst(10_000);
     NetworkPolicy policy = limited(NetworkLimits.builder().ingress(rate).egress(rate));

@@ -2,6 +2,8 @@
 package dev.nacelle.net;
 
 import static dev.nacelle.net.TestNetwork.SERVER;
+import static java.nio.charset.StandardCharsets.ISO_8859_1;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -10,8 +12,12 @@ import dev.nacelle.net.Frames.Reset;
 import dev.nacelle.network.NetworkEvent;
 import dev.nacelle.network.NetworkEvent.Limit;
 import dev.nacelle.network.NetworkEvent.LimitReached;
+import dev.nacelle.network.NetworkLimits;
 import dev.nacelle.network.NetworkPolicy;
+import dev.nacelle.network.PublishedPort;
+import dev.nacelle.network.Rate;
 import java.io.IOException;
+import java.net.DatagramPacket;
 import java.net.DatagramSocket;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
@@ -20,11 +26,12 @@ import java.net.Socket;
 import java.nio.ByteBuffer;
 import java.nio.channels.Pipe;
 import java.nio.channels.SelectionKey;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.Executor;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.UnaryOperator;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -34,16 +41,41 @@ import org.junit.jupiter.api.condition.OS;
 /** What fails at the host, and not at the guest or a server. */
 @Timeout(60)
 class NetworkFaultTest {
+  private static final byte[] MEGABYTE = new byte[1 << 20];
+
+  /** Memory for what waits for guests, which is not to be had so many times. */
+  private static final class FailingBuffers extends LoopBuffers {
+    private final AtomicInteger faults = new AtomicInteger();
+
+    @Override
+    ByteBuffer take() {
+      if (faults.get() > 0) {
+        faults.decrementAndGet();
+        throw new IllegalStateException("a fault of the test's");
+      }
+      return super.take();
+    }
+  }
+
   private static HostNetwork network(
-      NetworkLoop loop, UnaryOperator<InetSocketAddress> routes, Executor executor)
+      NetworkLoop loop, UnaryOperator<InetSocketAddress> routes, PublishedPort... published)
+      throws IOException {
+    return network(loop, routes, NetworkPolicy.internet(), published);
+  }
+
+  private static HostNetwork network(
+      NetworkLoop loop,
+      UnaryOperator<InetSocketAddress> routes,
+      NetworkPolicy policy,
+      PublishedPort... published)
       throws IOException {
     return new HostNetwork(
         loop,
         new Surroundings(
             address -> false, false, NameServers.of(List.of()), NetworkMemory.ofRuntime(), routes),
-        new EventSink("sandbox", event -> {}, executor),
-        NetworkPolicy.internet(),
-        new Publisher(List.of()),
+        new EventSink("sandbox", event -> {}, Runnable::run),
+        policy,
+        new Publisher(List.of(published)),
         new Pins(System::nanoTime, 1));
   }
 
@@ -90,22 +122,16 @@ class NetworkFaultTest {
 
   @Test
   void aFaultAtAFlowsSocketEndsThatFlow() throws Exception {
-    AtomicBoolean fails = new AtomicBoolean(true);
-    Executor executor =
-        task -> {
-          if (fails.getAndSet(false)) {
-            throw new IllegalStateException("a fault of the test's");
-          }
-          task.run();
-        };
+    FailingBuffers buffers = new FailingBuffers();
     try (ServerSocket server = listen();
-        NetworkLoop loop = new NetworkLoop("test-network");
+        NetworkLoop loop = new NetworkLoop("test-network", buffers);
         HostNetwork network =
-            network(loop, address -> (InetSocketAddress) server.getLocalSocketAddress(), executor);
+            network(loop, address -> (InetSocketAddress) server.getLocalSocketAddress());
         PlayedAgent agent = PlayedAgent.of(network)) {
-      // The first that is told is that it is connected.
-      int flow = agent.open(SERVER, 7);
+      int flow = agent.connect(SERVER, 7);
       try (Socket peer = server.accept()) {
+        buffers.faults.set(1);
+        peer.getOutputStream().write('x');
         assertEquals(
             Reset.ABORTED, agent.await(PlayedAgent.Resets.class, r -> r.flow() == flow).why());
         TestNetwork.assertReset(peer);
@@ -120,6 +146,145 @@ class NetworkFaultTest {
   }
 
   @Test
+  void aFaultOfWhichTheGuestCannotBeToldEndsTheLink() throws Exception {
+    FailingBuffers buffers = new FailingBuffers();
+    try (ServerSocket server = listen();
+        NetworkLoop loop = new NetworkLoop("test-network", buffers);
+        HostNetwork network =
+            network(loop, address -> (InetSocketAddress) server.getLocalSocketAddress());
+        PlayedAgent agent = PlayedAgent.of(network)) {
+      agent.connect(SERVER, 7);
+      agent.connect(SERVER, 7);
+      try (Socket peer = server.accept();
+          Socket other = server.accept()) {
+        buffers.faults.set(2);
+        peer.getOutputStream().write('x');
+        agent.awaitEnd();
+        TestNetwork.assertReset(peer);
+        TestNetwork.assertReset(other);
+      }
+      assertEquals(0, network.statistics().openFlows());
+    }
+  }
+
+  @Test
+  void aFaultAtAFlowThatWaitedForARateEndsThatFlow() throws Exception {
+    FailingBuffers buffers = new FailingBuffers();
+    NetworkPolicy unlimited = NetworkPolicy.internet();
+    // What is beyond the first thousand waits for longer than a test takes.
+    NetworkLimits limits =
+        NetworkLimits.builder().ingress(Rate.perSecond(1).withBurst(1000)).build();
+    try (ServerSocket server = listen();
+        NetworkLoop loop = new NetworkLoop("test-network", buffers);
+        HostNetwork network =
+            network(
+                loop,
+                address -> (InetSocketAddress) server.getLocalSocketAddress(),
+                unlimited.toBuilder().limits(limits).build());
+        PlayedAgent agent = PlayedAgent.of(network)) {
+      int one = agent.connect(SERVER, 7);
+      try (Socket first = server.accept()) {
+        int two = agent.connect(SERVER, 7);
+        try (Socket second = server.accept()) {
+          first.getOutputStream().write(new byte[2000]);
+          agent.bytes(one, 1000);
+          second.getOutputStream().write(new byte[2000]);
+          // When this has passed, that the second has something was seen, too.
+          agent.data(two, "x");
+          assertEquals('x', second.getInputStream().read());
+          buffers.faults.set(1);
+          network.update(unlimited);
+          assertEquals(
+              Reset.ABORTED, agent.await(PlayedAgent.Resets.class, r -> r.flow() == one).why());
+          TestNetwork.assertReset(first);
+          agent.bytes(two, 2000);
+        }
+      }
+    }
+  }
+
+  @Test
+  void aFaultAtAPublishedPortLosesWhoCameAndNotThePort() throws Exception {
+    PublishedPort web = PublishedPort.tcp(8000);
+    PublishedPort datagrams = PublishedPort.udp(5000);
+    FailingBuffers buffers = new FailingBuffers();
+    try (NetworkLoop loop = new NetworkLoop("test-network", buffers);
+        HostNetwork network = network(loop, address -> address, web, datagrams);
+        PlayedAgent agent = PlayedAgent.of(network);
+        DatagramSocket sender = new DatagramSocket()) {
+      InetSocketAddress other = network.published().get(datagrams);
+      buffers.faults.set(1);
+      sender.send(new DatagramPacket("lost".getBytes(ISO_8859_1), 4, other));
+      while (buffers.faults.get() > 0) {
+        Thread.sleep(1);
+      }
+      sender.send(new DatagramPacket("kept".getBytes(ISO_8859_1), 4, other));
+      byte[] told = agent.await(PlayedAgent.Datagram.class, datagram -> true).bytes();
+      assertEquals("kept", new String(told, ISO_8859_1));
+      InetSocketAddress port = network.published().get(web);
+      for (int i = 0; i < 2; i++) {
+        buffers.faults.set(1);
+        try (Socket lost = new Socket(port.getAddress(), port.getPort())) {
+          TestNetwork.assertReset(lost);
+        }
+        assertEquals(0, network.statistics().openFlows());
+      }
+      try (Socket client = new Socket(port.getAddress(), port.getPort())) {
+        int flow = agent.await(PlayedAgent.Accept.class, accept -> true).flow();
+        agent.accepted(flow, PlayedAgent.WINDOW);
+        client.getOutputStream().write('x');
+        assertEquals("x", agent.text(flow, 1));
+      }
+    }
+  }
+
+  @Test
+  void withoutMemoryOutsideTheHeapThatOfTheHeapServes() throws Exception {
+    LoopBuffers buffers =
+        new LoopBuffers() {
+          @Override
+          ByteBuffer allocateDirect(int bytes) {
+            throw new OutOfMemoryError("a fault of the test's");
+          }
+        };
+    try (ServerSocket server = listen();
+        NetworkLoop loop = new NetworkLoop("test-network", buffers);
+        HostNetwork network =
+            network(loop, address -> (InetSocketAddress) server.getLocalSocketAddress());
+        PlayedAgent agent = PlayedAgent.of(network)) {
+      int flow = agent.connect(SERVER, 7);
+      try (Socket peer = server.accept()) {
+        agent.data(flow, "x");
+        assertEquals('x', peer.getInputStream().read());
+        peer.getOutputStream().write(MEGABYTE);
+        assertArrayEquals(MEGABYTE, agent.bytes(flow, MEGABYTE.length));
+      }
+    }
+  }
+
+  @Test
+  void whatThereIsNoThreadToTellIsToldWithTheNext() {
+    AtomicBoolean fails = new AtomicBoolean(true);
+    List<NetworkEvent> told = new ArrayList<>();
+    EventSink events =
+        new EventSink(
+            "sandbox",
+            told::add,
+            task -> {
+              if (fails.getAndSet(false)) {
+                throw new OutOfMemoryError("a fault of the test's");
+              }
+              task.run();
+            });
+    events.limit(Limit.FLOWS);
+    assertEquals(List.of(), told);
+    events.limit(Limit.MEMORY);
+    assertEquals(
+        List.of(Limit.FLOWS, Limit.MEMORY),
+        told.stream().map(event -> ((LimitReached) event).limit()).toList());
+  }
+
+  @Test
   void aFaultAtAFrameEndsTheLinkAndAllThatIsOpen() throws Exception {
     try (ServerSocket server = listen();
         NetworkLoop loop = new NetworkLoop("test-network");
@@ -131,8 +296,7 @@ class NetworkFaultTest {
                     throw new IllegalStateException("a fault of the test's");
                   }
                   return (InetSocketAddress) server.getLocalSocketAddress();
-                },
-                Runnable::run);
+                });
         PlayedAgent agent = PlayedAgent.of(network)) {
       agent.connect(SERVER, 7);
       try (Socket peer = server.accept()) {
@@ -150,7 +314,11 @@ class NetworkFaultTest {
     try (TestNetwork test = new TestNetwork(NetworkPolicy.internet());
         DatagramSocket server = new DatagramSocket(0, InetAddress.getLoopbackAddress())) {
       test.route(7, server.getLocalPort());
-      // Once with, so that all classes are there; also those of what fails.
+      // Once with, so that all classes are there; also those of what fails, and of limits.
+      new EventSink("another", event -> {}, Runnable::run).limit(Limit.HOST_DESCRIPTORS);
+      test.server(9).close();
+      test.agent.refusal(SERVER, 9);
+      test.event(NetworkEvent.FlowFailed.class);
       Place denied = new Place(AddressClassTest.ip("10.0.0.1"), 7, 1);
       test.agent.datagram(denied, new byte[1]);
       test.agent.await(PlayedAgent.Datagram.class, PlayedAgent.Datagram::refused);
@@ -163,7 +331,7 @@ class NetworkFaultTest {
             return test.agent.await(PlayedAgent.Datagram.class, d -> d.place().equals(place));
           });
       assertEquals(Limit.HOST_DESCRIPTORS, test.event(LimitReached.class).limit());
-      assertEquals(1, test.network.statistics().failed());
+      assertEquals(2, test.network.statistics().failed());
     }
   }
 }

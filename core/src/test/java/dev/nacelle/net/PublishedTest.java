@@ -11,6 +11,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.net.Frames.Refusal;
 import dev.nacelle.net.Frames.Reset;
+import dev.nacelle.network.Egress;
 import dev.nacelle.network.NetworkEvent.Direction;
 import dev.nacelle.network.NetworkEvent.End;
 import dev.nacelle.network.NetworkEvent.FlowAllowed;
@@ -21,6 +22,7 @@ import dev.nacelle.network.NetworkEvent.LimitReached;
 import dev.nacelle.network.NetworkLimits;
 import dev.nacelle.network.NetworkPolicy;
 import dev.nacelle.network.PublishedPort;
+import dev.nacelle.network.Rate;
 import java.io.IOException;
 import java.net.BindException;
 import java.net.ConnectException;
@@ -227,6 +229,36 @@ class PublishedTest {
         TestNetwork.assertReset(clients.get(0));
         clients.add(connect(test));
         test.agent.await(PlayedAgent.Accept.class, accept -> accept.flow() == 2 * 65);
+      } finally {
+        for (Socket client : clients) {
+          client.close();
+        }
+      }
+    }
+  }
+
+  @Test
+  void thoseWhoComeTakeNothingOfWhatTheSandboxMayBegin() throws Exception {
+    NetworkPolicy policy =
+        NetworkPolicy.builder()
+            .allow(Egress.internet())
+            .limits(NetworkLimits.builder().opens(new Rate(1, 2)).build())
+            .build();
+    List<Socket> clients = new ArrayList<>();
+    try (TestNetwork test = new TestNetwork(policy, WEB);
+        ServerSocket server = test.server(7)) {
+      try {
+        for (int i = 0; i < 20; i++) {
+          try {
+            clients.add(connect(test));
+          } catch (SocketException e) {
+            // It is reset before it is known to be connected.
+          }
+        }
+        assertEquals(Limit.OPENS, test.event(LimitReached.class).limit());
+        test.agent.connect(TestNetwork.SERVER, 7);
+        test.agent.connect(TestNetwork.SERVER, 7);
+        assertTrue(server.isBound());
       } finally {
         for (Socket client : clients) {
           client.close();
