@@ -9,7 +9,6 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Random;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.condition.OS;
 
@@ -23,8 +22,8 @@ final class OtherHost implements AutoCloseable {
       """
       import http.server, os, socket, ssl, subprocess, sys, threading
 
-      interface, ipv4, ipv6, certificate = sys.argv[1:]
-      sys.stdin.readline()
+      interface, certificate = sys.argv[1:]
+      ipv4, ipv6 = sys.stdin.readline().split()
       for command in ('link set lo up', f'link set {interface} up',
                       f'addr add {ipv4}/30 dev {interface}',
                       f'addr add {ipv6}/64 dev {interface} nodad'):
@@ -78,10 +77,17 @@ final class OtherHost implements AutoCloseable {
     this.ours = ours;
   }
 
-  /** Begins; null where there is no privilege for it, and on Windows. */
+  /** Begins; null where there is no privilege for it, as of a container's root, and on Windows. */
   static @Nullable OtherHost start(Path directory) throws IOException {
-    boolean isRoot = Files.isWritable(Path.of("/proc/1/oom_score_adj"));
-    if (OS.WINDOWS.isCurrentOs() || !isRoot || !Files.isExecutable(Path.of("/sbin/ip"))) {
+    // To make a namespace, and a cable to it.
+    String probe =
+        """
+        (modprobe -q veth; unshare -n true && ip link add probe$$ type veth && ip link del probe$$
+        ) >said 2>&1 && echo may || true
+        """;
+    if (OS.WINDOWS.isCurrentOs()
+        || !Files.isExecutable(Path.of("/sbin/ip"))
+        || !Tool.script(directory, probe).contains("may")) {
       return null;
     }
     Tool.script(
@@ -89,13 +95,6 @@ final class OtherHost implements AutoCloseable {
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=site"
             + " -addext subjectAltName=DNS:site.example -keyout key -out certificate 2>&1"
             + " && cat key certificate >both");
-    // Some of these, since other tests may have one at the same time.
-    int number = new Random().nextInt(1, 63);
-    String net = "198.51.100.";
-    String ipv4 = net + (4 * number + 2);
-    String ours = net + (4 * number + 1);
-    String prefix = "2001:db8:" + Integer.toHexString(new Random().nextInt(1, 0xffff));
-    String ipv6 = prefix + "::2";
     Path log = directory.resolve("other-host.log");
     Process process =
         new ProcessBuilder(
@@ -105,26 +104,41 @@ final class OtherHost implements AutoCloseable {
                 "-c",
                 SERVER,
                 "eth0",
-                ipv4,
-                ipv6,
                 directory.resolve("both").toString())
             .redirectError(log.toFile())
             .start();
-    OtherHost other = new OtherHost(process, ipv4, ipv6, ours);
     try {
-      String cable = "nacelle" + process.pid();
-      Tool.script(
-          directory,
-          """
-          modprobe -q veth || true
-          while [ $(readlink /proc/%2$d/ns/net) = $(readlink /proc/self/ns/net) ]; do sleep .01; done
-          ip link add %1$s type veth peer name eth0 netns %2$d
-          ip addr add %3$s/30 dev %1$s
-          ip addr add %4$s::1/64 dev %1$s nodad
-          ip link set %1$s up
-          """
-              .formatted(cable, process.pid(), ours, prefix));
-      process.getOutputStream().write('\n');
+      // Other tests may have one at the same time: whose cable it is, whose are the addresses.
+      String number =
+          Tool.script(
+                  directory,
+                  """
+              modprobe -q veth || true
+              while [ $(readlink /proc/%1$d/ns/net) = $(readlink /proc/self/ns/net) ]; do
+                sleep .01
+              done
+              for number in {1..62}; do
+                cable=nacelle$number
+                if said=$(ip link add $cable type veth peer name eth0 netns %1$d 2>&1); then
+                  ip addr add 198.51.100.$((4 * number + 1))/30 dev $cable
+                  ip addr add 2001:db8:$number::1/64 dev $cable nodad
+                  ip link set $cable up
+                  echo $number
+                  exit
+                fi
+                [[ $said = *exists* ]] || break
+              done
+              echo "$said"
+              exit 1
+              """
+                      .formatted(process.pid()))
+              .strip();
+      String net = "198.51.100.";
+      int first = 4 * Integer.parseInt(number);
+      OtherHost other =
+          new OtherHost(
+              process, net + (first + 2), "2001:db8:" + number + "::2", net + (first + 1));
+      process.getOutputStream().write((other.ipv4 + " " + other.ipv6 + "\n").getBytes(UTF_8));
       process.getOutputStream().flush();
       BufferedReader said = process.inputReader(UTF_8);
       if (!"ready".equals(said.readLine())) {
@@ -132,13 +146,17 @@ final class OtherHost implements AutoCloseable {
       }
       return other;
     } catch (IOException | RuntimeException | Error e) {
-      other.close();
+      end(process);
       throw e;
     }
   }
 
   @Override
   public void close() {
+    end(process);
+  }
+
+  private static void end(Process process) {
     // With its namespace the cable goes.
     process.destroyForcibly();
     try {
