@@ -394,6 +394,11 @@ public interface Sandbox extends AutoCloseable {
    * which a guest has a minute more, also with a grace of zero. Returns when nothing is left. An
    * interrupted thread does not wait for the processes. Idempotent; every caller waits. Does not
    * throw.
+   *
+   * <p>Nothing: the guest has ended, its memory is the host's again, its disks and connections are
+   * closed and the files made for them gone. What the host's kernel has of the machine itself takes
+   * it some tens of milliseconds more, in which a few sandboxes have a thread and a descriptor
+   * left; {@link Nacelle#close()} waits for these, too.
    */
   @Override
   void close();

@@ -27,8 +27,8 @@ public interface Hypervisor extends AutoCloseable {
 
   /**
    * Closes all virtual machines that are still open, at the same time, then releases the
-   * hypervisor. Idempotent. Takes as long as the slowest, with the limits of {@link
-   * VirtualMachine#close()}.
+   * hypervisor. Nothing is left then of machines that were closed before, either. Idempotent. Takes
+   * as long as the slowest, with the limits of {@link VirtualMachine#close()}.
    */
   @Override
   void close();

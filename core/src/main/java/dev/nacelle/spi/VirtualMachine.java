@@ -128,6 +128,10 @@ public interface VirtualMachine extends AutoCloseable {
    * descriptors, memory. Returns when that is done. Idempotent; concurrent calls all wait for it.
    * Does not throw.
    *
+   * <p>A part that takes the host's kernel long to take apart, and has no more of the guest's
+   * memory, files and connections, may go after that, on a thread of the hypervisor's: of a few
+   * machines at a time, beyond which this waits for it. {@link Hypervisor#close()} waits for all.
+   *
    * <p>On a thread of any virtual machine, that is in a dependent of {@link #exit()}, a listener or
    * another callback, it returns at once, and the rest follows. A thread that is stuck, in a disk
    * that does not answer or in a callback that blocks, is waited for a limited time, then named in

@@ -26,7 +26,9 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
 
 /** KVM, opened: what is the same for all of its virtual machines. */
@@ -37,6 +39,13 @@ final class KvmHypervisor implements Hypervisor {
   /** What a thread that is stuck is waited for when machines are closed. */
   private static final Duration PATIENCE = Duration.ofSeconds(10);
 
+  /**
+   * How many machines of KVM may be on their way out with nobody waiting for them, for some tens of
+   * milliseconds. Each holds a descriptor, a thread, the addresses of what was its memory, and what
+   * the kernel has for it: its vCPUs, and the page tables of that memory, a 512th of it at most.
+   */
+  static final int MAX_UNAWAITED = 16;
+
   private final Kvm kvm;
   private final Duration patience;
 
@@ -46,6 +55,10 @@ final class KvmHypervisor implements Hypervisor {
   private final CpuidPolicy cpuid;
   private final int maxCpus;
   private final Set<MachineLife> machines = ConcurrentHashMap.newKeySet();
+  private final Semaphore unawaited = new Semaphore(MAX_UNAWAITED);
+
+  /** The machine's thread that was the last to release one; it has waited for the one before it. */
+  private final AtomicReference<@Nullable Thread> lastThread = new AtomicReference<>();
 
   /** Guards the two below; never held while anything could wait for the host. */
   private final Object opened = new Object();
@@ -155,7 +168,7 @@ final class KvmHypervisor implements Hypervisor {
         }
       }
       // Whoever closed this may not have seen it.
-      machine.close();
+      machine.closeWholly();
       throw new IllegalStateException("the hypervisor was closed meanwhile");
     } finally {
       synchronized (opened) {
@@ -182,7 +195,7 @@ final class KvmHypervisor implements Hypervisor {
           null);
     }
     try {
-      MachineLife life = new MachineLife(spec.name(), patience, machines::remove);
+      MachineLife life = new MachineLife(spec.name(), patience, unawaited, this::released);
       KvmVirtualMachine machine = MachineBuilder.build(kvm, cpuid, spec, coreGroup(spec), life);
       machines.add(life);
       return machine;
@@ -208,6 +221,22 @@ final class KvmHypervisor implements Hypervisor {
     }
   }
 
+  /** Called by the thread that has released it, which does no more. */
+  private void released(MachineLife life) {
+    Thread releasing = Thread.currentThread();
+    // Not another's, such as one in whose callback a machine could not be built: that lives on.
+    if (life.has(releasing)) {
+      awaitEnd(lastThread.getAndSet(releasing));
+    }
+    machines.remove(life);
+  }
+
+  private static void awaitEnd(@Nullable Thread thread) {
+    if (thread != null) {
+      Teardown.join(thread);
+    }
+  }
+
   private @Nullable CoreGroup coreGroup(MachineSpec spec) {
     return coreScheduling != null && spec.coreScheduling() ? new CoreGroup(coreScheduling) : null;
   }
@@ -219,12 +248,14 @@ final class KvmHypervisor implements Hypervisor {
     }
     // One that comes now is closed by its builder. Without the lock: a callback of theirs may be
     // asking for one.
-    List<MachineLife> open = List.copyOf(machines);
     // All end, and are released, at the same time, each by its own threads.
-    open.forEach(MachineLife::beginClose);
+    machines.forEach(MachineLife::beginClose);
     long deadline = System.nanoTime() + patience.toNanos();
-    open.forEach(machine -> machine.awaitRelease(deadline));
     awaitBuilders(deadline);
+    machines.forEach(machine -> machine.awaitRelease(deadline));
+    if (!MachineThread.isCurrent()) {
+      awaitEnd(lastThread.get());
+    }
   }
 
   /**
@@ -249,8 +280,8 @@ final class KvmHypervisor implements Hypervisor {
         System.getLogger(KvmHypervisor.class.getName())
             .log(
                 Level.WARNING,
-                "still being made, of files that do not answer: {0} virtual machines; each is closed"
-                    + " when that ends",
+                "still being made, of files that do not answer: {0} virtual machines; each is"
+                    + " closed when that ends",
                 builders);
       }
     }

@@ -94,6 +94,7 @@ final class MachineBuilder {
                   ? HugePages.ofHost().allocate(spec.name(), spec.memoryBytes())
                   : GuestMemory.allocate(spec.memoryBytes()));
       KvmVm vm = life.acquire(kvm.createVm());
+      life.givesBack(memory);
       return new MachineBuilder(kvm, cpuid, spec, cores, life, memory, vm).build();
     } catch (Throwable e) {
       life.abandon();

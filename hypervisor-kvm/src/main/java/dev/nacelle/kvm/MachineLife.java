@@ -9,6 +9,7 @@ import dev.nacelle.kvm.device.AttachedDevice;
 import dev.nacelle.kvm.device.EventLoop;
 import dev.nacelle.kvm.device.GuestFault;
 import dev.nacelle.kvm.memory.GuestAddressException;
+import dev.nacelle.kvm.memory.GuestMemory;
 import dev.nacelle.kvm.sys.KvmVm;
 import dev.nacelle.kvm.vcpu.Vcpu;
 import dev.nacelle.spi.ConsoleRing;
@@ -20,6 +21,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
@@ -32,7 +34,12 @@ import org.jspecify.annotations.Nullable;
  * <p>It ends once: the first reason counts. The vCPUs then leave the guest; the last one has each
  * device's event loop close it, and the machine's own complete {@link #exit()}, for which no device
  * with an event loop of its own is waited for. {@link #close} lets the event loops end; then {@link
- * Teardown} releases each device's eventfds, the KVM machine and its memory.
+ * Teardown} releases each device's eventfds, gives the guest's memory back, and closes KVM's
+ * machine. That takes the kernel some tens of milliseconds, in which it waits for its own readers
+ * (SRCU). It is done on the machine's last thread, and need not be waited for: nothing runs in it
+ * any more. Until then the memory's addresses stay taken, with nothing there: KVM still knows them,
+ * and where a guest had told it of an area for its stolen time, it may write to that area once more
+ * (kvm_arch_destroy_vm and kvm_arch_vcpu_put in arch/x86/kvm/x86.c).
  *
  * <p>While the machine is built, its builder is inside as a vCPU is: a device that fails meanwhile
  * closes none before all of them are there. The builder adds to it and then calls {@link #built} or
@@ -76,12 +83,14 @@ final class MachineLife implements Vcpu.Listener {
    *
    * @param name of the machine, for messages and thread names
    * @param patience how long {@link #close} waits for threads that are stuck
+   * @param unawaited a permit for each machine of KVM that {@link #close} need not wait for; shared
    * @param onReleased called once, when everything is released
    */
-  MachineLife(String name, Duration patience, Consumer<MachineLife> onReleased) {
+  MachineLife(
+      String name, Duration patience, Semaphore unawaited, Consumer<MachineLife> onReleased) {
     this.name = name;
     this.patience = patience;
-    teardown = new Teardown(toString(), () -> onReleased.accept(this));
+    teardown = new Teardown(toString(), unawaited, () -> onReleased.accept(this));
   }
 
   // ---- while it is built
@@ -115,6 +124,14 @@ final class MachineLife implements Vcpu.Listener {
   /** Takes over what is to be closed when no thread uses it any more, the last one first. */
   <T extends AutoCloseable> T acquire(T resource) {
     return teardown.acquire(resource);
+  }
+
+  /**
+   * Memory and KVM's machine are taken over, and nothing else is. {@link #close} need not wait for
+   * their end when all that is taken over from now on is closed, and the memory given back.
+   */
+  void givesBack(GuestMemory memory) {
+    teardown.nobodyMisses(memory::giveBack);
   }
 
   /** Takes over a device, to be closed on its event loop when the guest has ended. */
@@ -163,7 +180,7 @@ final class MachineLife implements Vcpu.Listener {
   void abandon() {
     ended(VmExit.of(Reason.HOST_ERROR, "not built"));
     leave();
-    close();
+    closeWholly();
   }
 
   // ---- when it is built
@@ -329,20 +346,42 @@ final class MachineLife implements Vcpu.Listener {
     return exit.copy();
   }
 
-  /** Has everything end and be released, and waits for that as long as its patience lasts. */
+  /**
+   * Has everything end and be released, and waits as long as its patience lasts: for its threads,
+   * memory, files and eventfds. For KVM's machine and the thread that closes it only where enough
+   * others are at that.
+   */
   void close() {
     beginClose();
-    awaitRelease(System.nanoTime() + patience.toNanos());
+    if (mayWait()) {
+      boolean ignored = teardown.awaitGivenBack(deadline(), patience);
+    }
+  }
+
+  /** As {@link #close}, and waits for all of it. */
+  void closeWholly() {
+    beginClose();
+    awaitRelease(deadline());
+  }
+
+  private long deadline() {
+    return System.nanoTime() + patience.toNanos();
   }
 
   /** Has everything end and be released, without waiting for it. Idempotent. */
   void beginClose() {
     ended(VmExit.of(Reason.CLOSED, "the " + this + " was closed"));
+    // Before the event loop may end, so that it is its thread that releases, not the caller.
+    teardown.disown();
     if (mainLoop != null) {
       // Not before it was told to finish.
       var unused = out.thenRun(mainLoop::shutdown);
     }
-    teardown.disown();
+  }
+
+  /** Whether a thread is one of the machine's. */
+  boolean has(Thread thread) {
+    return teardown.had(thread);
   }
 
   /**
@@ -350,9 +389,13 @@ final class MachineLife implements Vcpu.Listener {
    * all on a machine's thread, which would wait for its own end, or for another that waits for it.
    */
   void awaitRelease(long deadline) {
-    if (!MachineThread.isCurrent()) {
-      teardown.await(deadline, patience);
+    if (mayWait()) {
+      boolean ignored = teardown.awaitReleased(deadline, patience);
     }
+  }
+
+  private static boolean mayWait() {
+    return !MachineThread.isCurrent();
   }
 
   @Override

@@ -53,7 +53,7 @@ class DiskImagesTest {
   void refuseWhatIsNoFileAndDoNotWaitForIt() throws Exception {
     Path fifo = directory.resolve("fifo");
     assertEquals(0, new ProcessBuilder("mkfifo", fifo.toString()).start().waitFor());
-    create().close(); // so that what a first machine leaves is there before
+    create().closeWholly(); // so that what a first machine leaves is there before
     for (boolean readOnly : new boolean[] {true, false}) {
       assertRefused(
           "cannot use the image of disk data: " + fifo + " is a FIFO", disk(fifo, readOnly));
@@ -74,7 +74,7 @@ class DiskImagesTest {
     KvmVirtualMachine writer = create(disk(image, false));
     assertRefused("the image of disk data, " + image + ", is in use", disk(image, false));
     assertRefused("machine or process, writes to it", disk(image, true));
-    writer.close();
+    writer.closeWholly();
     KvmVirtualMachine reader = create(disk(image, true));
     assertRefused("machine or process, has it open", disk(image, false));
     reader.close();
@@ -83,7 +83,7 @@ class DiskImagesTest {
 
   @Test
   void cannotBeWrittenByTwoDisksOfOneMachine() throws Exception {
-    create().close();
+    create().closeWholly();
     assertRefused("is in use", disk(image, false), disk(image, false));
     assertRefused("is in use", disk(image, true), disk(image, false));
   }

@@ -331,7 +331,7 @@ class HostileDriverTest {
     VmExit exit = hostile.exit().get();
     assertEquals(Reason.GUEST_FAULT, exit.reason(), exit.detail());
     assertTrue(exit.detail().contains(message), exit.detail());
-    hostile.close();
+    hostile.closeWholly();
 
     assertEquals(before, Resources.now());
     heartbeat.awaitBeat();

@@ -13,6 +13,7 @@ import dev.nacelle.HypervisorException;
 import dev.nacelle.Stage;
 import dev.nacelle.VmExit;
 import dev.nacelle.VmExit.Reason;
+import dev.nacelle.internal.OpenFiles;
 import dev.nacelle.kvm.device.AttachedDevice;
 import dev.nacelle.kvm.device.DeviceResources;
 import dev.nacelle.kvm.device.virtio.block.HangingDisk;
@@ -526,11 +527,11 @@ class VirtualMachineLifeTest {
     KvmVirtualMachine ended = machines.create(2, poweringOff, factory);
     ended.start();
     ended.exit().get();
-    ended.close();
+    ended.closeWholly();
     KvmVirtualMachine running = machines.create(2, spinning, factory);
     running.start();
-    running.close();
-    machines.create(spinning, factory).close();
+    running.closeWholly();
+    machines.create(spinning, factory).closeWholly();
 
     RuntimeException failure = new RuntimeException("expected");
     RuntimeException thrown =
@@ -552,6 +553,34 @@ class VirtualMachineLifeTest {
                 resources -> {
                   throw failure;
                 }));
+  }
+
+  @Test
+  void hasGivenMemoryBackWhenCloseReturns() throws Exception {
+    useAndClose();
+    long before = Resources.now().mappedKib();
+    for (int i = 0; i < 3; i++) {
+      KvmVirtualMachine machine = machines.start(64 << 20, spinning);
+      assertTrue(Resources.now().mappedKib() - before >= 64 << 10);
+      machine.close();
+      // Nor is there that of the vCPU.
+      assertEquals(before, Resources.now().mappedKib());
+    }
+  }
+
+  @Test
+  void leavesFewMachinesOfKvmToBeClosedAndNoneWithTheHypervisor() throws Exception {
+    useAndClose();
+    Resources before = Resources.now();
+    KvmHypervisor hypervisor = new KvmHypervisor(Kvm.open());
+    for (int i = 0; i < 2 * KvmHypervisor.MAX_UNAWAITED; i++) {
+      hypervisor.create(new MachineSpec("m" + i, 1 << 20, 1, 1024, spinning, List.of())).close();
+      long left =
+          OpenFiles.targets().stream().filter(file -> file.toString().contains("kvm-vm")).count();
+      assertTrue(left <= KvmHypervisor.MAX_UNAWAITED, () -> left + " machines");
+    }
+    hypervisor.close();
+    assertEquals(before, Resources.now());
   }
 
   @Test

@@ -373,6 +373,17 @@ public final class GuestMemory implements AutoCloseable {
   }
 
   /**
+   * Gives the host all that it takes, and keeps its addresses until {@link #close}, as {@link
+   * Mapping#vacate} says. The caller must guarantee the same.
+   *
+   * @return false when the host refuses, or after {@link #leak}; it is to be closed then
+   */
+  public boolean giveBack() {
+    closed = true;
+    return !leaked && mapping.vacate();
+  }
+
+  /**
    * Unmaps, unless {@link #leak} was called. Idempotent. See the class comment for what the caller
    * must guarantee.
    */

@@ -14,6 +14,7 @@ public final class Mapping implements AutoCloseable {
   public static final long HUGE_PAGE = 2 << 20;
 
   // include/uapi/asm-generic/mman-common.h
+  private static final int PROT_NONE = 0;
   private static final int PROT_READ = 1;
   private static final int PROT_WRITE = 2;
   private static final int MAP_SHARED = 1;
@@ -40,6 +41,7 @@ public final class Mapping implements AutoCloseable {
   private final long address;
   private final long length;
   private boolean closed;
+  private boolean unmapped;
 
   private Mapping(long address, long length) {
     this.address = address;
@@ -242,10 +244,34 @@ public final class Mapping implements AutoCloseable {
     }
   }
 
+  /**
+   * Gives the host what it takes, as {@link #close} does and with the same guarantee of the
+   * caller's, and keeps its addresses until that: nothing else can come to lie where somebody might
+   * still write, such as KVM for a machine that is not closed. Whoever does then gets an error.
+   *
+   * @return false when the host refuses, as it does where locked memory has a limit; it is to be
+   *     closed then
+   */
+  public synchronized boolean vacate() {
+    if (closed) {
+      return true;
+    }
+    // First, since other threads' page faults go on meanwhile, and do not during an mmap.
+    discard(0, length);
+    // Safe: the range is ours, and stays so; nobody uses what was there.
+    int flags = MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_NORESERVE;
+    if (Libc.mmap(address, length, PROT_NONE, flags, -1, 0) == MAP_FAILED) {
+      return false;
+    }
+    closed = true;
+    return true;
+  }
+
   @Override
   public synchronized void close() {
-    if (!closed) {
-      closed = true;
+    closed = true;
+    if (!unmapped) {
+      unmapped = true;
       int ignored = Libc.munmap(address, length);
     }
   }
