@@ -229,10 +229,11 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
   }
 
   private void read() throws IOException {
+    long allowed = table.ingress().left();
     for (int i = 0; i < READS && !over && !toldFin && toGuest.left() > 0; i++) {
-      long allowed = table.ingress().left(this);
       if (allowed <= 0) {
         waitsToRead = true;
+        table.ingress().await(this);
         break;
       }
       int count = table.link().send(id, channel, (int) Math.min(toGuest.left(), allowed));
@@ -249,6 +250,7 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
         break;
       }
       received(count);
+      allowed -= count;
     }
     listen();
   }
@@ -413,10 +415,11 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
     if (over) {
       return;
     }
+    long allowed = table.egress().left();
     while (!waitsToWrite && backlog.mayLeave()) {
-      long allowed = table.egress().left(this);
       if (allowed <= 0) {
         waitsToWrite = true;
+        table.egress().await(this);
         break;
       }
       int count = backlog.writeTo(channel, allowed);
@@ -424,6 +427,7 @@ final class TcpFlow extends Flow implements NetworkLoop.Handler {
       if (count < allowed) {
         break;
       }
+      allowed -= count;
     }
     giveCredit();
     if (guestFin && backlog.isEmpty()) {

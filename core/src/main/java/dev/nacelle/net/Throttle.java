@@ -47,17 +47,16 @@ final class Throttle {
     return bytes != null;
   }
 
-  /** How many bytes there are; where there are none, the flow gets its turn later. */
-  long left(TcpFlow flow) {
-    long left = left();
-    if (left <= 0) {
-      waiting.add(flow);
-      wakeLater();
-    }
-    return left;
+  /** The flow has used what there was, and gets its turn later. */
+  void await(TcpFlow flow) {
+    waiting.add(flow);
+    wakeLater();
   }
 
-  /** How many bytes there are, of what is lost rather than waits. */
+  /**
+   * How many bytes there are. Asked once for a turn: while bytes are moved a few more come, for
+   * which nobody should go on.
+   */
   long left() {
     TokenBucket limit = bytes;
     return limit == null ? Long.MAX_VALUE : limit.available(System.nanoTime());
@@ -89,7 +88,7 @@ final class Throttle {
   }
 
   private void goOn() {
-    for (int i = waiting.size(); i > 0 && !waiting.isEmpty() && left() > 0; i--) {
+    for (int i = waiting.size(); i > 0 && !waiting.isEmpty() && isWorthIt(); i--) {
       TcpFlow first = waiting.iterator().next();
       waiting.remove(first);
       goOn.accept(first);
@@ -98,6 +97,11 @@ final class Throttle {
       wakeLater();
     }
     afterwards.run();
+  }
+
+  private boolean isWorthIt() {
+    TokenBucket limit = bytes;
+    return limit == null || limit.has(PORTION, System.nanoTime());
   }
 
   void close() {

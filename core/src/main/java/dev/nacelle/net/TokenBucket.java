@@ -40,6 +40,11 @@ final class TokenBucket {
     return (long) left;
   }
 
+  /** Whether so many are there, of what a burst has at most. */
+  boolean has(long count, long now) {
+    return available(now) >= Math.min(count, burst);
+  }
+
   /** Nanoseconds until so many are there, of what a burst has at most; call after available. */
   long nanosUntil(long count) {
     return (long) Math.ceil((Math.min(count, burst) - left) * (NANOS_PER_SECOND / perSecond));

@@ -423,6 +423,26 @@ class HostNetworkTest {
   }
 
   @Test
+  void whatIsLimitedIsNotCutIntoCrumbs() throws Exception {
+    Rate rate = Rate.perSecond(1_000_000).withBurst(10_000);
+    try (TestNetwork test = new TestNetwork(limited(NetworkLimits.builder().ingress(rate)));
+        ServerSocket server = test.server(7)) {
+      int flow = test.agent.connect(SERVER, 7);
+      try (Socket peer = server.accept()) {
+        peer.getOutputStream().write(some(100_000));
+        peer.shutdownOutput();
+        test.agent.await(PlayedAgent.Fin.class, fin -> true);
+        long frames =
+            test.agent.received().stream()
+                .filter(PlayedAgent.Data.class::isInstance)
+                .filter(data -> data.flow() == flow)
+                .count();
+        assertTrue(frames <= 60, () -> frames + " frames");
+      }
+    }
+  }
+
+  @Test
   void whatIsLimitedArrivesInTime() throws Exception {
     Rate rate = Rate.perSecond(1_000_000).withBurst(10_000);
     NetworkPolicy policy = limited(NetworkLimits.builder().ingress(rate).egress(rate));
