@@ -120,11 +120,20 @@ impl NonBlocking {
     }
 
     /// Writes all, waiting for the reader as often as it takes.
-    pub(crate) async fn write_all(&self, mut bytes: &[u8]) -> Result<()> {
-        while !bytes.is_empty() {
+    pub(crate) async fn write_all(&self, bytes: &[u8]) -> Result<()> {
+        self.write_both(bytes, &[]).await
+    }
+
+    /// Writes all of the one and then of the other, as [`Self::write_all`] does.
+    pub(crate) async fn write_both(&self, mut bytes: &[u8], mut more: &[u8]) -> Result<()> {
+        while !bytes.is_empty() || !more.is_empty() {
             let mut ready = self.0.writable().await?;
-            match ready.try_io(|fd| Ok(write(fd, bytes)?)) {
-                Ok(Ok(count)) => bytes = &bytes[count..],
+            match ready.try_io(|fd| Ok(writev(fd, &[IoSlice::new(bytes), IoSlice::new(more)])?)) {
+                Ok(Ok(count)) => {
+                    let of_first = count.min(bytes.len());
+                    bytes = &bytes[of_first..];
+                    more = &more[count - of_first..];
+                }
                 Ok(Err(error)) if error.kind() == ErrorKind::Interrupted => {}
                 Ok(Err(error)) => return Err(error),
                 Err(_would_block) => {}

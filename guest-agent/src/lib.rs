@@ -58,6 +58,7 @@ mod process;
 mod reaper;
 mod registry;
 mod relay;
+mod requests;
 mod resolve;
 mod responses;
 mod root;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tonic::{Status, Streaming};
+use tonic::Status;
 
 use crate::agent::{Activity, Agent, World};
 use crate::bounds;
@@ -24,18 +24,16 @@ use crate::output::{Ends, Linger, internal, type_end_of_file};
 use crate::proto::run_process_request::Request;
 use crate::proto::run_process_response::Response;
 use crate::proto::{
-    Created, Exited, ProcessSpec, RunProcessRequest, RunProcessResponse, StartFailed, Started, exited,
-    start_failed::Reason,
+    Created, Exited, ProcessSpec, RunProcessResponse, StartFailed, Started, exited, start_failed::Reason,
 };
 use crate::reaper::{Exit, ExitStatus, Exiting};
 use crate::registry::{Process, Told, command_line};
+use crate::requests::{MAX_STDIN_BYTES, Requests};
 use crate::responses::Sender;
 use crate::security::Security;
 use crate::spawn::{Launch, LaunchError, Launched, Outputs};
 use crate::wire::{signal_of, window_size};
 
-/// The most that one `stdin` message carries.
-const MAX_STDIN_BYTES: usize = 256 << 10;
 /// From `start` to the execution of the command, where the host does not say, and at most.
 const START: Duration = Duration::from_secs(30);
 const MAX_START: Duration = Duration::from_secs(600);
@@ -48,7 +46,7 @@ const MAX_LINGER: Duration = Duration::from_secs(60);
 const DEATH: Duration = Duration::from_secs(1);
 
 /// Serves one call. The receiver of `responses` is dropped when the host cancels it.
-pub(crate) async fn run(activity: Activity, mut requests: Streaming<RunProcessRequest>, responses: Sender) {
+pub(crate) async fn run(activity: Activity, mut requests: Requests, responses: Sender) {
     let agent = &*activity.0;
     let answer = tokio::select! {
         biased;
@@ -74,7 +72,7 @@ struct Order {
 }
 
 /// Reads the `start` that comes first; the deadlines count from here.
-async fn first_request(agent: &Agent, requests: &mut Streaming<RunProcessRequest>) -> Result<Order, Status> {
+async fn first_request(agent: &Agent, requests: &mut Requests) -> Result<Order, Status> {
     match requests.message().await?.and_then(|message| message.request) {
         Some(Request::Start(specification)) => order(agent.next_process_id(), specification),
         _ => Err(Status::invalid_argument("the first message must be `start`")),
@@ -152,12 +150,7 @@ fn launch(id: u64, specification: ProcessSpec) -> Result<Launch, Status> {
 
 /// Starts the process and stays with it to the end; afterwards nothing of it is left, unless it exited and left others
 /// behind.
-async fn carry(
-    agent: &Agent,
-    order: Order,
-    mut requests: Streaming<RunProcessRequest>,
-    responses: &Sender,
-) -> Result<(), Status> {
+async fn carry(agent: &Agent, order: Order, mut requests: Requests, responses: &Sender) -> Result<(), Status> {
     let world = agent.world()?;
     let Order { launch, timeout: limit, start, began, linger } = order;
     let (id, stdin, stop_signal, command) =
@@ -365,7 +358,7 @@ async fn await_hold(hold: OwnedFd) -> Result<Option<(u32, NonBlocking)>, Status>
 }
 
 /// Waits until the host lets it go, and does.
-async fn release(hold: &NonBlocking, requests: &mut Streaming<RunProcessRequest>) -> Result<(), Status> {
+async fn release(hold: &NonBlocking, requests: &mut Requests) -> Result<(), Status> {
     match requests.message().await?.and_then(|message| message.request) {
         // Where it has just ended, its exit tells that.
         Some(Request::Release(_)) => drop(hold.write_all(&[1]).await),
@@ -483,7 +476,7 @@ async fn await_room(input: &NonBlocking, is_terminal: bool, share: &Share) {
 async fn feed(
     mut input: Option<Arc<NonBlocking>>,
     is_terminal: bool,
-    mut requests: Streaming<RunProcessRequest>,
+    mut requests: Requests,
     share: &Arc<Share>,
 ) -> Result<Infallible, Status> {
     let mut open = input.is_some();
@@ -502,10 +495,13 @@ async fn feed(
                 return Err(Status::invalid_argument("a stdin message has at most 256 KiB"));
             }
             Some(Some(Request::Stdin(bytes))) => {
-                unfinished = bytes.last().map_or(unfinished, |last| !matches!(last, b'\n' | b'\r'));
-                let _held = share.hold(bytes.len());
+                // The end of a message and the beginning of the next come together.
+                let more = requests.stdin().unwrap_or_default();
+                let last = more.last().or(bytes.last());
+                unfinished = last.map_or(unfinished, |last| !matches!(last, b'\n' | b'\r'));
+                let _held = share.hold(bytes.len() + more.len());
                 let written = match &input {
-                    Some(input) => input.write_all(&bytes).await,
+                    Some(input) => input.write_both(&bytes, &more).await,
                     None => Ok(()),
                 };
                 if written.is_err() {

@@ -4,7 +4,7 @@
 //! more, to memory that it takes for each, and that the budget for output would know nothing of.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -61,16 +61,42 @@ impl Body for Responses {
     }
 }
 
-/// Carries the body of a call's response past tonic, in the response's extensions.
-#[derive(Clone, Debug)]
-pub(crate) struct Past(Arc<Mutex<Option<Responses>>>);
+/// Carries the body of a call's request or response past tonic, in the extensions of that.
+#[derive(Debug)]
+pub(crate) struct Past<T>(Arc<Mutex<Option<T>>>);
 
-impl Past {
-    pub(crate) fn new(responses: Responses) -> Self {
-        Self(Arc::new(Mutex::new(Some(responses))))
+impl<T> Past<T> {
+    pub(crate) fn new(body: T) -> Self {
+        Self(Arc::new(Mutex::new(Some(body))))
     }
 
-    pub(crate) fn take(&self) -> Option<Responses> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    pub(crate) fn take(&self) -> Option<T> {
+        self.content().take()
+    }
+
+    fn content(&self) -> MutexGuard<'_, Option<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Clone for Past<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+/// The body for tonic, unless it was taken: then nothing.
+impl<T: Body + Unpin> Body for Past<T> {
+    type Data = T::Data;
+    type Error = T::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        match &mut *self.content() {
+            Some(body) => Pin::new(body).poll_frame(context),
+            None => Poll::Ready(None),
+        }
     }
 }

@@ -21,7 +21,7 @@ use crate::agent::{Agent, FILE_CALLS, MAX_PROCESSES};
 use crate::bounds::MAX_REQUEST_BYTES;
 use crate::io::{NonBlocking, Stream};
 use crate::proto::agent_server::AgentServer;
-use crate::responses::Past;
+use crate::responses::{Past, Responses};
 use crate::service::Calls;
 
 /// Calls at a time: one for each process and each worker, and room for those that signal, resize and shut down, so that processes cannot
@@ -34,10 +34,11 @@ const STDIN_MESSAGE_BYTES: u32 = (64 << 10) + 5 + 1 + 3;
 /// (`chunk`).
 const RECEIVED_FRAME_BYTES: u32 = STDIN_MESSAGE_BYTES;
 /// Unread stdin that the agent holds for a process that does not read. It is no part of the budget of `budget`: who waits for
-/// others' stdin to be read might wait for ever, so each process has its own. A message is taken from it when the process's
-/// pipe has room, and what the pipe then has no room for is part of the budget (`process::feed`). With a window of less than
-/// a message, each would come in two turns.
-const STREAM_WINDOW: u32 = STDIN_MESSAGE_BYTES;
+/// others' stdin to be read might wait for ever, so each process has its own. What came is taken from it when the process's
+/// pipe has room, and what the pipe then has no room for is part of the budget (`process::feed`). Two messages: one is under
+/// way while the other is written. With one alone, host and guest wait for each other in turn; and `start`, which takes of
+/// the first window, has each message come in two parts from then on.
+const STREAM_WINDOW: u32 = 2 * STDIN_MESSAGE_BYTES;
 /// Every stream's window together, so that processes which do not read their stdin cannot block other calls.
 const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW + (1 << 20);
 /// How long the host may take to close its side after Shutdown was answered.
@@ -60,7 +61,7 @@ pub async fn serve(agent: &Arc<Agent>, stream: UnixStream) -> std::io::Result<()
             .serve_connection(
                 TokioIo::new(stream),
                 service_fn(move |request: Request<Incoming>| {
-                    let answer = service.clone().call(request);
+                    let answer = service.clone().call(with_body_at_hand(request));
                     async move { answer.await.map(with_own_body) }
                 })
             )
@@ -79,9 +80,17 @@ pub async fn serve(agent: &Arc<Agent>, stream: UnixStream) -> std::io::Result<()
     Ok(())
 }
 
+/// A request whose body a call may take from its extensions, and read itself.
+fn with_body_at_hand(request: Request<Incoming>) -> Request<Past<Incoming>> {
+    let (mut head, body) = request.into_parts();
+    let body = Past::new(body);
+    head.extensions.insert(body.clone());
+    Request::from_parts(head, body)
+}
+
 /// A response whose body tonic has not made where a call has one of its own.
 fn with_own_body(mut response: Response<Body>) -> Response<Body> {
-    match response.extensions_mut().remove::<Past>().and_then(|past| past.take()) {
+    match response.extensions_mut().remove::<Past<Responses>>().and_then(|past| past.take()) {
         Some(responses) => response.map(|_| Body::new(responses)),
         None => response,
     }

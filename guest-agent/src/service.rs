@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use rustix::io::Errno;
 use rustix::system::uname;
 use rustix::termios::tcsetwinsize;
@@ -23,6 +24,7 @@ use crate::proto::{
     ShutdownResponse, SignalProcessRequest, SignalProcessResponse, Statistics, WatchEventsRequest,
     WatchStatisticsRequest, signal_process_request::Scope,
 };
+use crate::requests::Requests;
 use crate::responses::{Past, Responses};
 use crate::wire::{signal_of, window_size};
 use crate::{clock, files, prepare, process};
@@ -105,9 +107,10 @@ impl agent_server::Agent for Calls {
         &self,
         request: Request<Streaming<RunProcessRequest>>,
     ) -> Result<Response<Self::RunProcessStream>, Status> {
+        let requests = requests_of(request)?;
         let activity = self.0.activity()?;
         let (responses, stream) = mpsc::channel(QUEUED_RESPONSES);
-        tokio::spawn(process::run(activity, request.into_inner(), responses));
+        tokio::spawn(process::run(activity, requests, responses));
         Ok(carried(Responses::begin(stream).await?))
     }
 
@@ -241,6 +244,12 @@ fn carried<T>(responses: Responses) -> Response<tokio_stream::Empty<T>> {
     let mut response = Response::new(tokio_stream::empty());
     response.extensions_mut().insert(Past::new(responses));
     response
+}
+
+/// What the host says in a call, past tonic: see `server`.
+fn requests_of<M>(mut request: Request<Streaming<M>>) -> Result<Requests, Status> {
+    let body = request.extensions_mut().remove::<Past<Incoming>>().and_then(|past| past.take());
+    body.map(Requests::new).ok_or_else(|| Status::internal("a request without a body"))
 }
 
 /// Answers a call that goes on with what `work` sends, until the host or the machine has enough.

@@ -31,8 +31,8 @@ import org.jspecify.annotations.Nullable;
  */
 public final class AgentProcess {
   /**
-   * What one message of stdin carries, in bytes: what the agent grants HTTP/2 a window for, which
-   * is as much as a pipe holds.
+   * What one message of stdin carries, in bytes: as much as a pipe holds, and half of what the
+   * agent grants HTTP/2 a window for.
    */
   public static final int STDIN_CHUNK = 64 * 1024;
 
