@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 //! What the host says in a RunProcess call, read from the body of its HTTP/2 request. tonic would copy each message to memory
-//! of its own, twice. And it would have stdin wait for the rest of its message: HTTP/2's window is as large as one, but what
-//! came before the first is in it, too, so each comes as the end of one frame and the beginning of the next.
+//! of its own, twice. And it would have stdin wait for the rest of its message: HTTP/2's window is as large as two, but what
+//! came before the first is in it, too, so a message may come as the end of one frame and the beginning of the next.
+//! Where the host gives the call up, no end of stdin is seen, as it would be with tonic: the process is killed.
 
 use std::future::poll_fn;
 use std::pin::Pin;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, Incoming};
 use prost::Message;
 use prost::encoding::{WireType, decode_key, decode_varint};
@@ -66,7 +67,7 @@ impl<B: Body<Data = Bytes> + Unpin> Requests<B> {
     pub(crate) fn stdin(&mut self) -> Option<Bytes> {
         if self.left == 0 {
             let (header, count) = stdin_header(&self.bytes)?;
-            self.bytes.advance(header);
+            drop(self.bytes.split_to(header));
             self.left = count;
         }
         if self.bytes.is_empty() {
@@ -123,7 +124,8 @@ fn take(bytes: &mut Bytes) -> Result<Option<Bytes>, Status> {
     if content.len() < length {
         return Ok(None);
     }
-    bytes.advance(PREFIX_BYTES);
+    // Where that is all, what it came in is not kept.
+    drop(bytes.split_to(PREFIX_BYTES));
     Ok(Some(bytes.split_to(length)))
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 //! What RunProcess and UseFiles calls answer, as the body of their HTTP/2 response. tonic would encode each message once
-//! more, to memory that it takes for each, and that the budget for output would know nothing of.
+//! more, to memory that it takes for each, and that the budget for output would know nothing of. And [`Past`], which
+//! carries such a body, or a request's (`requests`), past tonic.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
