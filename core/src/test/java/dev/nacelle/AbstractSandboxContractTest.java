@@ -808,7 +808,9 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
   void manyProcessesAtOnce() {
     List<CompletableFuture<ExecResult>> running = new ArrayList<>();
     for (int i = 0; i < 100; i++) {
-      running.add(sandbox.execAsync(ProcessSpec.of("sh", "-c", "cat /dev/null; echo " + i)));
+      ProcessSpec.Builder spec = ProcessSpec.builder("sh", "-c", "cat /dev/null; echo " + i);
+      // A busy lab takes long for the last of them.
+      running.add(sandbox.execAsync(spec.startTimeout(Duration.ofMinutes(5)).build()));
     }
     for (int i = 0; i < 100; i++) {
       assertEquals(i + "\n", running.get(i).join().stdout().text());
