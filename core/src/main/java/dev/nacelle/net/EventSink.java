@@ -106,17 +106,14 @@ final class EventSink {
   }
 
   private void begin() {
-    boolean begun = false;
     try {
       executor.execute(this::tellAll);
-      begun = true;
-    } finally {
-      if (!begun) {
-        // What waits is told with the next.
-        synchronized (lock) {
-          telling = false;
-        }
+    } catch (RuntimeException | Error e) {
+      // What waits is told with the next.
+      synchronized (lock) {
+        telling = false;
       }
+      throw e;
     }
   }
 

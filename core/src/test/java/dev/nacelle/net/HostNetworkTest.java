@@ -385,78 +385,78 @@ class HostNetworkTest {
     }
   }
 
-  @Test
-  void whatArrivesIsLimitedTogether() throws Exception {
-    NetworkPolicy policy =
-        limited(NetworkLimits.builder().ingress(Rate.perSecond(1).withBurst(10_000)));
-    try (TestNetwork test = new TestNetwork(policy);
+  private interface Served {
+    void by(TestNetwork test, int flow, Socket peer) throws Exception;
+  }
+
+  /** Does something with a connection of a sandbox's with these limits, and with its server. */
+  private static void withConnection(NetworkLimits.Builder limits, Served served) throws Exception {
+    try (TestNetwork test = new TestNetwork(limited(limits));
         ServerSocket server = test.server(7)) {
       int flow = test.agent.connect(SERVER, 7);
       try (Socket peer = server.accept()) {
-        byte[] content = some(20_000);
-        peer.getOutputStream().write(content);
-        assertEquals(10_000, test.agent.bytes(flow, 10_000).length);
-        assertTrue(test.network.statistics().received() < 10_100);
-        test.network.update(INTERNET);
-        assertEquals(10_000, test.agent.bytes(flow, 10_000).length);
+        served.by(test, flow, peer);
       }
     }
+  }
+
+  @Test
+  void whatArrivesIsLimitedTogether() throws Exception {
+    withConnection(
+        NetworkLimits.builder().ingress(Rate.perSecond(1).withBurst(10_000)),
+        (test, flow, peer) -> {
+          peer.getOutputStream().write(some(20_000));
+          assertEquals(10_000, test.agent.bytes(flow, 10_000).length);
+          assertTrue(test.network.statistics().received() < 10_100);
+          test.network.update(INTERNET);
+          assertEquals(10_000, test.agent.bytes(flow, 10_000).length);
+        });
   }
 
   @Test
   void aRateThatIsRaisedHoldsAtOnceForWhatWaited() throws Exception {
-    NetworkPolicy policy =
-        limited(NetworkLimits.builder().ingress(Rate.perSecond(1).withBurst(10_000)));
-    try (TestNetwork test = new TestNetwork(policy);
-        ServerSocket server = test.server(7)) {
-      int flow = test.agent.connect(SERVER, 7);
-      try (Socket peer = server.accept()) {
-        byte[] content = some(110_000);
-        peer.getOutputStream().write(content);
-        test.agent.bytes(flow, 10_000);
-        // It would have waited for hours.
-        Rate raised = Rate.perSecond(1_000_000).withBurst(10_000);
-        test.network.update(limited(NetworkLimits.builder().ingress(raised)));
-        test.agent.bytes(flow, 100_000);
-      }
-    }
+    withConnection(
+        NetworkLimits.builder().ingress(Rate.perSecond(1).withBurst(10_000)),
+        (test, flow, peer) -> {
+          peer.getOutputStream().write(some(110_000));
+          test.agent.bytes(flow, 10_000);
+          // It would have waited for hours.
+          Rate raised = Rate.perSecond(1_000_000).withBurst(10_000);
+          test.network.update(limited(NetworkLimits.builder().ingress(raised)));
+          test.agent.bytes(flow, 100_000);
+        });
   }
 
   @Test
   void whatIsLimitedIsNotCutIntoCrumbs() throws Exception {
-    Rate rate = Rate.perSecond(1_000_000).withBurst(10_000);
-    try (TestNetwork test = new TestNetwork(limited(NetworkLimits.builder().ingress(rate)));
-        ServerSocket server = test.server(7)) {
-      int flow = test.agent.connect(SERVER, 7);
-      try (Socket peer = server.accept()) {
-        peer.getOutputStream().write(some(100_000));
-        peer.shutdownOutput();
-        test.agent.await(PlayedAgent.Fin.class, fin -> true);
-        long frames =
-            test.agent.received().stream()
-                .filter(PlayedAgent.Data.class::isInstance)
-                .filter(data -> data.flow() == flow)
-                .count();
-        assertTrue(frames <= 60, () -> frames + " frames");
-      }
-    }
+    withConnection(
+        NetworkLimits.builder().ingress(Rate.perSecond(1_000_000).withBurst(10_000)),
+        (test, flow, peer) -> {
+          peer.getOutputStream().write(some(100_000));
+          peer.shutdownOutput();
+          test.agent.await(PlayedAgent.Fin.class, fin -> true);
+          long frames =
+              test.agent.received().stream()
+                  .filter(PlayedAgent.Data.class::isInstance)
+                  .filter(data -> data.flow() == flow)
+                  .count();
+          assertTrue(frames <= 60, () -> frames + " frames");
+        });
   }
 
   @Test
   void whatIsLimitedArrivesInTime() throws Exception {
     Rate rate = Rate.perSecond(1_000_000).withBurst(10_000);
-    NetworkPolicy policy = limited(NetworkLimits.builder().ingress(rate).egress(rate));
-    try (TestNetwork test = new TestNetwork(policy);
-        ServerSocket server = test.server(7)) {
-      byte[] content = some(100_000);
-      int flow = test.agent.connect(SERVER, 7);
-      try (Socket peer = server.accept()) {
-        peer.getOutputStream().write(content);
-        assertArrayEquals(content, test.agent.bytes(flow, content.length));
-        test.agent.data(flow, Arrays.copyOf(content, 60_000));
-        assertArrayEquals(Arrays.copyOf(content, 60_000), peer.getInputStream().readNBytes(60_000));
-      }
-    }
+    withConnection(
+        NetworkLimits.builder().ingress(rate).egress(rate),
+        (test, flow, peer) -> {
+          byte[] content = some(100_000);
+          peer.getOutputStream().write(content);
+          assertArrayEquals(content, test.agent.bytes(flow, content.length));
+          byte[] answer = Arrays.copyOf(content, 60_000);
+          test.agent.data(flow, answer);
+          assertArrayEquals(answer, peer.getInputStream().readNBytes(60_000));
+        });
   }
 
   @Test

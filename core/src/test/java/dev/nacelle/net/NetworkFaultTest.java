@@ -29,6 +29,7 @@ import java.nio.channels.SelectionKey;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -47,10 +48,14 @@ class NetworkFaultTest {
   private static final class FailingBuffers extends LoopBuffers {
     private final AtomicInteger faults = new AtomicInteger();
 
+    /** A permit for each that was met. */
+    private final Semaphore met = new Semaphore(0);
+
     @Override
     ByteBuffer take() {
       if (faults.get() > 0) {
         faults.decrementAndGet();
+        met.release();
         throw new IllegalStateException("a fault of the test's");
       }
       return super.take();
@@ -81,6 +86,10 @@ class NetworkFaultTest {
 
   private static ServerSocket listen() throws IOException {
     return new ServerSocket(0, 50, InetAddress.getLoopbackAddress());
+  }
+
+  private static UnaryOperator<InetSocketAddress> to(ServerSocket server) {
+    return address -> (InetSocketAddress) server.getLocalSocketAddress();
   }
 
   @Test
@@ -125,8 +134,7 @@ class NetworkFaultTest {
     FailingBuffers buffers = new FailingBuffers();
     try (ServerSocket server = listen();
         NetworkLoop loop = new NetworkLoop("test-network", buffers);
-        HostNetwork network =
-            network(loop, address -> (InetSocketAddress) server.getLocalSocketAddress());
+        HostNetwork network = network(loop, to(server));
         PlayedAgent agent = PlayedAgent.of(network)) {
       int flow = agent.connect(SERVER, 7);
       try (Socket peer = server.accept()) {
@@ -150,8 +158,7 @@ class NetworkFaultTest {
     FailingBuffers buffers = new FailingBuffers();
     try (ServerSocket server = listen();
         NetworkLoop loop = new NetworkLoop("test-network", buffers);
-        HostNetwork network =
-            network(loop, address -> (InetSocketAddress) server.getLocalSocketAddress());
+        HostNetwork network = network(loop, to(server));
         PlayedAgent agent = PlayedAgent.of(network)) {
       agent.connect(SERVER, 7);
       agent.connect(SERVER, 7);
@@ -177,10 +184,7 @@ class NetworkFaultTest {
     try (ServerSocket server = listen();
         NetworkLoop loop = new NetworkLoop("test-network", buffers);
         HostNetwork network =
-            network(
-                loop,
-                address -> (InetSocketAddress) server.getLocalSocketAddress(),
-                unlimited.toBuilder().limits(limits).build());
+            network(loop, to(server), unlimited.toBuilder().limits(limits).build());
         PlayedAgent agent = PlayedAgent.of(network)) {
       int one = agent.connect(SERVER, 7);
       try (Socket first = server.accept()) {
@@ -215,9 +219,7 @@ class NetworkFaultTest {
       InetSocketAddress other = network.published().get(datagrams);
       buffers.faults.set(1);
       sender.send(new DatagramPacket("lost".getBytes(ISO_8859_1), 4, other));
-      while (buffers.faults.get() > 0) {
-        Thread.sleep(1);
-      }
+      buffers.met.acquire();
       sender.send(new DatagramPacket("kept".getBytes(ISO_8859_1), 4, other));
       byte[] told = agent.await(PlayedAgent.Datagram.class, datagram -> true).bytes();
       assertEquals("kept", new String(told, ISO_8859_1));
@@ -249,8 +251,7 @@ class NetworkFaultTest {
         };
     try (ServerSocket server = listen();
         NetworkLoop loop = new NetworkLoop("test-network", buffers);
-        HostNetwork network =
-            network(loop, address -> (InetSocketAddress) server.getLocalSocketAddress());
+        HostNetwork network = network(loop, to(server));
         PlayedAgent agent = PlayedAgent.of(network)) {
       int flow = agent.connect(SERVER, 7);
       try (Socket peer = server.accept()) {

@@ -171,12 +171,20 @@ final class Teardown {
    * @return false when the time was over
    */
   boolean awaitGivenBack(long deadline, Duration patience) {
-    return await(givenBack, deadline, patience);
+    boolean done = await(givenBack, deadline, patience);
+    if (done) {
+      joinOthers(unawaitedThread);
+    }
+    return done;
   }
 
   /** Waits likewise until everything is released. */
   boolean awaitReleased(long deadline, Duration patience) {
-    return await(released, deadline, patience) && joinOthers(null);
+    boolean done = await(released, deadline, patience);
+    if (done) {
+      joinOthers(null);
+    }
+    return done;
   }
 
   private boolean await(CountDownLatch latch, long deadline, Duration patience) {
@@ -193,22 +201,19 @@ final class Teardown {
     if (interrupted) {
       Thread.currentThread().interrupt();
     }
-    if (done) {
-      joinOthers(unawaitedThread);
-    } else {
+    if (!done) {
       report(patience);
     }
     return done;
   }
 
   /** Waits for the ends of all threads but one, which have nothing more to do. */
-  private boolean joinOthers(@Nullable Thread one) {
+  private void joinOthers(@Nullable Thread one) {
     for (Thread thread : everyThread) {
       if (!thread.equals(one)) {
         join(thread);
       }
     }
-    return true;
   }
 
   /** Waits for the end of a thread that has nothing more to do. Interrupts are kept for later. */
