@@ -228,7 +228,8 @@ public final class WaitingCalls implements AutoCloseable {
                 || e.reason() == ProcessException.Reason.TIMED_OUT)
         || failure instanceof GuestIOException io
             && (io.getMessage().contains("nobody listens")
-                || io.getMessage().contains("did not answer a connect"));
+                || io.getMessage().contains("did not answer a connect")
+                || io.getMessage().contains("the machine does not answer"));
   }
 
   /** What is written slower than a limit could be reached, and has no end. */

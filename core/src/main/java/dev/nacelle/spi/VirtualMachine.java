@@ -64,9 +64,11 @@ public interface VirtualMachine extends AutoCloseable {
    *
    * @return completes with the connection, or exceptionally with a {@link
    *     java.net.ConnectException} when the guest refuses, a {@link GuestLostException} when the
-   *     machine ends first, another {@link java.io.IOException} when too many connections are open,
-   *     or when a guest that was asked has not answered half a minute later. Has no time limit of
-   *     its own before the guest can be asked: cancel it.
+   *     machine ends first, another {@link java.net.SocketException} when the connect failed and
+   *     the hypervisor does not know yet whether its machine ends, another {@link
+   *     java.io.IOException} when too many connections are open, or when a guest that was asked has
+   *     not answered half a minute later. Has no time limit of its own before the guest can be
+   *     asked: cancel it.
    */
   CompletableFuture<GuestConnection> connect(int port);
 

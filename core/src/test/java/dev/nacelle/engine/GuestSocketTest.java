@@ -264,6 +264,29 @@ class GuestSocketTest {
   }
 
   @Test
+  void failedConnectThatMayBeTheGuestsEndIsWhatTheAgentsConnectionSays() throws Exception {
+    for (boolean ends : new boolean[] {false, true}) {
+      try (Sandbox own = fake.start()) {
+        FakeMachine ownMachine = fake.machine();
+        CompletableFuture<GuestSocket> connecting = run(() -> own.connect(FakeMachine.SILENT_PORT));
+        ownMachine.asked().join();
+        if (ends) {
+          ownMachine.hangUp();
+        }
+        ownMachine.failConnects(new SocketException("no answer"));
+        if (ends) {
+          SandboxEndedException e = (SandboxEndedException) failure(connecting);
+          assertEquals(SandboxExit.Reason.CONNECTION_LOST, e.exit().reason());
+        } else {
+          GuestIOException e = (GuestIOException) failure(connecting);
+          assertEquals("no answer", e.getMessage());
+          assertEquals("on\n", own.exec("echo", "on").stdout().text());
+        }
+      }
+    }
+  }
+
+  @Test
   void interruptedThreadLetsGoOfTheStreamAndTheConnectionStays() throws Exception {
     try (Ends ends = connect()) {
       Thread.currentThread().interrupt();

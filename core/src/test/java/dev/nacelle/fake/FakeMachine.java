@@ -318,6 +318,11 @@ public final class FakeMachine implements VirtualMachine {
     guestPrograms.put(port, onConnect);
   }
 
+  /** Fails those who wait for {@link #SILENT_PORT}. */
+  public void failConnects(IOException failure) {
+    connecting.forEach(future -> future.completeExceptionally(failure));
+  }
+
   /** Completes when somebody has connected to {@link #SILENT_PORT}. */
   public CompletableFuture<Void> asked() {
     return asked;

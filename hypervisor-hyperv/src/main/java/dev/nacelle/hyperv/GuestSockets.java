@@ -14,6 +14,7 @@ import dev.nacelle.spi.VirtualMachine;
 import java.io.IOException;
 import java.lang.System.Logger.Level;
 import java.net.ConnectException;
+import java.net.SocketException;
 import java.time.Duration;
 import java.util.Map;
 import java.util.Set;
@@ -409,7 +410,10 @@ final class GuestSockets implements AutoCloseable {
       return;
     }
     String why = connecting(attempt.port) + failure.getMessage();
-    fail(attempt, failure.isRefusal() ? new ConnectException(why) : new IOException(why, failure));
+    SocketException told =
+        failure.isRefusal() ? new ConnectException(why) : new SocketException(why);
+    told.initCause(failure);
+    fail(attempt, told);
   }
 
   private void fail(Attempt attempt, IOException failure) {

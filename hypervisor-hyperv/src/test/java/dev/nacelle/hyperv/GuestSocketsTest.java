@@ -16,6 +16,10 @@ import dev.nacelle.spi.MachineThread;
 import dev.nacelle.spi.VirtualMachine.Listener;
 import java.io.IOException;
 import java.net.ConnectException;
+import java.net.InetAddress;
+import java.net.ServerSocket;
+import java.net.Socket;
+import java.net.SocketException;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.HashSet;
@@ -223,6 +227,26 @@ class GuestSocketsTest {
         assertThrows(ExecutionException.class, () -> host.connect(PORT + 1).get());
     assertInstanceOf(ConnectException.class, e.getCause());
     assertTrue(e.getMessage().contains("connecting to port 1025: "), e::getMessage);
+  }
+
+  /** What the engine knows to be perhaps the machine's end, see VirtualMachine.connect. */
+  @Test
+  void guestThatDoesNotAnswerIsToldAsASocketsFailure() throws Exception {
+    connected();
+    try (ServerSocket machines = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+      StandIn.bootMachinesAt("127.0.0.1:" + machines.getLocalPort());
+      CompletableFuture<GuestConnection> connecting = host.connect(PORT);
+      try (Socket asked = machines.accept()) {
+        asked.getOutputStream().write("10060\n".getBytes(US_ASCII)); // WSAETIMEDOUT
+        ExecutionException e = assertThrows(ExecutionException.class, connecting::get);
+        assertEquals(SocketException.class, e.getCause().getClass());
+        assertEquals(
+            "connecting to port 1024: connect: the machine does not answer (WSAETIMEDOUT)",
+            e.getCause().getMessage());
+      }
+    } finally {
+      StandIn.bootMachinesAt(null);
+    }
   }
 
   @Test

@@ -17,6 +17,8 @@ import dev.nacelle.image.ImageRef;
 import dev.nacelle.internal.Baseline;
 import dev.nacelle.kernel.store.TestKernels;
 import java.io.IOException;
+import java.lang.management.ManagementFactory;
+import java.lang.management.MemoryUsage;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -45,16 +47,28 @@ class CyclesBootTest {
    * @param mappings lines of /proc/self/maps
    * @param temporary files in the directory for what is temporary
    * @param residentKib memory, of which the heap is part
+   * @param heapKib what lives on the heap
+   * @param heapCommittedKib what the heap takes of the resident memory, or less where a part was
+   *     never touched
    */
   private record Taken(
-      long threads, long descriptors, long mappings, long temporary, long residentKib) {
+      long threads,
+      long descriptors,
+      long mappings,
+      long temporary,
+      long residentKib,
+      long heapKib,
+      long heapCommittedKib) {
     static Taken now(Path scratch) throws IOException {
+      MemoryUsage heap = ManagementFactory.getMemoryMXBean().getHeapMemoryUsage();
       return new Taken(
           entries(Path.of("/proc/self/task")),
           entries(Path.of("/proc/self/fd")),
           Files.readAllLines(Path.of("/proc/self/maps")).size(),
           entries(scratch),
-          kib("VmRSS"));
+          kib("VmRSS"),
+          heap.getUsed() >> 10,
+          heap.getCommitted() >> 10);
     }
 
     private static long entries(Path directory) throws IOException {
@@ -104,6 +118,8 @@ class CyclesBootTest {
       // A tenth of what a guest has, however many there were.
       assertTrue(
           after.residentKib <= before.residentKib + 48 * 1024, () -> before + " then " + after);
+      // What a cycle leaves behind without a descriptor or a thread, it leaves here.
+      assertTrue(after.heapKib <= before.heapKib + 4096, () -> before + " then " + after);
     }
   }
 
