@@ -46,6 +46,11 @@ final class BareProcess implements Isolation {
   }
 
   @Override
+  public boolean hasPartInThisProcess() {
+    return false;
+  }
+
+  @Override
   public Optional<String> unavailable() {
     return Host.isRoot() ? Optional.empty() : Optional.of(Host.NEEDS_ROOT);
   }

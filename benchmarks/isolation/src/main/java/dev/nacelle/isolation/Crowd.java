@@ -188,18 +188,22 @@ final class Crowd {
   }
 
   /**
-   * What this process, its children and the instances have, after a collection. Of the heap, whose
-   * pages are all there from the beginning (../session), it is what is in use.
+   * What this process's children and the instances have, and itself where it has a part in them:
+   * after a collection, and of the heap, whose pages are all there from the beginning (../session),
+   * what is in use.
    */
-  private static long taken(List<Instance> instances) throws IOException {
-    for (int i = 0; i < COLLECTIONS; i++) {
-      System.gc();
-    }
+  private long taken(List<Instance> instances) throws IOException {
     Set<Long> processes = new HashSet<>();
     for (Instance instance : instances) {
       processes.addAll(instance.processes());
     }
-    Runtime heap = Runtime.getRuntime();
-    return Host.memoryOfAll(processes) - heap.freeMemory();
+    if (!isolation.hasPartInThisProcess()) {
+      return Host.memoryOfAll(processes);
+    }
+    for (int i = 0; i < COLLECTIONS; i++) {
+      System.gc();
+    }
+    processes.add(ProcessHandle.current().pid());
+    return Host.memoryOfAll(processes) - Runtime.getRuntime().freeMemory();
   }
 }

@@ -55,10 +55,9 @@ final class Host {
     }
   }
 
-  /** Of these processes, this one, and all that it has started and those have; each once. */
+  /** Of these processes, and all that this one has started and those have; each once. */
   static long memoryOfAll(Collection<Long> others) throws IOException {
     Set<Long> processes = new HashSet<>(others);
-    processes.add(ProcessHandle.current().pid());
     ProcessHandle.current().descendants().map(ProcessHandle::pid).forEach(processes::add);
     long bytes = 0;
     for (long process : processes) {

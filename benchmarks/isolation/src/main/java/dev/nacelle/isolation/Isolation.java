@@ -88,6 +88,14 @@ public interface Isolation extends AutoCloseable {
     }
   }
 
+  /**
+   * Whether this process has a part in each instance, as its monitor or a connection to it: what
+   * this process takes of memory then counts as the instances'.
+   */
+  default boolean hasPartInThisProcess() {
+    return true;
+  }
+
   /** Ends what its instances shared; they are closed by then. */
   @Override
   default void close() {}

@@ -80,6 +80,11 @@ final class OciContainer implements Isolation {
   }
 
   @Override
+  public boolean hasPartInThisProcess() {
+    return false;
+  }
+
+  @Override
   public Optional<String> unavailable() {
     if (!Host.isRoot()) {
       return Optional.of(Host.NEEDS_ROOT);

@@ -173,7 +173,8 @@ record Plan(Figure figure, Way way, int samples, int count, @Nullable String pro
         "memory",
         Unit.BYTES,
         Better.LOWER,
-        "what this process and all instances have mapped, their shares (PSS), with none",
+        "what all instances have mapped, and this process where it has a part in them, their"
+            + " shares (PSS), with none",
         "the same with " + count + ", divided by their number; the kernel's memory is not in it",
         null);
   }

@@ -56,6 +56,7 @@ final class Run {
       Map.of("bare", 0.02, "runc", 0.2, "crun", 0.1);
 
   private static final double MACHINES_LIFE_SECONDS = 0.35;
+  private static final double MACHINES_EXEC_SECONDS = 0.01;
   private static final double FIRST_SECONDS = 1;
   private static final double START_SECONDS = 5;
   private static final double LAB_START_SECONDS = 60;
@@ -415,7 +416,9 @@ final class Run {
             switch (plan.name()) {
               case "create", "life" -> life * (order.shortened() ? 1 : CALLS);
               case "rate" -> life * (order.shortened() ? 1 : LIVES);
-              case "exec-50" -> life * (order.shortened() ? FEW_AT_ONCE : AT_ONCE) / 2;
+              case "exec-50" ->
+                  LIFE_SECONDS.getOrDefault(name, MACHINES_EXEC_SECONDS)
+                      * (order.shortened() ? FEW_AT_ONCE : AT_ONCE);
               case "files" -> order.shortened() ? 0.1 : 1;
               default -> plan.way() == Plan.Way.INSIDE ? 0.1 : 0;
             };

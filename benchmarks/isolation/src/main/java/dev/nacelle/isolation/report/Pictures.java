@@ -12,8 +12,8 @@ import org.jspecify.annotations.Nullable;
 /** A run in SVG. Colours are those of {@link Palette#style}. */
 final class Pictures {
   private static final int ROW = 26;
-  private static final int NAMES = 168;
-  private static final int LONGEST_NAME = 24;
+  private static final int NAMES = 204;
+  private static final int LONGEST_NAME = 30;
   private static final int FIGURES = 262;
   private static final int LONGEST_FIGURE = 40;
   private static final int MOST_POINTS = 80;
@@ -38,7 +38,7 @@ final class Pictures {
       }
     }
     Axis axis = Axis.ofBars(least, greatest, NAMES, 250);
-    Markup svg = start(560, peers.size() * ROW + 40, figure.title() + ": medians");
+    Markup svg = start(600, peers.size() * ROW + 40, figure.title() + ": medians");
     grid(svg, axis, peers.size() * ROW, value -> Quantity.of(value, figure.unit()));
     for (int i = 0; i < peers.size(); i++) {
       Peer peer = peers.get(i);
@@ -80,7 +80,7 @@ final class Pictures {
         greatest = Math.max(greatest, statistics.max());
       }
     }
-    Markup svg = start(560, peers.size() * ROW + 40, figure.title() + ": all samples");
+    Markup svg = start(600, peers.size() * ROW + 40, figure.title() + ": all samples");
     if (least > greatest) {
       least = 0;
       greatest = 1;
