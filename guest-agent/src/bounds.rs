@@ -102,7 +102,7 @@ mod tests {
         for environment in [empty, even, vec!["x".repeat(room - BYTES_BESIDES)]] {
             let start = ProcessSpec { environment, ..rest.clone() };
             assert_eq!(check(&start), Ok(()));
-            let request = RunProcessRequest { request: Some(Request::Start(start)) };
+            let request = RunProcessRequest { request: Some(Request::Start(start)), ..Default::default() };
             assert!(request.encoded_len() <= MAX_REQUEST_BYTES - 4096, "{}", request.encoded_len());
         }
     }

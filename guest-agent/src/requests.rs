@@ -46,7 +46,8 @@ impl<B: Body<Data = Bytes> + Unpin> Requests<B> {
     pub(crate) async fn message(&mut self) -> Result<Option<RunProcessRequest>, Status> {
         loop {
             if let Some(stdin) = self.stdin() {
-                return Ok(Some(RunProcessRequest { request: Some(Request::Stdin(stdin)) }));
+                let request = Some(Request::Stdin(stdin));
+                return Ok(Some(RunProcessRequest { request, ..Default::default() }));
             }
             if self.left == 0
                 && let Some(message) = take(&mut self.bytes)?
@@ -157,7 +158,7 @@ mod tests {
     }
 
     fn stdin(bytes: &[u8]) -> RunProcessRequest {
-        RunProcessRequest { request: Some(Request::Stdin(bytes.to_vec().into())) }
+        RunProcessRequest { request: Some(Request::Stdin(bytes.to_vec().into())), ..Default::default() }
     }
 
     #[tokio::test]

@@ -37,7 +37,9 @@ const RECEIVED_FRAME_BYTES: u32 = STDIN_MESSAGE_BYTES;
 /// others' stdin to be read might wait for ever, so each process has its own. What came is taken from it when the process's
 /// pipe has room, and what the pipe then has no room for is part of the budget (`process::feed`). Two messages: one is under
 /// way while the other is written. With one alone, host and guest wait for each other in turn; and `start`, which takes of
-/// the first window, has each message come in two parts from then on. Calls that write files have the same window.
+/// the first window, has each message come in two parts from then on. Calls that write files have the same window. It counts
+/// bytes, and each frame that waits costs some 250 more: the host makes none much smaller than 1 KiB (`padding` of
+/// RunProcessRequest, and parts of files together), so these are at most a quarter of it.
 const STREAM_WINDOW: u32 = 2 * STDIN_MESSAGE_BYTES;
 /// Every stream's window together, so that processes which do not read their stdin cannot block other calls.
 const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW + (1 << 20);

@@ -153,7 +153,7 @@ async fn what_does_not_execute_its_command_in_time_is_killed() {
     let (requests, stream) = tokio::sync::mpsc::unbounded_channel();
     let start = ProcessSpec { start_timeout_nanos: Duration::from_secs(2).as_nanos() as u64, ..stuck };
     let start = nacelle_agent::proto::run_process_request::Request::Start(start);
-    requests.send(nacelle_agent::proto::RunProcessRequest { request: Some(start) }).unwrap();
+    requests.send(nacelle_agent::proto::RunProcessRequest { request: Some(start), ..Default::default() }).unwrap();
     let stop = async {
         let info = loop {
             match guest.list().await.pop() {

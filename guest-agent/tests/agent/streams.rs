@@ -152,7 +152,7 @@ async fn the_end_of_the_requests_is_the_end_of_stdin() {
     let guest = Guest::busybox().await;
     let (requests, stream) = mpsc::unbounded_channel();
     for request in [Request::Start(with_stdin(command("cat"))), Request::Stdin("last".into())] {
-        requests.send(RunProcessRequest { request: Some(request) }).unwrap();
+        requests.send(RunProcessRequest { request: Some(request), ..Default::default() }).unwrap();
     }
     let (unused, _) = mpsc::unbounded_channel();
     drop(requests);
@@ -191,10 +191,10 @@ async fn requests_that_break_the_contract_end_the_call_and_the_process() {
     ] {
         let (sender, stream) = mpsc::unbounded_channel();
         for request in &requests {
-            sender.send(RunProcessRequest { request: Some(request.clone()) }).unwrap();
+            sender.send(RunProcessRequest { request: Some(request.clone()), ..Default::default() }).unwrap();
         }
         if requests.len() < 2 {
-            sender.send(RunProcessRequest { request: None }).unwrap();
+            sender.send(RunProcessRequest::default()).unwrap();
         }
         let answer = async { guest.call(sender, stream).await?.try_finish().await };
         let status = answer.await.unwrap_err();
@@ -338,6 +338,28 @@ async fn stdin_that_nobody_reads_takes_little_memory_for_each_process() {
     assert_eq!(guest.sh("echo others go on").await.text(), "others go on\n");
     let grown = guest.agent_memory().saturating_sub(before);
     println!("stdin of {DEAF} processes that do not read it: {} KiB", grown >> 10);
+    assert!(grown < DEAF * (192 << 10), "the agent took {grown} bytes");
+}
+
+#[tokio::test]
+async fn single_bytes_that_nobody_reads_take_no_more_and_do_not_end_the_connection() {
+    const DEAF: usize = 32;
+    let guest = Guest::busybox().await;
+    let before = guest.agent_memory();
+    let mut calls = Vec::new();
+    for _ in 0..DEAF {
+        let mut call = guest.start(with_stdin(command("sleep 1000"))).await;
+        call.started().await;
+        // Its pipe, then what the agent may hold, of which a message's content is the least.
+        call.stdin(vec![0; 64 << 10]);
+        for _ in 0..1 << 10 {
+            call.little_stdin(b"x").await;
+        }
+        calls.push(call);
+    }
+    assert_eq!(guest.sh("echo others go on").await.text(), "others go on\n");
+    let grown = guest.agent_memory().saturating_sub(before);
+    println!("single bytes for {DEAF} processes that do not read them: {} KiB", grown >> 10);
     assert!(grown < DEAF * (192 << 10), "the agent took {grown} bytes");
 }
 

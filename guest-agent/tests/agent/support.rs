@@ -147,7 +147,7 @@ impl Guest {
 
     /// Tells whether the call still takes requests.
     fn send(requests: &mpsc::UnboundedSender<RunProcessRequest>, request: Request) -> bool {
-        requests.send(RunProcessRequest { request: Some(request) }).is_ok()
+        requests.send(RunProcessRequest { request: Some(request), ..Default::default() }).is_ok()
     }
 
     pub fn agent_pid(&self) -> u32 {
@@ -340,6 +340,14 @@ impl Running {
 
     pub fn stdin(&self, bytes: impl Into<Vec<u8>>) {
         self.send(Request::Stdin(bytes.into().into()));
+    }
+
+    /// A message of its own of little stdin, as the contract wants those.
+    pub async fn little_stdin(&self, bytes: &'static [u8]) {
+        let padding = vec![0; 1 << 10].into();
+        let _ = self.requests.send(RunProcessRequest { request: Some(Request::Stdin(bytes.into())), padding });
+        // Has it sent before there is another, with which it would share a frame.
+        tokio::task::yield_now().await;
     }
 
     pub fn close_stdin(&self) {

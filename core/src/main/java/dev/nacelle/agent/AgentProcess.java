@@ -46,6 +46,14 @@ public final class AgentProcess {
    */
   static final int STDIN_BURST = 3 * STDIN_CHUNK;
 
+  /**
+   * The least that a message of stdin is made to take, in bytes: the agent pays for each that
+   * waits, whatever is in it, and HTTP/2's window, and what waits here, are counted in bytes.
+   */
+  static final int STDIN_LEAST = 1024;
+
+  private static final ByteString PADDING = ByteString.copyFrom(new byte[STDIN_LEAST]);
+
   /** What the host grants the guest beyond the time that the guest has for the start. */
   private static final Duration START_MARGIN = Duration.ofSeconds(5);
 
@@ -240,14 +248,18 @@ public final class AgentProcess {
       throw new IllegalArgumentException(
           "at most " + STDIN_CHUNK + " bytes of stdin at a time, not " + bytes.remaining());
     }
-    RunProcessRequest request =
-        RunProcessRequest.newBuilder().setStdin(ByteString.copyFrom(bytes)).build();
+    int taken = Math.max(bytes.remaining(), STDIN_LEAST);
+    RunProcessRequest.Builder request = RunProcessRequest.newBuilder();
+    if (bytes.remaining() < taken) {
+      request.setPadding(PADDING.substring(bytes.remaining()));
+    }
+    RunProcessRequest message = request.setStdin(ByteString.copyFrom(bytes)).build();
     synchronized (sending) {
       if (inputEnded) {
         return false;
       }
-      stdinRoom -= request.getStdin().size();
-      call.sendMessage(request);
+      stdinRoom -= taken;
+      call.sendMessage(message);
       return true;
     }
   }

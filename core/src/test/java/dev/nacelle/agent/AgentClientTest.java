@@ -197,6 +197,35 @@ class AgentClientTest {
   }
 
   @Test
+  void fewSingleBytesWaitForAProcessThatDoesNotRead() throws Exception {
+    CompletableFuture<Void> reads = new CompletableFuture<>();
+    AtomicLong read = new AtomicLong();
+    FakeProgram late =
+        process -> {
+          reads.get();
+          for (byte[] bytes = process.read(); bytes != null; bytes = process.read()) {
+            assertArrayEquals(new byte[] {(byte) read.getAndIncrement()}, bytes);
+          }
+          return 0;
+        };
+    try (AgentPair pair = AgentPair.with(Map.of("late", late), AgentPair.LARGE, 6)) {
+      RecordingListener listener = new RecordingListener();
+      AgentProcess process = pair.run(request(true, "late"), listener, null);
+      listener.started.get();
+      int written = 0;
+      for (; process.isWritable(); written++) {
+        // The guest's window of 1 MiB, what waits here, and what is on its way.
+        assertTrue(written < 4 << 10, "it reads nothing, and more is asked for");
+        assertTrue(process.write(ByteBuffer.wrap(new byte[] {(byte) written})));
+      }
+      reads.complete(null);
+      process.closeStdin();
+      assertEquals(0, listener.exit.get().exitCode());
+      assertEquals(written, read.get());
+    }
+  }
+
+  @Test
   void outputsAreKeptApartAndCompleteBeforeTheExit() throws Exception {
     FakeProgram program =
         process -> {
