@@ -11,7 +11,8 @@ use tokio::sync::Notify;
 
 /// The most that is granted at once.
 pub(crate) const GRANT_BYTES: usize = 64 << 10;
-/// For all processes and calls together.
+/// For all processes and calls together. It is counted by what is in it: a part of stdin of 16 KiB and more is a part of what
+/// it was read from the connection into, and keeps all of that while its process has no room for it.
 const BUDGET: usize = 4 << 20;
 /// What a process may hold of which nothing is held, however little is left: whose host reads goes on, whatever others do. Of
 /// files it is a message.

@@ -305,6 +305,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn both_are_written_whole_wherever_a_write_ends_short() {
+        // A pipe of a page has the first write end there: in the first, between both, in the second.
+        const PAGE: usize = 4096;
+        for (first, second) in [(PAGE + 1000, 2000), (3 * PAGE, 1), (PAGE, 500), (100, 2 * PAGE), (0, 2 * PAGE), (1, 1)]
+        {
+            let (reader, writer) = rustix::pipe::pipe().unwrap();
+            let (reader, writer) = (NonBlocking::new(reader).unwrap(), NonBlocking::new(writer).unwrap());
+            writer.widen(PAGE);
+            let all: Vec<u8> = (0..first + second).map(|at| (at % 251) as u8).collect();
+            let read = async {
+                // Not before the pipe is full.
+                while (reader.pending() as usize) < all.len().min(PAGE) {
+                    tokio::task::yield_now().await;
+                }
+                let mut content = vec![0; all.len()];
+                assert!(reader.fill(&mut content).await.unwrap());
+                content
+            };
+            let (written, content) = tokio::join!(writer.write_both(&all[..first], &all[first..]), read);
+            written.unwrap();
+            assert!(content == all, "of {first} and {second} bytes came others");
+            assert_eq!(reader.pending(), 0);
+        }
+    }
+
+    #[tokio::test]
     async fn a_stream_of_packets_is_read_on_where_a_read_returns_one() {
         // As hv_sock: a read returns one packet, and all that are there are one event.
         let (host, guest) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();

@@ -22,6 +22,8 @@ use crate::proto::run_process_request::Request;
 pub(crate) const MAX_STDIN_BYTES: usize = 256 << 10;
 /// What gRPC has before a message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
+/// The prefix, the field's tag, and its length as it is written.
+const HEADER_BYTES: usize = PREFIX_BYTES + 1 + 3;
 /// Of `stdin` in RunProcessRequest.
 const STDIN: u32 = 2;
 /// Less than that is copied to memory of its own size: it would keep all that came with it, also for other calls.
@@ -81,9 +83,13 @@ impl<B: Body<Data = Bytes> + Unpin> Requests<B> {
 
     fn add(&mut self, frame: Frame<Bytes>) {
         // Trailers say nothing here.
-        let Ok(data) = frame.into_data() else { return };
+        let Ok(mut data) = frame.into_data() else { return };
         if self.bytes.is_empty() {
             self.bytes = data;
+        } else if let Some((header, count)) = header_of_both(&self.bytes, &data) {
+            drop(data.split_to(header - self.bytes.len()));
+            self.bytes = data;
+            self.left = count;
         } else {
             let mut bytes = BytesMut::from(std::mem::take(&mut self.bytes));
             bytes.extend_from_slice(&data);
@@ -94,6 +100,16 @@ impl<B: Body<Data = Bytes> + Unpin> Requests<B> {
 
 fn alone(bytes: Bytes) -> Bytes {
     if bytes.len() < WORTH_KEEPING { Bytes::copy_from_slice(&bytes) } else { bytes }
+}
+
+/// What [`stdin_header`] says where a frame ended in the header: the next is not to be copied for its sake.
+fn header_of_both(begun: &[u8], next: &[u8]) -> Option<(usize, usize)> {
+    let mut header = [0; HEADER_BYTES];
+    let (first, rest) = header.split_at_mut_checked(begun.len())?;
+    first.copy_from_slice(begun);
+    let count = rest.len().min(next.len());
+    rest[..count].copy_from_slice(&next[..count]);
+    stdin_header(&header[..begun.len() + count])
 }
 
 /// How many bytes are before the content of a message of nothing but stdin, and how many are in it. None for all others, for
@@ -116,8 +132,9 @@ fn take(bytes: &mut Bytes) -> Result<Option<Bytes>, Status> {
         return Ok(None);
     };
     let length = u32::from_be_bytes(*length) as usize;
+    // By no compression that the call named: with one, tonic has refused it.
     if compressed != 0 {
-        return Err(Status::unimplemented("messages cannot be compressed"));
+        return Err(Status::internal("a message is compressed, and the call does not say how"));
     }
     if length > MAX_REQUEST_BYTES {
         return Err(Status::out_of_range(format!("a message of {length} bytes: at most {MAX_REQUEST_BYTES}")));
@@ -133,7 +150,6 @@ fn take(bytes: &mut Bytes) -> Result<Option<Bytes>, Status> {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
-    use std::convert::Infallible;
     use std::task::{Context, Poll};
 
     use tonic::Code;
@@ -141,20 +157,23 @@ mod tests {
     use super::*;
     use crate::chunk;
 
+    #[derive(Debug)]
+    struct GivenUp;
+
     /// A body of these frames.
-    struct Frames(VecDeque<Bytes>);
+    struct Frames(VecDeque<Result<Frame<Bytes>, GivenUp>>);
 
     impl Body for Frames {
         type Data = Bytes;
-        type Error = Infallible;
+        type Error = GivenUp;
 
-        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-            Poll::Ready(self.0.pop_front().map(|data| Ok(Frame::data(data))))
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, GivenUp>>> {
+            Poll::Ready(self.0.pop_front())
         }
     }
 
     fn requests(frames: impl IntoIterator<Item = Bytes>) -> Requests<Frames> {
-        Requests::new(Frames(frames.into_iter().collect()))
+        Requests::new(Frames(frames.into_iter().map(|data| Ok(Frame::data(data))).collect()))
     }
 
     fn stdin(bytes: &[u8]) -> RunProcessRequest {
@@ -226,7 +245,71 @@ mod tests {
         assert_eq!(refusal(&[0]).await, Code::Internal);
         assert_eq!(refusal(&[0, 0, 0, 0, 2, 8]).await, Code::Internal);
         assert_eq!(refusal(&[0, 0, 0, 0, 1, 0xff]).await, Code::Internal);
-        assert_eq!(refusal(&[1, 0, 0, 0, 0]).await, Code::Unimplemented);
+        assert_eq!(refusal(&[1, 0, 0, 0, 0]).await, Code::Internal);
         assert_eq!(refusal(&[0, 0xff, 0xff, 0xff, 0xff]).await, Code::OutOfRange);
+        // Also where stdin came before it, of which a part was taken.
+        for (refused, code) in [([1, 0, 0, 0, 0], Code::Internal), ([0, 0xff, 0xff, 0xff, 0xff], Code::OutOfRange)] {
+            let all = Bytes::from([&chunk::message(&stdin(&[7; 100]))[..], &refused].concat());
+            let mut requests = requests([all.slice(..50), all.slice(50..)]);
+            let mut taken = 0;
+            let refusal = loop {
+                match requests.message().await {
+                    Ok(Some(RunProcessRequest { request: Some(Request::Stdin(bytes)), .. })) => taken += bytes.len(),
+                    Ok(other) => panic!("{other:?}"),
+                    Err(refusal) => break refusal,
+                }
+            };
+            assert_eq!((taken, refusal.code()), (100, code));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_header_that_a_frame_ends_in_has_nothing_copied() {
+        let message = chunk::message(&stdin(&[7; 64 << 10]));
+        let header = message.len() - (64 << 10);
+        for at in 1..=header {
+            let rest = Bytes::copy_from_slice(&message[at..]);
+            let mut requests = requests([message.slice(..at), rest.clone()]);
+            let Some(Request::Stdin(bytes)) = requests.message().await.unwrap().unwrap().request else { panic!() };
+            assert_eq!(bytes, [7; 64 << 10][..], "{at}");
+            assert_eq!(bytes.as_ptr(), rest[header - at..].as_ptr(), "after {at} bytes it was copied");
+            assert_eq!(requests.message().await.unwrap(), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn padding_is_dropped() {
+        let padded = RunProcessRequest { padding: vec![0; 1000].into(), ..stdin(b"x") };
+        let message = chunk::message(&padded);
+        for frames in [vec![message.clone()], vec![message.slice(..8), message.slice(8..)]] {
+            let mut requests = requests(frames);
+            assert_eq!(requests.message().await.unwrap().unwrap().request, stdin(b"x").request);
+            assert_eq!(requests.message().await.unwrap(), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn trailers_say_nothing() {
+        let message = chunk::message(&stdin(b"x"));
+        let frames = [Ok(Frame::data(message)), Ok(Frame::trailers(http::HeaderMap::new()))];
+        let mut requests = Requests::new(Frames(frames.into()));
+        assert_eq!(requests.message().await.unwrap(), Some(stdin(b"x")));
+        assert_eq!(requests.message().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_given_up_is_no_end_of_stdin() {
+        let message = chunk::message(&stdin(&[7; 100]));
+        for came in [message.slice(..0), message.slice(..5), message.slice(..50), message] {
+            let mut requests = Requests::new(Frames([Ok(Frame::data(came.clone())), Err(GivenUp)].into()));
+            let refusal = loop {
+                match requests.message().await {
+                    Ok(Some(RunProcessRequest { request: Some(Request::Stdin(_)), .. })) => {}
+                    Ok(other) => panic!("after {} bytes: {other:?}", came.len()),
+                    Err(refusal) => break refusal,
+                }
+            };
+            assert_eq!(refusal.code(), Code::Cancelled, "after {} bytes", came.len());
+        }
     }
 }
