@@ -2,13 +2,22 @@
 package dev.nacelle.internal;
 
 import java.io.IOException;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
+import java.nio.file.OpenOption;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.FileAttribute;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.Set;
 
 /** Files that nobody else is to read: they hold what images and guests put there. */
 public final class PrivateFile {
+  private static final FileAttribute<?> OWNER_ALONE =
+      PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------"));
+  private static final Set<OpenOption> OPTIONS =
+      Set.of(StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE, StandardOpenOption.SPARSE);
+
   private PrivateFile() {}
 
   /**
@@ -20,13 +29,21 @@ public final class PrivateFile {
    * @throws java.nio.file.FileAlreadyExistsException when there is something of that name
    */
   public static void create(Path file) throws IOException {
+    Files.createFile(file, attributes(file));
+  }
+
+  /**
+   * Creates one, and opens it to be written, with holes where nothing is.
+   *
+   * @throws java.nio.file.FileAlreadyExistsException when there is something of that name, be it a
+   *     link
+   */
+  public static FileChannel open(Path file) throws IOException {
+    return FileChannel.open(file, OPTIONS, attributes(file));
+  }
+
+  private static FileAttribute<?>[] attributes(Path file) {
     boolean posix = file.getFileSystem().supportedFileAttributeViews().contains("posix");
-    FileAttribute<?>[] attributes =
-        posix
-            ? new FileAttribute<?>[] {
-              PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------"))
-            }
-            : new FileAttribute<?>[0];
-    Files.createFile(file, attributes);
+    return posix ? new FileAttribute<?>[] {OWNER_ALONE} : new FileAttribute<?>[0];
   }
 }

@@ -6,9 +6,7 @@ import java.io.Closeable;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
-import java.nio.file.LinkOption;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 
 /** A new file of the host that gets content of the guest's, holes as such. */
 public final class ContentWriter implements Closeable {
@@ -23,10 +21,7 @@ public final class ContentWriter implements Closeable {
    *     link
    */
   public ContentWriter(Path file) throws IOException {
-    PrivateFile.create(file);
-    channel =
-        FileChannel.open(
-            file, StandardOpenOption.WRITE, StandardOpenOption.SPARSE, LinkOption.NOFOLLOW_LINKS);
+    channel = PrivateFile.open(file);
   }
 
   /** Writes data. */

@@ -13,15 +13,20 @@ import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.attribute.BasicFileAttributes;
+import java.nio.file.attribute.FileTime;
 import java.time.Instant;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.HashMap;
 import java.util.Iterator;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /** Sends a directory of the host: each directory before what is in it. */
 public final class TreeSender {
+  private static final String UNIX =
+      "unix:isSymbolicLink,isDirectory,isRegularFile,lastModifiedTime,fileKey,mode,nlink";
+
   private final FileCall call;
   private final Meter meter;
   private final ContentSender content;
@@ -47,9 +52,8 @@ public final class TreeSender {
   public void send(Path directory)
       throws IOException, AgentException, FileFailedException, InterruptedException {
     unix = directory.getFileSystem().supportedFileAttributeViews().contains("unix");
-    BasicFileAttributes top = Files.readAttributes(directory, BasicFileAttributes.class);
-    call.entry(
-        FileEntry.of(Kind.DIRECTORY, "", mode(directory, true, true), uid, gid, modified(top)));
+    Attributes top = attributes(directory);
+    call.entry(FileEntry.of(Kind.DIRECTORY, "", top.mode(), uid, gid, top.modified()));
     Deque<Level> levels = new ArrayDeque<>();
     try {
       levels.push(open(directory, ""));
@@ -82,18 +86,16 @@ public final class TreeSender {
   /** Whether it is a directory, whose files are to follow. */
   private boolean send(Path file, String path)
       throws IOException, AgentException, FileFailedException, InterruptedException {
-    BasicFileAttributes attributes =
-        Files.readAttributes(file, BasicFileAttributes.class, LinkOption.NOFOLLOW_LINKS);
+    Attributes attributes = attributes(file, LinkOption.NOFOLLOW_LINKS);
     if (attributes.isSymbolicLink()) {
       String target = Files.readSymbolicLink(file).toString().replace(separator(file), "/");
       call.entry(
-          FileEntry.of(Kind.SYMBOLIC_LINK, path, 0777, uid, gid, modified(attributes))
+          FileEntry.of(Kind.SYMBOLIC_LINK, path, 0777, uid, gid, attributes.modified())
               .withLinkTarget(target));
       meter.file();
     } else if (attributes.isDirectory()) {
       call.entry(
-          FileEntry.of(
-              Kind.DIRECTORY, path, mode(file, true, false), uid, gid, modified(attributes)));
+          FileEntry.of(Kind.DIRECTORY, path, attributes.mode(), uid, gid, attributes.modified()));
       meter.file();
       return true;
     } else if (attributes.isRegularFile()) {
@@ -103,16 +105,14 @@ public final class TreeSender {
     return false;
   }
 
-  private void sendRegular(Path file, String path, BasicFileAttributes attributes)
+  private void sendRegular(Path file, String path, Attributes attributes)
       throws IOException, AgentException, FileFailedException, InterruptedException {
     Object key = attributes.fileKey();
-    if (unix
-        && key != null
-        && (int) Files.getAttribute(file, "unix:nlink", LinkOption.NOFOLLOW_LINKS) > 1) {
+    if (key != null && attributes.links() > 1) {
       String first = linked.putIfAbsent(key, path);
       if (first != null) {
         call.entry(
-            FileEntry.of(Kind.HARD_LINK, path, 0, uid, gid, modified(attributes))
+            FileEntry.of(Kind.HARD_LINK, path, 0, uid, gid, attributes.modified())
                 .withLinkTarget(first));
         meter.file();
         return;
@@ -121,7 +121,7 @@ public final class TreeSender {
     try (InputStream in = Files.newInputStream(file, LinkOption.NOFOLLOW_LINKS)) {
       call.entry(
           FileEntry.of(
-              Kind.REGULAR_FILE, path, mode(file, false, false), uid, gid, modified(attributes)));
+              Kind.REGULAR_FILE, path, attributes.mode(), uid, gid, attributes.modified()));
       content.send(in);
     }
     meter.file();
@@ -131,17 +131,42 @@ public final class TreeSender {
     return file.getFileSystem().getSeparator();
   }
 
-  private static Instant modified(BasicFileAttributes attributes) {
-    return attributes.lastModifiedTime().toInstant();
-  }
+  /**
+   * What is told of a file.
+   *
+   * @param mode the low 12 bits of the host's, where it has such
+   * @param links how many names it has, where that is known
+   */
+  private record Attributes(
+      boolean isSymbolicLink,
+      boolean isDirectory,
+      boolean isRegularFile,
+      Instant modified,
+      @Nullable Object fileKey,
+      int mode,
+      int links) {}
 
-  /** The host's, where it has such. */
-  private int mode(Path file, boolean directory, boolean follow) throws IOException {
+  private Attributes attributes(Path file, LinkOption... options) throws IOException {
     if (!unix) {
-      return directory ? 0755 : 0644;
+      BasicFileAttributes basic = Files.readAttributes(file, BasicFileAttributes.class, options);
+      return new Attributes(
+          basic.isSymbolicLink(),
+          basic.isDirectory(),
+          basic.isRegularFile(),
+          basic.lastModifiedTime().toInstant(),
+          basic.fileKey(),
+          basic.isDirectory() ? 0755 : 0644,
+          1);
     }
-    LinkOption[] options =
-        follow ? new LinkOption[0] : new LinkOption[] {LinkOption.NOFOLLOW_LINKS};
-    return (int) Files.getAttribute(file, "unix:mode", options) & 07777;
+    // All by one system call.
+    Map<String, Object> all = Files.readAttributes(file, UNIX, options);
+    return new Attributes(
+        (boolean) all.get("isSymbolicLink"),
+        (boolean) all.get("isDirectory"),
+        (boolean) all.get("isRegularFile"),
+        ((FileTime) all.get("lastModifiedTime")).toInstant(),
+        all.get("fileKey"),
+        (int) all.get("mode") & 07777,
+        (int) all.get("nlink"));
   }
 }
