@@ -5,6 +5,7 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -20,6 +21,7 @@ import dev.nacelle.container.ResourceLimit;
 import dev.nacelle.container.TimeNamespace;
 import dev.nacelle.container.UserNamespace;
 import dev.nacelle.files.FileInfo;
+import dev.nacelle.files.TransferProgress;
 import dev.nacelle.files.TreeCopy;
 import dev.nacelle.files.WriteOptions;
 import dev.nacelle.image.ImageConfig;
@@ -52,7 +54,10 @@ import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Random;
 import java.util.Set;
+import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.LinkedBlockingQueue;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -283,9 +288,46 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
 
   @Test
   void aPrivilegedWorkloadHoldsUpNobodyAndItsPressureIsTold() throws Exception {
-    try (Sandbox own = nacelle.start(spec().cpus(1).privileged().user("0").build())) {
+    SandboxSpec spec = spec().cpus(1).privileged().user("0").kernelModules("fuse").build();
+    try (Sandbox own = nacelle.start(spec)) {
+      assertThatItsFilesystemStallsCallsOnItAlone(own);
       assertThatItsKernelsLogHoldsUpNobody(own);
       assertThatItsPressureIsTold(own);
+    }
+  }
+
+  private static void assertThatItsFilesystemStallsCallsOnItAlone(Sandbox own) throws Exception {
+    String mount =
+        "mkdir /silent; exec 3<> /dev/fuse; busybox mount -t fuse"
+            + " -o fd=3,rootmode=40000,user_id=0,group_id=0 none /silent; echo mounted;"
+            + " exec sleep 86410";
+    try (GuestProcess server = own.start("sh", "-c", mount)) {
+      assertEquals("mounted\n", new String(server.stdout().readNBytes(8), UTF_8));
+      GuestFiles files = own.files();
+      CompletableFuture<byte[]> read = new CompletableFuture<>();
+      Thread reader =
+          new Thread(
+              () -> {
+                try {
+                  read.complete(files.read("/silent/file"));
+                } catch (RuntimeException e) {
+                  read.completeExceptionally(e);
+                }
+              });
+      reader.start();
+      GuestFiles hasty = files.withTimeout(Duration.ofMillis(200));
+      FileException late = assertThrows(FileException.class, () -> hasty.info("/silent/file"));
+      assertEquals(FileException.Reason.TIMED_OUT, late.reason());
+      files.write("/tmp/meanwhile", "meanwhile".getBytes(UTF_8));
+      assertEquals("meanwhile", new String(files.read("/tmp/meanwhile"), UTF_8));
+      assertEquals("still\n", own.exec("echo", "still").stdout().text());
+      assertFalse(read.isDone());
+      reader.interrupt();
+      reader.join();
+      assertTrue(
+          assertThrows(ExecutionException.class, read::get).getCause()
+              instanceof InterruptedOperationException);
+      assertTrue(server.isAlive());
     }
   }
 
@@ -504,6 +546,36 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
       files.removeTree(directoryToGo);
       assertFalse(files.exists(directoryToGo));
     }
+  }
+
+  /** Of which a part is told of before the end. */
+  private static final int TOLD_BYTES = (1 << 20) + 200_000;
+
+  @Test
+  void filesThatComeAndGoAreToldOf(@TempDir Path directory) throws IOException {
+    byte[] content = new byte[TOLD_BYTES];
+    new Random(6).nextBytes(content);
+    Path sent = Files.write(directory.resolve("sent"), content);
+    Path received = directory.resolve("received");
+    List<TransferProgress> told = new ArrayList<>();
+    GuestFiles files = sandbox.files().withListener(told::add);
+    files.write("/tmp/told", sent);
+    assertProgress(told);
+    told.clear();
+    files.read("/tmp/told", received);
+    assertProgress(told);
+    assertEquals(-1, Files.mismatch(sent, received));
+    files.remove("/tmp/told");
+  }
+
+  private static void assertProgress(List<TransferProgress> told) {
+    assertTrue(told.size() >= 2, told::toString);
+    for (int i = 1; i < told.size(); i++) {
+      assertTrue(told.get(i).bytes() >= told.get(i - 1).bytes(), told::toString);
+    }
+    assertTrue(told.get(0).bytes() > 0 && told.get(0).bytes() < TOLD_BYTES, told::toString);
+    TransferProgress last = TransferProgress.of("/tmp/told", 1, TOLD_BYTES, TOLD_BYTES);
+    assertEquals(last, told.get(told.size() - 1));
   }
 
   /** Where content begins in the sparse file that lies on both sides of 4 GiB, and at its end. */
@@ -911,6 +983,28 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
   }
 
   @Test
+  void whatTheHostCountsIsToldAgainAndAgain() throws Exception {
+    BlockingQueue<VmStatistics> readings = new LinkedBlockingQueue<>();
+    try (Sandbox.StatisticsStream unused =
+        sandbox.streamStatistics(Duration.ofMillis(100), readings::add)) {
+      VmStatistics first = readings.take();
+      output("echo", "works");
+      readings.clear();
+      // The first of these may be older than what has happened.
+      readings.take();
+      VmStatistics then = readings.take();
+      assertFalse(first.exits().isEmpty() && hostCountsUse(), first::toString);
+      first.exits().forEach((reason, n) -> assertTrue(then.exits().get(reason) >= n, reason));
+      if (hostCountsUse()) {
+        assertNotEquals(first.exits(), then.exits());
+        assertTrue(then.cpuTime().orElseThrow().compareTo(first.cpuTime().orElseThrow()) > 0);
+        assertTrue(then.memory().orElseThrow().compareTo(DataSize.mebibytes(8)) > 0);
+        assertTrue(then.disks().get("rootfs").reads() > 0, then::toString);
+      }
+    }
+  }
+
+  @Test
   void stdinAndStdoutStream() throws IOException {
     try (GuestProcess cat = sandbox.start(ProcessSpec.of("cat"))) {
       OutputStream stdin = cat.stdin();
@@ -984,6 +1078,17 @@ public abstract class AbstractSandboxContractTest extends AbstractKernelContract
     shell.close();
     assertEquals(Signal.KILL, shell.onExit().join().signal().orElseThrow());
     assertFalse(output("ps").contains("86402"));
+  }
+
+  @Test
+  void aProcessThatIsClosedSeesNoEndOfItsStdin() throws IOException {
+    for (int i = 0; i < 2; i++) {
+      GuestProcess reader = sandbox.start("sh", "-c", "cat > /dev/null; echo > /tmp/ended");
+      reader.stdin().write(new byte[200_000]);
+      reader.close();
+      assertEquals(Signal.KILL, reader.onExit().join().signal().orElseThrow());
+    }
+    assertFalse(sandbox.files().exists("/tmp/ended"));
   }
 
   @Test

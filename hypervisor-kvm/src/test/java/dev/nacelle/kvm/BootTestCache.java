@@ -69,6 +69,8 @@ final class BootTestCache {
             SandboxSpec.Builder spec = SandboxSpec.builder().image(image).kernel(kernel);
             nacelle.prepare(spec.build());
             nacelle.prepare(spec.pidsLimit(32).build());
+            SandboxSpec.Builder more = SandboxSpec.builder().image(image).kernel(kernel);
+            nacelle.prepare(more.kernelModules("fuse").build());
           }
         }
       }
