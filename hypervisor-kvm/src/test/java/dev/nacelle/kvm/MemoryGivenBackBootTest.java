@@ -74,7 +74,7 @@ class MemoryGivenBackBootTest {
 
   /** One boot for both, since a boot and what fills its memory are slow in the lab. */
   @ParameterizedTest
-  @ValueSource(strings = {"nacelle:6.12", "nacelle:6.1", "debian:6.1"})
+  @ValueSource(strings = {"nacelle:6.12", "nacelle:6.1", "debian:6.1", "debian:6.12"})
   void whatWasFreedGoesBackByItselfAndMemoryIsResizedWhileItRuns(String kernel) throws Exception {
     try (Nacelle nacelle = Nacelle.builder().cacheDirectory(TestKernels.CACHE).build();
         Sandbox sandbox = nacelle.start(spec(kernel).build())) {
