@@ -215,7 +215,7 @@ final class KvmHypervisor implements Hypervisor {
           "cannot create the virtual machine " + spec.name() + ": " + e.getMessage(),
           "Raise the limit of threads (ulimit -u, TasksMax of the systemd unit, the container's"
               + " limit of processes): it needs "
-              + (spec.cpus() + 1 + spec.devices().stream().filter(DeviceFactory::waits).count())
+              + (spec.cpus() + 2 + spec.devices().stream().filter(DeviceFactory::waits).count())
               + ".",
           e);
     }

@@ -21,7 +21,6 @@ import dev.nacelle.kvm.device.virtio.BalloonDevice;
 import dev.nacelle.kvm.device.virtio.VirtioDevice;
 import dev.nacelle.kvm.device.virtio.vsock.VsockDevice;
 import dev.nacelle.kvm.memory.GuestMemory;
-import dev.nacelle.kvm.platform.Hardware;
 import dev.nacelle.kvm.platform.MachineLayout;
 import dev.nacelle.kvm.sys.Capability;
 import dev.nacelle.kvm.sys.Kvm;
@@ -93,16 +92,23 @@ final class MachineBuilder {
               spec.memoryPolicy() == MemoryPolicy.HUGE_PAGES
                   ? HugePages.ofHost().allocate(spec.name(), spec.memoryBytes())
                   : GuestMemory.allocate(spec.memoryBytes()));
-      KvmVm vm = life.acquire(kvm.createVm());
-      life.givesBack(memory);
-      return new MachineBuilder(kvm, cpuid, spec, cores, life, memory, vm).build();
+      // Meanwhile: KVM_CREATE_VM may sleep for many milliseconds, until all processors have been
+      // seen (it moves a thread of the kernel's to this process's control group).
+      Loading loading = Loading.begin(spec, memory, life.threadName("load"));
+      try {
+        KvmVm vm = life.acquire(kvm.createVm());
+        life.givesBack(memory);
+        return new MachineBuilder(kvm, cpuid, spec, cores, life, memory, vm).build(loading);
+      } finally {
+        loading.await();
+      }
     } catch (Throwable e) {
       life.abandon();
       throw e;
     }
   }
 
-  private KvmVirtualMachine build() {
+  private KvmVirtualMachine build(Loading loading) {
     connectMemory();
     limitProcessors();
     vm.createIrqchip();
@@ -120,8 +126,7 @@ final class MachineBuilder {
       vm.createPit();
     }
     createVcpus();
-    // While the vCPUs' threads set them up.
-    InitialState state = spec.payload().load(memory, new Hardware(spec.cpus(), devices.size()));
+    InitialState state = loading.result();
     vcpus.forEach(Vcpu::awaitCreated);
     life.built(vm);
     return new KvmVirtualMachine(life, vcpus, state, devices, vsock, balloon, memory, console);

@@ -4,6 +4,7 @@ package dev.nacelle.kvm;
 import dev.nacelle.MemoryPolicy;
 import dev.nacelle.RateLimits;
 import dev.nacelle.kvm.boot.Payload;
+import dev.nacelle.kvm.platform.Hardware;
 import java.util.List;
 import java.util.OptionalDouble;
 
@@ -62,6 +63,11 @@ record MachineSpec(
   /** Whether its guest is asked for memory, and gives back what it does not use. */
   boolean balloon() {
     return memoryPolicy == MemoryPolicy.DENSITY;
+  }
+
+  /** What its guest is told of: beside those that were asked for there is a socket device. */
+  Hardware hardware() {
+    return new Hardware(cpus, 1 + devices.size() + (balloon() ? 1 : 0));
   }
 
   /** Without limits of rates, with core scheduling. */

@@ -29,6 +29,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.FutureTask;
+import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.extension.RegisterExtension;
@@ -462,6 +463,30 @@ class VirtualMachineLifeTest {
       assertNotSame(group, thread.getThreadGroup());
       assertTrue(thread.isDaemon());
     }
+  }
+
+  @Test
+  void memoryIsThereUntilThePayloadIsLoadedAlthoughTheMachineCannotBeBuilt() {
+    CountDownLatch failed = new CountDownLatch(1);
+    AtomicLong written = new AtomicLong();
+    assertThrows(
+        ArithmeticException.class,
+        () ->
+            machines.create(
+                1,
+                (memory, hardware) -> {
+                  await(failed);
+                  for (long gpa = 0; gpa < TestMachines.MEMORY; gpa += Long.BYTES) {
+                    memory.putLong(gpa, gpa);
+                    written.addAndGet(Long.BYTES);
+                  }
+                  return spinning.load(memory, hardware);
+                },
+                resources -> {
+                  failed.countDown();
+                  throw new ArithmeticException("of a test");
+                }));
+    assertEquals(TestMachines.MEMORY, written.get());
   }
 
   @Test
