@@ -20,6 +20,7 @@ import java.util.Deque;
 import java.util.HashMap;
 import java.util.Iterator;
 import java.util.Map;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /** Sends a directory of the host: each directory before what is in it. */
@@ -161,12 +162,16 @@ public final class TreeSender {
     // All by one system call.
     Map<String, Object> all = Files.readAttributes(file, UNIX, options);
     return new Attributes(
-        (boolean) all.get("isSymbolicLink"),
-        (boolean) all.get("isDirectory"),
-        (boolean) all.get("isRegularFile"),
-        ((FileTime) all.get("lastModifiedTime")).toInstant(),
+        value(all, "isSymbolicLink", Boolean.class),
+        value(all, "isDirectory", Boolean.class),
+        value(all, "isRegularFile", Boolean.class),
+        value(all, "lastModifiedTime", FileTime.class).toInstant(),
         all.get("fileKey"),
-        (int) all.get("mode") & 07777,
-        (int) all.get("nlink"));
+        value(all, "mode", Integer.class) & 07777,
+        value(all, "nlink", Integer.class));
+  }
+
+  private static <T> T value(Map<String, Object> all, String name, Class<T> type) {
+    return type.cast(Objects.requireNonNull(all.get(name)));
   }
 }
