@@ -53,11 +53,7 @@ public final class TarWriter {
     header.number(100, 8, entry.permissions());
     header.number(108, 8, entry.uid());
     header.number(116, 8, entry.gid());
-    if (sparse && size > LARGEST) {
-      header.binary(124, 12, size);
-    } else {
-      header.number(124, 12, size);
-    }
+    header.size(size);
     header.number(136, 12, Math.max(0, entry.modified().getEpochSecond()));
     header.text(157, NAME_BYTES, entry.linkTarget());
     header.number(329, 8, entry.major());
@@ -129,8 +125,8 @@ public final class TarWriter {
     if (!fits(entry.linkTarget())) {
       record(records, "linkpath", entry.linkTarget());
     }
-    // Of one with holes the header has it: Python's tarfile takes the record for where the next
-    // file begins, less the map.
+    // Of one with holes the header alone has it: Python's tarfile takes the record for where the
+    // next file begins, less the map.
     if (!sparse && size > LARGEST) {
       record(records, "size", Long.toString(size));
     }
@@ -212,12 +208,17 @@ public final class TarWriter {
     }
 
     /**
-     * As GNU tar writes what is too large for octal digits: marked by the highest bit, big-endian.
+     * Of the content. What is too large for octal digits is written as GNU tar does it: marked by
+     * the highest bit, big-endian.
      */
-    void binary(int offset, int length, long value) {
-      block[offset] = (byte) 0x80;
+    void size(long size) {
+      if (size <= LARGEST) {
+        number(124, 12, size);
+        return;
+      }
+      block[124] = (byte) 0x80;
       for (int i = 0; i < Long.BYTES; i++) {
-        block[offset + length - 1 - i] = (byte) (value >>> 8 * i);
+        block[124 + 12 - 1 - i] = (byte) (size >>> 8 * i);
       }
     }
 
