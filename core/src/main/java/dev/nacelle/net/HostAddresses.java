@@ -21,8 +21,9 @@ import java.util.function.Predicate;
  * what counts was read within the last 30 seconds; while the host does not tell, of which a warning
  * is logged each time, what it told last goes on counting. Safe for use from several threads.
  *
- * <p>While somebody asks, they are read again meanwhile, and asking does not block; after a quiet
- * time whoever asks first reads them, which takes about a millisecond.
+ * <p>While somebody asks, as each network does every second, they are read again meanwhile, and
+ * asking does not block; after a quiet time whoever asks first reads them, which takes about a
+ * millisecond where there are few.
  */
 public final class HostAddresses implements Predicate<Ip> {
   private static final long OLD = Duration.ofSeconds(30).toNanos();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.net;
 
+import dev.nacelle.internal.check.Ip;
 import dev.nacelle.network.NetworkListener;
 import dev.nacelle.network.NetworkPolicy;
 import dev.nacelle.network.NetworkStatistics;
@@ -27,7 +28,10 @@ public final class HostNetwork implements AutoCloseable {
   /** The guest's agent connects to this port of the host's once; its workload must not. */
   public static final int PORT = 1025;
 
-  private static final Duration TELL_LIMITS = Duration.ofSeconds(1);
+  private static final Duration TURN = Duration.ofSeconds(1);
+
+  /** Any. */
+  private static final Ip SOME_ADDRESS = Ip.v4(0x7f00_0001);
 
   private final NetworkLoop loop;
   private final Surroundings surroundings;
@@ -40,7 +44,7 @@ public final class HostNetwork implements AutoCloseable {
   private ActivePolicy policy;
   private @Nullable FlowTable table;
   private NetworkStatistics last = NetworkStatistics.builder().build();
-  private NetworkLoop.@Nullable Timer limitsTimer;
+  private NetworkLoop.@Nullable Timer turnTimer;
   private boolean closed;
 
   /**
@@ -120,13 +124,15 @@ public final class HostNetwork implements AutoCloseable {
     FlowTable flows =
         new FlowTable(loop, connection, policy, publisher, pins, surroundings, events);
     table = flows;
-    limitsTimer = loop.schedule(this::tellLimits, TELL_LIMITS);
+    turnTimer = loop.schedule(this::turn, TURN);
     flows.begin();
   }
 
-  private void tellLimits() {
-    limitsTimer = loop.schedule(this::tellLimits, TELL_LIMITS);
+  private void turn() {
+    turnTimer = loop.schedule(this::turn, TURN);
     events.tellLimits();
+    // While somebody asks, they are read again on another thread: no flow is to wait for that.
+    boolean unused = surroundings.isHosts().test(SOME_ADDRESS);
   }
 
   /** Where published ports are. */
@@ -217,8 +223,8 @@ public final class HostNetwork implements AutoCloseable {
         flows -> {
           if (!closed) {
             closed = true;
-            if (limitsTimer != null) {
-              limitsTimer.cancel();
+            if (turnTimer != null) {
+              turnTimer.cancel();
             }
             publisher.close();
             if (flows != null) {

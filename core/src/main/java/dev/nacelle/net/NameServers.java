@@ -21,6 +21,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Executor;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.LongSupplier;
 import javax.naming.Context;
 import javax.naming.NamingException;
 import javax.naming.directory.InitialDirContext;
@@ -51,6 +52,7 @@ public final class NameServers {
   private final @Nullable Source source;
   private final @Nullable Executor executor;
   private final Duration patience;
+  private final LongSupplier nanoTime;
   private final AtomicBoolean reading = new AtomicBoolean();
   private volatile Seen seen;
 
@@ -68,11 +70,13 @@ public final class NameServers {
       @Nullable Source source,
       @Nullable Executor executor,
       List<InetSocketAddress> first,
-      Duration patience) {
+      Duration patience,
+      LongSupplier nanoTime) {
     this.source = source;
     this.executor = executor;
     this.patience = patience;
-    seen = new Seen(List.copyOf(first), System.nanoTime());
+    this.nanoTime = nanoTime;
+    seen = new Seen(List.copyOf(first), nanoTime.getAsLong());
   }
 
   /**
@@ -85,7 +89,7 @@ public final class NameServers {
   }
 
   static NameServers of(List<InetSocketAddress> servers, Duration patience) {
-    return new NameServers(null, null, servers, patience);
+    return new NameServers(null, null, servers, patience, System::nanoTime);
   }
 
   /**
@@ -99,7 +103,14 @@ public final class NameServers {
   }
 
   static NameServers of(Source source, Executor executor) {
-    NameServers servers = new NameServers(source, executor, List.of(), PATIENCE);
+    return of(source, executor, System::nanoTime);
+  }
+
+  /**
+   * @param nanoTime as {@link System#nanoTime()}
+   */
+  static NameServers of(Source source, Executor executor, LongSupplier nanoTime) {
+    NameServers servers = new NameServers(source, executor, List.of(), PATIENCE, nanoTime);
     servers.readAgain();
     return servers;
   }
@@ -109,7 +120,7 @@ public final class NameServers {
     Seen last = seen;
     Executor reader = executor;
     if (reader != null
-        && System.nanoTime() - last.time > FRESH
+        && nanoTime.getAsLong() - last.time > FRESH
         && reading.compareAndSet(false, true)) {
       try {
         reader.execute(this::readAgain);
@@ -141,7 +152,7 @@ public final class NameServers {
           .log(level, "the host's name servers are not known: " + e.getMessage());
       failed = true;
     } finally {
-      seen = new Seen(servers, System.nanoTime());
+      seen = new Seen(servers, nanoTime.getAsLong());
       reading.set(false);
     }
   }

@@ -261,13 +261,7 @@ class DnsFlowTest {
     try (PlayedAgent other = new PlayedAgent();
         Publisher publisher = new Publisher(List.of());
         NetworkLoop loop = new NetworkLoop("test-idle")) {
-      Surroundings surroundings =
-          new Surroundings(
-              address -> false,
-              true,
-              NameServers.of(List.of()),
-              NetworkMemory.ofRuntime(),
-              address -> address);
+      Surroundings surroundings = TestNetwork.surroundings(true, address -> address);
       CompletableFuture<FlowTable> made = new CompletableFuture<>();
       loop.execute(
           () -> {

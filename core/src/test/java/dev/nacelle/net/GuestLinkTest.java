@@ -37,6 +37,7 @@ class GuestLinkTest {
     private final Queue<ByteBuffer> sent = new ArrayDeque<>();
     private long takes = Long.MAX_VALUE;
     private boolean broken;
+    private boolean faulty;
     private int writes;
     private Runnable listener = () -> {};
 
@@ -52,6 +53,11 @@ class GuestLinkTest {
 
     synchronized void breaks() {
       broken = true;
+    }
+
+    /** Fails as nothing of the guest's makes it. */
+    synchronized void faults() {
+      faulty = true;
     }
 
     synchronized int writes() {
@@ -80,6 +86,9 @@ class GuestLinkTest {
     @Override
     public synchronized int write(ByteBuffer source) throws IOException {
       writes++;
+      if (faulty) {
+        throw new IllegalStateException("a fault of the test's");
+      }
       if (broken) {
         throw new IOException("it is reset");
       }
@@ -120,18 +129,11 @@ class GuestLinkTest {
     InetSocketAddress address =
         new InetSocketAddress(server.getInetAddress(), server.getLocalPort());
     network =
-        new HostNetwork(
+        TestNetwork.host(
             loop,
-            new Surroundings(
-                unused -> false,
-                true,
-                NameServers.of(List.of()),
-                NetworkMemory.ofRuntime(),
-                unused -> address),
-            new EventSink("sandbox", event -> {}, Runnable::run),
+            TestNetwork.surroundings(true, unused -> address),
             NetworkPolicy.internet(),
-            new Publisher(List.of()),
-            new Pins(System::nanoTime, 1));
+            new Publisher(List.of()));
     network.accept(guest);
   }
 
@@ -213,5 +215,32 @@ class GuestLinkTest {
     }
     settle();
     assertEquals(0, network.statistics().openFlows());
+  }
+
+  @Test
+  void aFaultAtWritingEndsTheLinkAndAllThatIsOpen() throws Exception {
+    guest.send(
+        out -> {
+          putHello(out);
+          putOpen(out, 1);
+        });
+    guest.happens();
+    try (Socket peer = server.accept()) {
+      while (network.statistics().opened() == 0) {
+        Thread.sleep(1);
+      }
+      // Something waits, which is written when the guest is told to take more.
+      guest.takes(0);
+      peer.getOutputStream().write('x');
+      while (network.statistics().received() == 0) {
+        Thread.sleep(1);
+      }
+      guest.faults();
+      guest.happens();
+      TestNetwork.assertReset(peer);
+    }
+    assertEquals(0, network.statistics().openFlows());
+    // The loop serves others.
+    settle();
   }
 }

@@ -37,9 +37,13 @@ import java.net.Socket;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Semaphore;
 import java.util.function.BiConsumer;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.condition.DisabledOnOs;
@@ -566,6 +570,53 @@ class HostNetworkTest {
         test.network.update(INTERNET);
         test.agent.connect(SERVER, 7);
       }
+    }
+  }
+
+  @Test
+  void ofUpdatesAtOnceOneComesAfterTheOther() throws Exception {
+    NetworkPolicy seven = NetworkPolicy.builder().allow(Egress.addresses(SERVER).tcp(7)).build();
+    NetworkPolicy eight = NetworkPolicy.builder().allow(Egress.addresses(SERVER).tcp(8)).build();
+    try (TestNetwork test = new TestNetwork(INTERNET);
+        ServerSocket one = test.server(7);
+        ServerSocket other = test.server(8)) {
+      List<Integer> flows = List.of(test.agent.connect(SERVER, 7), test.agent.connect(SERVER, 8));
+      CompletableFuture.allOf(
+              Stream.of(seven, eight)
+                  .map(policy -> CompletableFuture.runAsync(() -> test.network.update(policy)))
+                  .toArray(CompletableFuture[]::new))
+          .join();
+      // Both have counted for what was open, and the last one counts for what comes.
+      for (int flow : flows) {
+        test.agent.await(PlayedAgent.Resets.class, resets -> resets.flow() == flow);
+      }
+      int first = test.agent.open(SERVER, 7);
+      int second = test.agent.open(SERVER, 8);
+      PlayedAgent.Message answer = test.agent.await(PlayedAgent.Opened.class, opened -> true);
+      int refused = answer.flow() == first ? second : first;
+      assertEquals(Refusal.POLICY, test.agent.awaitRefused(refused));
+      assertEquals(1, test.network.statistics().openFlows());
+    }
+  }
+
+  @Test
+  void whereTheHostsAddressesAreIsAskedThoughNothingIsConnected() throws Exception {
+    Semaphore asked = new Semaphore(0);
+    Surroundings surroundings =
+        new Surroundings(
+            address -> {
+              asked.release();
+              return false;
+            },
+            false,
+            NameServers.of(List.of()),
+            NetworkMemory.ofRuntime(),
+            address -> address);
+    try (NetworkLoop loop = new NetworkLoop("test-network");
+        HostNetwork network =
+            TestNetwork.host(loop, surroundings, INTERNET, new Publisher(List.of()));
+        PlayedAgent agent = PlayedAgent.of(network)) {
+      asked.acquire(2);
     }
   }
 

@@ -13,9 +13,14 @@ import java.net.InetSocketAddress;
 import java.net.NetworkInterface;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Queue;
 import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.DisabledOnOs;
 import org.junit.jupiter.api.condition.EnabledOnOs;
@@ -102,6 +107,40 @@ class NameServersTest {
     assertEquals(List.of(), servers.servers());
     assertEquals(List.of(), servers.servers());
     assertEquals(1, reads.size());
+  }
+
+  @Test
+  void whatFailsAtReadingThemAgainIsTriedAgain() {
+    AtomicLong now = new AtomicLong();
+    AtomicBoolean hasThreads = new AtomicBoolean();
+    AtomicInteger reads = new AtomicInteger();
+    Queue<Runnable> tasks = new ArrayDeque<>();
+    InetSocketAddress known = NameServers.parse("nameserver 192.0.2.1").get(0);
+    InetSocketAddress other = NameServers.parse("nameserver 192.0.2.2").get(0);
+    NameServers servers =
+        NameServers.of(
+            () ->
+                switch (reads.getAndIncrement()) {
+                  case 0 -> List.of(known);
+                  case 1 -> throw new IllegalStateException("a fault of the test's");
+                  default -> List.of(other);
+                },
+            task -> {
+              if (!hasThreads.get()) {
+                throw new OutOfMemoryError("a fault of the test's");
+              }
+              tasks.add(task);
+            },
+            now::get);
+    now.addAndGet(4_000_000_000L);
+    assertEquals(List.of(known), servers.servers());
+    hasThreads.set(true);
+    assertEquals(List.of(known), servers.servers());
+    assertThrows(IllegalStateException.class, tasks.remove()::run);
+    now.addAndGet(4_000_000_000L);
+    assertEquals(List.of(known), servers.servers());
+    tasks.remove().run();
+    assertEquals(List.of(other), servers.servers());
   }
 
   @Test

@@ -203,10 +203,12 @@ class NetworkClientsTest {
   }
 
   @Test
+  @Timeout(600)
   void thousandsOfShortConnectionsLeaveNothing() throws Exception {
     int count = Integer.getInteger("nacelle.connections", 2_000);
     try (ToolsNetwork network = new ToolsNetwork(directory, ADDRESSES);
         ServerSocket server = listen(1000)) {
+      network.allow(Duration.ofMillis(60_000 + 25L * count));
       network.route(1, address(server));
       Thread peer =
           new Thread(

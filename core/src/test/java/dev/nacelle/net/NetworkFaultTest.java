@@ -8,6 +8,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.google.common.util.concurrent.Uninterruptibles;
+import dev.nacelle.image.testing.Tool;
 import dev.nacelle.net.Frames.Reset;
 import dev.nacelle.network.NetworkEvent;
 import dev.nacelle.network.NetworkEvent.Limit;
@@ -17,6 +19,7 @@ import dev.nacelle.network.NetworkPolicy;
 import dev.nacelle.network.PublishedPort;
 import dev.nacelle.network.Rate;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.net.DatagramPacket;
 import java.net.DatagramSocket;
 import java.net.InetAddress;
@@ -26,8 +29,10 @@ import java.net.Socket;
 import java.nio.ByteBuffer;
 import java.nio.channels.Pipe;
 import java.nio.channels.SelectionKey;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
@@ -63,33 +68,40 @@ class NetworkFaultTest {
   }
 
   private static HostNetwork network(
-      NetworkLoop loop, UnaryOperator<InetSocketAddress> routes, PublishedPort... published)
-      throws IOException {
-    return network(loop, routes, NetworkPolicy.internet(), published);
-  }
-
-  private static HostNetwork network(
       NetworkLoop loop,
       UnaryOperator<InetSocketAddress> routes,
       NetworkPolicy policy,
       PublishedPort... published)
       throws IOException {
-    return new HostNetwork(
-        loop,
-        new Surroundings(
-            address -> false, false, NameServers.of(List.of()), NetworkMemory.ofRuntime(), routes),
-        new EventSink("sandbox", event -> {}, Runnable::run),
-        policy,
-        new Publisher(List.of(published)),
-        new Pins(System::nanoTime, 1));
+    return TestNetwork.host(
+        loop, TestNetwork.surroundings(false, routes), policy, new Publisher(List.of(published)));
   }
 
-  private static ServerSocket listen() throws IOException {
-    return new ServerSocket(0, 50, InetAddress.getLoopbackAddress());
-  }
+  /** A network with buffers of the test's, and a server that stands for all. */
+  private static final class Served implements AutoCloseable {
+    private final ServerSocket server = new ServerSocket(0, 50, InetAddress.getLoopbackAddress());
+    private final NetworkLoop loop;
+    final HostNetwork network;
+    final PlayedAgent agent;
 
-  private static UnaryOperator<InetSocketAddress> to(ServerSocket server) {
-    return address -> (InetSocketAddress) server.getLocalSocketAddress();
+    Served(LoopBuffers buffers, NetworkPolicy policy) throws IOException {
+      loop = new NetworkLoop("test-network", buffers);
+      network =
+          network(loop, address -> (InetSocketAddress) server.getLocalSocketAddress(), policy);
+      agent = PlayedAgent.of(network);
+    }
+
+    Socket accept() throws IOException {
+      return server.accept();
+    }
+
+    @Override
+    public void close() throws IOException {
+      network.close();
+      agent.close();
+      loop.close();
+      server.close();
+    }
   }
 
   @Test
@@ -132,22 +144,19 @@ class NetworkFaultTest {
   @Test
   void aFaultAtAFlowsSocketEndsThatFlow() throws Exception {
     FailingBuffers buffers = new FailingBuffers();
-    try (ServerSocket server = listen();
-        NetworkLoop loop = new NetworkLoop("test-network", buffers);
-        HostNetwork network = network(loop, to(server));
-        PlayedAgent agent = PlayedAgent.of(network)) {
-      int flow = agent.connect(SERVER, 7);
-      try (Socket peer = server.accept()) {
+    try (Served test = new Served(buffers, NetworkPolicy.internet())) {
+      int flow = test.agent.connect(SERVER, 7);
+      try (Socket peer = test.accept()) {
         buffers.faults.set(1);
         peer.getOutputStream().write('x');
         assertEquals(
-            Reset.ABORTED, agent.await(PlayedAgent.Resets.class, r -> r.flow() == flow).why());
+            Reset.ABORTED, test.agent.await(PlayedAgent.Resets.class, r -> r.flow() == flow).why());
         TestNetwork.assertReset(peer);
       }
-      assertEquals(0, network.statistics().openFlows());
-      int other = agent.connect(SERVER, 7);
-      try (Socket peer = server.accept()) {
-        agent.data(other, "x");
+      assertEquals(0, test.network.statistics().openFlows());
+      int other = test.agent.connect(SERVER, 7);
+      try (Socket peer = test.accept()) {
+        test.agent.data(other, "x");
         assertEquals('x', peer.getInputStream().read());
       }
     }
@@ -156,21 +165,18 @@ class NetworkFaultTest {
   @Test
   void aFaultOfWhichTheGuestCannotBeToldEndsTheLink() throws Exception {
     FailingBuffers buffers = new FailingBuffers();
-    try (ServerSocket server = listen();
-        NetworkLoop loop = new NetworkLoop("test-network", buffers);
-        HostNetwork network = network(loop, to(server));
-        PlayedAgent agent = PlayedAgent.of(network)) {
-      agent.connect(SERVER, 7);
-      agent.connect(SERVER, 7);
-      try (Socket peer = server.accept();
-          Socket other = server.accept()) {
+    try (Served test = new Served(buffers, NetworkPolicy.internet())) {
+      test.agent.connect(SERVER, 7);
+      test.agent.connect(SERVER, 7);
+      try (Socket peer = test.accept();
+          Socket other = test.accept()) {
         buffers.faults.set(2);
         peer.getOutputStream().write('x');
-        agent.awaitEnd();
+        test.agent.awaitEnd();
         TestNetwork.assertReset(peer);
         TestNetwork.assertReset(other);
       }
-      assertEquals(0, network.statistics().openFlows());
+      assertEquals(0, test.network.statistics().openFlows());
     }
   }
 
@@ -181,27 +187,24 @@ class NetworkFaultTest {
     // What is beyond the first thousand waits for longer than a test takes.
     NetworkLimits limits =
         NetworkLimits.builder().ingress(Rate.perSecond(1).withBurst(1000)).build();
-    try (ServerSocket server = listen();
-        NetworkLoop loop = new NetworkLoop("test-network", buffers);
-        HostNetwork network =
-            network(loop, to(server), unlimited.toBuilder().limits(limits).build());
-        PlayedAgent agent = PlayedAgent.of(network)) {
-      int one = agent.connect(SERVER, 7);
-      try (Socket first = server.accept()) {
-        int two = agent.connect(SERVER, 7);
-        try (Socket second = server.accept()) {
+    try (Served test = new Served(buffers, unlimited.toBuilder().limits(limits).build())) {
+      int one = test.agent.connect(SERVER, 7);
+      try (Socket first = test.accept()) {
+        int two = test.agent.connect(SERVER, 7);
+        try (Socket second = test.accept()) {
           first.getOutputStream().write(new byte[2000]);
-          agent.bytes(one, 1000);
+          test.agent.bytes(one, 1000);
           second.getOutputStream().write(new byte[2000]);
           // When this has passed, that the second has something was seen, too.
-          agent.data(two, "x");
+          test.agent.data(two, "x");
           assertEquals('x', second.getInputStream().read());
           buffers.faults.set(1);
-          network.update(unlimited);
+          test.network.update(unlimited);
           assertEquals(
-              Reset.ABORTED, agent.await(PlayedAgent.Resets.class, r -> r.flow() == one).why());
+              Reset.ABORTED,
+              test.agent.await(PlayedAgent.Resets.class, r -> r.flow() == one).why());
           TestNetwork.assertReset(first);
-          agent.bytes(two, 2000);
+          test.agent.bytes(two, 2000);
         }
       }
     }
@@ -213,7 +216,8 @@ class NetworkFaultTest {
     PublishedPort datagrams = PublishedPort.udp(5000);
     FailingBuffers buffers = new FailingBuffers();
     try (NetworkLoop loop = new NetworkLoop("test-network", buffers);
-        HostNetwork network = network(loop, address -> address, web, datagrams);
+        HostNetwork network =
+            network(loop, address -> address, NetworkPolicy.internet(), web, datagrams);
         PlayedAgent agent = PlayedAgent.of(network);
         DatagramSocket sender = new DatagramSocket()) {
       InetSocketAddress other = network.published().get(datagrams);
@@ -249,16 +253,13 @@ class NetworkFaultTest {
             throw new OutOfMemoryError("a fault of the test's");
           }
         };
-    try (ServerSocket server = listen();
-        NetworkLoop loop = new NetworkLoop("test-network", buffers);
-        HostNetwork network = network(loop, to(server));
-        PlayedAgent agent = PlayedAgent.of(network)) {
-      int flow = agent.connect(SERVER, 7);
-      try (Socket peer = server.accept()) {
-        agent.data(flow, "x");
+    try (Served test = new Served(buffers, NetworkPolicy.internet())) {
+      int flow = test.agent.connect(SERVER, 7);
+      try (Socket peer = test.accept()) {
+        test.agent.data(flow, "x");
         assertEquals('x', peer.getInputStream().read());
         peer.getOutputStream().write(MEGABYTE);
-        assertArrayEquals(MEGABYTE, agent.bytes(flow, MEGABYTE.length));
+        assertArrayEquals(MEGABYTE, test.agent.bytes(flow, MEGABYTE.length));
       }
     }
   }
@@ -287,7 +288,7 @@ class NetworkFaultTest {
 
   @Test
   void aFaultAtAFrameEndsTheLinkAndAllThatIsOpen() throws Exception {
-    try (ServerSocket server = listen();
+    try (ServerSocket server = new ServerSocket(0, 50, InetAddress.getLoopbackAddress());
         NetworkLoop loop = new NetworkLoop("test-network");
         HostNetwork network =
             network(
@@ -297,7 +298,8 @@ class NetworkFaultTest {
                     throw new IllegalStateException("a fault of the test's");
                   }
                   return (InetSocketAddress) server.getLocalSocketAddress();
-                });
+                },
+                NetworkPolicy.internet());
         PlayedAgent agent = PlayedAgent.of(network)) {
       agent.connect(SERVER, 7);
       try (Socket peer = server.accept()) {
@@ -333,6 +335,65 @@ class NetworkFaultTest {
           });
       assertEquals(Limit.HOST_DESCRIPTORS, test.event(LimitReached.class).limit());
       assertEquals(2, test.network.statistics().failed());
+    }
+  }
+
+  @Test
+  @EnabledOnOs(value = OS.LINUX, disabledReason = "the shell limits what a process may map")
+  void withoutAThreadALoopSaysSoAndStartsWhenThereIsOne() {
+    String said =
+        Tool.run(
+            Path.of("/"),
+            "sh",
+            "-c",
+            "ulimit -v $1; shift; exec \"$@\" 2>/dev/null",
+            "sh",
+            "12000000",
+            Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+            "-Xmx64m",
+            "-Xss200m",
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-Xlog:disable",
+            "-cp",
+            System.getProperty("java.class.path"),
+            NetworkFaultTest.class.getName());
+    assertEquals("no thread is to be had for the network\nit runs\n", said);
+  }
+
+  /** In a process that has room for some threads. */
+  public static void main(String[] arguments) throws Exception {
+    CountDownLatch end = new CountDownLatch(1);
+    List<Thread> others = new ArrayList<>();
+    try (NetworkLoop loop = new NetworkLoop("test-network")) {
+      try {
+        while (true) {
+          Thread other = new Thread(() -> Uninterruptibles.awaitUninterruptibly(end));
+          other.start();
+          others.add(other);
+        }
+      } catch (OutOfMemoryError e) {
+        // There is no more.
+      }
+      try {
+        loop.execute(() -> {});
+      } catch (UncheckedIOException e) {
+        System.out.println(e.getMessage());
+      }
+      end.countDown();
+      for (Thread other : others) {
+        other.join();
+      }
+      // Their stacks go some time after their ends.
+      long limit = System.nanoTime() + TimeUnit.SECONDS.toNanos(20);
+      while (System.nanoTime() - limit < 0) {
+        try {
+          CompletableFuture.runAsync(() -> System.out.println("it runs"), loop).join();
+          return;
+        } catch (UncheckedIOException e) {
+          Thread.sleep(1);
+        }
+      }
     }
   }
 }

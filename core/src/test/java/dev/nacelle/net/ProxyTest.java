@@ -175,6 +175,34 @@ class ProxyTest {
   }
 
   @Test
+  void udpThatIsOpenEndsWhenAProxyComesUnlessARuleNamesIt() throws Exception {
+    try (ServerSocket proxy = listen();
+        DatagramSocket server = new DatagramSocket(0, InetAddress.getLoopbackAddress());
+        TestNetwork test = new TestNetwork(NetworkPolicy.internet())) {
+      test.route(123, server.getLocalPort());
+      Place time = new Place(AddressClassTest.ip(SERVER), 123, 40_000);
+      DatagramPacket came = new DatagramPacket(new byte[9], 9);
+      test.agent.datagram(time, new byte[] {1});
+      server.receive(came);
+      int port = came.getPort();
+      NetworkPolicy closed = through(proxy).build();
+      test.network.update(
+          closed.toBuilder().allow(Egress.addresses("93.184.216.0/24").udp(123)).build());
+      test.agent.datagram(time, new byte[] {2});
+      server.receive(came);
+      assertEquals(port, came.getPort());
+      test.network.update(closed);
+      assertEquals(DenialReason.PROXY, test.event(FlowDenied.class).reason());
+      assertEquals(0, test.network.statistics().openFlows());
+      // Its socket is closed, so that nothing comes back by it.
+      server.send(new DatagramPacket(new byte[] {3}, 1, came.getSocketAddress()));
+      test.agent.datagram(time, new byte[] {4});
+      assertTrue(
+          test.agent.await(PlayedAgent.Datagram.class, d -> d.place().equals(time)).refused());
+    }
+  }
+
+  @Test
   void whatLeftOtherwiseEndsWhenTheProxyChanges() throws Exception {
     try (ServerSocket proxy = listen();
         TestNetwork test = new TestNetwork(NetworkPolicy.internet());

@@ -94,19 +94,12 @@ class PublishedTest {
   }
 
   /** With no guest yet. */
-  private static HostNetwork network(NetworkLoop loop, Publisher publisher) throws IOException {
-    return new HostNetwork(
+  private static HostNetwork network(NetworkLoop loop, Publisher publisher) {
+    return TestNetwork.host(
         loop,
-        new Surroundings(
-            address -> false,
-            false,
-            NameServers.of(List.of()),
-            NetworkMemory.ofRuntime(),
-            address -> address),
-        new EventSink("sandbox", event -> {}, Runnable::run),
+        TestNetwork.surroundings(false, address -> address),
         NetworkPolicy.internal(),
-        publisher,
-        new Pins(System::nanoTime, 1));
+        publisher);
   }
 
   @Test

@@ -373,6 +373,17 @@ class ResolverTest {
   }
 
   @Test
+  void aFaultEndsTheQuestionAndTakesNoPlace() throws Exception {
+    // Beyond what can be waited for, in nanoseconds.
+    Resolver resolver = resolver(Duration.ofSeconds(Long.MAX_VALUE), first);
+    for (int i = 0; i <= Resolver.MOST; i++) {
+      Outcome outcome = ask(resolver, A);
+      assertNull(outcome.answer());
+      assertTrue(outcome.failure().startsWith("a fault at the host"), outcome.failure());
+    }
+  }
+
+  @Test
   @EnabledOnOs(value = OS.LINUX, disabledReason = "descriptors are counted in /proc")
   void noSocketIsLeft() throws Exception {
     first.has(NAME, ADDRESS);

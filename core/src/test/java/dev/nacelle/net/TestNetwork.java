@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.internal.OperatingSystem;
 import dev.nacelle.network.NetworkEvent;
+import dev.nacelle.network.NetworkListener;
 import dev.nacelle.network.NetworkPolicy;
 import dev.nacelle.network.PublishedPort;
 import java.io.IOException;
@@ -20,6 +21,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.function.LongSupplier;
+import java.util.function.UnaryOperator;
 
 /**
  * A sandbox's network for tests: with a loop of its own, events that can be waited for, and servers
@@ -96,19 +98,55 @@ final class TestNetwork implements AutoCloseable {
     this.memory = memory;
     pins = new Pins(nanoTime, Pins.CAPACITY);
     network =
-        new HostNetwork(
+        host(
             loop,
-            new Surroundings(
-                address -> false,
-                ipv6,
-                nameServers,
-                memory,
-                address -> routes.getOrDefault(address, address)),
-            new EventSink("sandbox", events::add, Runnable::run),
+            surroundings(
+                ipv6, nameServers, memory, address -> routes.getOrDefault(address, address)),
+            events::add,
             policy,
             new Publisher(List.of(published)),
             pins);
     agent = PlayedAgent.of(network);
+  }
+
+  /** A host of which no address is closed, and whose name servers nobody has told. */
+  static Surroundings surroundings(boolean ipv6, UnaryOperator<InetSocketAddress> routes) {
+    return surroundings(ipv6, NameServers.of(List.of()), NetworkMemory.ofRuntime(), routes);
+  }
+
+  static Surroundings surroundings(
+      boolean ipv6,
+      NameServers nameServers,
+      NetworkMemory memory,
+      UnaryOperator<InetSocketAddress> routes) {
+    return new Surroundings(address -> false, ipv6, nameServers, memory, routes);
+  }
+
+  /** A network without a guest, of which nobody is told. */
+  static HostNetwork host(
+      NetworkLoop loop, Surroundings surroundings, NetworkPolicy policy, Publisher publisher) {
+    return host(loop, surroundings, event -> {}, policy, publisher, new Pins(System::nanoTime, 1));
+  }
+
+  /**
+   * A network without a guest.
+   *
+   * @param listener is told on the thread that has something to tell
+   */
+  static HostNetwork host(
+      NetworkLoop loop,
+      Surroundings surroundings,
+      NetworkListener listener,
+      NetworkPolicy policy,
+      Publisher publisher,
+      Pins pins) {
+    return new HostNetwork(
+        loop,
+        surroundings,
+        new EventSink("sandbox", listener, Runnable::run),
+        policy,
+        publisher,
+        pins);
   }
 
   /** A server of the test's stands for {@link #SERVER} on that port. */

@@ -58,6 +58,7 @@ final class ToolsNetwork implements AutoCloseable {
   private final List<HttpServer> servers = new ArrayList<>();
   final PlayedNameServer upstream;
   private NetworkStatistics statistics = NetworkStatistics.builder().build();
+  private Duration limit = Duration.ofSeconds(60);
 
   /** What a program said, and how it ended. */
   record Ended(int code, String output) {}
@@ -176,6 +177,11 @@ final class ToolsNetwork implements AutoCloseable {
     return run(script, network -> {});
   }
 
+  /** Scripts may take so long. */
+  void allow(Duration time) {
+    limit = time;
+  }
+
   /**
    * Runs a script of bash's in a sandbox's network.
    *
@@ -185,8 +191,7 @@ final class ToolsNetwork implements AutoCloseable {
     Path socket = Files.createTempDirectory(directory, "link").resolve("link");
     Path output = socket.resolveSibling("output");
     Surroundings surroundings =
-        new Surroundings(
-            address -> false,
+        TestNetwork.surroundings(
             true,
             NameServers.of(List.of(upstream.address()), Duration.ofSeconds(15)),
             NetworkMemory.ofRuntime(),
@@ -194,10 +199,10 @@ final class ToolsNetwork implements AutoCloseable {
     try (ServerSocketChannel server = ServerSocketChannel.open(StandardProtocolFamily.UNIX);
         Publisher publisher = new Publisher(published);
         HostNetwork network =
-            new HostNetwork(
+            TestNetwork.host(
                 loop,
                 surroundings,
-                new EventSink("sandbox", events::add, Runnable::run),
+                events::add,
                 policy,
                 publisher,
                 new Pins(System::nanoTime, Pins.CAPACITY))) {
@@ -220,7 +225,9 @@ final class ToolsNetwork implements AutoCloseable {
           throw new AssertionError(e.getMessage() + "; it has said: " + read(output), e);
         }
         process.getOutputStream().close();
-        assertTrue(process.waitFor(60, TimeUnit.SECONDS), () -> "it does not end: " + read(output));
+        assertTrue(
+            process.waitFor(limit.toSeconds(), TimeUnit.SECONDS),
+            () -> "it does not end: " + read(output));
       } finally {
         process.descendants().forEach(ProcessHandle::destroyForcibly);
         process.destroyForcibly();
