@@ -21,6 +21,7 @@
 //! | `tcp-latency SAMPLES N ADDRESS` | ns of one byte to a server that echoes and back |
 //! | `tcp-up SAMPLES N ADDRESS`, `tcp-down ...` | bytes a second, N sent and told to be there, or N received |
 //! | `idle` | none: it waits for its end |
+//! | `interface NAME ADDRESS MTU` | none: it gives a network interface an IPv4 address, in a network of 24 bits, and raises it |
 //! | `enter ROOT DIRECTORY UID GID PROGRAM ...` | none: it becomes that program, with another root directory; exit code 127 where there is none |
 //!
 //! The server of `tcp-*` does what the first byte of a connection says: `e` echoes; `u` reads a length of 8 bytes, little
@@ -32,8 +33,9 @@ use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::hint::black_box;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::mem::zeroed;
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -55,16 +57,51 @@ fn main() {
             thread::park();
         },
         ["enter", root, directory, uid, gid, program, ..] => enter(root, directory, uid, gid, program, &words[6..]),
+        ["interface", name, address, mtu] => interface(name, address, mtu),
         [workload, samples, count] => measure(workload, samples, count, ""),
         [workload, samples, count, address] => measure(workload, samples, count, address),
         _ => Err(io::Error::other(
-            "usage: WORKLOAD SAMPLES N [ADDRESS] | idle | enter ROOT DIRECTORY UID GID PROGRAM ...",
+            "usage: WORKLOAD SAMPLES N [ADDRESS] | idle | interface NAME ADDRESS MTU | enter ROOT DIRECTORY UID GID PROGRAM ...",
         )),
     };
     if let Err(error) = outcome {
         eprintln!("isolation_probe: {}: {error}", words.join(" "));
         std::process::exit(if words.first() == Some(&"enter") { 127 } else { 1 });
     }
+}
+
+/// netdevice(7)
+fn interface(name: &str, address: &str, mtu: &str) -> io::Result<()> {
+    let address: Ipv4Addr = number(address)?;
+    // SAFETY: all zeroes is a valid ifreq.
+    let mut request: libc::ifreq = unsafe { zeroed() };
+    for (to, from) in request.ifr_name[..libc::IFNAMSIZ - 1].iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    let set = |what, request: &mut libc::ifreq| {
+        // SAFETY: the kernel reads one structure, which lives across the call.
+        checked(unsafe { libc::ioctl(socket.as_raw_fd(), what, &raw mut *request) }).map(drop)
+    };
+    request.ifr_ifru.ifru_mtu = number(mtu)?;
+    set(libc::SIOCSIFMTU, &mut request)?;
+    request.ifr_ifru.ifru_addr = socket_address(address);
+    set(libc::SIOCSIFADDR, &mut request)?;
+    request.ifr_ifru.ifru_netmask = socket_address(Ipv4Addr::new(255, 255, 255, 0));
+    set(libc::SIOCSIFNETMASK, &mut request)?;
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    set(libc::SIOCSIFFLAGS, &mut request)
+}
+
+/// ip(7), without a port
+fn socket_address(address: Ipv4Addr) -> libc::sockaddr {
+    // SAFETY: all zeroes is a valid sockaddr.
+    let mut socket_address: libc::sockaddr = unsafe { zeroed() };
+    socket_address.sa_family = libc::AF_INET as libc::sa_family_t;
+    for (to, from) in socket_address.sa_data[2..].iter_mut().zip(address.octets()) {
+        *to = from as libc::c_char;
+    }
+    socket_address
 }
 
 fn enter(root: &str, directory: &str, uid: &str, gid: &str, program: &str, arguments: &[&str]) -> io::Result<()> {
@@ -79,7 +116,7 @@ fn enter(root: &str, directory: &str, uid: &str, gid: &str, program: &str, argum
     Err(Command::new(program).args(arguments).gid(gid).uid(uid).exec())
 }
 
-fn number<N: std::str::FromStr<Err = std::num::ParseIntError>>(word: &str) -> io::Result<N> {
+fn number<N: std::str::FromStr<Err: std::fmt::Display>>(word: &str) -> io::Result<N> {
     word.parse().map_err(|error| io::Error::other(format!("{word}: {error}")))
 }
 

@@ -55,6 +55,24 @@ fn files_are_removed() {
     }
 }
 
+#[test]
+fn interface_is_raised_with_an_address() {
+    let own = ["--user", "--map-root-user", "--net"];
+    if !Command::new("unshare").args(own).arg("true").status().is_ok_and(|status| status.success()) {
+        return; // Not permitted here.
+    }
+    let output = Command::new("unshare")
+        .args(own)
+        .args(["sh", "-euc", "\"$0\" interface lo 10.0.2.15 1400; ip -o address show lo; ip -o link show lo"])
+        .arg(env!("CARGO_BIN_EXE_isolation_probe"))
+        .output()
+        .expect("unshare starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("10.0.2.15/24") && text.contains("mtu 1400") && text.contains(",UP"), "{output:?}");
+    let absent = probe(&["interface", "absent0", "10.0.2.15", "1400"]);
+    assert!(!absent.status.success() && !absent.stderr.is_empty());
+}
+
 /// What the other side of `tcp-*` is to do.
 fn serve(mut stream: TcpStream) -> std::io::Result<()> {
     let mut role = [0; 1];

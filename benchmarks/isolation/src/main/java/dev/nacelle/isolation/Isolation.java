@@ -28,6 +28,11 @@ public interface Isolation extends AutoCloseable {
     return Optional.empty();
   }
 
+  /** Whether it is measured where nobody says which isolations are. */
+  default boolean isUsual() {
+    return true;
+  }
+
   /**
    * Fetches what a start of this image would fetch. What only a start can find out may be left to
    * it: this machine need not be the one where instances are started.

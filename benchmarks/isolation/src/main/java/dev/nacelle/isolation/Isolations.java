@@ -15,6 +15,11 @@ final class Isolations {
   private static final String OWN_KERNEL = "nacelle:6.12";
   private static final String DEBIANS_KERNEL = "debian:6.1";
 
+  /** What passt takes of itself, and what others do. */
+  private static final int PASST_MTU = 65_520;
+
+  private static final int USUAL_MTU = 1500;
+
   private Isolations() {}
 
   /**
@@ -46,17 +51,29 @@ final class Isolations {
             setting));
     all.add(
         new PeerIsolation(
-            "qemu", "QEMU microvm", OWN_KERNEL, "qemu-system-x86_64", Qemu::new, setting));
+            "qemu", "QEMU microvm", OWN_KERNEL, "qemu", "qemu-system-x86_64", Qemu::new, setting));
     all.add(
-        new PeerIsolation("firecracker", "Firecracker", OWN_KERNEL, "", Firecracker::new, setting));
+        new PeerIsolation(
+            "firecracker",
+            "Firecracker",
+            OWN_KERNEL,
+            "firecracker",
+            "",
+            Firecracker::new,
+            setting));
     all.add(
         new PeerIsolation(
             "cloud-hypervisor",
             "Cloud Hypervisor, Debian's kernel",
             DEBIANS_KERNEL,
+            "cloud-hypervisor",
             "",
             CloudHypervisor::new,
             setting));
+    all.add(NetworkedQemu.slirp(OWN_KERNEL, setting, probe));
+    all.add(NetworkedQemu.passt("qemu-passt", false, PASST_MTU, OWN_KERNEL, setting, probe));
+    all.add(NetworkedQemu.passt("qemu-passt-1500", false, USUAL_MTU, OWN_KERNEL, setting, probe));
+    all.add(NetworkedQemu.passt("qemu-passt-vhost", true, PASST_MTU, OWN_KERNEL, setting, probe));
     for (IsolationProvider provider : ServiceLoader.load(IsolationProvider.class)) {
       all.addAll(provider.isolations(setting));
     }

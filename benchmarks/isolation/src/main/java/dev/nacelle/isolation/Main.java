@@ -114,7 +114,9 @@ public final class Main {
       List<Isolation> all, Map<String, String> options, boolean shortened) {
     List<String> names = all.stream().map(Isolation::name).toList();
     List<String> isolations =
-        options.containsKey("--isolations") ? words(options.get("--isolations")) : names;
+        options.containsKey("--isolations")
+            ? words(options.get("--isolations"))
+            : all.stream().filter(Isolation::isUsual).map(Isolation::name).toList();
     for (String name : isolations) {
       if (!names.contains(name)) {
         throw new IllegalArgumentException(

@@ -17,6 +17,7 @@ import dev.nacelle.image.ImageRef;
 import dev.nacelle.network.NetworkPolicy;
 import java.io.IOException;
 import java.io.InputStream;
+import java.net.InetSocketAddress;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -134,18 +135,35 @@ public class NacelleIsolation implements Isolation {
       // Nothing that is waited for would come of asking the guest.
       spec.stopGrace(Duration.ZERO);
     }
-    workload
-        .service()
-        .ifPresent(
-            address ->
-                spec.network(NetworkPolicy.builder().hostService("benchmark", address).build()));
+    workload.service().ifPresent(address -> network(spec, address));
     return spec.build();
   }
+
+  /** Has machines reach a server of the host's. */
+  void network(SandboxSpec.Builder spec, InetSocketAddress server) {
+    spec.network(NetworkPolicy.builder().hostService("benchmark", server).build());
+  }
+
+  /** What commands reach that server at. */
+  String serviceHost() {
+    return SERVICE;
+  }
+
+  /** Does what is left to do in a machine that has started. */
+  void furnish(Sandbox sandbox) {}
 
   @Override
   public Instance start(Workload workload) throws IOException {
     try {
-      return new Machine(workload, nacelle().start(spec(workload)));
+      Sandbox sandbox = nacelle().start(spec(workload));
+      try {
+        furnish(sandbox);
+      } catch (RuntimeException e) {
+        try (sandbox) {
+          throw e;
+        }
+      }
+      return new Machine(workload, sandbox);
     } catch (NacelleException e) {
       throw new IOException(e.getMessage(), e);
     }
@@ -156,6 +174,10 @@ public class NacelleIsolation implements Isolation {
     if (nacelle != null) {
       nacelle.close();
     }
+  }
+
+  static void put(Sandbox sandbox, Path program, String path) {
+    sandbox.files().write(path, program, EXECUTABLE);
   }
 
   /** What {@link Instance#processes} tells of a machine: it is part of this process. */
@@ -218,7 +240,7 @@ public class NacelleIsolation implements Isolation {
     @Override
     public void put(Path program, String path) throws IOException {
       try {
-        sandbox.files().write(path, program, EXECUTABLE);
+        NacelleIsolation.put(sandbox, program, path);
       } catch (NacelleException e) {
         throw new IOException(e.getMessage(), e);
       }
@@ -231,7 +253,7 @@ public class NacelleIsolation implements Isolation {
 
     @Override
     public Optional<String> service() {
-      return workload.service().map(address -> SERVICE + ":" + address.getPort());
+      return workload.service().map(address -> serviceHost() + ":" + address.getPort());
     }
 
     @Override

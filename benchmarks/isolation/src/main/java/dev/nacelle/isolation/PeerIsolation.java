@@ -23,7 +23,7 @@ import org.jspecify.annotations.Nullable;
  * A machine of another monitor for each instance: a process of its own, with the same image, agent
  * and engine as Nacelle's.
  */
-final class PeerIsolation extends NacelleIsolation {
+class PeerIsolation extends NacelleIsolation {
   private final String kernel;
   private final @Nullable Monitor monitor;
   private final String absent;
@@ -32,6 +32,7 @@ final class PeerIsolation extends NacelleIsolation {
 
   /**
    * @param kernel that it can run
+   * @param program what a user names the program by: "qemu" of "--qemu PATH"
    * @param command the program, where PATH is to be looked at for one that the user has not named;
    *     empty for none
    * @param monitor of a program
@@ -40,20 +41,21 @@ final class PeerIsolation extends NacelleIsolation {
       String name,
       String label,
       String kernel,
+      String program,
       String command,
       Function<Path, Monitor> monitor,
       Setting setting) {
     super(name, label, kernel, MemoryPolicy.SPEED, setting);
     this.kernel = kernel;
     this.setting = setting;
-    Optional<Path> program =
-        Optional.ofNullable(setting.programs().get(name))
+    Optional<Path> found =
+        Optional.ofNullable(setting.programs().get(program))
             .or(() -> command.isEmpty() ? Optional.empty() : Host.program(command));
-    this.monitor = program.map(monitor).orElse(null);
+    this.monitor = found.map(monitor).orElse(null);
     absent =
         command.isEmpty()
-            ? "no program of it was named: --" + name + " PATH"
-            : "there is no " + command + " on the PATH: install it, or name it by --" + name;
+            ? "no program of it was named: --" + program + " PATH"
+            : "there is no " + command + " on the PATH: install it, or name it by --" + program;
   }
 
   @Override

@@ -10,6 +10,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
+import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -41,6 +42,18 @@ class PeerIsolationTest {
     Isolation peer = peer("firecracker", Map.of("firecracker", directory.resolve("absent")));
     String why = peer.unavailable().orElseThrow();
     assertTrue(why.contains("absent is no program"), why);
+  }
+
+  @Test
+  void networksOfQemuAreMeasuredWhereTheyAreNamed() {
+    Setting setting = new Setting(directory, directory, Map.of(), Duration.ofSeconds(1));
+    List<String> unusual =
+        Isolations.all(setting, Path.of("/probe")).stream()
+            .filter(one -> !one.isUsual())
+            .map(Isolation::name)
+            .toList();
+    assertEquals(
+        List.of("qemu-slirp", "qemu-passt", "qemu-passt-1500", "qemu-passt-vhost"), unusual);
   }
 
   @Test

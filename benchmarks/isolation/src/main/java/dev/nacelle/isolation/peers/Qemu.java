@@ -8,6 +8,7 @@ import dev.nacelle.spi.VmSpec;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * QEMU's machine {@code microvm} as people tune it (docs/system/i386/microvm.rst), with a clock:
@@ -15,8 +16,9 @@ import java.util.List;
  * and a thread of their own for the disks.
  *
  * @param program qemu-system-x86_64
+ * @param network of its machines; empty for none
  */
-public record Qemu(Path program) implements Monitor {
+public record Qemu(Path program, Optional<QemuNetwork> network) implements Monitor {
   private static final String MACHINE = "microvm,acpi=on,pic=off,pit=off,rtc=on,x-option-roms=off";
 
   /** Of Debian's package qemu-system-data, as of QEMU's own. */
@@ -29,6 +31,11 @@ public record Qemu(Path program) implements Monitor {
           new GuestDriver("VIRTIO_VSOCKETS", "vmw_vsock_virtio_transport", Use.CONNECTION),
           new GuestDriver("VIRTIO_BLK", "virtio_blk", Use.DISK),
           new GuestDriver("HW_RANDOM_VIRTIO", "virtio_rng", Use.ENTROPY));
+
+  /** Without a network. */
+  public Qemu(Path program) {
+    this(program, Optional.empty());
+  }
 
   @Override
   public String name() {
@@ -76,14 +83,15 @@ public record Qemu(Path program) implements Monitor {
               "-device",
               "virtio-blk-device,iothread=io,drive=disk" + i + ",serial=" + quoted(disk.serial())));
     }
+    network.ifPresent(how -> command.addAll(how.options(directory, spec.memory().bytes())));
     command.addAll(List.of("-kernel", guest.kernel().toString()));
     guest.initramfs().ifPresent(file -> command.addAll(List.of("-initrd", file.toString())));
     command.addAll(List.of("-append", KernelParameters.of('a', false, guest.parameters())));
-    return command;
+    return network.map(how -> how.around(command, directory)).orElse(command);
   }
 
   /** A value of an option, in which a comma begins the next one. */
-  private static String quoted(String value) {
+  static String quoted(String value) {
     return value.replace(",", ",,");
   }
 }

@@ -13,9 +13,12 @@ import dev.nacelle.kvm.boot.NacelleCommandLine;
 import dev.nacelle.spi.GuestDisk;
 import dev.nacelle.spi.VmSpec;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.util.List;
+import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -72,6 +75,54 @@ class MonitorTest {
     assertEquals("/k/vmlinux", after(command, "-kernel"));
     assertEquals("/k/init", after(command, "-initrd"));
     assertEquals(NacelleCommandLine.of("quiet"), after(command, "-append"));
+  }
+
+  @Test
+  void qemuHasNetworksAsTheyAreWanted() {
+    VmSpec spec = spec();
+    List<String> own = networked(new QemuNetwork.Slirp(1500), spec);
+    assertEquals("/bin/qemu", own.get(0));
+    assertEquals("user,id=net,ipv6=off", after(own, "-netdev"));
+
+    String socket = directory.resolve("passt").toString();
+    Path program = Path.of("/bin/passt");
+    List<String> stream = networked(new QemuNetwork.Passt(program, false, 1500), spec);
+    // The shell's words: passt, its socket, the MTU, one more option, then QEMU's.
+    assertEquals(List.of("sh", "-c"), stream.subList(0, 2));
+    assertEquals(
+        List.of("/bin/passt", socket, "1500", "--ipv4-only", "/bin/qemu"), stream.subList(3, 8));
+    assertTrue(after(stream, "-netdev").endsWith("addr.path=" + socket));
+
+    List<String> vhost = networked(new QemuNetwork.Passt(program, true, 65_520), spec);
+    assertEquals(
+        List.of("/bin/passt", socket, "65520", "--vhost-user", "/bin/qemu"), vhost.subList(3, 8));
+    assertEquals("vhost-user,id=net,chardev=passt", after(vhost, "-netdev"));
+    assertTrue(vhost.contains("memory-backend-memfd,id=shared,share=on,size=" + (96 << 20) + "B"));
+  }
+
+  private List<String> networked(QemuNetwork network, VmSpec spec) {
+    return new Qemu(Path.of("/bin/qemu"), Optional.of(network))
+        .command(spec, KERNEL, 77, directory);
+  }
+
+  /** By a program in passt's place that says how it was called. */
+  @Test
+  void passtIsThereBeforeQemuIsWhichHasItsProcess() throws Exception {
+    Path passt = Files.writeString(directory.resolve("passt.sh"), "#!/bin/sh\necho \"$@\"\n");
+    Files.setPosixFilePermissions(passt, PosixFilePermissions.fromString("rwxr-xr-x"));
+    List<String> qemu = List.of("sh", "-c", "echo $$ $0 \"$1\"", "machine", "two words");
+    Process process =
+        new ProcessBuilder(new QemuNetwork.Passt(passt, true, 1400).around(qemu, directory))
+            .start();
+    String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+    assertEquals(
+        List.of(
+            "--quiet --one-off --runas 0 --socket "
+                + directory.resolve("passt")
+                + " --mtu 1400 --vhost-user --ipv4-only --address 10.0.2.15 --netmask 24"
+                + " --gateway 10.0.2.2",
+            process.pid() + " machine two words"),
+        said.lines().toList());
   }
 
   @Test
