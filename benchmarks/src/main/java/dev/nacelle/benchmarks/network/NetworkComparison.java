@@ -30,6 +30,17 @@ public final class NetworkComparison {
   private static final int IDLE = 1024;
   private static final double TICKS_PER_SECOND = 100;
 
+  /** Each way, with room for all that is on it. */
+  private static final String FAR = "delay 25ms rate 1gbit limit 100000";
+
+  /** For a window that is no bound; as a kernel has them, it is one of half of that rate. */
+  private static final String WIDE_RECEIVE = "net.ipv4.tcp_rmem=4096 131072 33554432";
+
+  private static final String WIDE_SEND = "net.ipv4.tcp_wmem=4096 16384 33554432";
+
+  /** Until both windows are as wide as they become, which is not counted. */
+  private static final int SLOW_START_SECONDS = 2;
+
   /** Sends back what comes, from all at once. */
   private static final String ECHO =
       """
@@ -98,28 +109,34 @@ public final class NetworkComparison {
   private final Map<String, Map<String, Samples>> samples = new LinkedHashMap<>();
   private final int rounds;
   private final int seconds;
+  private final boolean far;
   private long servers;
 
-  private NetworkComparison(int rounds, int seconds) {
+  private NetworkComparison(int rounds, int seconds, boolean far) {
     this.rounds = rounds;
     this.seconds = seconds;
+    this.far = far;
   }
 
   /**
    * @param arguments how many rounds count, after one that does not; seconds of each transfer;
-   *     network_on_socket; pasta, or nothing where there is none
+   *     network_on_socket; pasta, or nothing where there is none; "far" where the servers are to be
+   *     50 ms away, behind 1 Gbit/s, for Nacelle and the bridge alone
    */
   public static void main(String... arguments) throws Exception {
+    boolean far = arguments.length > 4 && arguments[4].equals("far");
     NetworkComparison comparison =
-        new NetworkComparison(Integer.parseInt(arguments[0]), Integer.parseInt(arguments[1]));
+        new NetworkComparison(Integer.parseInt(arguments[0]), Integer.parseInt(arguments[1]), far);
     Path directory = Files.createTempDirectory("network");
     try (Programs programs = new Programs()) {
       comparison.begin(programs, directory, Path.of(arguments[2]), arguments[3]);
-      for (int round = -1; round < comparison.rounds; round++) {
+      for (int round = far ? 0 : -1; round < comparison.rounds; round++) {
         System.out.println(round < 0 ? "warm-up" : "round " + (round + 1));
         comparison.round(round);
       }
-      comparison.idle(programs);
+      if (!far) {
+        comparison.idle(programs);
+      }
     }
     comparison.print();
   }
@@ -147,15 +164,30 @@ public final class NetworkComparison {
 
     int port = 5401;
     carriers.add(Carrier.nacelle(programs, agent, directory, port++));
-    carriers.add(Carrier.slirp4netns(programs, directory, port++));
-    if (!pasta.isEmpty()) {
-      carriers.add(Carrier.pasta(programs, directory, pasta, "1500", port++));
-      carriers.add(Carrier.pasta(programs, directory, pasta, "65520", port++));
+    if (far) {
+      carriers.add(Carrier.bridge(programs, port));
+      Programs.script(
+          """
+          tc qdisc add dev up0 root netem %1$s
+          nsenter --net=/proc/%2$d/ns/net tc qdisc add dev eth0 root netem %1$s
+          """
+              .formatted(FAR, servers));
+    } else {
+      carriers.add(Carrier.slirp4netns(programs, directory, port++));
+      if (!pasta.isEmpty()) {
+        carriers.add(Carrier.pasta(programs, directory, pasta, "1500", port++));
+        carriers.add(Carrier.pasta(programs, directory, pasta, "65520", port++));
+      }
+      carriers.add(Carrier.bridge(programs, port++));
+      carriers.add(Carrier.rootlesskit(programs, directory, port));
     }
-    carriers.add(Carrier.bridge(programs, port++));
-    carriers.add(Carrier.rootlesskit(programs, directory, port));
     for (Carrier carrier : carriers) {
       iperfServer(programs, carrier.pid(), Carrier.GUEST_PORT);
+    }
+    if (far) {
+      for (long pid : List.of(ProcessHandle.current().pid(), servers, carriers.get(1).pid())) {
+        Programs.run(Programs.in(pid, "sysctl", "-qw", WIDE_RECEIVE, WIDE_SEND));
+      }
     }
   }
 
@@ -186,6 +218,11 @@ public final class NetworkComparison {
   private void round(int round) throws IOException, InterruptedException {
     for (int i = 0; i < carriers.size(); i++) {
       Carrier carrier = carriers.get((i + Math.max(round, 0)) % carriers.size());
+      if (far) {
+        transfer(round, carrier, "up", 1, false);
+        transfer(round, carrier, "down", 1, true);
+        continue;
+      }
       if (carrier.out()) {
         for (int flows : new int[] {1, 8}) {
           transfer(round, carrier, "up", flows, false);
@@ -268,6 +305,9 @@ public final class NetworkComparison {
     if (down) {
       command.add("-R");
     }
+    if (far) {
+      command.addAll(List.of("--omit", "" + SLOW_START_SECONDS));
+    }
     String report = Programs.output(command);
     for (int i = 0; i < 10 && report.contains("server is busy"); i++) {
       // The test before it has not quite ended there.
@@ -335,7 +375,8 @@ public final class NetworkComparison {
     List<String> markdown = new ArrayList<>();
     markdown.add("| " + String.join(" | ", heading) + " |");
     markdown.add("|---|" + "---:|".repeat(carriers.size()));
-    try (Results results = new Results("network", "what,carrier,round,thousandths")) {
+    try (Results results =
+        new Results(far ? "network-far" : "network", "what,carrier,round,thousandths")) {
       samples.forEach(
           (what, values) -> {
             List<String> row = new ArrayList<>(List.of(what));
@@ -351,7 +392,7 @@ public final class NetworkComparison {
           });
     }
     System.out.print(table);
-    write(markdown);
+    write(far ? "network-far" : "network", markdown);
   }
 
   private static String text(Samples samples) {
@@ -366,8 +407,8 @@ public final class NetworkComparison {
     return String.format(Locale.ROOT, value < 20 ? "%.2f" : "%.0f", value);
   }
 
-  private static void write(List<String> markdown) {
-    Path file = Path.of(System.getProperty("nacelle.results", "."), "network.md");
+  private static void write(String name, List<String> markdown) {
+    Path file = Path.of(System.getProperty("nacelle.results", "."), name + ".md");
     try {
       Files.write(file, markdown);
     } catch (IOException e) {
