@@ -4,6 +4,7 @@ package dev.nacelle.kvm;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.sun.net.httpserver.HttpServer;
 import dev.nacelle.DataSize;
 import dev.nacelle.ExecResult;
 import dev.nacelle.Nacelle;
@@ -19,7 +20,9 @@ import dev.nacelle.kernel.KernelRef;
 import dev.nacelle.kernel.store.ResolvedKernel;
 import dev.nacelle.kernel.store.TestKernelImages;
 import dev.nacelle.kernel.store.TestKernels;
+import dev.nacelle.network.NetworkPolicy;
 import java.io.IOException;
+import java.net.InetSocketAddress;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -36,16 +39,23 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
-/** One process, one image, and at the same time every kind of kernel that a workload may choose. */
+/**
+ * One process, one image, a network, and at the same time every kind of kernel that a workload may
+ * choose.
+ */
 @Tag("boot")
 @Timeout(900)
 class KernelMatrixTest {
-  /** Each with the output that is expected of it; KERNEL stands for the release and the build. */
+  /**
+   * Each with the output that is expected of it; KERNEL stands for the release and the build, PORT
+   * for that of a service of the host's.
+   */
   private static final Map<String, String> CHECKS =
       Map.of(
           "uname -rv", "KERNEL\n",
           "cat", "to the standard input\n",
           "id -un; id -gn; pwd", "app\napps\n/srv\n",
+          "busybox wget -q -O - http://198.18.1.1:PORT/", "of the host's\n",
           "echo written >/tmp/file && cat /tmp/file", "written\n",
           "echo $COLOUR; exec 2>&1; cat /none",
               "blue\ncat: can't open '/none': No such file or directory\n",
@@ -59,6 +69,18 @@ class KernelMatrixTest {
   void everyKernelRunsTheSameImageAtTheSameTime(@TempDir Path directory) throws Exception {
     ResolvedKernel inImage = TestKernels.debian61();
     Path layout = TestKernelImages.layout(inImage);
+    HttpServer server = HttpServer.create(new InetSocketAddress("127.0.0.1", 0), 0);
+    byte[] page = "of the host's\n".getBytes(StandardCharsets.UTF_8);
+    server.createContext(
+        "/",
+        exchange -> {
+          exchange.sendResponseHeaders(200, page.length);
+          exchange.getResponseBody().write(page);
+          exchange.close();
+        });
+    server.start();
+    String port = String.valueOf(server.getAddress().getPort());
+    NetworkPolicy policy = NetworkPolicy.builder().hostService("web", server.getAddress()).build();
     try (RegistryServer registry = RegistryServer.open(directory.resolve("registry"))) {
       registry.push("oci:" + layout + ":latest", "linuxkit/kernel:6.1");
       Map<String, Expected> kernels = new LinkedHashMap<>();
@@ -77,7 +99,7 @@ class KernelMatrixTest {
               .build()) {
         List<CompletableFuture<Sandbox>> starting =
             kernels.keySet().stream()
-                .map(kernel -> nacelle.startAsync(spec(image, kernel)))
+                .map(kernel -> nacelle.startAsync(spec(image, kernel, policy)))
                 .toList();
         List<Sandbox> sandboxes = starting.stream().map(CompletableFuture::join).toList();
         List<Runnable> comparisons = new ArrayList<>();
@@ -89,7 +111,8 @@ class KernelMatrixTest {
           assertEquals(release, sandbox.info().kernelRelease());
           CHECKS.forEach(
               (script, output) -> {
-                CompletableFuture<ExecResult> result = sandbox.execAsync(process(script));
+                CompletableFuture<ExecResult> result =
+                    sandbox.execAsync(process(script.replace("PORT", port)));
                 String expected = output.replace("KERNEL", release + " " + kernel.kernel().build());
                 comparisons.add(
                     () ->
@@ -101,6 +124,8 @@ class KernelMatrixTest {
         }
         comparisons.forEach(Runnable::run);
       }
+    } finally {
+      server.stop(0);
     }
   }
 
@@ -113,11 +138,12 @@ class KernelMatrixTest {
     return Digest.parse(digest.group());
   }
 
-  private static SandboxSpec spec(ImageRef image, String kernel) {
+  private static SandboxSpec spec(ImageRef image, String kernel, NetworkPolicy policy) {
     return SandboxSpec.builder()
         .image(image)
         .kernel(kernel)
         .memory(DataSize.mebibytes(192))
+        .network(policy)
         .startTimeout(Duration.ofMinutes(10))
         .build();
   }
