@@ -605,18 +605,19 @@ final class FlowTable implements GuestLink.Handler {
       opens = new TokenBucket(limits.opens(), System.nanoTime());
       comers = new TokenBucket(limits.opens(), System.nanoTime());
     }
-    if (!limits.egress().equals(before.egress())) {
-      egress.limit(limits.egress().orElse(null));
-    }
-    if (!limits.ingress().equals(before.ingress())) {
-      ingress.limit(limits.ingress().orElse(null));
-    }
     dns.update(changed);
     for (Flow flow : new ArrayList<>(flows.values())) {
       guarded(flow, () -> judgeAgain(flow));
     }
     for (UdpSessions.Session session : sessions.all()) {
       guarded(() -> judgeAgain(session), session::faulted);
+    }
+    // What the rates held back goes on, but nothing of what was denied just now.
+    if (!limits.egress().equals(before.egress())) {
+      egress.limit(limits.egress().orElse(null));
+    }
+    if (!limits.ingress().equals(before.ingress())) {
+      ingress.limit(limits.ingress().orElse(null));
     }
     link.flush();
   }

@@ -432,6 +432,48 @@ class HostNetworkTest {
   }
 
   @Test
+  void whatARateHeldBackDoesNotLeaveWithThePolicyThatEndsIt() throws Exception {
+    Rate slow = Rate.perSecond(1).withBurst(1_000);
+    NetworkLimits limits = NetworkLimits.builder().egress(slow).ingress(slow).build();
+    for (NetworkPolicy next :
+        List.of(
+            NetworkPolicy.none(),
+            NetworkPolicy.builder().allow(Egress.addresses(SERVER).tcp(8)).build())) {
+      try (TestNetwork test =
+              new TestNetwork(
+                  NetworkPolicy.builder()
+                      .allow(Egress.addresses(SERVER).tcp(7))
+                      .limits(limits)
+                      .build());
+          ServerSocket server = test.server(7)) {
+        int flow = test.agent.connect(SERVER, 7);
+        try (Socket peer = server.accept()) {
+          test.agent.data(flow, some(50_000));
+          peer.getOutputStream().write(some(50_000));
+          assertEquals(1_000, peer.getInputStream().readNBytes(1_000).length);
+          test.agent.bytes(flow, 1_000);
+          test.network.update(next);
+          test.agent.await(PlayedAgent.Resets.class, resets -> resets.flow() == flow);
+          assertEquals(0, bytesUntilReset(peer));
+          assertEquals(1_000, test.network.statistics().received());
+        }
+      }
+    }
+  }
+
+  private static int bytesUntilReset(Socket peer) {
+    int count = 0;
+    try {
+      while (peer.getInputStream().read() >= 0) {
+        count++;
+      }
+    } catch (IOException e) {
+      // It was reset.
+    }
+    return count;
+  }
+
+  @Test
   void whatIsLimitedIsNotCutIntoCrumbs() throws Exception {
     withConnection(
         NetworkLimits.builder().ingress(Rate.perSecond(1_000_000).withBurst(10_000)),
