@@ -56,7 +56,9 @@ public interface SandboxNetwork {
   /**
    * Has it lead elsewhere. When this returns that counts: also what is open is judged by it, and
    * what it does not allow is reset. With {@link NetworkPolicy#none()} nothing passes, and who
-   * connects to a published port is sent away, until there is another policy.
+   * connects to a published port is sent away, until there is another policy. It may take its time
+   * to have a proxy's name resolved, for which no other update waits; of two at once that which was
+   * called last counts in the end.
    *
    * @throws SandboxEndedException when the sandbox has ended
    */

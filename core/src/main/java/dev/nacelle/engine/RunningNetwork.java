@@ -28,6 +28,8 @@ final class RunningNetwork implements SandboxNetwork {
   private final CompletableFuture<?> ended;
   private final HostNetwork network;
   private final Object updating = new Object();
+  private long updates; // guarded by updating
+  private long counting; // guarded by updating: which of these
   private volatile NetworkPolicy policy;
 
   /**
@@ -122,10 +124,20 @@ final class RunningNetwork implements SandboxNetwork {
   @Override
   public void update(NetworkPolicy changed) {
     Objects.requireNonNull(changed);
+    calls.requireOpen();
+    long turn;
     synchronized (updating) {
-      calls.requireOpen();
-      network.update(changed);
-      policy = changed;
+      turn = ++updates;
+    }
+    // None waits for another's proxy to be resolved, least of all one that closes the network.
+    Runnable prepared = network.prepare(changed);
+    synchronized (updating) {
+      if (turn > counting) {
+        calls.requireOpen();
+        prepared.run();
+        counting = turn;
+        policy = changed;
+      }
     }
   }
 

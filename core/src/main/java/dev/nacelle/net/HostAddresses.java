@@ -18,8 +18,9 @@ import java.util.function.Predicate;
 
 /**
  * The addresses of the host's interfaces, which no sandbox is to reach. Interfaces come and go, so
- * what counts was read within the last 30 seconds; while the host does not tell, of which a warning
- * is logged each time, what it told last goes on counting. Safe for use from several threads.
+ * what counts was read within the last 30 seconds that the host was awake; while the host does not
+ * tell, of which a warning is logged each time, what it told last goes on counting. Safe for use
+ * from several threads.
  *
  * <p>While somebody asks, as each network does every second, they are read again meanwhile, and
  * asking does not block; after a quiet time whoever asks first reads them, which takes about a

@@ -177,22 +177,28 @@ public final class HostNetwork implements AutoCloseable {
     return ask(flows -> flows == null ? last : flows.statistics());
   }
 
+  /** As what {@link #prepare} returns. */
+  public void update(NetworkPolicy changed) {
+    prepare(changed).run();
+  }
+
   /**
-   * Has another policy from now on. When this returns it counts, for flows that there are, too. May
-   * take its time to have a proxy's name resolved.
+   * Makes another policy ready to be had. May take its time to have a proxy's name resolved.
    *
    * @param changed with {@link NetworkPolicy#none()} nothing passes, published ports among it
+   * @return has it from then on: when that has run it counts, for flows that there are, too
    */
-  public void update(NetworkPolicy changed) {
+  public Runnable prepare(NetworkPolicy changed) {
     ActivePolicy active = ActivePolicy.of(changed, services);
-    ask(
-        flows -> {
-          policy = active;
-          if (flows != null) {
-            flows.update(active);
-          }
-          return "";
-        });
+    return () ->
+        ask(
+            flows -> {
+              policy = active;
+              if (flows != null) {
+                flows.update(active);
+              }
+              return "";
+            });
   }
 
   /** On the loop; when that has ended, or could not begin, here. */
