@@ -43,6 +43,9 @@ final class Run {
   /** Before the memory of idle instances is told. */
   private static final Duration SETTLING = Duration.ofSeconds(5);
 
+  /** Likewise; what was started shares this process's memory up to its exec. */
+  private static final Duration LEAST_SETTLING = Duration.ofMillis(200);
+
   /**
    * Of the order in which they take turns, which is another in each round and the same each run.
    */
@@ -314,7 +317,7 @@ final class Run {
               counts,
               wanted.contains("density") ? order.budget() : 0,
               most,
-              order.shortened() ? Duration.ZERO : SETTLING,
+              order.shortened() ? LEAST_SETTLING : SETTLING,
               new Crowd.Memory() {
                 @Override
                 public void each(int count, double bytes) {
