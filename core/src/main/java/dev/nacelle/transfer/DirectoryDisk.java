@@ -27,14 +27,11 @@ import java.nio.file.LinkOption;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
 import java.nio.file.Path;
-import java.nio.file.attribute.BasicFileAttributes;
-import java.nio.file.attribute.FileTime;
 import java.nio.file.attribute.UserDefinedFileAttributeView;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -73,28 +70,17 @@ public final class DirectoryDisk {
   /** Whose all files are to be. */
   public record Owner(long uid, long gid) {}
 
-  /** What there is to know of a file. */
-  private record Facts(
-      boolean isDirectory,
-      boolean isRegular,
-      boolean isLink,
-      long size,
-      FileTime modified,
-      int permissions,
-      Owner owner,
-      @Nullable Object sharedKey) {}
-
   /** Takes files as they are found, a directory before what is in it. */
   private interface Visitor<D> {
-    D directory(@Nullable D parent, Path path, Facts facts) throws IOException;
+    D directory(@Nullable D parent, Path path, HostFile facts) throws IOException;
 
-    void file(D parent, Path path, Facts facts) throws IOException;
+    void file(D parent, Path path, HostFile facts) throws IOException;
   }
 
   private DirectoryDisk(Path root, @Nullable Owner owner) {
     this.root = root;
     this.owner = owner;
-    unix = root.getFileSystem().supportedFileAttributeViews().contains("unix");
+    unix = HostFile.hasUnixView(root);
     Sizing sizing = new Sizing();
     walk(sizing);
     files = sizing.files;
@@ -196,7 +182,7 @@ public final class DirectoryDisk {
     int[] count = {0};
     Path at = root;
     try {
-      Facts top = facts(root, true);
+      HostFile top = HostFile.of(root, unix, true);
       if (!top.isDirectory()) {
         throw new NotDirectoryException(root.toString());
       }
@@ -211,7 +197,7 @@ public final class DirectoryDisk {
           continue;
         }
         at = level.files.get(level.next++);
-        Facts facts = facts(at, false);
+        HostFile facts = HostFile.of(at, unix, false);
         if (facts.isDirectory()) {
           levels.add(new Level<>(visitor.directory(level.directory, at, facts), list(at, count)));
         } else if (facts.isRegular() || facts.isLink()) {
@@ -280,47 +266,6 @@ public final class DirectoryDisk {
         e);
   }
 
-  /** Only the top may be a link. */
-  private Facts facts(Path path, boolean follow) throws IOException {
-    LinkOption[] options =
-        follow ? new LinkOption[0] : new LinkOption[] {LinkOption.NOFOLLOW_LINKS};
-    if (!unix) {
-      BasicFileAttributes basic = Files.readAttributes(path, BasicFileAttributes.class, options);
-      return new Facts(
-          basic.isDirectory(),
-          basic.isRegularFile(),
-          basic.isSymbolicLink(),
-          basic.size(),
-          basic.lastModifiedTime(),
-          basic.isDirectory() ? 0755 : 0644,
-          Objects.requireNonNullElse(owner, new Owner(0, 0)),
-          null);
-    }
-    Map<String, Object> all =
-        Files.readAttributes(
-            path, "unix:mode,ino,dev,nlink,uid,gid,size,lastModifiedTime", options);
-    // S_IFMT and its values of linux/stat.h.
-    int mode = (int) number(all, "mode");
-    int type = mode & 0170000;
-    boolean isDirectory = type == 0040000;
-    boolean isShared = !isDirectory && number(all, "nlink") > 1;
-    return new Facts(
-        isDirectory,
-        type == 0100000,
-        type == 0120000,
-        number(all, "size"),
-        (FileTime) Objects.requireNonNull(all.get("lastModifiedTime")),
-        mode & 07777,
-        owner != null
-            ? owner
-            : new Owner(number(all, "uid") & 0xffff_ffffL, number(all, "gid") & 0xffff_ffffL),
-        isShared ? List.of(number(all, "dev"), number(all, "ino")) : null);
-  }
-
-  private static long number(Map<String, Object> attributes, String name) {
-    return ((Number) Objects.requireNonNull(attributes.get(name))).longValue();
-  }
-
   private FileName name(Path path) {
     String name = String.valueOf(path.getFileName());
     // What Java makes of bytes that are not of the encoding that it has names in.
@@ -377,7 +322,7 @@ public final class DirectoryDisk {
     private long names;
 
     @Override
-    public Path directory(@Nullable Path parent, Path path, Facts facts) {
+    public Path directory(@Nullable Path parent, Path path, HostFile facts) {
       entry(path);
       // Its first block, one for the index, and one with extended attributes.
       blocks += 3;
@@ -385,7 +330,7 @@ public final class DirectoryDisk {
     }
 
     @Override
-    public void file(Path parent, Path path, Facts facts) {
+    public void file(Path parent, Path path, HostFile facts) {
       entry(path);
       if (facts.sharedKey() != null && seen.put(facts.sharedKey(), true) != null) {
         return;
@@ -430,7 +375,7 @@ public final class DirectoryDisk {
     }
 
     @Override
-    public Directory directory(@Nullable Directory parent, Path path, Facts facts)
+    public Directory directory(@Nullable Directory parent, Path path, HostFile facts)
         throws IOException {
       InodeAttributes attributes = attributes(facts, extended(path));
       meter.file();
@@ -442,7 +387,7 @@ public final class DirectoryDisk {
     }
 
     @Override
-    public void file(Directory parent, Path path, Facts facts) throws IOException {
+    public void file(Directory parent, Path path, HostFile facts) throws IOException {
       FileName name = name(path);
       Object key = facts.sharedKey();
       Inode first = key == null ? null : linked.get(key);
@@ -458,13 +403,15 @@ public final class DirectoryDisk {
       meter.file();
     }
 
-    private Inode link(Directory parent, FileName name, Path path, Facts facts) throws IOException {
+    private Inode link(Directory parent, FileName name, Path path, HostFile facts)
+        throws IOException {
       byte[] target = target(path);
       InodeAttributes attributes = attributes(facts, ExtendedAttributes.NONE);
       return written(() -> writer.createSymbolicLink(parent, name, attributes, target));
     }
 
-    private Inode copy(Directory parent, FileName name, Path path, Facts facts) throws IOException {
+    private Inode copy(Directory parent, FileName name, Path path, HostFile facts)
+        throws IOException {
       InodeAttributes attributes = attributes(facts, extended(path));
       try (InputStream in =
           new Source(Files.newInputStream(path, LinkOption.NOFOLLOW_LINKS), meter)) {
@@ -475,11 +422,11 @@ public final class DirectoryDisk {
       }
     }
 
-    private InodeAttributes attributes(Facts facts, ExtendedAttributes extended) {
+    private InodeAttributes attributes(HostFile facts, ExtendedAttributes extended) {
       return new InodeAttributes(
           facts.permissions(),
-          facts.owner().uid(),
-          facts.owner().gid(),
+          owner == null ? facts.uid() : owner.uid(),
+          owner == null ? facts.gid() : owner.gid(),
           facts.modified().toInstant(),
           extended);
     }
