@@ -177,11 +177,6 @@ public final class HostNetwork implements AutoCloseable {
     return ask(flows -> flows == null ? last : flows.statistics());
   }
 
-  /** As what {@link #prepare} returns. */
-  public void update(NetworkPolicy changed) {
-    prepare(changed).run();
-  }
-
   /**
    * Makes another policy ready to be had. May take its time to have a proxy's name resolved.
    *

@@ -234,10 +234,10 @@ class DnsFlowTest {
   void anotherPolicyLeavesTheConnection() throws Exception {
     upstream.has(NAME, SERVER);
     int flow = agent.connect("8.8.8.8", 53);
-    test.network.update(NetworkPolicy.none());
+    test.update(NetworkPolicy.none());
     agent.data(flow, question(1, NAME));
     assertEquals(NXDOMAIN, client.told(flow, 1, NAME, A).rcode());
-    test.network.update(POLICY);
+    test.update(POLICY);
     agent.data(flow, question(2, NAME));
     assertEquals(List.of(SERVER), client.told(flow, 2, NAME, A).addresses());
   }

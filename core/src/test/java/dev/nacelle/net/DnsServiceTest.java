@@ -197,7 +197,7 @@ class DnsServiceTest {
     assertEquals(EDE_NONE, https.extended());
     assertEquals(List.of(), https.data());
     assertEquals(List.of(), upstream.asked());
-    test.network.update(POLICY.toBuilder().dnsRecords(DnsRecordType.TXT).build());
+    test.update(POLICY.toBuilder().dnsRecords(DnsRecordType.TXT).build());
     Told told = client.ask("a.example", TXT);
     assertArrayEquals(text, told.data().get(0));
     assertEquals(99, told.ttl());
@@ -333,11 +333,11 @@ class DnsServiceTest {
         });
     int id = client.send("a.example", A);
     asked.await();
-    test.network.update(NetworkPolicy.none());
+    test.update(NetworkPolicy.none());
     changed.countDown();
     assertEquals(NXDOMAIN, client.told(id, "a.example", A).rcode());
     assertEquals(NXDOMAIN, client.ask("a.example", A).rcode());
-    test.network.update(POLICY);
+    test.update(POLICY);
     assertEquals(List.of(SERVER), client.ask("a.example", A).addresses());
   }
 
@@ -366,7 +366,7 @@ class DnsServiceTest {
     assertEquals(Limit.DNS_QUERIES, reached.limit());
     assertTrue(statistics().dnsDenied().get(DenialReason.LIMIT) >= 20);
     assertEquals(50, statistics().dnsQueries());
-    test.network.update(POLICY);
+    test.update(POLICY);
     assertEquals(NXDOMAIN, client.ask("denied.example", A).rcode());
   }
 

@@ -381,7 +381,7 @@ class HostNetworkTest {
               java.net.SocketTimeoutException.class,
               () -> second.getInputStream().readNBytes(1_000));
           second.setSoTimeout(0);
-          test.network.update(INTERNET);
+          test.update(INTERNET);
           test.agent.fin(two);
           assertTrue(second.getInputStream().readAllBytes().length > 4_000);
         }
@@ -412,7 +412,7 @@ class HostNetworkTest {
           peer.getOutputStream().write(some(20_000));
           assertEquals(10_000, test.agent.bytes(flow, 10_000).length);
           assertTrue(test.network.statistics().received() < 10_100);
-          test.network.update(INTERNET);
+          test.update(INTERNET);
           assertEquals(10_000, test.agent.bytes(flow, 10_000).length);
         });
   }
@@ -426,7 +426,7 @@ class HostNetworkTest {
           test.agent.bytes(flow, 10_000);
           // It would have waited for hours.
           Rate raised = Rate.perSecond(1_000_000).withBurst(10_000);
-          test.network.update(limited(NetworkLimits.builder().ingress(raised)));
+          test.update(limited(NetworkLimits.builder().ingress(raised)));
           test.agent.bytes(flow, 100_000);
         });
   }
@@ -452,7 +452,7 @@ class HostNetworkTest {
           peer.getOutputStream().write(some(50_000));
           assertEquals(1_000, peer.getInputStream().readNBytes(1_000).length);
           test.agent.bytes(flow, 1_000);
-          test.network.update(next);
+          test.update(next);
           test.agent.await(PlayedAgent.Resets.class, resets -> resets.flow() == flow);
           assertEquals(0, bytesUntilReset(peer));
           assertEquals(1_000, test.network.statistics().received());
@@ -596,7 +596,7 @@ class HostNetworkTest {
         ServerSocket server = test.server(7)) {
       int flow = test.agent.connect(SERVER, 7);
       try (Socket peer = server.accept()) {
-        test.network.update(
+        test.update(
             NetworkPolicy.builder()
                 .allow(Egress.internet())
                 .deny(Egress.addresses(SERVER).named("not that one"))
@@ -609,7 +609,7 @@ class HostNetworkTest {
         assertEquals(DenialReason.RULE, denied.reason());
         assertEquals(End.DENIED, test.event(FlowEnded.class).end());
         assertEquals(Refusal.POLICY, test.agent.refusal(SERVER, 7));
-        test.network.update(INTERNET);
+        test.update(INTERNET);
         test.agent.connect(SERVER, 7);
       }
     }
@@ -625,7 +625,7 @@ class HostNetworkTest {
       List<Integer> flows = List.of(test.agent.connect(SERVER, 7), test.agent.connect(SERVER, 8));
       CompletableFuture.allOf(
               Stream.of(seven, eight)
-                  .map(policy -> CompletableFuture.runAsync(() -> test.network.update(policy)))
+                  .map(policy -> CompletableFuture.runAsync(() -> test.update(policy)))
                   .toArray(CompletableFuture[]::new))
           .join();
       // Both have counted for what was open, and the last one counts for what comes.
@@ -668,7 +668,7 @@ class HostNetworkTest {
         ServerSocket server = test.server(7)) {
       int flow = test.agent.connect(SERVER, 7);
       try (Socket peer = server.accept()) {
-        test.network.update(NetworkPolicy.builder().allow(Egress.addresses(SERVER).tcp(7)).build());
+        test.update(NetworkPolicy.builder().allow(Egress.addresses(SERVER).tcp(7)).build());
         test.agent.data(flow, "x");
         assertEquals('x', peer.getInputStream().read());
       }
@@ -689,14 +689,14 @@ class HostNetworkTest {
         int second = test.agent.connect("198.18.1.2", two.getLocalPort());
         try (Socket toOne = one.accept();
             Socket toTwo = two.accept()) {
-          test.network.update(both.toBuilder().removeHostService("one").build());
+          test.update(both.toBuilder().removeHostService("one").build());
           TestNetwork.assertReset(toOne);
           test.agent.await(PlayedAgent.Resets.class, reset -> reset.flow() == first);
           test.agent.data(second, "x");
           assertEquals('x', toTwo.getInputStream().read());
           assertEquals(Refusal.POLICY, test.agent.refusal("198.18.1.1", two.getLocalPort()));
           // The same name with another server is another service.
-          test.network.update(
+          test.update(
               both.toBuilder()
                   .removeHostService("two")
                   .hostService("two", new InetSocketAddress("127.0.0.2", two.getLocalPort()))

@@ -230,7 +230,7 @@ class NamedHostTest {
     try (Both flow = Both.connect(WEB, 443, "a.example")) {
       byte[] part = Arrays.copyOf(hello("neighbour.example"), 40);
       flow.test.agent.data(flow.flow, part);
-      flow.test.network.update(NetworkPolicy.internet());
+      flow.test.update(NetworkPolicy.internet());
       flow.arrives(part);
       flow.test.agent.data(flow.flow, "anything");
       flow.arrives("anything");
@@ -267,10 +267,10 @@ class NamedHostTest {
       flow.arrives(hello);
       flow.peer.getOutputStream().write(SERVER_HELLO);
       flow.test.agent.bytes(flow.flow, SERVER_HELLO.length);
-      flow.test.network.update(NetworkPolicy.builder().allow(Egress.https("a.example")).build());
+      flow.test.update(NetworkPolicy.builder().allow(Egress.https("a.example")).build());
       flow.test.agent.data(flow.flow, "x");
       flow.arrives("x");
-      flow.test.network.update(NetworkPolicy.builder().allow(Egress.https("*.b.example")).build());
+      flow.test.update(NetworkPolicy.builder().allow(Egress.https("*.b.example")).build());
       flow.isDenied(DenialReason.SNI_MISMATCH, "a.example");
     }
   }

@@ -199,7 +199,7 @@ class NetworkFaultTest {
           test.agent.data(two, "x");
           assertEquals('x', second.getInputStream().read());
           buffers.faults.set(1);
-          test.network.update(unlimited);
+          test.network.prepare(unlimited).run();
           assertEquals(
               Reset.ABORTED,
               test.agent.await(PlayedAgent.Resets.class, r -> r.flow() == one).why());

@@ -164,8 +164,7 @@ class ProxyTest {
         String line = test.agent.await(PlayedAgent.Denial.class, d -> true).line();
         assertTrue(line.contains("would not leave through the upstream proxy [PROXY"), line);
 
-        test.network.update(
-            closed.toBuilder().allow(Egress.addresses("93.184.216.0/24").udp(123)).build());
+        test.update(closed.toBuilder().allow(Egress.addresses("93.184.216.0/24").udp(123)).build());
         test.agent.datagram(time, new byte[] {2});
         DatagramPacket came = new DatagramPacket(new byte[9], 9);
         server.receive(came);
@@ -186,12 +185,11 @@ class ProxyTest {
       server.receive(came);
       int port = came.getPort();
       NetworkPolicy closed = through(proxy).build();
-      test.network.update(
-          closed.toBuilder().allow(Egress.addresses("93.184.216.0/24").udp(123)).build());
+      test.update(closed.toBuilder().allow(Egress.addresses("93.184.216.0/24").udp(123)).build());
       test.agent.datagram(time, new byte[] {2});
       server.receive(came);
       assertEquals(port, came.getPort());
-      test.network.update(closed);
+      test.update(closed);
       assertEquals(DenialReason.PROXY, test.event(FlowDenied.class).reason());
       assertEquals(0, test.network.statistics().openFlows());
       // Its socket is closed, so that nothing comes back by it.
@@ -209,7 +207,7 @@ class ProxyTest {
         ServerSocket server = test.server(7)) {
       int flow = test.agent.connect(SERVER, 7);
       try (Socket peer = server.accept()) {
-        test.network.update(through(proxy).build());
+        test.update(through(proxy).build());
         Reset why = test.agent.await(PlayedAgent.Resets.class, r -> r.flow() == flow).why();
         assertEquals(Reset.POLICY, why);
         assertEquals(DenialReason.PROXY, test.event(FlowDenied.class).reason());
@@ -221,7 +219,7 @@ class ProxyTest {
         answer(proxied, "HTTP/1.1 200 OK\r\n\r\n");
         test.agent.await(PlayedAgent.Opened.class, opened -> opened.flow() == through);
         // Of the policy something else changes.
-        test.network.update(through(proxy).allowMetadata(true).build());
+        test.update(through(proxy).allowMetadata(true).build());
         test.agent.data(through, "x");
         assertEquals('x', proxied.getInputStream().read());
       }

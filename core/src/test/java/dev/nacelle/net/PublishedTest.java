@@ -330,11 +330,11 @@ class PublishedTest {
         Socket client = connect(test)) {
       int flow = accept(test).flow();
       test.agent.accepted(flow, PlayedAgent.WINDOW);
-      test.network.update(NetworkPolicy.none());
+      test.update(NetworkPolicy.none());
       test.agent.await(PlayedAgent.Resets.class, r -> r.flow() == flow && r.why() == Reset.POLICY);
       TestNetwork.assertReset(client);
       assertSentAway(test);
-      test.network.update(NetworkPolicy.internal());
+      test.update(NetworkPolicy.internal());
       try (Socket again = connect(test)) {
         accept(test);
         assertTrue(again.isConnected());

@@ -109,6 +109,11 @@ final class TestNetwork implements AutoCloseable {
     agent = PlayedAgent.of(network);
   }
 
+  /** Has another policy from now on. */
+  void update(NetworkPolicy changed) {
+    network.prepare(changed).run();
+  }
+
   /** A host of which no address is closed, and whose name servers nobody has told. */
   static Surroundings surroundings(boolean ipv6, UnaryOperator<InetSocketAddress> routes) {
     return surroundings(ipv6, NameServers.of(List.of()), NetworkMemory.ofRuntime(), routes);

@@ -70,7 +70,7 @@ final class Isolations {
             "",
             CloudHypervisor::new,
             setting));
-    all.add(NetworkedQemu.slirp(OWN_KERNEL, setting, probe));
+    all.add(NetworkedQemu.slirp(USUAL_MTU, OWN_KERNEL, setting, probe));
     all.add(NetworkedQemu.passt("qemu-passt", false, PASST_MTU, OWN_KERNEL, setting, probe));
     all.add(NetworkedQemu.passt("qemu-passt-1500", false, USUAL_MTU, OWN_KERNEL, setting, probe));
     all.add(NetworkedQemu.passt("qemu-passt-vhost", true, PASST_MTU, OWN_KERNEL, setting, probe));

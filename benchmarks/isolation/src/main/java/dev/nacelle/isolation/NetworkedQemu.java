@@ -44,12 +44,12 @@ final class NetworkedQemu extends PeerIsolation {
   }
 
   /** With QEMU's own network. */
-  static NetworkedQemu slirp(String kernel, Setting setting, Path probe) {
+  static NetworkedQemu slirp(int mtu, String kernel, Setting setting, Path probe) {
     return new NetworkedQemu(
         "qemu-slirp",
         "QEMU microvm, libslirp",
         kernel,
-        new QemuNetwork.Slirp(1500),
+        new QemuNetwork.Slirp(mtu),
         null,
         setting,
         probe);
