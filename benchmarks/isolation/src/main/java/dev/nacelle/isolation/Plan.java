@@ -260,6 +260,11 @@ record Plan(Figure figure, Way way, int samples, int count, @Nullable String pro
     return figure.group().equals("network");
   }
 
+  /** Whether the process that measures has a part in what is measured. */
+  boolean isPartlyOurs() {
+    return way == Way.CALL || needsServer() || way == Way.CROWD && !figure.group().equals("memory");
+  }
+
   /** How many of a program's samples do not count. */
   int warmup() {
     return way == Way.INSIDE ? WARMUP : 0;

@@ -86,10 +86,8 @@ final class Run {
       List<Integer> counts,
       long budget) {}
 
-  /** Calls of {@link LifeBenchmark} in a round, and how many more in the first do not count. */
+  /** Calls of {@link LifeBenchmark} in a round. */
   private static final int CALLS = 5;
-
-  private static final int WARM_UPS = 2;
 
   /** Lives in a sample of "rate". */
   private static final int LIVES = 4;
@@ -127,14 +125,17 @@ final class Run {
       session.warmServer();
     }
     Random random = new Random(SEED);
+    if (!order.shortened()) {
+      for (String name : turns) {
+        timed("practice", name, () -> practise(name));
+      }
+      turns.removeAll(broken);
+    }
     Results results = results();
     for (int round = 0; round < order.rounds(); round++) {
+      String title = "round %d of %d".formatted(round + 1, order.rounds());
       for (String name : turns) {
-        long start = System.nanoTime();
-        turn(name, round);
-        System.out.printf(
-            "round %d of %d, %s: %.1f s%n",
-            round + 1, order.rounds(), name, (System.nanoTime() - start) / 1e9);
+        timed(title, name, () -> turn(name));
       }
       turns.removeAll(broken);
       Collections.shuffle(turns, random);
@@ -145,11 +146,37 @@ final class Run {
     return results;
   }
 
-  private void turn(String name, int round) {
-    boolean starts = starts(name);
+  private static void timed(String title, String name, Runnable turn) {
+    long start = System.nanoTime();
+    turn.run();
+    System.out.printf("%s, %s: %.1f s%n", title, name, (System.nanoTime() - start) / 1e9);
+  }
+
+  /**
+   * A turn that does not count, of the figures in which this process has a part: else who comes
+   * first is told slower, by code that Java has not compiled yet.
+   */
+  private void practise(String name) {
+    takeAll(order.plans().stream().filter(Plan::isPartlyOurs).toList(), name);
+    end(name);
     for (Plan plan : order.plans()) {
+      warmedUp(plan, name, session.discard(plan.name(), name));
+    }
+  }
+
+  private void turn(String name) {
+    if (takeAll(order.plans(), name)) {
+      many(name);
+    }
+    end(name);
+  }
+
+  /** Returns whether there is an instance at the end. */
+  private boolean takeAll(List<Plan> plans, String name) {
+    boolean starts = starts(name);
+    for (Plan plan : plans) {
       if (starts && isWanted(plan, name)) {
-        take(plan, name, round);
+        take(plan, name);
         if (session.failure(plan.name(), name).isPresent()) {
           // It may be what a command that was killed has left: another for those that follow.
           end(name);
@@ -157,10 +184,7 @@ final class Run {
         }
       }
     }
-    if (starts) {
-      many(name);
-    }
-    end(name);
+    return starts;
   }
 
   /** Whether there is an instance; where none starts, that is the reason of all figures. */
@@ -196,12 +220,12 @@ final class Run {
             && order.counts().stream().noneMatch(count -> plan.name().equals("memory-" + count)));
   }
 
-  private void take(Plan plan, String name, int round) {
+  private void take(Plan plan, String name) {
     try {
       switch (plan.way()) {
-        case CALL -> call(plan, name, round);
+        case CALL -> call(plan, name);
         case INSIDE -> inside(plan, name);
-        case CROWD -> crowd(plan, name, round);
+        case CROWD -> crowd(plan, name);
       }
     } catch (IOException | RunnerException | RuntimeException e) {
       session.keepFailure(plan.name(), name, e);
@@ -222,10 +246,9 @@ final class Run {
         .verbosity(VerboseMode.SILENT);
   }
 
-  private void call(Plan plan, String name, int round) throws RunnerException {
+  private void call(Plan plan, String name) throws RunnerException {
     // An instance is new in each round, and its first call fills the caches of its kernel.
-    int later = plan.name().equals("exec") ? 1 : 0;
-    int warmup = order.shortened() ? 0 : round == 0 ? WARM_UPS : later;
+    int warmup = plan.name().equals("exec") && !order.shortened() ? 1 : 0;
     ChainedOptionsBuilder options =
         options(LifeBenchmark.class, plan.name(), name)
             .warmupIterations(warmup)
@@ -259,27 +282,19 @@ final class Run {
     warmups.merge(List.of(plan.name(), name), calls, Integer::sum);
   }
 
-  private void crowd(Plan plan, String name, int round) throws IOException {
+  private void crowd(Plan plan, String name) throws IOException {
     List<String> command = IsolationState.parse(order.command());
-    boolean warmsUp = round == 0 && !order.shortened();
     switch (plan.name()) {
       case "exec-50" -> {
         int atOnce = order.shortened() ? FEW_AT_ONCE : AT_ONCE;
-        if (warmsUp) {
-          warmedUp(plan, name, Crowd.execs(session.instance(name), command, atOnce).size());
-        }
         session.keep(plan.name(), name, Crowd.execs(session.instance(name), command, atOnce));
         if (atOnce != AT_ONCE) {
           session.keepNote(plan.name(), name, "only " + atOnce + " at once, in the short form");
         }
       }
       case "rate" -> {
-        Crowd crowd = crowd(name);
-        if (warmsUp) {
-          crowd.rate(1);
-          warmedUp(plan, name, 1);
-        }
-        session.keep(plan.name(), name, List.of(crowd.rate(order.shortened() ? 1 : LIVES)));
+        double rate = crowd(name).rate(order.shortened() ? 1 : LIVES);
+        session.keep(plan.name(), name, List.of(rate));
       }
       default -> {
         // Memory and density are one pass: many().
@@ -414,8 +429,9 @@ final class Run {
     for (String name : order.isolations()) {
       double life = LIFE_SECONDS.getOrDefault(name, MACHINES_LIFE_SECONDS);
       double round = life;
+      double practice = order.shortened() ? 0 : life;
       for (Plan plan : order.plans()) {
-        round +=
+        double figure =
             switch (plan.name()) {
               case "create", "life" -> life * (order.shortened() ? 1 : CALLS);
               case "rate" -> life * (order.shortened() ? 1 : LIVES);
@@ -425,13 +441,17 @@ final class Run {
               case "files" -> order.shortened() ? 0.1 : 1;
               default -> plan.way() == Plan.Way.INSIDE ? 0.1 : 0;
             };
+        round += figure;
+        practice += plan.isPartlyOurs() && !order.shortened() ? figure : 0;
       }
       boolean counts = order.plans().stream().anyMatch(plan -> plan.name().startsWith("memory"));
       int most = counts ? order.counts().stream().mapToInt(count -> count).max().orElse(0) : 0;
       boolean isDense = order.plans().stream().anyMatch(plan -> plan.name().equals("density"));
       int dense = isDense ? (int) Math.min(MOST, order.budget() / BYTES_OF_AN_INSTANCE) : 0;
       double emulated =
-          order.rounds() * (round + Math.max(most, dense) * life) + (inLab ? FIRST_SECONDS : 0);
+          practice
+              + order.rounds() * (round + Math.max(most, dense) * life)
+              + (inLab ? FIRST_SECONDS : 0);
       // Idle seconds pass as fast in the lab as elsewhere.
       seconds +=
           counts && !order.shortened()

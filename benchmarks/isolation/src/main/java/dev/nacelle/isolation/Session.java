@@ -210,6 +210,12 @@ final class Session implements AutoCloseable {
     samples.computeIfAbsent(List.of(figure, isolation), key -> new ArrayList<>()).addAll(values);
   }
 
+  /** Forgets a figure's samples, and returns how many they were. */
+  synchronized int discard(String figure, String isolation) {
+    List<Double> discarded = samples.remove(List.of(figure, isolation));
+    return discarded == null ? 0 : discarded.size();
+  }
+
   /** Keeps why a figure could not be taken, or not any more; the first reason stays. */
   synchronized void keepFailure(String figure, String isolation, Throwable why) {
     // A file's exceptions have but its name for a message.

@@ -54,13 +54,12 @@ class RunTest {
   }
 
   private Results take(String command, int rounds, List<Plan> plans) throws IOException {
+    return take(new Run.Order(command, List.of("bare"), plans, rounds, true, List.of(1), 1L << 40));
+  }
+
+  private Results take(Run.Order order) throws IOException {
     Path file = directory.resolve("results.json");
-    Results results =
-        new Run(
-                session,
-                new Run.Order(command, List.of("bare"), plans, rounds, true, List.of(1), 1L << 40),
-                file)
-            .take();
+    Results results = new Run(session, order, file).take();
     assertEquals(results, Results.read(file));
     return results;
   }
@@ -140,6 +139,19 @@ class RunTest {
               || series.none().matches("the image has no .*|it was not.*"),
           series::toString);
     }
+  }
+
+  @Test
+  void practiceDoesNotCount() throws IOException {
+    List<Plan> plans = Stream.of("exec", "exec-50", "getpid").map(Plan::of).toList();
+    List<Series> series =
+        take(new Run.Order("true", List.of("bare"), plans, 2, false, List.of(1), 1)).series();
+    assertEquals(
+        // Two rounds of five, 50 and ten; of exec each turn has one before, of getpid each program.
+        "exec 10 8, exec-50 100 50, getpid 20 2",
+        series.stream()
+            .map(each -> each.figure() + " " + each.samples().size() + " " + each.warmup())
+            .collect(Collectors.joining(", ")));
   }
 
   @Test
