@@ -43,11 +43,16 @@ public sealed interface QemuNetwork {
    *     frame from and to a Unix socket
    */
   record Passt(Path program, boolean vhostUser, int mtu) implements QemuNetwork {
-    /** passt by the first words, then a machine by the others, in the same process. */
+    /**
+     * passt by the first words, then a machine by the others, in the same process. It ends with
+     * that process, also where that has never connected, of which passt takes no notice.
+     */
     private static final String FIRST =
         """
-        "$0" --quiet --one-off --runas 0 --socket "$1" --mtu "$2" "$3" --ipv4-only \\
-          --address %s --netmask 24 --gateway %s && shift 3 && exec "$@"
+        setpriv --pdeathsig KILL "$0" --foreground --quiet --one-off --runas 0 --socket "$1" \\
+          --mtu "$2" "$3" --ipv4-only --address %s --netmask 24 --gateway %s &
+        while [ ! -S "$1" ]; do kill -0 $! 2>/dev/null && sleep 0.01 || exit; done
+        shift 3 && exec "$@"
         """
             .formatted(GUEST, HOST);
 
@@ -78,7 +83,6 @@ public sealed interface QemuNetwork {
               device);
     }
 
-    /** It goes into the background once its socket is there. */
     @Override
     public List<String> around(List<String> command, Path directory) {
       List<String> whole = new ArrayList<>(List.of("sh", "-c", FIRST, program.toString()));

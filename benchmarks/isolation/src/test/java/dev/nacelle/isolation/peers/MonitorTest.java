@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.isolation.peers;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -12,13 +14,14 @@ import dev.nacelle.DataSize;
 import dev.nacelle.kvm.boot.NacelleCommandLine;
 import dev.nacelle.spi.GuestDisk;
 import dev.nacelle.spi.VmSpec;
+import java.io.BufferedReader;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -105,24 +108,41 @@ class MonitorTest {
         .command(spec, KERNEL, 77, directory);
   }
 
-  /** By a program in passt's place that says how it was called. */
+  /** By a program in passt's place that says how it was called, and which process it is. */
   @Test
-  void passtIsThereBeforeQemuIsWhichHasItsProcess() throws Exception {
-    Path passt = Files.writeString(directory.resolve("passt.sh"), "#!/bin/sh\necho \"$@\"\n");
+  void passtIsThereBeforeQemuIsAndEndsWithItsProcess() throws Exception {
+    Path passt = directory.resolve("passt.sh");
+    Files.writeString(passt, "#!/bin/sh\necho \"$@\"\necho $$\nexec nc -lU \"$7\"\n");
     Files.setPosixFilePermissions(passt, PosixFilePermissions.fromString("rwxr-xr-x"));
-    List<String> qemu = List.of("sh", "-c", "echo $$ $0 \"$1\"", "machine", "two words");
+    List<String> qemu =
+        List.of("sh", "-c", "echo $$ $0 \"$1\"; exec sleep 1000", "machine", "two words");
     Process process =
         new ProcessBuilder(new QemuNetwork.Passt(passt, true, 1400).around(qemu, directory))
             .start();
-    String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-    assertEquals(
-        List.of(
-            "--quiet --one-off --runas 0 --socket "
-                + directory.resolve("passt")
-                + " --mtu 1400 --vhost-user --ipv4-only --address 10.0.2.15 --netmask 24"
-                + " --gateway 10.0.2.2",
-            process.pid() + " machine two words"),
-        said.lines().toList());
+    try (BufferedReader said = process.inputReader()) {
+      assertEquals(
+          "--foreground --quiet --one-off --runas 0 --socket "
+              + directory.resolve("passt")
+              + " --mtu 1400 --vhost-user --ipv4-only --address 10.0.2.15 --netmask 24"
+              + " --gateway 10.0.2.2",
+          said.readLine());
+      ProcessHandle beside = ProcessHandle.of(Long.parseLong(said.readLine())).orElseThrow();
+      assertEquals(process.pid() + " machine two words", said.readLine());
+      assertTrue(beside.isAlive());
+      process.destroyForcibly();
+      beside.onExit().get(20, TimeUnit.SECONDS);
+    } finally {
+      process.destroyForcibly();
+    }
+  }
+
+  @Test
+  void withoutPasstThereIsNoMachine() throws Exception {
+    QemuNetwork network = new QemuNetwork.Passt(Path.of("/bin/false"), false, 1400);
+    Process process =
+        new ProcessBuilder(network.around(List.of("echo", "a machine"), directory)).start();
+    assertArrayEquals(new byte[0], process.getInputStream().readAllBytes());
+    assertNotEquals(0, process.waitFor());
   }
 
   @Test
