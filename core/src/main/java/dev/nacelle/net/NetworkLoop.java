@@ -20,6 +20,7 @@ import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -37,7 +38,8 @@ public final class NetworkLoop implements Executor, AutoCloseable {
   private final AtomicBoolean woken = new AtomicBoolean();
   private final PriorityQueue<Timer> timers =
       new PriorityQueue<>(Comparator.comparingLong(timer -> timer.due - timer.begin));
-  private final long begin = System.nanoTime();
+  private final LongSupplier nanoTime;
+  private final long begin;
 
   private @Nullable Thread thread;
   private @Nullable Selector selector;
@@ -74,12 +76,17 @@ public final class NetworkLoop implements Executor, AutoCloseable {
    * @param name of the thread
    */
   public NetworkLoop(String name) {
-    this(name, new LoopBuffers());
+    this(name, new LoopBuffers(), System::nanoTime);
   }
 
-  NetworkLoop(String name, LoopBuffers buffers) {
+  /**
+   * @param nanoTime as {@link System#nanoTime()}
+   */
+  NetworkLoop(String name, LoopBuffers buffers, LongSupplier nanoTime) {
     this.name = name;
     this.buffers = buffers;
+    this.nanoTime = nanoTime;
+    begin = nanoTime.getAsLong();
   }
 
   /**
@@ -137,6 +144,11 @@ public final class NetworkLoop implements Executor, AutoCloseable {
     return buffers;
   }
 
+  /** As {@link System#nanoTime()}: what timers go by. */
+  long now() {
+    return nanoTime.getAsLong();
+  }
+
   boolean isCurrent() {
     return Thread.currentThread().equals(thread);
   }
@@ -172,7 +184,7 @@ public final class NetworkLoop implements Executor, AutoCloseable {
 
   /** On the loop. */
   Timer schedule(Runnable task, Duration delay) {
-    Timer timer = new Timer(System.nanoTime() + delay.toNanos(), task);
+    Timer timer = new Timer(now() + delay.toNanos(), task);
     timers.add(timer);
     return timer;
   }
@@ -225,7 +237,7 @@ public final class NetworkLoop implements Executor, AutoCloseable {
       waiting.select(this::ready);
       return;
     }
-    long millis = TimeUnit.NANOSECONDS.toMillis(first.due - System.nanoTime() + 999_999);
+    long millis = TimeUnit.NANOSECONDS.toMillis(first.due - now() + 999_999);
     if (millis <= 0) {
       waiting.selectNow(this::ready);
     } else {
@@ -250,7 +262,7 @@ public final class NetworkLoop implements Executor, AutoCloseable {
 
   private void runTimers() {
     // Those that are due by now, and not those that they leave: sockets get their turn between.
-    long now = System.nanoTime();
+    long now = now();
     for (Timer first = timers.peek(); first != null; first = timers.peek()) {
       if (first.due - now > 0) {
         return;

@@ -95,7 +95,7 @@ final class UdpSessions {
   }
 
   private void sweep() {
-    long now = System.nanoTime();
+    long now = loop.now();
     try {
       for (Session session : all()) {
         if (now - session.lastUsed >= IDLE.toNanos()) {
@@ -127,7 +127,7 @@ final class UdpSessions {
     private final DatagramChannel channel;
     private final @Nullable SocketAddress peer;
     private final Runnable onEnd;
-    private long lastUsed = System.nanoTime();
+    private long lastUsed = loop.now();
     private long sent;
     private long received;
 
@@ -149,7 +149,7 @@ final class UdpSessions {
 
     /** Sends what the guest has sent; what the host does not take is lost, as on any network. */
     void send(ByteBuffer datagram) {
-      lastUsed = System.nanoTime();
+      lastUsed = loop.now();
       int length = datagram.remaining();
       try {
         if (table.egress().left() > 0 && sendToPeer(datagram) == length) {
@@ -203,7 +203,7 @@ final class UdpSessions {
 
     /** Sends a datagram to the guest; what there is no room for is lost. */
     void received(ByteBuffer datagram) {
-      lastUsed = System.nanoTime();
+      lastUsed = loop.now();
       int count = datagram.remaining();
       if (table.ingress().left() > 0 && table.link().sendDatagram(place, datagram)) {
         received += count;

@@ -85,7 +85,7 @@ class NetworkFaultTest {
     final PlayedAgent agent;
 
     Served(LoopBuffers buffers, NetworkPolicy policy) throws IOException {
-      loop = new NetworkLoop("test-network", buffers);
+      loop = new NetworkLoop("test-network", buffers, System::nanoTime);
       network =
           network(loop, address -> (InetSocketAddress) server.getLocalSocketAddress(), policy);
       agent = PlayedAgent.of(network);
@@ -215,7 +215,7 @@ class NetworkFaultTest {
     PublishedPort web = PublishedPort.tcp(8000);
     PublishedPort datagrams = PublishedPort.udp(5000);
     FailingBuffers buffers = new FailingBuffers();
-    try (NetworkLoop loop = new NetworkLoop("test-network", buffers);
+    try (NetworkLoop loop = new NetworkLoop("test-network", buffers, System::nanoTime);
         HostNetwork network =
             network(loop, address -> address, NetworkPolicy.internet(), web, datagrams);
         PlayedAgent agent = PlayedAgent.of(network);

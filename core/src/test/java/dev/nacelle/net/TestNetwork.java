@@ -44,6 +44,20 @@ final class TestNetwork implements AutoCloseable {
     this(policy, NameServers.of(List.of()), true, System::nanoTime, published);
   }
 
+  /** One of which all that ends in time goes by that clock, as {@link System#nanoTime()}. */
+  TestNetwork(NetworkPolicy policy, LongSupplier nanoTime, PublishedPort... published)
+      throws IOException {
+    this(
+        policy,
+        NameServers.of(List.of()),
+        true,
+        nanoTime,
+        new NetworkLoop("test-network", new LoopBuffers(), nanoTime),
+        true,
+        NetworkMemory.ofRuntime(),
+        published);
+  }
+
   /** One that has so much memory for what receivers do not take. */
   TestNetwork(NetworkPolicy policy, NetworkMemory memory) throws IOException {
     this(
