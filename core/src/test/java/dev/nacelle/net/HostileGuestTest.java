@@ -21,8 +21,6 @@ import java.net.Socket;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.Random;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -36,14 +34,14 @@ import org.junit.jupiter.api.Timeout;
 class HostileGuestTest {
   private static final Path DESCRIPTORS = Path.of("/proc/self/fd");
   private static final int FIRST_WINDOW = 256 << 10;
-  private static final int STORM = Integer.getInteger("nacelle.opens", 100_000);
+  static final int STORM = Integer.getInteger("nacelle.opens", 100_000);
 
-  private static final NetworkPolicy FAST =
+  static final NetworkPolicy FAST =
       NetworkPolicy.internet().toBuilder()
           .limits(NetworkLimits.builder().opens(Rate.perSecond(1_000_000)).build())
           .build();
 
-  private static long descriptors() throws IOException {
+  static long descriptors() throws IOException {
     assumeTrue(Files.isDirectory(DESCRIPTORS));
     try (Stream<Path> list = Files.list(DESCRIPTORS)) {
       return list.count();
@@ -51,7 +49,7 @@ class HostileGuestTest {
   }
 
   /** So many frames, many at a time. */
-  private static void storm(
+  static void storm(
       TestNetwork test, int count, java.util.function.IntConsumer each, ByteBuffer out) {
     for (int i = 0; i < count; i++) {
       each.accept(i);
@@ -62,7 +60,7 @@ class HostileGuestTest {
     }
   }
 
-  private static void putOpen(ByteBuffer out, int flow, Ip address) {
+  static void putOpen(ByteBuffer out, int flow, Ip address) {
     Frames.putOpen(
         out,
         Frames.OPEN,
@@ -76,7 +74,7 @@ class HostileGuestTest {
   }
 
   /** What the storm has done was done when this returns. */
-  private static void sync(TestNetwork test) {
+  static void sync(TestNetwork test) {
     Place place = new Place(AddressClassTest.ip(SERVER), 1, new Random().nextInt(60_000) + 1);
     test.agent.echo(place, new byte[0]);
     test.agent.await(PlayedAgent.Echo.class, echo -> echo.place().equals(place));
@@ -109,6 +107,7 @@ class HostileGuestTest {
 
   @Test
   void aStormOfOpensAndResetsLeavesNothing() throws Exception {
+    long before = descriptors();
     try (TestNetwork test = new TestNetwork(FAST);
         ServerSocket server = test.server(7)) {
       test.agent.forgetOthers();
@@ -116,7 +115,7 @@ class HostileGuestTest {
       ByteBuffer out = ByteBuffer.allocate(64 << 10);
       storm(
           test,
-          5_000,
+          STORM / 4,
           i -> {
             int flow = 2 * i + 1;
             putOpen(out, flow, address);
@@ -130,6 +129,7 @@ class HostileGuestTest {
       assertEquals(0, test.network.statistics().linksLost());
       assertTrue(server.isBound());
     }
+    assertTrue(descriptors() - before <= 5);
   }
 
   @Test
@@ -150,41 +150,6 @@ class HostileGuestTest {
           out);
       sync(test);
       assertEquals(256, test.network.statistics().openUdpSessions());
-    }
-  }
-
-  @Test
-  void aGuestThatTakesNothingOfAThousandFlowsKeepsWhatThereIsInSockets() throws Exception {
-    try (TestNetwork test = new TestNetwork(FAST);
-        ServerSocket server = test.server(7)) {
-      test.agent.forgetOthers();
-      Thread feeder = new Thread(() -> feed(server));
-      feeder.setDaemon(true);
-      feeder.start();
-      Ip address = AddressClassTest.ip(SERVER);
-      ByteBuffer out = ByteBuffer.allocate(64 << 10);
-      for (int i = 0; i < 1000; i += 50) {
-        int first = i;
-        storm(test, 50, j -> putOpen(out, 2 * (first + j) + 1, address), out);
-        sync(test);
-      }
-      long most = 1000L * PlayedAgent.WINDOW;
-      assertTrue(test.network.statistics().received() <= most);
-      // Others are served: the link has room for what is said besides, and the loop has time.
-      sync(test);
-    }
-  }
-
-  private static void feed(ServerSocket server) {
-    List<Socket> peers = new ArrayList<>();
-    try {
-      while (true) {
-        Socket peer = server.accept();
-        peers.add(peer);
-        peer.getOutputStream().write(new byte[8 << 10]);
-      }
-    } catch (IOException e) {
-      // The test has ended.
     }
   }
 

@@ -43,6 +43,7 @@ final class PlayedAgent implements AutoCloseable {
   private boolean takes = true;
   private boolean over;
   private boolean forgets;
+  private boolean paused;
 
   /** What the host has sent. */
   sealed interface Message {
@@ -132,7 +133,7 @@ final class PlayedAgent implements AutoCloseable {
     ByteBuffer buffer = ByteBuffer.allocate(64 << 10);
     FrameDecoder decoder = new FrameDecoder(Frames.Side.HOST, Frames.MAX_DATA);
     try {
-      while (channel.read(buffer) >= 0) {
+      while (mayRead() && channel.read(buffer) >= 0) {
         decoder.feed(buffer.flip(), new Recorder());
         buffer.clear();
       }
@@ -144,6 +145,20 @@ final class PlayedAgent implements AutoCloseable {
       synchronized (lock) {
         over = true;
         lock.notifyAll();
+      }
+    }
+  }
+
+  /** Waits while it is paused. */
+  private boolean mayRead() {
+    synchronized (lock) {
+      try {
+        while (paused) {
+          lock.wait();
+        }
+        return true;
+      } catch (InterruptedException e) {
+        return false;
       }
     }
   }
@@ -424,6 +439,21 @@ final class PlayedAgent implements AutoCloseable {
     }
   }
 
+  /** From now on it does not even read what comes, but what it is about to read. */
+  void pause() {
+    synchronized (lock) {
+      paused = true;
+    }
+  }
+
+  /** It reads again. */
+  void goOn() {
+    synchronized (lock) {
+      paused = false;
+      lock.notifyAll();
+    }
+  }
+
   // -- What was received
 
   /**
@@ -507,6 +537,7 @@ final class PlayedAgent implements AutoCloseable {
   public void close() {
     try {
       channel.close();
+      goOn();
       reader.join();
     } catch (IOException e) {
       throw new UncheckedIOException(e);
