@@ -58,8 +58,9 @@ import org.jspecify.annotations.Nullable;
  * other records} where the policy says so. What it told is good for a rule by name as long as the
  * answer's time to live says, at least 60 seconds and at most an hour, and for 5 minutes more, and
  * as long as a connection lasts that was made by it. Two things remain: labels in front of a
- * wildcard's name reach that name's own servers, whatever a program writes into them; and with
- * {@link Egress#internet()} DNS is no barrier.
+ * wildcard's name reach that name's own servers, whatever a program writes into them, and where
+ * other records are allowed their answers come back, so that a tunnel through TXT works there; and
+ * with {@link Egress#internet()} DNS is no barrier.
  */
 public final class NetworkPolicy {
   private static final int MAX_RULES = 1024;
@@ -329,7 +330,8 @@ public final class NetworkPolicy {
 
     /**
      * Records of DNS that may be asked for beside addresses, of names that may be; none by default.
-     * In place of what was given before.
+     * With a rule for {@code *.example.com} they let that domain's servers exchange anything with
+     * the sandbox. In place of what was given before.
      */
     public Builder dnsRecords(DnsRecordType... types) {
       return dnsRecords(List.of(types));

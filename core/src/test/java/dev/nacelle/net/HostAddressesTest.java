@@ -83,24 +83,13 @@ class HostAddressesTest {
   @EnabledOnOs(value = OS.LINUX, disabledReason = "interfaces are those of a namespace")
   void interfacesThatComeAndGoAreSeen() {
     assumeTrue(Files.isWritable(Path.of("/proc/1/oom_score_adj")), "it takes root");
-    String java = Path.of(System.getProperty("java.home"), "bin", "java").toString();
-    String said =
-        Tool.run(
-            Path.of("/"),
-            "unshare",
-            "-n",
-            java,
-            "-XX:TieredStopAtLevel=1",
-            "-cp",
-            System.getProperty("java.class.path"),
-            HostAddressesTest.class.getName());
+    String said = ToolsNetwork.onAnotherHost(HostAddressesTest.class);
     assertEquals("false false\nfalse true\ntrue false\n", said);
   }
 
-  /** In a network namespace of its own: what is known before each change, and 30 s after it. */
+  /** On a host of its own: what is known before each change, and 30 s after it. */
   public static void main(String[] arguments) throws Exception {
     AtomicLong now = new AtomicLong();
-    Tool.script(Path.of("/"), "ip link set lo up");
     // Whom it hands its work to does it never.
     HostAddresses hosts = new HostAddresses(task -> {}, now::get);
     for (String change :

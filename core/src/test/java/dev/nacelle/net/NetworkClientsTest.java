@@ -51,6 +51,22 @@ class NetworkClientsTest {
                   .build())
           .build();
 
+  /** How a connect ends, in words. */
+  private static final String CONNECT =
+      """
+      def connect(address, port, timeout=20):
+          family = socket.AF_INET6 if ':' in address else socket.AF_INET
+          with socket.socket(family) as s:
+              s.settimeout(timeout)
+              try:
+                  s.connect((address, port))
+                  return 'connected'
+              except TimeoutError:
+                  return 'waits'
+              except OSError as e:
+                  return errno.errorcode[e.errno]
+      """;
+
   @TempDir private static Path directory;
 
   private static ServerSocket listen(int backlog) throws IOException {
@@ -86,18 +102,8 @@ class NetworkClientsTest {
       Ended ended =
           python(
               network,
-              """
-              def connect(address, port, timeout=20):
-                  family = socket.AF_INET6 if ':' in address else socket.AF_INET
-                  with socket.socket(family) as s:
-                      s.settimeout(timeout)
-                      try:
-                          s.connect((address, port))
-                          return 'connected'
-                      except TimeoutError:
-                          return 'waits'
-                      except OSError as e:
-                          return errno.errorcode[e.errno]
+              CONNECT
+                  + """
               print(connect(SERVER, 1))
               print(connect(SERVER, 2))
               print(connect(SERVER, 3, 2))
@@ -122,6 +128,50 @@ class NetworkClientsTest {
               + "EHOSTUNREACH\nEACCES\nECONNREFUSED\n",
           ended.output());
       assertTrue(first.isConnected() && second.isConnected());
+    }
+  }
+
+  @Test
+  void connectFailsAsTheHostsRoutesHaveIt() {
+    ToolsNetwork.assumePossible();
+    String said = ToolsNetwork.onAnotherHost(NetworkClientsTest.class, directory.toString());
+    assertEquals(
+        "EHOSTUNREACH\nENETUNREACH\nEHOSTUNREACH\nEHOSTUNREACH\nEHOSTUNREACH\nENETUNREACH\n"
+            + "ECONNREFUSED\n",
+        said);
+  }
+
+  /** On a host of its own: what a sandbox is told of ways that its host has not. */
+  public static void main(String[] arguments) throws Exception {
+    directory = Path.of(arguments[0]);
+    Tool.script(
+        directory,
+        """
+        ip route add unreachable 93.184.216.1
+        ip route add prohibit 93.184.216.3
+        ip route add blackhole 93.184.216.4
+        ip route add unreachable 2606:2800:220:1::1
+        """);
+    try (ToolsNetwork network = new ToolsNetwork(directory, ADDRESSES)) {
+      Ended ended =
+          python(
+              network,
+              CONNECT
+                  + """
+                  for last in 1, 2, 3, 4:
+                      print(connect(f'93.184.216.{last}', 80))
+                  for last in 1, 2:
+                      print(connect(f'2606:2800:220:1::{last}', 80))
+                  with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+                      s.settimeout(20)
+                      s.connect(('93.184.216.1', 443))
+                      s.send(b'x')
+                      try:
+                          s.recv(1)
+                      except OSError as e:
+                          print(errno.errorcode[e.errno])
+                  """);
+      System.out.print(ended.output());
     }
   }
 

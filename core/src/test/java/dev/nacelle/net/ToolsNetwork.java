@@ -59,6 +59,7 @@ final class ToolsNetwork implements AutoCloseable {
   final PlayedNameServer upstream;
   private NetworkStatistics statistics = NetworkStatistics.builder().build();
   private Duration limit = Duration.ofSeconds(60);
+  private InetSocketAddress nameServer;
 
   /** What a program said, and how it ended. */
   record Ended(int code, String output) {}
@@ -67,10 +68,7 @@ final class ToolsNetwork implements AutoCloseable {
    * @param directory where programs run, and where the certificate ca.pem is put
    */
   ToolsNetwork(Path directory, NetworkPolicy policy, PublishedPort... published) throws Exception {
-    assumeTrue(Files.isExecutable(program()), "guest-agent/cargo.sh test has not been run");
-    assumeTrue(
-        Files.exists(Path.of("/dev/net/tun")) && Files.isWritable(Path.of("/proc/1/oom_score_adj")),
-        "it takes root and /dev/net/tun");
+    assumePossible();
     this.directory = directory;
     this.policy = policy;
     this.published = List.of(published);
@@ -80,6 +78,46 @@ final class ToolsNetwork implements AutoCloseable {
             .has(NAME, DnsType.AAAA)
             .has("x.wild.example", ADDRESS)
             .has("x.wild.example", DnsType.AAAA);
+    nameServer = upstream.address();
+  }
+
+  /**
+   * Runs a class's main on a host of its own, a network namespace whose loopback alone is up, so
+   * that neither routes nor interfaces of this machine's change.
+   *
+   * @return what it has printed
+   */
+  static String onAnotherHost(Class<?> program, String... arguments) {
+    List<String> command =
+        new ArrayList<>(
+            List.of(
+                "unshare",
+                "-n",
+                "sh",
+                "-c",
+                "ip link set lo up && exec \"$@\"",
+                "sh",
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "-XX:TieredStopAtLevel=1",
+                "-cp",
+                System.getProperty("java.class.path"),
+                program.getName()));
+    command.addAll(List.of(arguments));
+    return Tool.run(Path.of("").toAbsolutePath(), command);
+  }
+
+  /** Whom names are asked of, in place of {@link #upstream}. */
+  ToolsNetwork asks(InetSocketAddress server) {
+    nameServer = server;
+    return this;
+  }
+
+  /** Skips a test where there is none. */
+  static void assumePossible() {
+    assumeTrue(Files.isExecutable(program()), "guest-agent/cargo.sh test has not been run");
+    assumeTrue(
+        Files.exists(Path.of("/dev/net/tun")) && Files.isWritable(Path.of("/proc/1/oom_score_adj")),
+        "it takes root and /dev/net/tun");
   }
 
   /** Serves HTTP and HTTPS that greet, at the usual ports. */
@@ -193,7 +231,7 @@ final class ToolsNetwork implements AutoCloseable {
     Surroundings surroundings =
         TestNetwork.surroundings(
             true,
-            NameServers.of(List.of(upstream.address()), Duration.ofSeconds(15)),
+            NameServers.of(List.of(nameServer), Duration.ofSeconds(15)),
             NetworkMemory.ofRuntime(),
             address -> routes.getOrDefault(address, address));
     try (ServerSocketChannel server = ServerSocketChannel.open(StandardProtocolFamily.UNIX);
