@@ -30,6 +30,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 class MemoryGivenBackBootTest {
   /** Of which Debian's kernel leaves the workload 140, and these three quarters for files. */
   private static final int MEMORY = 208;
+
   private static final int LESS = 96;
 
   /** More than a guest with less memory has free, and less than all of them have else. */
