@@ -211,46 +211,38 @@ impl Flow {
         if matches!(self.stage, Stage::Asked(_)) {
             return if self.host_reset { Served::Over } else { Served::Waits };
         }
+        let (id, capacity) = (self.id, self.capacity);
+        let socket = self.sockets.get_mut::<Socket>(self.socket);
+        if !self.early.is_empty() && socket.state() != State::SynReceived {
+            let _ = socket.send_slice(&self.early);
+            self.early = Vec::new();
+            if self.host_fin {
+                socket.close();
+            }
+        }
+        // Before packets are sent, so that one of them tells the workload's end both what was taken and what there is room for.
         let mut stalled = false;
-        loop {
-            let mut port = Port { tun: means.tun, packet: None, scratch: means.scratch, mss: self.mss };
-            for _ in 0..SEGMENTS {
-                if means.iface.poll_egress(means.now, &mut port, &mut self.sockets) == PollResult::None {
-                    break;
-                }
+        while self.credit > 0 && socket.can_recv() {
+            if means.out.waiting().len() >= MAX_WAITING {
+                stalled = true;
+                break;
             }
-            let (id, capacity) = (self.id, self.capacity);
-            let socket = self.sockets.get_mut::<Socket>(self.socket);
-            let mut carried = false;
-            if !self.early.is_empty() && socket.state() != State::SynReceived {
-                let _ = socket.send_slice(&self.early);
-                self.early = Vec::new();
-                if self.host_fin {
-                    socket.close();
-                }
-                carried = true;
-            }
-            while self.credit > 0 && socket.can_recv() {
-                if means.out.waiting().len() >= MAX_WAITING {
-                    stalled = true;
-                    break;
-                }
-                let most = self.credit.min(MAX_PAYLOAD);
-                let count = socket.recv(|bytes| {
-                    let count = bytes.len().min(most);
-                    means.out.data(id, &bytes[..count]);
-                    (count, count)
-                });
-                self.credit -= count.unwrap_or(0);
-                carried = true;
-            }
-            let left = self.taken - (socket.send_queue() + self.early.len()) as u64;
-            if left - self.returned >= (capacity / 4) as u64 {
-                means.out.credit(id, (left - self.returned) as usize);
-                self.returned = left;
-            }
-            // What was read makes room, which the workload's end is to hear of.
-            if !carried || stalled {
+            let most = self.credit.min(MAX_PAYLOAD);
+            let count = socket.recv(|bytes| {
+                let count = bytes.len().min(most);
+                means.out.data(id, &bytes[..count]);
+                (count, count)
+            });
+            self.credit -= count.unwrap_or(0);
+        }
+        let left = self.taken - (socket.send_queue() + self.early.len()) as u64;
+        if left - self.returned >= (capacity / 4) as u64 {
+            means.out.credit(id, (left - self.returned) as usize);
+            self.returned = left;
+        }
+        let mut port = Port { tun: means.tun, packet: None, scratch: means.scratch, mss: self.mss };
+        for _ in 0..SEGMENTS {
+            if means.iface.poll_egress(means.now, &mut port, &mut self.sockets) == PollResult::None {
                 break;
             }
         }

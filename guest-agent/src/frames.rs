@@ -11,6 +11,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub(crate) const HEADER: usize = 12;
 /// What one frame carries at most.
 pub(crate) const MAX_PAYLOAD: usize = 64 << 10;
+/// What the host is to send of a flow in one frame: what one segment carries, so that none is followed by a tiny one. The
+/// longest packet, of 65,535 bytes, less the headers of IPv6 and TCP.
+const MAX_SEGMENT: usize = 65_475;
 pub(crate) const VERSION: u32 = 1;
 /// A datagram of IPv4 carries no more: 65,535 less the headers of IP and UDP.
 pub(crate) const MAX_DATAGRAM: usize = 65_507;
@@ -206,7 +209,7 @@ impl Outgoing {
 
     pub(crate) fn hello(&mut self, window: usize, epoch: [u8; EPOCH]) {
         self.header(HELLO, 0, HELLO_BYTES);
-        for number in [VERSION, MAX_PAYLOAD as u32, window as u32, window as u32] {
+        for number in [VERSION, MAX_SEGMENT as u32, window as u32, window as u32] {
             self.bytes.extend_from_slice(&number.to_be_bytes());
         }
         self.bytes.extend_from_slice(&epoch);

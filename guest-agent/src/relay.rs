@@ -530,6 +530,7 @@ fn deny(tun: &Tun, scratch: &mut [u8], syn: &[u8], why: Refusal) {
 mod tests {
     use std::io::ErrorKind;
     use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+    use std::sync::mpsc::channel;
     use std::thread;
 
     use rustix::thread::{UnshareFlags, unshare_unsafe};
@@ -551,6 +552,8 @@ mod tests {
     /// The test's end of the link.
     struct Host {
         link: UnixStream,
+        /// What a frame of content is to have at most.
+        longest: usize,
         _until: OwnedFd,
     }
 
@@ -626,9 +629,10 @@ mod tests {
             let (until, other) = rustix::pipe::pipe().unwrap();
             let relay = Relay::new(tun, there, None, [7; 16], 1).unwrap();
             let running = thread::spawn(move || relay.run(&until));
-            let mut host = Host { link: here, _until: other };
+            let mut host = Host { link: here, longest: 0, _until: other };
             let hello = host.next();
             assert_eq!((hello.kind, hello.payload.len()), (1, 32));
+            host.longest = u32::from_be_bytes(*hello.payload[4..].first_chunk().unwrap()) as usize;
             host.send(1, 0, &hello.payload);
             test(host);
             running.join().unwrap().unwrap();
@@ -716,6 +720,40 @@ mod tests {
             }
             guest.join().unwrap();
         });
+    }
+
+    /// As long as the host was told that one may be, a frame is one packet: none that is tiny follows.
+    #[test]
+    fn a_frame_reaches_the_workload_as_one_packet() {
+        in_a_network(|mut host| {
+            let longest = host.longest;
+            let (sender, has_read) = channel();
+            let guest = thread::spawn(move || {
+                let mut stream = TcpStream::connect((SERVER, 80)).unwrap();
+                let mut buffer = vec![0; 2 * longest];
+                stream.read_exact(&mut buffer).unwrap();
+                sender.send(()).unwrap();
+                stream.read_exact(&mut buffer[..longest]).unwrap();
+                stream
+            });
+            let flow = host.open(1000);
+            let bytes = vec![7; longest];
+            // The workload's window, of which one frame is more at first, grows with what it reads.
+            host.send(7, flow, &bytes);
+            host.send(7, flow, &bytes);
+            has_read.recv().unwrap();
+            let before = packets_of_the_interface();
+            host.send(7, flow, &bytes);
+            let _stream = guest.join().unwrap();
+            assert_eq!(packets_of_the_interface() - before, 1);
+        });
+    }
+
+    /// How many the calling thread's network has been sent by its interface.
+    fn packets_of_the_interface() -> u64 {
+        let table = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap();
+        let received = table.lines().find_map(|line| line.trim().strip_prefix("tun0:")).unwrap();
+        received.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
     #[test]
