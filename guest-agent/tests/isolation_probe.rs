@@ -19,7 +19,9 @@
 //! | `files SAMPLES N` | ns of making a file of 4 KiB, reading it and removing it, N of them in directories of 100 |
 //! | `fsync SAMPLES N` | ns of writing 4 KiB and fsync(2) |
 //! | `tcp-latency SAMPLES N ADDRESS` | ns of one byte to a server that echoes and back |
+//! | `tcp-connect SAMPLES N ADDRESS` | ns of a connection to it and a byte there and back |
 //! | `tcp-up SAMPLES N ADDRESS`, `tcp-down ...` | bytes a second, N sent and told to be there, or N received |
+//! | `tcp-up-8 SAMPLES N ADDRESS`, `tcp-down-8 ...` | likewise, by eight connections at once, N together |
 //! | `idle` | none: it waits for its end |
 //! | `interface NAME ADDRESS MTU` | none: it gives a network interface an IPv4 address, in a network of 24 bits, and raises it |
 //! | `enter ROOT DIRECTORY UID GID PROGRAM ...` | none: it becomes that program, with another root directory; exit code 127 where there is none |
@@ -188,7 +190,18 @@ fn measure(workload: &str, samples: &str, count: &str, address: &str) -> io::Res
                 stream.read_exact(&mut byte)
             })
         }
-        "tcp-up" | "tcp-down" => transfer(workload, &mut values, samples, count, address),
+        "tcp-connect" => {
+            let mut byte = [0; 1];
+            each(&mut values, samples, count, || {
+                let mut stream = connect(address, b'e')?;
+                stream.write_all(&byte)?;
+                stream.read_exact(&mut byte)
+            })
+        }
+        "tcp-up" => transfer(1, true, &mut values, samples, count, address),
+        "tcp-up-8" => transfer(8, true, &mut values, samples, count, address),
+        "tcp-down" => transfer(1, false, &mut values, samples, count, address),
+        "tcp-down-8" => transfer(8, false, &mut values, samples, count, address),
         _ => Err(io::Error::other("no such workload")),
     }?;
     let mut text = String::new();
@@ -470,31 +483,53 @@ fn connect(address: &str, role: u8) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn transfer(workload: &str, values: &mut Vec<f64>, samples: usize, count: usize, address: &str) -> io::Result<()> {
-    let up = workload == "tcp-up";
-    let mut buffer = vec![0x5a; 64 * 1024];
+/// Adds rates of `flows` connections that carry `count` bytes together.
+fn transfer(
+    flows: usize,
+    up: bool,
+    values: &mut Vec<f64>,
+    samples: usize,
+    count: usize,
+    address: &str,
+) -> io::Result<()> {
+    let mut buffers = vec![vec![0x5a; 64 * 1024]; flows];
     for _ in 0..samples {
-        let mut stream = connect(address, if up { b'u' } else { b'd' })?;
+        let mut streams = Vec::new();
+        for _ in 0..flows {
+            streams.push(connect(address, if up { b'u' } else { b'd' })?);
+        }
         rate(values, 1, count, || {
-            stream.write_all(&(count as u64).to_le_bytes())?;
-            let mut left = count;
-            while left > 0 {
-                let part = left.min(buffer.len());
-                left -= if up {
-                    stream.write_all(&buffer[..part])?;
-                    part
-                } else {
-                    match stream.read(&mut buffer[..part])? {
-                        0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                        read => read,
-                    }
-                };
-            }
-            if up {
-                stream.read_exact(&mut buffer[..1])?;
-            }
-            Ok(())
+            let mut ends = streams.iter_mut().zip(&mut buffers);
+            thread::scope(|scope| {
+                let (stream, buffer) = ends.next().expect("one at least");
+                let others: Vec<_> = ends
+                    .map(|(stream, buffer)| scope.spawn(move || carry(stream, up, count / flows, buffer)))
+                    .collect();
+                carry(stream, up, count / flows, buffer)?;
+                others.into_iter().try_for_each(|other| other.join().expect("it does not panic"))
+            })
         })?;
+    }
+    Ok(())
+}
+
+fn carry(stream: &mut TcpStream, up: bool, count: usize, buffer: &mut [u8]) -> io::Result<()> {
+    stream.write_all(&(count as u64).to_le_bytes())?;
+    let mut left = count;
+    while left > 0 {
+        let part = left.min(buffer.len());
+        left -= if up {
+            stream.write_all(&buffer[..part])?;
+            part
+        } else {
+            match stream.read(&mut buffer[..part])? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => read,
+            }
+        };
+    }
+    if up {
+        stream.read_exact(&mut buffer[..1])?;
     }
     Ok(())
 }

@@ -102,7 +102,7 @@ fn a_server_is_asked_for_its_latency_and_throughput() {
             thread::spawn(move || serve(stream));
         }
     });
-    for workload in ["tcp-latency", "tcp-up", "tcp-down"] {
+    for workload in ["tcp-latency", "tcp-connect", "tcp-up", "tcp-up-8", "tcp-down", "tcp-down-8"] {
         assert_eq!(samples(&[workload, "2", "100", &address]).len(), 2, "{workload}");
     }
 }

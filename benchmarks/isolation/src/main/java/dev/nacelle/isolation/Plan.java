@@ -36,6 +36,9 @@ record Plan(Figure figure, Way way, int samples, int count, @Nullable String pro
   /** What a program prints first and is not counted. */
   private static final int WARMUP = 1;
 
+  /** Of a sample: with all samples far fewer than a sandbox may open at once. */
+  private static final int CONNECTIONS = 20;
+
   private static final String KERNEL_COST =
       "exits to the host cost one instruction, and cache misses nothing";
   private static final String PROCESSOR_COST =
@@ -132,8 +135,12 @@ record Plan(Figure figure, Way way, int samples, int count, @Nullable String pro
           inside("files", "small file made, read, removed", "files", 2, 10_000, IN_MEMORY),
           inside("fsync", "4 KiB written and fsync", "files", 6, 100, IN_MEMORY),
           inside("tcp-latency", "TCP, a byte there and back", "network", 6, 100, KERNEL_COST),
+          inside(
+              "tcp-connect", "TCP, connection and a byte", "network", 6, CONNECTIONS, KERNEL_COST),
           rate("tcp-up", "TCP, sent", "network", 4, 8 << 20, KERNEL_COST),
           rate("tcp-down", "TCP, received", "network", 4, 8 << 20, KERNEL_COST),
+          rate("tcp-up-8", "TCP, sent by 8", "network", 4, 8 << 20, KERNEL_COST),
+          rate("tcp-down-8", "TCP, received by 8", "network", 4, 8 << 20, KERNEL_COST),
           memory(1),
           memory(10),
           memory(50),

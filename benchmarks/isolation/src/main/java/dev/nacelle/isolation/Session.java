@@ -195,9 +195,14 @@ final class Session implements AutoCloseable {
    */
   void warmServer() throws IOException {
     String address = Host.text(withService.service().orElseThrow());
-    for (String workload : List.of("tcp-latency", "tcp-up", "tcp-down")) {
-      String count = workload.equals("tcp-latency") ? "2000" : String.valueOf(16 << 20);
-      HostProcess.run(List.of(probe.toString(), workload, "2", count, address));
+    for (String workload : List.of("tcp-latency", "tcp-connect", "tcp-up", "tcp-down")) {
+      int count =
+          switch (workload) {
+            case "tcp-latency" -> 2000;
+            case "tcp-connect" -> 200;
+            default -> 16 << 20;
+          };
+      HostProcess.run(List.of(probe.toString(), workload, "2", String.valueOf(count), address));
     }
   }
 
