@@ -109,7 +109,12 @@ final class BareProcess implements Isolation {
 
     @Override
     public void put(Path program, String path) throws IOException {
-      root.put(program, path);
+      if (program.equals(probe)) {
+        // As containers have what an idle one runs: a copy for each would be memory for each.
+        root.bind(program, path);
+      } else {
+        root.put(program, path);
+      }
     }
 
     @Override

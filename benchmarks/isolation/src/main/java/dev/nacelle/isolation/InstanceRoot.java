@@ -76,6 +76,17 @@ final class InstanceRoot implements AutoCloseable {
     mount("bind", path, target, Mounts.BIND, "");
   }
 
+  /**
+   * Has a file of the host's in it, as it is: of all instances that run it there is one in memory.
+   *
+   * @param path absolute, of one name
+   */
+  void bind(Path file, String path) throws IOException {
+    Path target = root.resolve(path.substring(1));
+    Files.createFile(target);
+    mount("bind", file.toString(), target, Mounts.BIND, "");
+  }
+
   private void mount(String type, String source, Path target, long flags, String data)
       throws IOException {
     Mounts.mount(type, source, target, flags, data);

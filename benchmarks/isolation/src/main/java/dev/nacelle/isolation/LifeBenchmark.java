@@ -72,7 +72,10 @@ public class LifeBenchmark {
         });
   }
 
-  /** From the call to when the command has run to its end and nothing is left of the instance. */
+  /**
+   * From the call to when the command has run to its end and the instance is closed. Nacelle's
+   * close does not wait for the kernel's of KVM's machine.
+   */
   @Benchmark
   public Object life(IsolationState state) throws IOException {
     return state.attempt(

@@ -80,7 +80,8 @@ record Plan(Figure figure, Way way, int samples, int count, @Nullable String pro
               "life",
               "whole life",
               "the call that makes an instance for the command",
-              "the command has ended, its output is read, and nothing is left of the instance"),
+              "the command has ended, its output is read, and its instance is closed; of Nacelle's"
+                  + " the host's kernel may still be closing KVM's machine"),
           crowd(
               "exec-50",
               "exec, 50 at once",
@@ -267,9 +268,13 @@ record Plan(Figure figure, Way way, int samples, int count, @Nullable String pro
     return figure.group().equals("network");
   }
 
+  private boolean isMemory() {
+    return figure.group().equals("memory");
+  }
+
   /** Whether the process that measures has a part in what is measured. */
   boolean isPartlyOurs() {
-    return way == Way.CALL || needsServer() || way == Way.CROWD && !figure.group().equals("memory");
+    return way == Way.CALL || needsServer() || (way == Way.CROWD && !isMemory());
   }
 
   /** How many of a program's samples do not count. */

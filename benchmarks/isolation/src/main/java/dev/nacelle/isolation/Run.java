@@ -125,7 +125,7 @@ final class Run {
       session.warmServer();
     }
     Random random = new Random(SEED);
-    if (!order.shortened()) {
+    if (practises()) {
       for (String name : turns) {
         timed("practice", name, () -> practise(name));
       }
@@ -146,6 +146,10 @@ final class Run {
     return results;
   }
 
+  private boolean practises() {
+    return !order.shortened() && order.plans().stream().anyMatch(Plan::isPartlyOurs);
+  }
+
   private static void timed(String title, String name, Runnable turn) {
     long start = System.nanoTime();
     turn.run();
@@ -157,9 +161,10 @@ final class Run {
    * first is told slower, by code that Java has not compiled yet.
    */
   private void practise(String name) {
-    takeAll(order.plans().stream().filter(Plan::isPartlyOurs).toList(), name);
+    List<Plan> plans = order.plans().stream().filter(Plan::isPartlyOurs).toList();
+    takeAll(plans, name);
     end(name);
-    for (Plan plan : order.plans()) {
+    for (Plan plan : plans) {
       warmedUp(plan, name, session.discard(plan.name(), name));
     }
   }

@@ -18,6 +18,7 @@ import java.util.Optional;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -105,6 +106,19 @@ class IsolationTest {
       assertEquals("mine\n", one.run(List.of("cat", "/tmp/file")).text());
       assertEquals(1, other.run(List.of("cat", "/tmp/file")).exitCode());
       assertFalse(Files.exists(session.workload().root().resolve("tmp/file")));
+    }
+  }
+
+  /** Else a bare process has more memory of its own than an idle container. */
+  @Test
+  void bareProcessesShareTheProbe() throws IOException {
+    Isolation bare = available("bare");
+    List<String> command = List.of("ls", "-i", Probe.PATH);
+    try (Instance one = bare.start(as("0:0"));
+        Instance other = bare.start(as("0:0"))) {
+      one.put(session.probe(), Probe.PATH);
+      other.put(session.probe(), Probe.PATH);
+      assertEquals(one.run(command).text(), other.run(command).text());
     }
   }
 

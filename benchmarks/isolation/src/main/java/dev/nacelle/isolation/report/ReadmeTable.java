@@ -122,7 +122,11 @@ final class ReadmeTable {
     }
     text.append(run.inLab() ? "In the lab, whose clock counts " : "On hardware, in ")
         .append(run.clock())
-        .append(run.inLab() ? ": read the ratios. " : ". ")
+        .append(
+            run.inLab()
+                ? ": read the ratios, by which exits are too cheap, and system calls and switches"
+                    + " between processes dearer than on hardware. "
+                : ". ")
         .append(plain(withoutDirectory(results.image().reference())))
         .append(" on Linux ")
         .append(plain(results.host().kernel()))
