@@ -16,9 +16,6 @@ import java.util.OptionalDouble;
  * Each run has a part of its own, so that instructions and time never meet in one table.
  */
 final class Page {
-  /** From so many samples on, the 99th of a hundred means something. */
-  private static final int ENOUGH_FOR_P99 = 100;
-
   private static final String STYLE =
       """
       *{box-sizing:border-box}
@@ -287,11 +284,9 @@ final class Page {
     html.text(Quantity.of(statistics.quantile(0.75), figure.unit())).raw("</td>");
     cell(figure, statistics.min());
     cell(figure, statistics.max());
-    if (statistics.count() >= ENOUGH_FOR_P99) {
-      cell(figure, statistics.quantile(0.99));
-    } else {
-      html.raw("<td class=\"soft\">–</td>");
-    }
+    statistics
+        .tail()
+        .ifPresentOrElse(value -> cell(figure, value), () -> html.raw("<td class=\"soft\">–</td>"));
     html.raw("<td>%d</td><td>%d</td>", statistics.count(), entry.warmup());
     OptionalDouble cost = run.cost(figure, peer);
     html.raw("<td>").text(cost.isPresent() ? Quantity.ratio(cost.getAsDouble()) : "–").raw("</td>");
@@ -309,7 +304,7 @@ final class Page {
     html.raw("an isolation was taken in one go. What was called to warm up does not count; each ");
     html.raw(
         "table tells how often that was. A quantile is between the two samples nearest to it, in proportion. The ");
-    html.raw("greatest of 99 in 100 is told from %d samples on.</p>\n", ENOUGH_FOR_P99);
+    html.raw("greatest of 99 in 100 is told from %d samples on.</p>\n", Statistics.ENOUGH_FOR_TAIL);
     html.raw(
         "<p>Cost is against the bare process of the same run: the ratio of the medians where ");
     html.raw(

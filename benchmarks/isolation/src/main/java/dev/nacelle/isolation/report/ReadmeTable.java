@@ -12,6 +12,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -147,6 +148,7 @@ final class ReadmeTable {
         text.append(" | ").append(run.cell(figure, peer).orElse("–"));
       }
       text.append(" | ").append(counts(run, figure)).append(" |\n");
+      tail(run, figure, text);
     }
     StringBuilder notes = new StringBuilder();
     for (Figure figure : results.figures()) {
@@ -169,6 +171,24 @@ final class ReadmeTable {
         .append(run.name())
         .append("); `benchmarks/report` makes a page of it, with the spread and what each figure")
         .append(" begins and ends with.\n\n");
+  }
+
+  /** A row of its own, where some have samples enough. */
+  private static void tail(Run run, Figure figure, StringBuilder text) {
+    List<Optional<String>> cells =
+        run.measured().stream()
+            .map(peer -> Optional.ofNullable(run.entry(figure, peer).statistics()))
+            .map(
+                statistics ->
+                    statistics
+                        .flatMap(Statistics::tail)
+                        .map(value -> Quantity.of(value, figure.unit())))
+            .toList();
+    if (cells.stream().anyMatch(Optional::isPresent)) {
+      text.append("| ").append(plain(figure.title())).append(": of 100, 99 not beyond");
+      cells.forEach(cell -> text.append(" | ").append(cell.orElse("–")));
+      text.append(" | ").append(counts(run, figure)).append(" |\n");
+    }
   }
 
   private static String rounds(Results results) {

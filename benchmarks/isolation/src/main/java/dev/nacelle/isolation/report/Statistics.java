@@ -3,9 +3,13 @@ package dev.nacelle.isolation.report;
 
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 
 /** Samples in order, and what is said of them. */
 final class Statistics {
+  /** From so many samples on, the 99th of a hundred means something. */
+  static final int ENOUGH_FOR_TAIL = 100;
+
   private final double[] sorted;
 
   /**
@@ -46,6 +50,11 @@ final class Statistics {
     int below = (int) position;
     int above = Math.min(below + 1, sorted.length - 1);
     return sorted[below] + (position - below) * (sorted[above] - sorted[below]);
+  }
+
+  /** What 99 in 100 are not beyond; empty where there are fewer than 100. */
+  Optional<Double> tail() {
+    return sorted.length < ENOUGH_FOR_TAIL ? Optional.empty() : Optional.of(quantile(0.99));
   }
 
   /** So many of them at most, two or more, from the least to the greatest, evenly by rank. */

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 
@@ -20,6 +21,13 @@ class StatisticsTest {
     assertEquals(4, statistics.max());
     assertEquals(3, new Statistics(List.of(9.0, 3.0, 1.0)).median());
     assertEquals(7, new Statistics(List.of(7.0)).quantile(0.99));
+  }
+
+  @Test
+  void tailTakesAHundred() {
+    List<Double> samples = IntStream.range(0, 100).mapToObj(n -> (double) n).toList();
+    assertEquals(Optional.empty(), new Statistics(samples.subList(1, 100)).tail());
+    assertEquals(98.01, new Statistics(samples).tail().orElseThrow(), 1e-9);
   }
 
   @Test
