@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.nacelle.image.ImageRef;
+import dev.nacelle.isolation.example.MyIsolations;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -113,12 +114,23 @@ class IsolationTest {
   @Test
   void bareProcessesShareTheProbe() throws IOException {
     Isolation bare = available("bare");
-    List<String> command = List.of("ls", "-i", Probe.PATH);
+    List<String> command = List.of("busybox", "ls", "-i", Probe.PATH);
     try (Instance one = bare.start(as("0:0"));
         Instance other = bare.start(as("0:0"))) {
       one.put(session.probe(), Probe.PATH);
       other.put(session.probe(), Probe.PATH);
-      assertEquals(one.run(command).text(), other.run(command).text());
+      String file = one.run(command).orThrow(command).text();
+      assertEquals(file, other.run(command).orThrow(command).text());
+    }
+  }
+
+  /** Of a class outside this package, that the class path announces. */
+  @Test
+  void isolationOfAUsersOwnIsFoundAndRuns() throws IOException {
+    List<String> command = List.of("cat", "/etc/group");
+    try (Running running = available(MyIsolations.NAME).launch(as("0:0"), command)) {
+      String text = Patience.finish(running, command, session.patience()).orThrow(command).text();
+      assertTrue(text.contains("staff:x:1002:worker"), text);
     }
   }
 
@@ -155,7 +167,7 @@ class IsolationTest {
   void probeRunsInItAndReachesTheService(String name) throws IOException {
     available(name);
     try {
-      for (String figure : List.of("getpid", "files", "tcp-latency", "tcp-up", "tcp-down")) {
+      for (String figure : List.of("getpid", "files", "tcp-connect", "tcp-up", "tcp-down-8")) {
         Output output = Plan.of(figure).run(session.instance(name), session.workload(), true);
         List<Double> samples = Session.numbers(output);
         assertEquals(2, samples.size(), figure);
