@@ -236,7 +236,8 @@ impl Flow {
             self.credit -= count.unwrap_or(0);
         }
         let left = self.taken - (socket.send_queue() + self.early.len()) as u64;
-        if left - self.returned >= (capacity / 4) as u64 {
+        // Less than the longest frame, so that for each of those there is credit once it has gone.
+        if left - self.returned >= (capacity / 5) as u64 {
             means.out.credit(id, (left - self.returned) as usize);
             self.returned = left;
         }
