@@ -134,11 +134,11 @@ class MemoryGivenBackBootTest {
     awaitMemory(sandbox, all);
     long gained = free(sandbox) - left;
     assertTrue(gained > (MEMORY - LESS) * 1024 / 2, "KiB gained: " + gained);
-    // It takes what it may have once it has use for it.
+    // It takes what it may have once it has use for it, beside what it has not given back.
     long idle = resident();
     fill(sandbox);
     long busy = resident();
-    assertTrue(busy - idle > USED / 2, busy + " MiB after " + idle);
+    assertTrue(busy - idle > USED / 4, busy + " MiB after " + idle);
     assertThrows(
         IllegalArgumentException.class, () -> sandbox.setMemory(DataSize.mebibytes(MEMORY + 1)));
   }
