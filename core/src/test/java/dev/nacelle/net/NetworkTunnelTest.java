@@ -59,6 +59,9 @@ class NetworkTunnelTest {
       greets.setDaemon(true);
       greets.start();
       while (!Files.readString(asked).contains("Listening to dns")) {
+        if (!process.isAlive()) {
+          throw new IOException("iodined has ended: " + Files.readString(asked));
+        }
         Thread.sleep(10);
       }
       NetworkPolicy rule = NetworkPolicy.builder().allow(Egress.https("*.wild.example")).build();

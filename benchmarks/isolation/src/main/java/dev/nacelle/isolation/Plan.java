@@ -268,7 +268,8 @@ record Plan(Figure figure, Way way, int samples, int count, @Nullable String pro
     return figure.group().equals("network");
   }
 
-  private boolean isMemory() {
+  /** Whether many idle instances are started for it, in one pass with all others of its kind. */
+  boolean isMemory() {
     return figure.group().equals("memory");
   }
 

@@ -125,9 +125,10 @@ final class Run {
       session.warmServer();
     }
     Random random = new Random(SEED);
-    if (practises()) {
+    List<Plan> ours = order.plans().stream().filter(Plan::isPartlyOurs).toList();
+    if (!order.shortened() && !ours.isEmpty()) {
       for (String name : turns) {
-        timed("practice", name, () -> practise(name));
+        timed("practice", name, () -> practise(ours, name));
       }
       turns.removeAll(broken);
     }
@@ -146,10 +147,6 @@ final class Run {
     return results;
   }
 
-  private boolean practises() {
-    return !order.shortened() && order.plans().stream().anyMatch(Plan::isPartlyOurs);
-  }
-
   private static void timed(String title, String name, Runnable turn) {
     long start = System.nanoTime();
     turn.run();
@@ -160,11 +157,10 @@ final class Run {
    * A turn that does not count, of the figures in which this process has a part: else who comes
    * first is told slower, by code that Java has not compiled yet.
    */
-  private void practise(String name) {
-    List<Plan> plans = order.plans().stream().filter(Plan::isPartlyOurs).toList();
-    takeAll(plans, name);
+  private void practise(List<Plan> ours, String name) {
+    takeAll(ours, name);
     end(name);
-    for (Plan plan : plans) {
+    for (Plan plan : ours) {
       warmedUp(plan, name, session.discard(plan.name(), name));
     }
   }
@@ -319,7 +315,7 @@ final class Run {
   private void many(String name) {
     List<String> wanted = new ArrayList<>();
     for (Plan plan : order.plans()) {
-      if (plan.figure().group().equals("memory") && isWanted(plan, name)) {
+      if (plan.isMemory() && isWanted(plan, name)) {
         wanted.add(plan.name());
       }
     }
@@ -434,7 +430,7 @@ final class Run {
     for (String name : order.isolations()) {
       double life = LIFE_SECONDS.getOrDefault(name, MACHINES_LIFE_SECONDS);
       double round = life;
-      double practice = order.shortened() ? 0 : life;
+      double practice = life;
       for (Plan plan : order.plans()) {
         double figure =
             switch (plan.name()) {
@@ -447,14 +443,14 @@ final class Run {
               default -> plan.way() == Plan.Way.INSIDE ? 0.1 : 0;
             };
         round += figure;
-        practice += plan.isPartlyOurs() && !order.shortened() ? figure : 0;
+        practice += plan.isPartlyOurs() ? figure : 0;
       }
       boolean counts = order.plans().stream().anyMatch(plan -> plan.name().startsWith("memory"));
       int most = counts ? order.counts().stream().mapToInt(count -> count).max().orElse(0) : 0;
       boolean isDense = order.plans().stream().anyMatch(plan -> plan.name().equals("density"));
       int dense = isDense ? (int) Math.min(MOST, order.budget() / BYTES_OF_AN_INSTANCE) : 0;
       double emulated =
-          practice
+          (order.shortened() ? 0 : practice)
               + order.rounds() * (round + Math.max(most, dense) * life)
               + (inLab ? FIRST_SECONDS : 0);
       // Idle seconds pass as fast in the lab as elsewhere.
