@@ -38,7 +38,6 @@ import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.Future;
-import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
@@ -95,6 +94,7 @@ public final class AgentClient implements AutoCloseable {
   private final CompletableFuture<String> workloadEnded = new CompletableFuture<>();
 
   private volatile @Nullable GuestChannel guest;
+  private volatile boolean closed;
   private volatile @Nullable Liveness liveness;
   private volatile Set<String> features = Set.of();
 
@@ -142,6 +142,9 @@ public final class AgentClient implements AutoCloseable {
     made.pipeline().addLast(new FrameLimiter(System::nanoTime), new FrameSize());
     made.closeFuture().addListener(closed -> disconnected.complete(null));
     guest = made;
+    if (closed) {
+      breakOff(made);
+    }
     return made;
   }
 
@@ -497,15 +500,16 @@ public final class AgentClient implements AutoCloseable {
   @Override
   public void close() {
     channel.shutdownNow();
+    closed = true;
     GuestChannel made = guest;
     if (made != null) {
-      // After what that has given to the loop: it would wait until the guest reads a farewell.
-      try {
-        loop.execute(made::breakOff);
-      } catch (RejectedExecutionException e) {
-        // The loop has ended, and the connection with it.
-      }
+      breakOff(made);
     }
+  }
+
+  /** After what gRPC has given to the loop: it would wait until the guest reads a farewell. */
+  private void breakOff(GuestChannel made) {
+    loop.execute(made::breakOff);
   }
 
   /**

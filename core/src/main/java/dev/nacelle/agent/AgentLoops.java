@@ -3,7 +3,6 @@ package dev.nacelle.agent;
 
 import dev.nacelle.internal.LibraryThread;
 import dev.nacelle.spi.GuestConnection;
-import io.netty.channel.DefaultEventLoop;
 import io.netty.channel.EventLoop;
 import io.netty.util.concurrent.FastThreadLocalThread;
 import java.time.Duration;
@@ -31,7 +30,7 @@ public final class AgentLoops implements AutoCloseable {
 
   private final Duration silence;
   private final Duration signOfLife;
-  private final List<EventLoop> loops;
+  private final List<GuestLoop> loops;
   private final AtomicInteger next = new AtomicInteger();
 
   /**
@@ -60,10 +59,7 @@ public final class AgentLoops implements AutoCloseable {
         task ->
             LibraryThread.make(
                 () -> new FastThreadLocalThread(task, "nacelle-io-" + number.incrementAndGet()));
-    loops =
-        IntStream.range(0, threads)
-            .<EventLoop>mapToObj(i -> new DefaultEventLoop(factory))
-            .toList();
+    loops = IntStream.range(0, threads).mapToObj(i -> new GuestLoop(factory)).toList();
   }
 
   /**
@@ -95,21 +91,7 @@ public final class AgentLoops implements AutoCloseable {
    */
   @Override
   public void close() {
-    for (EventLoop loop : loops) {
-      var unused = loop.shutdownGracefully(0, 5, TimeUnit.SECONDS);
-    }
-    boolean interrupted = false;
-    for (EventLoop loop : loops) {
-      while (!loop.isTerminated()) {
-        try {
-          loop.awaitTermination(1, TimeUnit.SECONDS);
-        } catch (InterruptedException e) {
-          interrupted = true;
-        }
-      }
-    }
-    if (interrupted) {
-      Thread.currentThread().interrupt();
-    }
+    loops.forEach(GuestLoop::end);
+    loops.forEach(GuestLoop::awaitEnd);
   }
 }

@@ -19,7 +19,6 @@ import io.netty.channel.EventLoop;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.concurrent.Future;
-import java.util.concurrent.RejectedExecutionException;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
@@ -143,8 +142,8 @@ public final class AgentProcess {
     if (!request.stdin() && !request.hold()) {
       closeStdin();
     }
-    Requests.one(call);
-    onLoop(this::awaitStart);
+    call.request(1);
+    loop.execute(this::awaitStart);
   }
 
   /**
@@ -152,7 +151,7 @@ public final class AgentProcess {
    * nothing otherwise.
    */
   public void release() {
-    onLoop(
+    loop.execute(
         () -> {
           if (state != State.HELD) {
             return;
@@ -170,14 +169,6 @@ public final class AgentProcess {
             closeStdin();
           }
         });
-  }
-
-  private void onLoop(Runnable work) {
-    try {
-      loop.execute(work);
-    } catch (RejectedExecutionException e) {
-      // The loop has ended, and the call with it.
-    }
   }
 
   private void awaitStart() {
@@ -220,7 +211,7 @@ public final class AgentProcess {
 
   /** Asks for more output, after {@link ProcessListener#onOutput} returned false. */
   public void resume() {
-    Requests.one(call);
+    call.request(1);
   }
 
   /**
@@ -292,7 +283,7 @@ public final class AgentProcess {
 
   /** Gives the process up when it has not ended after that long. */
   void cancelAfter(Duration limit) {
-    onLoop(
+    loop.execute(
         () -> {
           if (state != State.ENDED) {
             await(this::cancel, limit);
@@ -372,7 +363,7 @@ public final class AgentProcess {
   /** After the last message. */
   private void awaitTrailers() {
     closeStdin();
-    Requests.one(call);
+    call.request(1);
     await(this::cancel, FAREWELL);
   }
 

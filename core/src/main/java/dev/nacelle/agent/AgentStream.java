@@ -5,7 +5,6 @@ import io.grpc.ClientCall;
 import io.grpc.Metadata;
 import io.grpc.Status;
 import io.netty.channel.EventLoop;
-import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import java.util.function.Function;
@@ -84,14 +83,10 @@ public final class AgentStream implements AutoCloseable {
       delay = next - now;
     }
     if (delay <= 0) {
-      Requests.one(call);
+      call.request(1);
       return;
     }
-    try {
-      var unused = loop.schedule(() -> Requests.one(call), delay, TimeUnit.NANOSECONDS);
-    } catch (RejectedExecutionException e) {
-      // The loop has ended, and the call with it.
-    }
+    var unused = loop.schedule(() -> call.request(1), delay, TimeUnit.NANOSECONDS);
   }
 
   /** Ends the call; a value may be with its listener yet. Idempotent, does not wait. */

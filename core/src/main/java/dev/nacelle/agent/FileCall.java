@@ -86,7 +86,7 @@ public final class FileCall implements AutoCloseable {
     this.failures = failures;
     call.start(new Responses(), new Metadata());
     call.sendMessage(FileRequest.newBuilder().setStart(operation).build());
-    Requests.one(call);
+    call.request(1);
     if (deadline != null) {
       timer(this::giveUp, deadline);
     }
@@ -222,7 +222,7 @@ public final class FileCall implements AutoCloseable {
         return null;
       }
       if (received.isEmpty() && !done && failed == null) {
-        Requests.one(call);
+        call.request(1);
       }
     }
     return switch (part.getPartCase()) {
@@ -293,7 +293,7 @@ public final class FileCall implements AutoCloseable {
         FileCall.this.notifyAll();
         if (done || failed != null) {
           // Of which there is none: it is for the status.
-          Requests.one(call);
+          call.request(1);
         }
       }
     }

@@ -22,7 +22,6 @@ import java.nio.ByteBuffer;
 import java.nio.channels.AlreadyConnectedException;
 import java.nio.channels.ClosedChannelException;
 import java.nio.channels.ConnectionPendingException;
-import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
@@ -102,18 +101,13 @@ final class GuestChannel extends AbstractChannel {
   }
 
   private void listen(GuestConnection open) {
-    open.setEventListener(() -> onEvent(open));
+    open.setEventListener(this::onEvent);
   }
 
   /** Called by the connection on a thread of the hypervisor. */
-  private void onEvent(GuestConnection open) {
+  private void onEvent() {
     if (eventQueued.compareAndSet(false, true)) {
-      try {
-        eventLoop().execute(eventTask);
-      } catch (RejectedExecutionException e) {
-        // The event loop has ended, and with it everything that could read this.
-        open.close();
-      }
+      eventLoop().execute(eventTask);
     }
   }
 
@@ -352,13 +346,7 @@ final class GuestChannel extends AbstractChannel {
     }
 
     private void onLoop(@Nullable GuestConnection dialled, @Nullable Throwable failure) {
-      try {
-        eventLoop().execute(() -> finishConnect(dialled, failure));
-      } catch (RejectedExecutionException e) {
-        if (dialled != null) {
-          dialled.close();
-        }
-      }
+      eventLoop().execute(() -> finishConnect(dialled, failure));
     }
 
     private void finishConnect(@Nullable GuestConnection dialled, @Nullable Throwable failure) {

@@ -37,7 +37,7 @@ public final class GuestTimers {
 
   /**
    * Runs something on the event loop when the guest has had that much time, unless it is cancelled;
-   * never when the loop has ended. It must not block.
+   * never after the loop has ended. It must not block.
    */
   public Future<?> schedule(Runnable task, Duration delay) {
     Timer timer = new Timer(task, delay);
@@ -81,11 +81,7 @@ public final class GuestTimers {
 
     /** After the rest of its time on the host it looks whether the guest has had it. */
     void arm() {
-      try {
-        onHost = loop.schedule(this::look, Math.max(rest(), 0), TimeUnit.NANOSECONDS);
-      } catch (RejectedExecutionException e) {
-        // The loop has ended, and with it what was waited for.
-      }
+      onHost = loop.schedule(this::look, Math.max(rest(), 0), TimeUnit.NANOSECONDS);
       if (isDone()) {
         done(); // cancelled before there was anything to cancel
       }
@@ -105,8 +101,12 @@ public final class GuestTimers {
     @Override
     protected void done() {
       Future<?> running = onHost;
-      if (running != null) {
-        running.cancel(false);
+      try {
+        if (running != null) {
+          running.cancel(false);
+        }
+      } catch (RejectedExecutionException e) {
+        // It is cancelled; the loop has ended, and need not forget it.
       }
     }
   }

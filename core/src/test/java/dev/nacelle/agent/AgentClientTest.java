@@ -519,6 +519,21 @@ class AgentClientTest {
     loops.close();
   }
 
+  /** As one that is on its way into gRPC when everything is closed. */
+  @Test
+  void callThatComesAfterTheEndOfTheLoopsEndsWithTheConnection() throws Exception {
+    try (AgentPair pair = AgentPair.with(Map.of(), AgentPair.LARGE, 14)) {
+      pair.client.getInfo().get();
+      pair.endLoops();
+      CompletableFuture<AgentInfo> info = pair.client.getInfo();
+      RecordingListener listener = new RecordingListener();
+      pair.run(request(false, "late"), listener, null);
+      pair.client.close();
+      assertEquals(Kind.DISCONNECTED, failureOf(info));
+      assertEquals(Kind.DISCONNECTED, listener.failure.get().kind());
+    }
+  }
+
   @Test
   void guestThatSpeaksNoHttp2IsDisconnected() throws Exception {
     try (AgentPair pair = new AgentPair(null, AgentPair.LARGE, 12)) {

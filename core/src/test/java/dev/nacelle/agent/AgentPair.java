@@ -80,6 +80,11 @@ final class AgentPair implements AutoCloseable {
     }
   }
 
+  /** Ends the client's event loops, and not its connection. */
+  void endLoops() {
+    loops.close();
+  }
+
   @Override
   public void close() throws InterruptedException {
     client.close();

@@ -5,14 +5,11 @@ import dev.nacelle.fake.InMemoryGuestConnection;
 import io.grpc.BindableService;
 import io.grpc.Server;
 import io.grpc.netty.NettyServerBuilder;
-import io.netty.channel.DefaultEventLoop;
-import io.netty.channel.EventLoop;
 import io.netty.util.concurrent.DefaultThreadFactory;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.net.SocketAddress;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.TimeUnit;
 import java.util.logging.Level;
 import java.util.logging.Logger;
 
@@ -21,7 +18,7 @@ public final class FakeAgentServer implements AutoCloseable {
   /** It warns of each stream whose client has gone, which is what many tests are about. */
   private static final Logger SERVER_LOGGER = Logger.getLogger("io.grpc.netty.NettyServerHandler");
 
-  private final EventLoop loop = new DefaultEventLoop(new DefaultThreadFactory("fake-agent", true));
+  private final GuestLoop loop = new GuestLoop(new DefaultThreadFactory("fake-agent", true));
   private final SocketAddress address = new GuestAddress(new CompletableFuture<>());
   private final GuestServerChannel channel = new GuestServerChannel();
   private final Server server;
@@ -54,8 +51,8 @@ public final class FakeAgentServer implements AutoCloseable {
     server.shutdownNow();
     try {
       server.awaitTermination();
-      var unused = loop.shutdownGracefully(0, 5, TimeUnit.SECONDS);
-      loop.awaitTermination(10, TimeUnit.SECONDS);
+      loop.end();
+      loop.awaitEnd();
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }

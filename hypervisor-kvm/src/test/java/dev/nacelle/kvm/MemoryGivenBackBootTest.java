@@ -4,6 +4,7 @@ package dev.nacelle.kvm;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assertions.fail;
 
 import dev.nacelle.DataDisk;
 import dev.nacelle.DataSize;
@@ -39,6 +40,9 @@ class MemoryGivenBackBootTest {
   /** What the guest keeps of a file: used, and not needed. */
   private static final int CACHED = 100;
 
+  /** For what comes within seconds, or not at all. */
+  private static final Duration LIMIT = Duration.ofMinutes(3);
+
   /** Counts those that the guest sees (virtio 1.2 section 5.5.1). */
   static final String BALLOONS = "cat /sys/bus/virtio/devices/*/device | busybox grep -c 0x0005";
 
@@ -67,9 +71,13 @@ class MemoryGivenBackBootTest {
     return Long.parseLong(anonymous.replaceAll("[^0-9]", "")) / 1024;
   }
 
-  private static void awaitResidentBelow(long mebibytes) throws Exception {
-    // The kernel looks for what is free every two seconds.
+  /** The guest's kernel looks for what is free every two seconds. */
+  private static void awaitResidentBelow(Sandbox sandbox, long mebibytes) throws Exception {
+    long end = System.nanoTime() + LIMIT.toNanos();
     for (long now = resident(); now >= mebibytes; now = resident()) {
+      if (System.nanoTime() > end) {
+        fail(now + " MiB, of which less than " + mebibytes + " were to be left; " + seen(sandbox));
+      }
       Thread.sleep(500);
     }
   }
@@ -91,7 +99,7 @@ class MemoryGivenBackBootTest {
     long used = resident();
     assertTrue(used - before > USED * 3 / 4, used + " MiB after " + before);
     sandbox.exec("busybox", "rm", "/tmp/fill").orThrow();
-    awaitResidentBelow(used - USED / 2);
+    awaitResidentBelow(sandbox, used - USED / 2);
     fill(sandbox);
     assertTrue(resident() - before > USED * 3 / 4, "it can be used again");
     sandbox.exec("busybox", "rm", "/tmp/fill").orThrow();
@@ -118,7 +126,7 @@ class MemoryGivenBackBootTest {
     sandbox.setMemory(less);
     awaitMemory(sandbox, less);
     // Of what it keeps for files the guest has to give up what the host is to have.
-    awaitResidentBelow(cached - CACHED / 4);
+    awaitResidentBelow(sandbox, cached - CACHED / 4);
     long left = free(sandbox);
     assertTrue(left < LESS * 1024, "KiB free: " + left);
     assertEquals("on\n", sandbox.exec("echo", "on").stdout().text());
@@ -128,7 +136,7 @@ class MemoryGivenBackBootTest {
     assertTrue(sandbox.memory().compareTo(less) > 0, () -> "deflated: " + sandbox.memory());
     long used = resident();
     sandbox.exec("busybox", "rm", "/tmp/fill").orThrow();
-    awaitResidentBelow(used - USED / 2);
+    awaitResidentBelow(sandbox, used - USED / 2);
 
     sandbox.setMemory(all);
     awaitMemory(sandbox, all);
@@ -144,9 +152,18 @@ class MemoryGivenBackBootTest {
   }
 
   private static void awaitMemory(Sandbox sandbox, DataSize size) throws Exception {
+    long end = System.nanoTime() + LIMIT.toNanos();
     while (!sandbox.memory().equals(size)) {
+      if (System.nanoTime() > end) {
+        fail(sandbox.memory() + " where " + size + " were wanted; " + seen(sandbox));
+      }
       Thread.sleep(100);
     }
+  }
+
+  /** What the guest says of its memory. */
+  private static String seen(Sandbox sandbox) {
+    return sandbox.exec("busybox", "cat", "/proc/meminfo", "/proc/buddyinfo").stdout().text();
   }
 
   private static long free(Sandbox sandbox) {

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.image.ImageRef;
+import dev.nacelle.isolation.example.MyIsolations;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -53,7 +54,9 @@ class PeerIsolationTest {
             .map(Isolation::name)
             .toList();
     assertEquals(
-        List.of("qemu-slirp", "qemu-passt", "qemu-passt-1500", "qemu-passt-vhost"), unusual);
+        List.of(
+            "qemu-slirp", "qemu-passt", "qemu-passt-1500", "qemu-passt-vhost", MyIsolations.NAME),
+        unusual);
   }
 
   @Test
