@@ -41,7 +41,7 @@ class MemoryGivenBackBootTest {
   private static final int CACHED = 100;
 
   /** For what comes within seconds, or not at all. */
-  private static final Duration LIMIT = Duration.ofMinutes(3);
+  private static final Duration LIMIT = Duration.ofMinutes(5);
 
   /** Counts those that the guest sees (virtio 1.2 section 5.5.1). */
   static final String BALLOONS = "cat /sys/bus/virtio/devices/*/device | busybox grep -c 0x0005";
@@ -136,7 +136,8 @@ class MemoryGivenBackBootTest {
     assertTrue(sandbox.memory().compareTo(less) > 0, () -> "deflated: " + sandbox.memory());
     long used = resident();
     sandbox.exec("busybox", "rm", "/tmp/fill").orThrow();
-    awaitResidentBelow(sandbox, used - USED / 2);
+    // Less than half: it got its memory back in pieces, and gives whole blocks.
+    awaitResidentBelow(sandbox, used - USED / 4);
 
     sandbox.setMemory(all);
     awaitMemory(sandbox, all);
