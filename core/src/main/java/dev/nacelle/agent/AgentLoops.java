@@ -16,7 +16,8 @@ import java.util.stream.IntStream;
 
 /**
  * The threads that all traffic with guests runs on. Each guest belongs to one of them. They start
- * when they are first needed and end with {@link #close()}.
+ * when they are first needed and end with {@link #close()}; what comes after that has one for as
+ * long as it takes.
  *
  * <p>Single event loops rather than a Netty group: a group's termination is announced by Netty's
  * global executor, whose thread outlives it.

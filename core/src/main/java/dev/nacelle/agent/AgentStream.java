@@ -5,6 +5,7 @@ import io.grpc.ClientCall;
 import io.grpc.Metadata;
 import io.grpc.Status;
 import io.netty.channel.EventLoop;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import java.util.function.Function;
@@ -86,7 +87,11 @@ public final class AgentStream implements AutoCloseable {
       call.request(1);
       return;
     }
-    var unused = loop.schedule(() -> call.request(1), delay, TimeUnit.NANOSECONDS);
+    try {
+      var unused = loop.schedule(() -> call.request(1), delay, TimeUnit.NANOSECONDS);
+    } catch (RejectedExecutionException e) {
+      // The loop has ended, and the call with it.
+    }
   }
 
   /** Ends the call; a value may be with its listener yet. Idempotent, does not wait. */

@@ -78,6 +78,9 @@ final class GuestChannel extends AbstractChannel {
   private boolean readQueued;
   private boolean reading;
 
+  /** Before it was registered with the event loop, without which it cannot be closed. */
+  private boolean brokenOff;
+
   /** Written on the event loop. */
   private final AtomicLong bytesRead = new AtomicLong();
 
@@ -181,7 +184,11 @@ final class GuestChannel extends AbstractChannel {
 
   /** Closes it, on its event loop, and drops what the guest has not taken. */
   void breakOff() {
-    unsafe().close(voidPromise());
+    if (isRegistered()) {
+      unsafe().close(voidPromise());
+    } else {
+      brokenOff = true;
+    }
   }
 
   /** How many bytes have come so far. */
@@ -247,6 +254,9 @@ final class GuestChannel extends AbstractChannel {
     GuestConnection open = connection;
     if (open != null) {
       listen(open);
+    }
+    if (brokenOff) {
+      eventLoop().execute(this::breakOff);
     }
   }
 

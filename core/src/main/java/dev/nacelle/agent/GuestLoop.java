@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.agent;
 
+import com.google.common.util.concurrent.Uninterruptibles;
+import dev.nacelle.internal.LibraryThread;
 import io.netty.channel.DefaultEventLoop;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.ScheduledFuture;
 import java.util.concurrent.ThreadFactory;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
@@ -12,15 +15,14 @@ import java.util.concurrent.atomic.AtomicInteger;
 import org.jspecify.annotations.Nullable;
 
 /**
- * An event loop that rejects nothing: what comes after its end is done all the same, one thing
- * after another, by a thread that ends with it. A call may be on its way into gRPC while its loop
+ * An event loop that does what comes after its end all the same, one thing after another, on a
+ * thread that lives for as long as that takes. A call may be on its way into gRPC while its loop
  * ends. Were what it then asks of the loop rejected, as Netty does, its caller would see that in
  * the place of the call's end, and its message's buffer would be lost.
  *
- * <p>What was scheduled for later than its end is not done.
+ * <p>What is to be done later than its end is rejected; so may be the cancelling of that.
  */
 final class GuestLoop extends DefaultEventLoop {
-  private final ThreadFactory threads;
   private final Queue<Runnable> late = new ConcurrentLinkedQueue<>();
   private final AtomicBoolean catchingUp = new AtomicBoolean();
 
@@ -34,21 +36,36 @@ final class GuestLoop extends DefaultEventLoop {
 
   GuestLoop(ThreadFactory threads) {
     super(threads);
-    this.threads = threads;
+  }
+
+  /** As Netty's, but for what fails: that is logged, and ends nothing else. */
+  @Override
+  protected void run() {
+    do {
+      Runnable task = takeTask();
+      if (task != null) {
+        safeExecute(task);
+        updateLastExecutionTime();
+      }
+    } while (!confirmShutdown());
   }
 
   @Override
   public void execute(Runnable task) {
-    if (!isTaken(task)) {
-      late.add(task);
-      // Before, it is left to awaitEnd().
-      if (isTerminated() && catchingUp.compareAndSet(false, true)) {
-        startCatchingUp();
-      }
+    if (isTaken(task)) {
+      return;
+    }
+    if (task instanceof ScheduledFuture) {
+      throw new RejectedExecutionException("the event loop has ended");
+    }
+    late.add(task);
+    // Before, it is left to awaitEnd().
+    if (isTerminated() && catchingUp.compareAndSet(false, true)) {
+      startCatchingUp();
     }
   }
 
-  /** The same, as this loop needs no waking: what is scheduled, and cancelled, comes so. */
+  /** The same, as this loop needs no waking. */
   @Override
   public void lazyExecute(Runnable task) {
     execute(task);
@@ -74,27 +91,31 @@ final class GuestLoop extends DefaultEventLoop {
     }
   }
 
-  /** Not on the caller's thread: that may have locks, which a call's listener might want. */
-  private void startCatchingUp() {
-    boolean started = false;
+  /**
+   * Not on the caller's thread, if there is another: that may have locks, which a call's listener
+   * might want.
+   */
+  private Thread startCatchingUp() {
+    Thread thread = new LibraryThread(this::catchUp, "nacelle-io-late");
     try {
-      threads.newThread(this::catchUp).start();
-      started = true;
-    } finally {
-      if (!started) {
-        catchingUp.set(false);
-      }
+      thread.start();
+    } catch (OutOfMemoryError e) {
+      catchUp();
     }
+    return thread;
   }
 
   private void catchUp() {
     do {
       substitute = Thread.currentThread();
-      for (Runnable task = late.poll(); task != null; task = late.poll()) {
-        safeExecute(task);
+      try {
+        for (Runnable task = late.poll(); task != null; task = late.poll()) {
+          safeExecute(task);
+        }
+      } finally {
+        substitute = null;
+        catchingUp.set(false);
       }
-      substitute = null;
-      catchingUp.set(false);
     } while (!late.isEmpty() && catchingUp.compareAndSet(false, true));
   }
 
@@ -108,26 +129,20 @@ final class GuestLoop extends DefaultEventLoop {
     ended = true;
     // Netty may lose what comes just when its thread has done all that there was, and ends.
     while (givers.get() > 0) {
-      Thread.onSpinWait();
+      Thread.yield();
     }
-    var unused = shutdownGracefully(0, 5, TimeUnit.SECONDS);
+    try {
+      var unused = shutdownGracefully(0, 5, TimeUnit.SECONDS);
+    } catch (OutOfMemoryError e) {
+      // Of one that never ran: Netty ends that, too, by a thread. It has ended all the same.
+    }
   }
 
-  /** Waits for the end of its thread, also where the caller is interrupted, which it stays. */
+  /** Waits until everything that came before is done, also where the caller is interrupted. */
   void awaitEnd() {
-    boolean interrupted = false;
-    while (!isTerminated()) {
-      try {
-        awaitTermination(1, TimeUnit.SECONDS);
-      } catch (InterruptedException e) {
-        interrupted = true;
-      }
-    }
-    if (interrupted) {
-      Thread.currentThread().interrupt();
-    }
-    if (catchingUp.compareAndSet(false, true)) {
-      catchUp();
+    Uninterruptibles.awaitTerminationUninterruptibly(this);
+    if (!late.isEmpty() && catchingUp.compareAndSet(false, true)) {
+      Uninterruptibles.joinUninterruptibly(startCatchingUp());
     }
   }
 }

@@ -37,7 +37,7 @@ public final class GuestTimers {
 
   /**
    * Runs something on the event loop when the guest has had that much time, unless it is cancelled;
-   * never after the loop has ended. It must not block.
+   * never when the loop has ended. It must not block.
    */
   public Future<?> schedule(Runnable task, Duration delay) {
     Timer timer = new Timer(task, delay);
@@ -81,7 +81,11 @@ public final class GuestTimers {
 
     /** After the rest of its time on the host it looks whether the guest has had it. */
     void arm() {
-      onHost = loop.schedule(this::look, Math.max(rest(), 0), TimeUnit.NANOSECONDS);
+      try {
+        onHost = loop.schedule(this::look, Math.max(rest(), 0), TimeUnit.NANOSECONDS);
+      } catch (RejectedExecutionException e) {
+        // The loop has ended, and with it what was waited for.
+      }
       if (isDone()) {
         done(); // cancelled before there was anything to cancel
       }

@@ -55,13 +55,28 @@ final class Workers implements Executor, AutoCloseable {
             new SynchronousQueue<>(),
             task ->
                 threads.apply(new Worker(this, task, "nacelle-worker-" + number.incrementAndGet())),
-            // After the end only users' late questions come here, which they can answer themselves.
-            (task, ended) -> task.run());
+            (task, ended) -> runLate(task));
   }
 
   @Override
   public void execute(Runnable task) {
     pool.execute(task);
+  }
+
+  /**
+   * After the end: users' late questions, which their threads can answer themselves, and what late
+   * calls have come to, which may block, and must not where others are waited for.
+   */
+  private void runLate(Runnable task) {
+    if (Thread.currentThread() instanceof LibraryThread && !isCurrent()) {
+      try {
+        new LibraryThread(task, "nacelle-worker-late").start();
+        return;
+      } catch (OutOfMemoryError e) {
+        // Then here.
+      }
+    }
+    task.run();
   }
 
   /** Runs a task that must not be lost: when the host gives a thread for it. */

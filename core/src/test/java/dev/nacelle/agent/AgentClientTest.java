@@ -522,16 +522,25 @@ class AgentClientTest {
   /** As one that is on its way into gRPC when everything is closed. */
   @Test
   void callThatComesAfterTheEndOfTheLoopsEndsWithTheConnection() throws Exception {
-    try (AgentPair pair = AgentPair.with(Map.of(), AgentPair.LARGE, 14)) {
+    try (AgentPair pair = AgentPair.with(Map.of("cat", CAT), AgentPair.LARGE, 14)) {
       pair.client.getInfo().get();
       pair.endLoops();
-      CompletableFuture<AgentInfo> info = pair.client.getInfo();
       RecordingListener listener = new RecordingListener();
-      pair.run(request(false, "late"), listener, null);
+      pair.run(request(true, "cat"), listener, null);
       pair.client.close();
-      assertEquals(Kind.DISCONNECTED, failureOf(info));
       assertEquals(Kind.DISCONNECTED, listener.failure.get().kind());
     }
+  }
+
+  @Test
+  void connectionThatIsBrokenOffBeforeItsLoopKnowsItIsClosed() throws Exception {
+    GuestLoop loop = new GuestLoop(Thread::new);
+    GuestChannel channel = new GuestChannel();
+    loop.submit(channel::breakOff).get();
+    loop.register(channel);
+    channel.closeFuture().get();
+    loop.end();
+    loop.awaitEnd();
   }
 
   @Test

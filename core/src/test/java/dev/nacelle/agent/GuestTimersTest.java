@@ -90,8 +90,7 @@ class GuestTimersTest {
   @Test
   void aLoopThatHasEndedCallsNothing() throws Exception {
     endLoop();
-    Future<?> timer = schedule("too late", Duration.ofMillis(500));
-    Thread.sleep(700);
+    Future<?> timer = schedule("too late", Duration.ZERO);
     assertFalse(timer.isDone());
     assertTrue(timer.cancel(false));
     assertTrue(called.isEmpty());
