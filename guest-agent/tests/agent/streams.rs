@@ -249,7 +249,7 @@ fn filter(pause: &str) -> String {
 #[tokio::test]
 async fn a_filter_that_outlives_the_process_is_heard_to_its_end() {
     let guest = Guest::busybox().await;
-    let outcome = guest.sh(&filter("0.3")).await;
+    let outcome = guest.sh(&filter("0.1")).await;
     assert!(!outcome.exited.as_ref().unwrap().outputs_abandoned);
     assert_eq!(outcome.text(), "[one]\n[two]\n");
 }

@@ -3,6 +3,7 @@ package dev.nacelle;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -23,6 +24,7 @@ import java.util.Random;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
 import java.util.function.Predicate;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
@@ -50,6 +52,9 @@ public abstract class AbstractKernelContractTest {
    * Goes beyond the limit of processes and ends them all: again and again, since the last of them
    * may not be "sleep" yet when the first are killed.
    */
+  /** What a guest may take to power itself off, where it has to. */
+  private static final Duration POWER_OFF = Duration.ofMinutes(3);
+
   private static final String FORK_BOMB =
       "(for i in $(seq 64); do sleep 86404 & done) 2>&1;"
           + " while busybox killall sleep 2> /dev/null; do :; done";
@@ -113,6 +118,7 @@ public abstract class AbstractKernelContractTest {
     sandbox =
         nacelle.start(
             spec()
+                .stopGrace(POWER_OFF)
                 .hostname("box")
                 .cpus(cpus)
                 .writableLayer(WritableLayer.inMemory(DataSize.mebibytes(16)))
@@ -120,6 +126,7 @@ public abstract class AbstractKernelContractTest {
     other =
         nacelle.start(
             spec()
+                .stopGrace(POWER_OFF)
                 .memory(DataSize.mebibytes(128))
                 .writableLayer(WritableLayer.onDisk(DataSize.mebibytes(64)))
                 .pidsLimit(32)
@@ -290,16 +297,22 @@ public abstract class AbstractKernelContractTest {
       throws InterruptedException {
     List<Predicate<SandboxEvent>> left = new ArrayList<>(wanted);
     while (!left.isEmpty()) {
-      SandboxEvent event = heard.take();
+      SandboxEvent event = next();
       left.removeIf(one -> event.sandboxId().equals(of.id()) && one.test(event));
     }
+  }
+
+  private SandboxEvent next() throws InterruptedException {
+    SandboxEvent event = heard.poll(5, TimeUnit.MINUTES);
+    assertNotNull(event, "it does not come");
+    return event;
   }
 
   /** Waits for an event of that kind of a sandbox; passes over all that come before. */
   <T extends SandboxEvent> T awaitEvent(Sandbox of, Class<T> kind, Predicate<T> wanted)
       throws InterruptedException {
     while (true) {
-      SandboxEvent event = heard.take();
+      SandboxEvent event = next();
       if (event.sandboxId().equals(of.id())
           && kind.isInstance(event)
           && wanted.test(kind.cast(event))) {

@@ -20,6 +20,7 @@ import dev.nacelle.network.NetworkPolicy;
 import dev.nacelle.network.NetworkStatistics;
 import dev.nacelle.network.PublishedPort;
 import dev.nacelle.network.Rate;
+import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.ConnectException;
@@ -38,6 +39,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Objects;
+import java.util.Set;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
@@ -255,7 +257,9 @@ public abstract class AbstractNetworkContractTest {
     assertTrue(denied.stdout().text().contains("NXDOMAIN"), denied::toString);
     assertEquals("denied.example", event(NetworkEvent.NameDenied.class).name());
     List<String> asked = names.names().stream().filter(name -> !name.equals(SITE)).toList();
-    assertEquals(List.of("a.example", "a.example"), asked);
+    // Once more where the answer is slow to come.
+    assertEquals(Set.of("a.example"), Set.copyOf(asked));
+    assertTrue(asked.size() >= 2, asked::toString);
     String service = "http://web.host.internal:" + server.getAddress().getPort() + "/";
     assertEquals(page.length, output("busybox wget -q -O - " + service).length());
   }
@@ -396,7 +400,10 @@ public abstract class AbstractNetworkContractTest {
     // A second one finds that the first was refused.
     ExecResult refused =
         sandbox.exec(
-            "sh", "-c", "(echo x; busybox sleep 1; echo y) | nc.openbsd -v -u 192.0.2.1 443");
+            "sh",
+            "-c",
+            "(for i in $(busybox seq 60); do echo x; busybox sleep 1; done)"
+                + " | nc.openbsd -v -u 192.0.2.1 443");
     assertEquals(1, refused.exitCode(), refused::toString);
     assertEquals(443, event(NetworkEvent.FlowDenied.class).flow().port());
   }
@@ -481,7 +488,7 @@ public abstract class AbstractNetworkContractTest {
       InputStream said = peers.stderr();
       StringBuilder line = new StringBuilder();
       while (line.indexOf("\n") < 0) {
-        line.append((char) said.read());
+        line.append(character(said));
       }
       assertTrue(line.toString().startsWith("Listening on"), line.toString());
       InetSocketAddress published =
@@ -558,11 +565,19 @@ public abstract class AbstractNetworkContractTest {
     return sandbox.start("busybox", "wget", "-q", "-O", "-", "http://93.184.216.34/x");
   }
 
+  private static char character(InputStream from) throws IOException {
+    int character = from.read();
+    if (character < 0) {
+      throw new EOFException();
+    }
+    return (char) character;
+  }
+
   /** The first line of a head, which is read whole. */
   private static String head(Socket from) throws IOException {
     StringBuilder head = new StringBuilder();
     while (head.indexOf("\r\n\r\n") < 0) {
-      head.append((char) from.getInputStream().read());
+      head.append(character(from.getInputStream()));
     }
     return head.substring(0, head.indexOf("\r\n"));
   }

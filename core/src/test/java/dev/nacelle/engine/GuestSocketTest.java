@@ -394,7 +394,7 @@ class GuestSocketTest {
 
   @Test
   void aConnectionThatIsOpenKeepsNoGuestFromBeingIdle() throws Exception {
-    SandboxSpec spec = FakeNacelle.spec().idleTimeout(Duration.ofMillis(300)).build();
+    SandboxSpec spec = FakeNacelle.spec().idleTimeout(Duration.ofSeconds(2)).build();
     try (Sandbox own = fake.nacelle.start(spec)) {
       fake.machine().listenInGuest(PORT, accepted::add);
       try (Ends ends = connect(own)) {

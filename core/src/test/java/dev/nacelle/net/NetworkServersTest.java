@@ -17,6 +17,7 @@ import dev.nacelle.network.NetworkPolicy;
 import dev.nacelle.network.NetworkStatistics;
 import dev.nacelle.network.PublishedPort;
 import dev.nacelle.network.Rate;
+import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.InetAddress;
@@ -229,7 +230,11 @@ class NetworkServersTest {
       InputStream in = socket.getInputStream();
       StringBuilder head = new StringBuilder();
       while (head.indexOf("\r\n\r\n") < 0) {
-        head.append((char) in.read());
+        int character = in.read();
+        if (character < 0) {
+          throw new EOFException(head.toString());
+        }
+        head.append((char) character);
       }
       int part = rate / 20;
       int most = Math.min(content.length, 3 * rate);

@@ -148,18 +148,19 @@ class PauseBootTest {
 
   @Test
   void processesHaveTheirTimeWithoutThePause() throws Exception {
-    double before = uptime();
     long start = System.nanoTime();
+    double before = uptime();
     CompletableFuture<ExecResult> timed =
         sandbox.execAsync(
             ProcessSpec.builder("busybox", "sleep", "4").timeout(Duration.ofSeconds(12)).build());
     // Soon after its start, at the latest.
     double running = uptime();
-    long paused = System.nanoTime();
+    long pause;
     try (Pause unused = sandbox.pause()) {
+      long paused = System.nanoTime();
       Thread.sleep(20_000);
+      pause = System.nanoTime() - paused;
     }
-    long pause = System.nanoTime() - paused;
     ExecResult result = timed.get();
     assertFalse(result.status().timedOut(), result::toString);
     assertEquals(0, result.exitCode());

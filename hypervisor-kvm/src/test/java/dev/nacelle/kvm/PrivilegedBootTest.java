@@ -22,6 +22,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Objects;
+import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -82,6 +83,10 @@ class PrivilegedBootTest {
               tail /dev/zero; echo $?
               (for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 100 & done) || echo no more
             '"""));
+    // What cleans up behind a container ends after it.
+    for (int i = 0; i < 600 && !sandbox.processes().isEmpty(); i++) {
+      LockSupport.parkNanos(100_000_000);
+    }
     assertEquals(List.of(), sandbox.processes());
   }
 

@@ -2,6 +2,7 @@
 package dev.nacelle.kvm;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.nacelle.GuestProcess;
 import dev.nacelle.Nacelle;
@@ -19,6 +20,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
 import java.util.zip.CRC32;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -110,7 +112,10 @@ class StreamsBootTest {
       deaf.add(process);
       writers.add(writer);
     }
+    long end = System.nanoTime() + TimeUnit.MINUTES.toNanos(10);
     for (int still = 0; still < 5; ) {
+      assertTrue(
+          System.nanoTime() < end, () -> writers.stream().map(Thread::getState).toList() + "");
       Thread.sleep(50);
       boolean all = writers.stream().allMatch(one -> one.getState() == Thread.State.WAITING);
       still = all ? still + 1 : 0;
