@@ -125,6 +125,7 @@ final class GuestLoop extends DefaultEventLoop {
   }
 
   /** Ends its thread, after what it was given before. Does not wait. */
+  @SuppressWarnings("ThreadPriorityCheck") // yield: a giver may want this very processor
   void end() {
     ended = true;
     // Netty may lose what comes just when its thread has done all that there was, and ends.

@@ -733,8 +733,10 @@ class AgentClientTest {
   void processIsGivenUpAtItsDeadline() throws Exception {
     FallingSilent agent = new FallingSilent(null);
     try (AgentPair pair = new AgentPair(agent, AgentPair.LARGE, 26)) {
+      // The agent is to hear of the process before that is given up.
+      pair.client.getInfo().get();
       RecordingListener listener = new RecordingListener();
-      pair.run(request(false, "any"), listener, Duration.ofMillis(20));
+      pair.run(request(false, "any"), listener, Duration.ofSeconds(1));
       assertEquals(Kind.TIMED_OUT, listener.failure.get().kind());
       agent.cancelled.get();
     }
