@@ -48,13 +48,13 @@ import org.junit.jupiter.api.io.TempDir;
 @TestInstance(Lifecycle.PER_CLASS)
 @Timeout(900)
 public abstract class AbstractKernelContractTest {
+  /** What a guest may take to power itself off, where it has to. */
+  private static final Duration POWER_OFF = Duration.ofMinutes(3);
+
   /**
    * Goes beyond the limit of processes and ends them all: again and again, since the last of them
    * may not be "sleep" yet when the first are killed.
    */
-  /** What a guest may take to power itself off, where it has to. */
-  private static final Duration POWER_OFF = Duration.ofMinutes(3);
-
   private static final String FORK_BOMB =
       "(for i in $(seq 64); do sleep 86404 & done) 2>&1;"
           + " while busybox killall sleep 2> /dev/null; do :; done";

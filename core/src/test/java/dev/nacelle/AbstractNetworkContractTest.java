@@ -10,6 +10,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import com.sun.net.httpserver.HttpServer;
 import dev.nacelle.image.ImageRef;
 import dev.nacelle.internal.ThreadBaseline;
+import dev.nacelle.internal.Words;
 import dev.nacelle.kernel.store.TestKernels;
 import dev.nacelle.net.PlayedNameServer;
 import dev.nacelle.network.DenialReason;
@@ -20,7 +21,6 @@ import dev.nacelle.network.NetworkPolicy;
 import dev.nacelle.network.NetworkStatistics;
 import dev.nacelle.network.PublishedPort;
 import dev.nacelle.network.Rate;
-import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.ConnectException;
@@ -486,11 +486,8 @@ public abstract class AbstractNetworkContractTest {
     try (GuestProcess peers = sandbox.start("nc.openbsd", "-v", "-n", "-l", "13")) {
       // Not probed, since it takes one alone.
       InputStream said = peers.stderr();
-      StringBuilder line = new StringBuilder();
-      while (line.indexOf("\n") < 0) {
-        line.append(character(said));
-      }
-      assertTrue(line.toString().startsWith("Listening on"), line.toString());
+      String line = Words.until("\n", said);
+      assertTrue(line.startsWith("Listening on"), line);
       InetSocketAddress published =
           sandbox.network().published().entrySet().stream()
               .filter(entry -> entry.getKey().guestPort() == 13)
@@ -565,20 +562,9 @@ public abstract class AbstractNetworkContractTest {
     return sandbox.start("busybox", "wget", "-q", "-O", "-", "http://93.184.216.34/x");
   }
 
-  private static char character(InputStream from) throws IOException {
-    int character = from.read();
-    if (character < 0) {
-      throw new EOFException();
-    }
-    return (char) character;
-  }
-
   /** The first line of a head, which is read whole. */
   private static String head(Socket from) throws IOException {
-    StringBuilder head = new StringBuilder();
-    while (head.indexOf("\r\n\r\n") < 0) {
-      head.append(character(from.getInputStream()));
-    }
+    String head = Words.until("\r\n\r\n", from.getInputStream());
     return head.substring(0, head.indexOf("\r\n"));
   }
 

@@ -352,11 +352,11 @@ final class GuestChannel extends AbstractChannel {
       state = State.CONNECTING;
       connectPromise = promise;
       remoteAddress = remote;
-      var unused = address.take().whenComplete(this::onLoop);
-    }
-
-    private void onLoop(@Nullable GuestConnection dialled, @Nullable Throwable failure) {
-      eventLoop().execute(() -> finishConnect(dialled, failure));
+      var unused =
+          address
+              .take()
+              .whenComplete(
+                  (dialled, failure) -> eventLoop().execute(() -> finishConnect(dialled, failure)));
     }
 
     private void finishConnect(@Nullable GuestConnection dialled, @Nullable Throwable failure) {

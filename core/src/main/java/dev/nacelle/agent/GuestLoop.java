@@ -96,13 +96,7 @@ final class GuestLoop extends DefaultEventLoop {
    * might want.
    */
   private Thread startCatchingUp() {
-    Thread thread = new LibraryThread(this::catchUp, "nacelle-io-late");
-    try {
-      thread.start();
-    } catch (OutOfMemoryError e) {
-      catchUp();
-    }
-    return thread;
+    return LibraryThread.startOrRun(this::catchUp, "nacelle-io-late");
   }
 
   private void catchUp() {

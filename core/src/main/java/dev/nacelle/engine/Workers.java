@@ -69,14 +69,10 @@ final class Workers implements Executor, AutoCloseable {
    */
   private void runLate(Runnable task) {
     if (Thread.currentThread() instanceof LibraryThread && !isCurrent()) {
-      try {
-        new LibraryThread(task, "nacelle-worker-late").start();
-        return;
-      } catch (OutOfMemoryError e) {
-        // Then here.
-      }
+      LibraryThread.startOrRun(task, "nacelle-worker-late");
+    } else {
+      task.run();
     }
-    task.run();
   }
 
   /** Runs a task that must not be lost: when the host gives a thread for it. */

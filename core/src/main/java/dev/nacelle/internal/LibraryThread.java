@@ -45,6 +45,21 @@ public class LibraryThread extends Thread {
   }
 
   /**
+   * Has something done by a thread of its own, or here where the host gives no other.
+   *
+   * @return the thread, which was never started where it was done here
+   */
+  public static Thread startOrRun(Runnable work, String name) {
+    Thread thread = new LibraryThread(work, name);
+    try {
+      thread.start();
+    } catch (OutOfMemoryError e) {
+      work.run();
+    }
+    return thread;
+  }
+
+  /**
    * Calls a maker of threads of others' classes on a thread that has nothing to hand on to them.
    *
    * @return what it made; what it throws is the cause of a CompletionException

@@ -27,6 +27,13 @@ class GuestTimersTest {
     loop.awaitEnd();
   }
 
+  /** Keeps the loop from everything until the latch is counted down. */
+  private CountDownLatch hold() {
+    CountDownLatch busy = new CountDownLatch(1);
+    loop.execute(() -> Uninterruptibles.awaitUninterruptibly(busy));
+    return busy;
+  }
+
   private Future<?> schedule(String what, Duration delay) {
     return timers.schedule(() -> called.add(what + loop.inEventLoop()), delay);
   }
@@ -44,8 +51,7 @@ class GuestTimersTest {
 
   @Test
   void whatIsCancelledIsNotCalled() throws Exception {
-    CountDownLatch busy = new CountDownLatch(1);
-    loop.execute(() -> Uninterruptibles.awaitUninterruptibly(busy));
+    CountDownLatch busy = hold();
     assertTrue(schedule("cancelled", Duration.ofMillis(20)).cancel(false));
     timers.pause();
     busy.countDown();
@@ -60,8 +66,7 @@ class GuestTimersTest {
 
   @Test
   void noTimeGoesByInAPause() throws Exception {
-    CountDownLatch busy = new CountDownLatch(1);
-    loop.execute(() -> Uninterruptibles.awaitUninterruptibly(busy));
+    CountDownLatch busy = hold();
     schedule("before ", Duration.ofMillis(50));
     timers.pause();
     busy.countDown();

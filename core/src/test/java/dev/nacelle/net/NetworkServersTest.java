@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.nacelle.image.testing.Tool;
+import dev.nacelle.internal.Words;
 import dev.nacelle.net.ToolsNetwork.Ended;
 import dev.nacelle.network.DenialReason;
 import dev.nacelle.network.Egress;
@@ -17,7 +18,6 @@ import dev.nacelle.network.NetworkPolicy;
 import dev.nacelle.network.NetworkStatistics;
 import dev.nacelle.network.PublishedPort;
 import dev.nacelle.network.Rate;
-import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.InetAddress;
@@ -228,14 +228,7 @@ class NetworkServersTest {
       socket.connect(address);
       socket.getOutputStream().write("GET /file HTTP/1.1\r\nHost: x\r\n\r\n".getBytes(ISO_8859_1));
       InputStream in = socket.getInputStream();
-      StringBuilder head = new StringBuilder();
-      while (head.indexOf("\r\n\r\n") < 0) {
-        int character = in.read();
-        if (character < 0) {
-          throw new EOFException(head.toString());
-        }
-        head.append((char) character);
-      }
+      var unused = Words.until("\r\n\r\n", in);
       int part = rate / 20;
       int most = Math.min(content.length, 3 * rate);
       for (int at = 0; at < most; at += part) {

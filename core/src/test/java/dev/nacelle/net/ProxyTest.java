@@ -6,6 +6,7 @@ import static java.nio.charset.StandardCharsets.ISO_8859_1;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.internal.Words;
 import dev.nacelle.net.Frames.Refusal;
 import dev.nacelle.net.Frames.Reset;
 import dev.nacelle.network.DenialReason;
@@ -40,11 +41,7 @@ class ProxyTest {
   }
 
   private static String head(Socket proxied) throws IOException {
-    StringBuilder head = new StringBuilder();
-    while (head.indexOf("\r\n\r\n") < 0) {
-      head.append((char) proxied.getInputStream().read());
-    }
-    return head.toString();
+    return Words.until("\r\n\r\n", proxied.getInputStream());
   }
 
   private static void answer(Socket proxied, String answer) throws IOException {

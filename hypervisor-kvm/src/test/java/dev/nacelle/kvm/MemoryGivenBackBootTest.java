@@ -18,6 +18,7 @@ import dev.nacelle.kernel.store.TestKernels;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.concurrent.Callable;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Timeout;
@@ -85,10 +86,16 @@ class MemoryGivenBackBootTest {
 
   /** The guest's kernel looks for what is free every two seconds. */
   private static void awaitResidentBelow(Sandbox sandbox, long mebibytes) throws Exception {
+    await(sandbox, () -> resident() < mebibytes, "less than " + mebibytes + " MiB here");
+  }
+
+  private static void await(Sandbox sandbox, Callable<Boolean> reached, String wanted)
+      throws Exception {
     long end = System.nanoTime() + LIMIT.toNanos();
-    for (long now = resident(); now >= mebibytes; now = resident()) {
+    while (!reached.call()) {
       if (System.nanoTime() > end) {
-        fail(now + " MiB, of which less than " + mebibytes + " were to be left; " + seen(sandbox));
+        String now = "wanted " + wanted + ": " + resident() + " MiB here, the guest ";
+        fail(now + sandbox.memory() + "; " + seen(sandbox));
       }
       Thread.sleep(500);
     }
@@ -165,13 +172,7 @@ class MemoryGivenBackBootTest {
   }
 
   private static void awaitMemory(Sandbox sandbox, DataSize size) throws Exception {
-    long end = System.nanoTime() + LIMIT.toNanos();
-    while (!sandbox.memory().equals(size)) {
-      if (System.nanoTime() > end) {
-        fail(sandbox.memory() + " where " + size + " were wanted; " + seen(sandbox));
-      }
-      Thread.sleep(100);
-    }
+    await(sandbox, () -> sandbox.memory().equals(size), size + " of the guest");
   }
 
   /** What the guest says of its memory. */
