@@ -64,6 +64,10 @@ final class GuestSockets implements AutoCloseable {
   private static final int ANY_PORT = -1;
 
   private final UUID vm;
+
+  /** {@link #MOST}, but for tests. */
+  private final int most;
+
   private final SocketEvents events;
   private final MachineThread thread;
 
@@ -98,7 +102,13 @@ final class GuestSockets implements AutoCloseable {
    * @throws WinsockException when Windows has no event for it
    */
   GuestSockets(String name, UUID vm) throws WinsockException {
+    this(name, vm, MOST);
+  }
+
+  /** As the other; with another bound than {@link #MOST}. */
+  GuestSockets(String name, UUID vm, int most) throws WinsockException {
     this.vm = vm;
+    this.most = most;
     events = new SocketEvents();
     thread = new MachineThread(this::run, name);
     try {
@@ -175,9 +185,9 @@ final class GuestSockets implements AutoCloseable {
       if (end != null) {
         return CompletableFuture.failedFuture(new GuestLostException(connecting(port) + end));
       }
-      if (taken == MOST) {
+      if (taken == most) {
         return CompletableFuture.failedFuture(
-            new IOException(connecting(port) + MOST + " connections are open already"));
+            new IOException(connecting(port) + most + " connections are open already"));
       }
       taken++;
       attempts.add(attempt);
@@ -329,7 +339,7 @@ final class GuestSockets implements AutoCloseable {
         new HvConnection(
             this, accepted.socket(), acceptor.port, accepted.peer().port().orElse(ANY_PORT));
     synchronized (lock) {
-      if (end != null || taken == MOST) {
+      if (end != null || taken == most) {
         accepted.socket().close();
         return;
       }

@@ -48,17 +48,25 @@ class GuestSocketsTest {
   @BeforeEach
   void open() throws Exception {
     StandIn.reset();
+    open(GuestSockets.MOST);
+  }
+
+  private void open(int most) throws Exception {
     UUID vm = UUID.randomUUID();
-    host = new GuestSockets("host", vm);
-    guest = new GuestSockets("guest", vm);
+    host = new GuestSockets("host", vm, most);
+    guest = new GuestSockets("guest", vm, most);
     host.started();
     guest.started();
   }
 
-  @AfterEach
-  void nothingIsLeft() throws Exception {
+  private void close() {
     host.close();
     guest.close();
+  }
+
+  @AfterEach
+  void nothingIsLeft() throws Exception {
+    close();
     StandIn.requireNothingLeft();
     assertEquals(List.of(), machineThreads());
   }
@@ -311,15 +319,20 @@ class GuestSocketsTest {
 
   @Test
   void connectionsAreBoundedAndAPlaceIsFreeAgain() throws Exception {
+    // As many as there may be else take a minute and a half below Wine: each event asks all of
+    // them.
+    int most = 20;
+    close();
+    open(most);
     List<Pair> pairs = new ArrayList<>();
-    for (int i = 0; i < GuestSockets.MOST; i++) {
+    for (int i = 0; i < most; i++) {
       pairs.add(connected());
     }
     IOException e =
         assertInstanceOf(
             IOException.class,
             assertThrows(ExecutionException.class, () -> host.connect(PORT).get()).getCause());
-    assertTrue(e.getMessage().endsWith("512 connections are open already"), e::getMessage);
+    assertTrue(e.getMessage().endsWith(": 20 connections are open already"), e::getMessage);
     // The guest's own side is full as well, but for one.
     pairs.get(0).guest.close();
     try (Listener listener = host.listen(PORT, connection -> {})) {
