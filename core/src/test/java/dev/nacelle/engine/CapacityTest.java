@@ -16,6 +16,7 @@ import dev.nacelle.SandboxEvent;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.Unikernel;
 import dev.nacelle.UnikernelSpec;
+import dev.nacelle.agent.NettyLeaks;
 import dev.nacelle.fake.FakeHypervisor;
 import dev.nacelle.fake.FakeHypervisor.Fault;
 import java.nio.file.Path;
@@ -27,9 +28,11 @@ import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ExecutionException;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.extension.ExtendWith;
 
 /** What a runtime may have at a time. */
 @Timeout(120)
+@ExtendWith(NettyLeaks.class)
 class CapacityTest {
   private final List<SandboxEvent> events = new CopyOnWriteArrayList<>();
 

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxExit.Reason;
+import dev.nacelle.agent.NettyLeaks;
 import dev.nacelle.internal.ListenerFailures;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
@@ -13,9 +14,11 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.LinkedBlockingQueue;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.extension.ExtendWith;
 
 /** A sandbox's console as it is written. */
 @Timeout(60)
+@ExtendWith(NettyLeaks.class)
 class ConsoleStreamTest {
   private final BlockingQueue<String> pieces = new LinkedBlockingQueue<>();
 

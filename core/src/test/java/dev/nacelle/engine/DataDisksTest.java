@@ -17,6 +17,7 @@ import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.Stage;
 import dev.nacelle.WritableLayer;
+import dev.nacelle.agent.NettyLeaks;
 import dev.nacelle.fake.FakeHypervisor.Fault;
 import dev.nacelle.image.testing.MountedImage;
 import dev.nacelle.image.testing.Tool;
@@ -34,10 +35,12 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.DisabledOnOs;
 import org.junit.jupiter.api.condition.OS;
+import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
+@ExtendWith(NettyLeaks.class)
 class DataDisksTest {
   private static final DataSize SIZE = DataSize.mebibytes(64);
 

@@ -16,6 +16,7 @@ import dev.nacelle.SandboxEndedException;
 import dev.nacelle.SandboxExit;
 import dev.nacelle.SandboxExit.Reason;
 import dev.nacelle.SandboxSpec;
+import dev.nacelle.agent.NettyLeaks;
 import dev.nacelle.fake.FakeMachine;
 import dev.nacelle.fake.InMemoryGuestConnection;
 import dev.nacelle.spi.BlockingConnection;
@@ -43,10 +44,12 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.extension.ExtendWith;
 
 /** Connections from the host to a process of the guest that listens. */
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 @Timeout(120)
+@ExtendWith(NettyLeaks.class)
 class GuestSocketTest {
   private static final int PORT = 5000;
 

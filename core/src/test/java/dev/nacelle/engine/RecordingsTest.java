@@ -11,6 +11,7 @@ import dev.nacelle.ImageException;
 import dev.nacelle.ProcessSpec;
 import dev.nacelle.Sandbox;
 import dev.nacelle.Stage;
+import dev.nacelle.agent.NettyLeaks;
 import dev.nacelle.internal.jfr.Recordings;
 import dev.nacelle.network.DenialReason;
 import dev.nacelle.network.NetworkEvent;
@@ -29,10 +30,12 @@ import jdk.jfr.consumer.RecordedEvent;
 import jdk.jfr.consumer.RecordingFile;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.api.io.TempDir;
 
 /** What Java Flight Recorder gets to know. */
 @Timeout(120)
+@ExtendWith(NettyLeaks.class)
 class RecordingsTest {
   @Test
   void eachStageIsAnEventWithTheSandboxesIdAndName(@TempDir Path directory) throws Exception {

@@ -15,6 +15,7 @@ import dev.nacelle.SandboxEvent;
 import dev.nacelle.SandboxExit;
 import dev.nacelle.SandboxListener;
 import dev.nacelle.Stage;
+import dev.nacelle.agent.NettyLeaks;
 import dev.nacelle.fake.FakeHypervisor;
 import dev.nacelle.fake.FakeHypervisor.Fault;
 import dev.nacelle.internal.ListenerFailures;
@@ -25,8 +26,10 @@ import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.extension.ExtendWith;
 
 @Timeout(120)
+@ExtendWith(NettyLeaks.class)
 class SandboxEventsTest {
   @Test
   void sandboxIsToldOfFromItsFirstStageToItsEndUnderOneId() {

@@ -23,6 +23,7 @@ import dev.nacelle.InterruptedOperationException;
 import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxEndedException;
 import dev.nacelle.agent.FakeFiles;
+import dev.nacelle.agent.NettyLeaks;
 import dev.nacelle.files.FileInfo;
 import dev.nacelle.files.FileType;
 import dev.nacelle.files.TransferProgress;
@@ -58,10 +59,12 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.condition.DisabledOnOs;
 import org.junit.jupiter.api.condition.OS;
+import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Files of a sandbox whose guest answers as the tests say. */
 @Timeout(120)
+@ExtendWith(NettyLeaks.class)
 class SandboxFilesTest {
   private static final int NOT_DIRECTORY = 20;
 

@@ -14,6 +14,7 @@ import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxEndedException;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.Stage;
+import dev.nacelle.agent.NettyLeaks;
 import dev.nacelle.fake.FakeHypervisor.Fault;
 import dev.nacelle.fake.InMemoryGuestConnection;
 import dev.nacelle.net.HostNetwork;
@@ -34,9 +35,11 @@ import java.util.concurrent.CompletableFuture;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.extension.ExtendWith;
 
 /** What a sandbox's network is given, and when it ends; what passes there is tested elsewhere. */
 @Timeout(60)
+@ExtendWith(NettyLeaks.class)
 class SandboxNetworkTest {
   private static final NetworkPolicy INTERNAL = NetworkPolicy.internal();
   private static final PublishedPort WEB = PublishedPort.tcp(80);

@@ -19,6 +19,7 @@ import dev.nacelle.SandboxEvent;
 import dev.nacelle.SandboxExit;
 import dev.nacelle.SandboxListener;
 import dev.nacelle.Signal;
+import dev.nacelle.agent.NettyLeaks;
 import dev.nacelle.fake.FakeHypervisor.Fault;
 import dev.nacelle.fake.FakeMachine;
 import java.time.Duration;
@@ -29,8 +30,10 @@ import java.util.concurrent.CopyOnWriteArrayList;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.extension.ExtendWith;
 
 @Timeout(60)
+@ExtendWith(NettyLeaks.class)
 class SandboxPauseTest {
   private final FakeNacelle fake = new FakeNacelle();
   private final Sandbox sandbox = fake.start();

@@ -12,6 +12,7 @@ import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxSpec;
 import dev.nacelle.Stage;
 import dev.nacelle.WritableLayer;
+import dev.nacelle.agent.NettyLeaks;
 import dev.nacelle.fake.FakeHypervisor.Fault;
 import dev.nacelle.image.testing.MountedImage;
 import dev.nacelle.internal.OtherProcess;
@@ -25,10 +26,12 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.DisabledOnOs;
 import org.junit.jupiter.api.condition.OS;
+import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
+@ExtendWith(NettyLeaks.class)
 class ScratchDiskTest {
   private static final DataSize SIZE = DataSize.mebibytes(64);
 

@@ -21,6 +21,7 @@ import dev.nacelle.Sandbox;
 import dev.nacelle.SandboxEndedException;
 import dev.nacelle.StandardStream;
 import dev.nacelle.agent.FakeProcess;
+import dev.nacelle.agent.NettyLeaks;
 import dev.nacelle.fake.FakeHypervisor.Fault;
 import dev.nacelle.fake.FakeMachine;
 import java.io.ByteArrayInputStream;
@@ -36,9 +37,11 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.api.io.TempDir;
 
 @Timeout(120)
+@ExtendWith(NettyLeaks.class)
 class StreamedExecTest extends SharedSandboxTest {
   @Test
   void bothOutputsComeToTheCallersThreadInOrder() {
