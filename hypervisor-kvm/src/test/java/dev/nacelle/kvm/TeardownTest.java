@@ -88,17 +88,10 @@ class TeardownTest {
     HeldUp one = new HeldUp("a");
     one.thread.start();
     assertTrue(one.teardown.awaitGivenBack(in(LONG), LONG));
+    assertSeen("a second", "a first", "a given back", "a last");
     HeldUp other = new HeldUp("b");
     other.thread.start();
-    assertSeen(
-        "a second",
-        "a first",
-        "a given back",
-        "a last",
-        "b second",
-        "b first",
-        "b given back",
-        "b last");
+    assertSeen("b second", "b first", "b given back", "b last");
     // It has come to its last, and is held up there.
     assertFalse(other.teardown.awaitGivenBack(in(Duration.ofMillis(50)), LONG));
     other.goOn.countDown();
