@@ -73,9 +73,13 @@ class MemoryGivenBackBootTest {
   }
 
   /** Likewise, once it has stayed the same for some of the guest's looks. */
-  private static long settled() throws Exception {
+  private static long settled(Sandbox sandbox) throws Exception {
+    long end = System.nanoTime() + LIMIT.toNanos();
     long last = resident();
     for (int same = 0; same < 3; ) {
+      if (System.nanoTime() > end) {
+        fail("it does not settle: " + last + " MiB here; " + seen(sandbox));
+      }
       Thread.sleep(2000);
       long now = resident();
       same = Math.abs(now - last) <= 1 ? same + 1 : 0;
@@ -113,7 +117,7 @@ class MemoryGivenBackBootTest {
   }
 
   private static void assertFreedMemoryGoesBack(Sandbox sandbox) throws Exception {
-    long before = settled();
+    long before = settled(sandbox);
     fill(sandbox);
     long used = resident();
     assertTrue(used - before > USED * 3 / 4, used + " MiB after " + before);
@@ -163,7 +167,7 @@ class MemoryGivenBackBootTest {
     long gained = free(sandbox) - left;
     assertTrue(gained > (MEMORY - LESS) * 1024 / 2, "KiB gained: " + gained);
     // It takes what it may have once it has use for it, beside what it has not given back.
-    long idle = settled();
+    long idle = settled(sandbox);
     fill(sandbox);
     long busy = resident();
     assertTrue(busy - idle > USED / 8, () -> busy + " MiB after " + idle + "; " + seen(sandbox));
