@@ -319,7 +319,8 @@ class VirtualMachineLifeTest {
   void endsAndClosesInTimeAlthoughAVcpuResetsADiskThatHangs(@TempDir Path directory)
       throws Exception {
     HangingDisk disk = new HangingDisk(Files.write(directory.resolve("image"), new byte[4096]));
-    try (KvmHypervisor impatient = new KvmHypervisor(Kvm.open(), Duration.ofMillis(50));
+    // Time enough for its processors' threads to end, on a busy machine.
+    try (KvmHypervisor impatient = new KvmHypervisor(Kvm.open(), Duration.ofMillis(1000));
         LogRecords log = LogRecords.of("dev.nacelle.kvm.Teardown")) {
       KvmVirtualMachine machine =
           impatient.create(
