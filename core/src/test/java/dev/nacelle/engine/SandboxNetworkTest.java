@@ -17,6 +17,7 @@ import dev.nacelle.Stage;
 import dev.nacelle.agent.NettyLeaks;
 import dev.nacelle.fake.FakeHypervisor.Fault;
 import dev.nacelle.fake.InMemoryGuestConnection;
+import dev.nacelle.internal.FreePort;
 import dev.nacelle.net.HostNetwork;
 import dev.nacelle.network.NetworkPolicy;
 import dev.nacelle.network.PublishedPort;
@@ -167,10 +168,7 @@ class SandboxNetworkTest {
 
   @Test
   void aStartThatFailsClosesThePorts() throws Exception {
-    int port;
-    try (ServerSocket free = new ServerSocket(0, 1, InetAddress.getByName("127.0.0.1"))) {
-      port = free.getLocalPort();
-    }
+    int port = FreePort.find();
     try (FakeNacelle own = new FakeNacelle(Fault.DIES_IN_PREPARE)) {
       SandboxSpec.Builder spec = spec().publish(PublishedPort.tcp(81).onHostPort(port));
       assertThrows(BootException.class, () -> own.nacelle.start(spec.build()));

@@ -11,18 +11,20 @@ import dev.nacelle.net.ClientHello.Answer;
 import dev.nacelle.net.ClientHello.State;
 import java.io.ByteArrayOutputStream;
 import java.io.InputStream;
-import java.net.ConnectException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import javax.net.ssl.SNIHostName;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLEngine;
@@ -37,6 +39,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 class ClientHelloTest {
   private static final int TIMEOUT_MILLIS = 20_000;
+  private static final Pattern LISTENS = Pattern.compile("ACCEPT 127.0.0.1:([0-9]+)\n");
 
   /** As Java's own client writes it. */
   static byte[] java(String name, String version) throws Exception {
@@ -314,12 +317,12 @@ class ClientHelloTest {
             + " -keyout key -out certificate 2>&1");
     try (ServerSocket front = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
       front.setSoTimeout(TIMEOUT_MILLIS);
-      int port = freePort();
+      Path said = directory.resolve("said");
       CompletableFuture<byte[][]> heard =
           CompletableFuture.supplyAsync(
               () -> {
                 try (Socket client = front.accept();
-                    Socket server = connect(port)) {
+                    Socket server = connect(said)) {
                   byte[] first = record(client.getInputStream());
                   server.getOutputStream().write(first);
                   byte[] answer = record(server.getInputStream());
@@ -333,9 +336,8 @@ class ClientHelloTest {
               });
       Tool.script(
           directory,
-          "timeout 30 openssl s_server -accept 127.0.0.1:"
-              + port
-              + " -key key -cert certificate -groups P-384 -www -naccept 1 >/dev/null 2>&1 &"
+          "timeout 30 openssl s_server -accept 127.0.0.1:0"
+              + " -key key -cert certificate -groups P-384 -www -naccept 1 >said 2>&1 &"
               + " openssl s_client -connect 127.0.0.1:"
               + front.getLocalPort()
               + " -groups X25519:P-384 -servername b.example </dev/null || true; wait");
@@ -349,25 +351,21 @@ class ClientHelloTest {
     }
   }
 
-  private static int freePort() throws Exception {
-    try (ServerSocket socket = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
-      return socket.getLocalPort();
-    }
-  }
-
-  /** When it listens. */
-  private static Socket connect(int port) throws Exception {
+  /** When the server has said where it listens. */
+  private static Socket connect(Path said) throws Exception {
     for (int attempt = 0; ; attempt++) {
-      try {
+      String text = Files.exists(said) ? Files.readString(said) : "";
+      Matcher matcher = LISTENS.matcher(text);
+      if (matcher.find()) {
+        int port = Integer.parseInt(matcher.group(1));
         Socket socket = new Socket(InetAddress.getLoopbackAddress(), port);
         socket.setSoTimeout(TIMEOUT_MILLIS);
         return socket;
-      } catch (ConnectException e) {
-        if (attempt == 400) {
-          throw e;
-        }
-        Thread.sleep(50);
       }
+      if (attempt == 400) {
+        throw new AssertionError("it does not listen: " + text);
+      }
+      Thread.sleep(50);
     }
   }
 

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.internal.FreePort;
 import dev.nacelle.net.FrameException.Violation;
 import dev.nacelle.net.Frames.Refusal;
 import dev.nacelle.net.Frames.Reset;
@@ -115,7 +116,7 @@ class HostNetworkTest {
   @Test
   void aServerThatRefusesIsToldAsThat() throws Exception {
     try (TestNetwork test = new TestNetwork(INTERNET)) {
-      test.server(7).close();
+      test.route(7, FreePort.find());
       assertEquals(Refusal.REFUSED, test.agent.refusal(SERVER, 7));
       assertEquals(7, test.event(FlowFailed.class).flow().port());
       assertEquals(1, test.network.statistics().failed());
@@ -562,9 +563,7 @@ class HostNetworkTest {
       disabledReason = "Wine does not tell that nobody takes a datagram")
   void aDatagramThatNobodyTakesIsSaidToBeRefused() throws Exception {
     try (TestNetwork test = new TestNetwork(INTERNET)) {
-      try (DatagramSocket closed = new DatagramSocket(0, InetAddress.getLoopbackAddress())) {
-        test.route(4433, closed.getLocalPort());
-      }
+      test.route(4433, FreePort.find());
       test.agent.datagram(NAMELESS, new byte[1]);
       assertTrue(test.agent.await(PlayedAgent.Datagram.class, d -> true).refused());
     }

@@ -10,6 +10,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.common.util.concurrent.Uninterruptibles;
 import dev.nacelle.image.testing.Tool;
+import dev.nacelle.internal.FreePort;
 import dev.nacelle.net.Frames.Reset;
 import dev.nacelle.network.NetworkEvent;
 import dev.nacelle.network.NetworkEvent.Limit;
@@ -319,7 +320,7 @@ class NetworkFaultTest {
       test.route(7, server.getLocalPort());
       // Once with, so that all classes are there; also those of what fails, and of limits.
       new EventSink("another", event -> {}, Runnable::run).limit(Limit.HOST_DESCRIPTORS);
-      test.server(9).close();
+      test.route(9, FreePort.find());
       test.agent.refusal(SERVER, 9);
       test.event(NetworkEvent.FlowFailed.class);
       Place denied = new Place(AddressClassTest.ip("10.0.0.1"), 7, 1);

@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.nacelle.image.testing.Tool;
+import dev.nacelle.internal.FreePort;
 import dev.nacelle.internal.Words;
 import dev.nacelle.net.ToolsNetwork.Ended;
 import dev.nacelle.network.DenialReason;
@@ -58,12 +59,6 @@ class NetworkServersTest {
 
   private static InetSocketAddress local(int port) {
     return new InetSocketAddress(InetAddress.getLoopbackAddress(), port);
-  }
-
-  private static int freePort() throws IOException {
-    try (ServerSocket socket = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
-      return socket.getLocalPort();
-    }
   }
 
   /** A server of this machine's, until it is closed. */
@@ -116,7 +111,7 @@ class NetworkServersTest {
 
   @Test
   void iperfSendsReceivesAndSendsDatagrams() throws Exception {
-    int port = freePort();
+    int port = FreePort.find();
     NetworkPolicy policy =
         NetworkPolicy.builder()
             .allow(Egress.addresses("93.184.216.0/24").tcp(5201).udp(5201))
@@ -243,7 +238,7 @@ class NetworkServersTest {
   @Test
   void sshLogsInAndCarriesBothWays() throws Exception {
     assumeTrue(Files.exists(Path.of("/usr/sbin/sshd")), "there is no sshd");
-    int port = freePort();
+    int port = FreePort.find();
     Tool.script(
         directory,
         "mkdir ssh && cd ssh && for key in host user; do ssh-keygen -q -t ed25519 -N '' -f $key;"
@@ -285,7 +280,7 @@ class NetworkServersTest {
   @Test
   void psqlAsksADatabase() throws Exception {
     Path programs = postgres();
-    int port = freePort();
+    int port = FreePort.find();
     // It does not run as root.
     String nobody = "setpriv --reuid=nobody --regid=nogroup --clear-groups ";
     Tool.script(directory, "chmod 711 . && mkdir -m 700 db && chown nobody:nogroup db");
@@ -335,7 +330,7 @@ class NetworkServersTest {
     try (ServerSocket open = new ServerSocket(0, 5, InetAddress.getLoopbackAddress());
         ToolsNetwork network = new ToolsNetwork(directory, policy)) {
       network.route(22, local(open.getLocalPort()));
-      network.route(23, local(freePort()));
+      network.route(23, local(FreePort.find()));
       Ended ended =
           network.run(
               "for to in '%1$s 22' '%1$s 23' '10.0.0.1 22' 'fd00::1 22'; do".formatted(ADDRESS)

@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.internal.FreePort;
 import dev.nacelle.net.Frames.Refusal;
 import dev.nacelle.net.Frames.Reset;
 import dev.nacelle.network.Egress;
@@ -285,10 +286,8 @@ class PublishedTest {
 
   @Test
   void aPortThatIsTakenIsNamedAndLeavesNothingOpen() throws Exception {
-    try (ServerSocket taken = new ServerSocket(0, 1, InetAddress.getLoopbackAddress());
-        DatagramSocket free = new DatagramSocket(0, InetAddress.getLoopbackAddress())) {
-      int port = free.getLocalPort();
-      free.close();
+    try (ServerSocket taken = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+      int port = FreePort.find();
       PublishedPort first = DATAGRAMS.onHostPort(port);
       PublishedPort second = WEB.onHostPort(taken.getLocalPort());
       BindException refused =

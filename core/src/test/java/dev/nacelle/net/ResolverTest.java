@@ -13,6 +13,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.nacelle.internal.FreePort;
 import dev.nacelle.internal.OpenFiles;
 import dev.nacelle.net.PlayedNameServer.Asked;
 import dev.nacelle.net.PlayedNameServer.Entry;
@@ -189,10 +190,8 @@ class ResolverTest {
   @Test
   @DisabledOnOs(value = OS.WINDOWS, disabledReason = "Wine does not say that a port is unreachable")
   void whereNobodyIsThereTheNextIsAskedAtOnce() throws Exception {
-    InetSocketAddress nobody;
-    try (DatagramSocket closed = new DatagramSocket(0, InetAddress.getLoopbackAddress())) {
-      nobody = (InetSocketAddress) closed.getLocalSocketAddress();
-    }
+    InetSocketAddress nobody =
+        new InetSocketAddress(InetAddress.getLoopbackAddress(), FreePort.find());
     first.has(NAME, ADDRESS);
     assertAddress(ask(resolver(NameServers.of(List.of(nobody, first.address()), LONG)), A));
     Outcome alone = ask(resolver(NameServers.of(List.of(nobody), LONG)), A);

@@ -6,8 +6,6 @@ import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.Writer;
 import java.net.HttpURLConnection;
-import java.net.InetAddress;
-import java.net.ServerSocket;
 import java.net.URI;
 import java.net.URL;
 import java.nio.charset.StandardCharsets;
@@ -15,6 +13,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /** Debian's docker-registry on loopback, filled by skopeo. */
 public final class RegistryServer implements AutoCloseable {
@@ -24,6 +24,8 @@ public final class RegistryServer implements AutoCloseable {
   /** Of the password above: bcrypt, as "htpasswd -nbB" makes it. */
   private static final String HTPASSWD =
       "alice:$2b$04$VU0Hxm96AnaxiHM35UyOMO/lTIesCbEaK9xayGg5VQzd5kLrmxUtu\n";
+
+  private static final Pattern LISTENS = Pattern.compile("listening on [0-9.]+:([0-9]+)");
 
   private final Path directory;
   private final Process process;
@@ -65,10 +67,6 @@ public final class RegistryServer implements AutoCloseable {
   private static RegistryServer start(Path directory, String more, boolean secure)
       throws IOException {
     Files.createDirectories(directory);
-    int port;
-    try (ServerSocket probe = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
-      port = probe.getLocalPort();
-    }
     Files.writeString(
         directory.resolve("config.yml"),
         """
@@ -79,9 +77,9 @@ public final class RegistryServer implements AutoCloseable {
           filesystem:
             rootdirectory: data
         http:
-          addr: 127.0.0.1:%d
+          addr: 127.0.0.1:0
         %s"""
-            .formatted(port, more));
+            .formatted(more));
     ProcessBuilder builder = new ProcessBuilder("docker-registry", "serve", "config.yml");
     builder.directory(directory.toFile());
     builder.environment().put("OTEL_TRACES_EXPORTER", "none");
@@ -90,7 +88,8 @@ public final class RegistryServer implements AutoCloseable {
     BufferedReader log =
         new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8));
     List<String> said = new ArrayList<>();
-    for (String line; !(line = String.valueOf(log.readLine())).contains("listening on"); ) {
+    Matcher listens = LISTENS.matcher("");
+    for (String line; !listens.reset(line = String.valueOf(log.readLine())).find(); ) {
       said.add(line);
       if (line.equals("null")) {
         throw new AssertionError("docker-registry does not start: " + said);
@@ -106,7 +105,8 @@ public final class RegistryServer implements AutoCloseable {
               }
             });
     drain.start();
-    return new RegistryServer(directory, process, drain, port, secure);
+    return new RegistryServer(
+        directory, process, drain, Integer.parseInt(listens.group(1)), secure);
   }
 
   public int port() {
