@@ -30,6 +30,7 @@ import java.net.Socket;
 import java.nio.ByteBuffer;
 import java.nio.channels.Pipe;
 import java.nio.channels.SelectionKey;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -44,11 +45,14 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.condition.EnabledOnOs;
 import org.junit.jupiter.api.condition.OS;
+import org.junit.jupiter.api.io.TempDir;
 
 /** What fails at the host, and not at the guest or a server. */
 @Timeout(60)
 class NetworkFaultTest {
   private static final byte[] MEGABYTE = new byte[1 << 20];
+  private static final long LIMIT_KILOBYTES = 12_000_000;
+  private static final long STACK_KILOBYTES = 200 << 10;
 
   /** Memory for what waits for guests, which is not to be had so many times. */
   private static final class FailingBuffers extends LoopBuffers {
@@ -341,25 +345,28 @@ class NetworkFaultTest {
 
   @Test
   @EnabledOnOs(value = OS.LINUX, disabledReason = "the shell limits what a process may map")
-  void withoutAThreadALoopSaysSoAndStartsWhenThereIsOne() {
+  void withoutAThreadALoopSaysSoAndStartsWhenThereIsOne(@TempDir Path directory) throws Exception {
     String said =
         Tool.run(
-            Path.of("/"),
+            directory,
             "sh",
             "-c",
-            "ulimit -v $1; shift; exec \"$@\" 2>/dev/null",
+            "ulimit -v $1; shift; \"$@\" 2>errors || { cat errors; exit 1; }",
             "sh",
-            "12000000",
+            String.valueOf(LIMIT_KILOBYTES),
             Path.of(System.getProperty("java.home"), "bin", "java").toString(),
             "-Xmx64m",
-            "-Xss200m",
+            "-Xss" + STACK_KILOBYTES + "k",
             "-XX:+UseSerialGC",
             "-XX:TieredStopAtLevel=1",
             "-Xlog:disable",
             "-cp",
             System.getProperty("java.class.path"),
             NetworkFaultTest.class.getName());
-    assertEquals("no thread is to be had for the network\nit runs\n", said);
+    assertEquals(
+        "no thread is to be had for the network\nit runs\n",
+        said,
+        Files.readString(directory.resolve("errors")));
   }
 
   /** In a process that has room for some threads. */
@@ -367,14 +374,19 @@ class NetworkFaultTest {
     CountDownLatch end = new CountDownLatch(1);
     List<Thread> others = new ArrayList<>();
     try (NetworkLoop loop = new NetworkLoop("test-network")) {
-      try {
-        while (true) {
-          Thread other = new Thread(() -> Uninterruptibles.awaitUninterruptibly(end));
-          other.start();
-          others.add(other);
-        }
-      } catch (OutOfMemoryError e) {
-        // There is no more.
+      // Half a stack is left: a Java virtual machine that can map nothing dies.
+      long more;
+      while ((more = room() - STACK_KILOBYTES / 2) > 0) {
+        CountDownLatch began = new CountDownLatch(1);
+        Runnable task =
+            () -> {
+              began.countDown();
+              Uninterruptibles.awaitUninterruptibly(end);
+            };
+        Thread other = new Thread(null, task, "other", Math.min(more, STACK_KILOBYTES) << 10);
+        other.start();
+        others.add(other);
+        began.await();
       }
       try {
         loop.execute(() -> {});
@@ -396,5 +408,15 @@ class NetworkFaultTest {
         }
       }
     }
+  }
+
+  /** How many kilobytes more this process may map. */
+  private static long room() throws IOException {
+    String size =
+        Files.readAllLines(Path.of("/proc/self/status")).stream()
+            .filter(line -> line.startsWith("VmSize:"))
+            .findFirst()
+            .orElseThrow();
+    return LIMIT_KILOBYTES - Long.parseLong(size.replaceAll("[^0-9]", ""));
   }
 }
