@@ -27,6 +27,9 @@ import org.junit.jupiter.api.Timeout;
 /** The stream of frames with a guest that takes as much as the test says. */
 @Timeout(60)
 class GuestLinkTest {
+  /** For content that the guest has not taken. */
+  private static final int ROOM = LoopBuffers.SENT_BYTES - (64 << 10);
+
   private final NetworkLoop loop = new NetworkLoop("test-link");
   private final Guest guest = new Guest();
   private ServerSocket server;
@@ -158,6 +161,12 @@ class GuestLinkTest {
     CompletableFuture.runAsync(() -> {}, loop).join();
   }
 
+  private void awaitReceived(long bytes) throws InterruptedException {
+    while (network.statistics().received() < bytes) {
+      Thread.sleep(1);
+    }
+  }
+
   @Test
   void aGuestThatStallsHalfwayIsWaitedForInPeace() throws Exception {
     guest.send(
@@ -182,13 +191,12 @@ class GuestLinkTest {
               });
       feeder.setDaemon(true);
       feeder.start();
-      // Until all that there is room for waits.
-      for (long before = -1; before != network.statistics().received(); Thread.sleep(100)) {
-        before = network.statistics().received();
-      }
+      // Until all that there is room for waits, but for what frames themselves take of it.
+      awaitReceived(ROOM - (16 << 10));
       guest.takes(150_000);
       guest.happens();
-      Thread.sleep(200);
+      awaitReceived(ROOM - (16 << 10) + 150_000);
+      settle();
       int writes = guest.writes();
       Thread.sleep(300);
       assertTrue(guest.writes() - writes < 10, () -> guest.writes() - writes + " writes in vain");
