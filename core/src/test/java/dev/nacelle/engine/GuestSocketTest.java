@@ -397,7 +397,7 @@ class GuestSocketTest {
 
   @Test
   void aConnectionThatIsOpenKeepsNoGuestFromBeingIdle() throws Exception {
-    SandboxSpec spec = FakeNacelle.spec().idleTimeout(Duration.ofSeconds(2)).build();
+    SandboxSpec spec = FakeNacelle.spec().idleTimeout(Duration.ofSeconds(5)).build();
     try (Sandbox own = fake.nacelle.start(spec)) {
       fake.machine().listenInGuest(PORT, accepted::add);
       try (Ends ends = connect(own)) {

@@ -40,7 +40,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 class SandboxDeathTest {
   private static final int PORT = 5000;
   private static final Duration LONG = Duration.ofMinutes(5);
-  private static final Duration SHORT = Duration.ofSeconds(1);
+  private static final Duration SHORT = Duration.ofMillis(2500);
 
   /** How a sandbox ends, and why it then has ended. */
   private enum Death {

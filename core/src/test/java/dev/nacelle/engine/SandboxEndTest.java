@@ -97,14 +97,14 @@ class SandboxEndTest {
 
   @Test
   void idlenessOfTheGuestIsTheCauseAndACallThatWaitsIsNone() throws Exception {
-    SandboxSpec spec = FakeNacelle.spec().idleTimeout(Duration.ofSeconds(2)).build();
+    SandboxSpec spec = FakeNacelle.spec().idleTimeout(Duration.ofSeconds(5)).build();
     try (FakeNacelle fake = new FakeNacelle();
         Sandbox sandbox = fake.nacelle.start(spec);
         GuestProcess process = sandbox.start(ProcessSpec.of("hang"))) {
       assertEquals(Reason.IDLE, sandbox.onExit().get().reason());
       SandboxEndedException ended = assertThrows(SandboxEndedException.class, process::waitFor);
       assertEquals(Reason.IDLE, ended.exit().reason());
-      assertTrue(afterTheEnd(sandbox).getMessage().contains("was idle for PT2S"));
+      assertTrue(afterTheEnd(sandbox).getMessage().contains("was idle for PT5S"));
     }
   }
 
@@ -177,7 +177,7 @@ class SandboxEndTest {
   @ParameterizedTest
   @ValueSource(strings = {"IGNORES_SHUTDOWN", "NEVER_POWERS_OFF"})
   void guestThatDoesNotShutDownIsEndedAfterTheGrace(Fault fault) throws Exception {
-    Duration grace = Duration.ofMillis(300);
+    Duration grace = Duration.ofSeconds(1);
     try (FakeNacelle fake = new FakeNacelle(fault)) {
       Sandbox sandbox = fake.nacelle.start(FakeNacelle.spec().stopGrace(grace).build());
       long start = System.nanoTime();

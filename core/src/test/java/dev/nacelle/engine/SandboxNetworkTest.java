@@ -119,7 +119,7 @@ class SandboxNetworkTest {
       BootException e =
           assertThrows(
               BootException.class,
-              () -> own.nacelle.start(spec().startTimeout(Duration.ofMillis(500)).build()));
+              () -> own.nacelle.start(spec().startTimeout(Duration.ofSeconds(3)).build()));
       assertEquals(Stage.PREPARE, e.stage());
     }
   }

@@ -194,13 +194,13 @@ class PublishedTest {
   void aGuestThatStandsStillIsGivenTheTime() throws Exception {
     NetworkPolicy policy =
         NetworkPolicy.builder()
-            .limits(NetworkLimits.builder().connectTimeout(Duration.ofMillis(50)).build())
+            .limits(NetworkLimits.builder().connectTimeout(Duration.ofSeconds(2)).build())
             .build();
     try (TestNetwork test = new TestNetwork(policy, WEB)) {
       test.network.setPaused(true);
       try (Socket client = connect(test)) {
         int flow = accept(test).flow();
-        Thread.sleep(200);
+        Thread.sleep(2200);
         test.network.setPaused(false);
         test.agent.accepted(flow, PlayedAgent.WINDOW);
         test.agent.data(flow, "x");

@@ -132,7 +132,7 @@ class ResolverTest {
   void whoSaysNothingIsFollowedByTheNextAndNotAskedFirstAgain() throws Exception {
     first.silent(NAME, A);
     second.has(NAME, ADDRESS);
-    Resolver resolver = resolver(Duration.ofSeconds(1), first, second);
+    Resolver resolver = resolver(Duration.ofSeconds(4), first, second);
     assertAddress(ask(resolver, A));
     assertAddress(ask(resolver, A));
     assertEquals(1, first.asked().size());
@@ -150,7 +150,7 @@ class ResolverTest {
           // The first question's answer comes after the third was asked.
           return asked.size() < 3 ? List.of() : answerTo(asked.get(0));
         });
-    assertAddress(ask(resolver(Duration.ofSeconds(1), first), A));
+    assertAddress(ask(resolver(Duration.ofMillis(2500), first), A));
     assertEquals(3, asked.size());
   }
 
@@ -311,7 +311,7 @@ class ResolverTest {
     assertAddress(ask(resolver(LONG, first, second), A));
     first.answers(
         NAME, A, asked -> asked.tcp() ? List.of() : List.of(answer(asked, NOERROR, true)));
-    assertAddress(ask(resolver(Duration.ofSeconds(1), first, second), A));
+    assertAddress(ask(resolver(Duration.ofSeconds(4), first, second), A));
   }
 
   @Test
@@ -347,10 +347,10 @@ class ResolverTest {
         A,
         asked -> {
           // Until the others have been tried, which is at once.
-          pause(Duration.ofMillis(1500));
+          pause(Duration.ofMillis(3500));
           return List.of(good(asked));
         });
-    assertAddress(ask(resolver(NameServers.of(servers, Duration.ofSeconds(1))), A));
+    assertAddress(ask(resolver(NameServers.of(servers, Duration.ofSeconds(3))), A));
   }
 
   private static void pause(Duration duration) {

@@ -21,7 +21,7 @@ class PeerIsolationTest {
 
   private Isolation peer(String name, Map<String, Path> programs) {
     Setting setting =
-        new Setting(directory.resolve("cache"), directory, programs, Duration.ofSeconds(1));
+        new Setting(directory.resolve("cache"), directory, programs, Duration.ofMinutes(5));
     return Isolations.all(setting, Path.of("/probe")).stream()
         .filter(one -> one.name().equals(name))
         .findFirst()
