@@ -41,12 +41,12 @@ class GuestTimersTest {
   @Test
   void callsOnTheLoopWhenTheTimeHasCome() throws Exception {
     long start = System.nanoTime();
-    schedule("later ", Duration.ofMillis(30));
+    schedule("later ", Duration.ofSeconds(1));
     schedule("now ", Duration.ZERO);
     schedule("never ", Duration.ofSeconds(Long.MAX_VALUE));
     assertEquals("now true", called.take());
     assertEquals("later true", called.take());
-    assertTrue(System.nanoTime() - start >= 30_000_000);
+    assertTrue(System.nanoTime() - start >= 1_000_000_000);
   }
 
   @Test
