@@ -537,6 +537,7 @@ mod tests {
 
     use super::*;
     use crate::network;
+    use crate::tun::{GUEST_V4, GUEST_V6};
 
     const SERVER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);
 
@@ -636,6 +637,30 @@ mod tests {
             host.send(1, 0, &hello.payload);
             test(host);
             running.join().unwrap().unwrap();
+        };
+        thread::spawn(run).join().unwrap();
+    }
+
+    #[test]
+    fn what_is_connected_at_once_comes_from_the_interface() {
+        if !has_tun() {
+            return;
+        }
+        let run = || {
+            for _ in 0..20 {
+                // SAFETY: a network of its own takes no memory or files from other threads.
+                unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
+                network::set_up().unwrap();
+                let _tun = Tun::make(true).unwrap();
+                for (any, server, ours) in [
+                    ("0.0.0.0:0", "203.0.113.7:53", IpAddr::from(GUEST_V4)),
+                    ("[::]:0", "[2001:db8::7]:53", IpAddr::from(GUEST_V6)),
+                ] {
+                    let socket = UdpSocket::bind(any).unwrap();
+                    socket.connect(server).unwrap();
+                    assert_eq!(socket.local_addr().unwrap().ip(), ours);
+                }
+            }
         };
         thread::spawn(run).join().unwrap();
     }

@@ -5,12 +5,14 @@
 
 use std::fs::OpenOptions;
 use std::mem::zeroed;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::thread::sleep;
+use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 use smoltcp::phy::{self, Checksum, ChecksumCapabilities, Device, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
 use smoltcp::wire::{IpAddress, IpProtocol, TcpPacket};
@@ -26,6 +28,8 @@ pub(crate) const HOST_V6: Ipv6Addr = Ipv6Addr::new(0xfd6e, 0x6163, 0x656c, 0, 0,
 const PREFIX_V4: Ipv4Addr = Ipv4Addr::new(255, 255, 255, 252);
 const PREFIX_V6: u32 = 64;
 const NAME: &[u8] = b"tun0";
+/// For an address that the kernel has been given: it takes a moment.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Of every network that programs were ever tried in.
 const MTU: i32 = 1500;
 
@@ -288,7 +292,20 @@ fn configure_v6() -> Result<(), Errno> {
     route.flags = (libc::RTF_UP | libc::RTF_GATEWAY).into();
     route.metric = 1;
     route.interface = interface;
-    control(socket, libc::SIOCADDRT, &mut route)
+    control(socket, libc::SIOCADDRT, &mut route)?;
+    await_usable(socket)
+}
+
+/// The kernel has a new address tentative until a thread of its own has looked at it. What a workload connects before would
+/// come from another address, the loopback's, and be answered by nobody.
+fn await_usable(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    loop {
+        match bind(socket, &SocketAddrV6::new(GUEST_V6, 0, 0, 0)) {
+            Err(Errno::ADDRNOTAVAIL) if std::time::Instant::now() < deadline => sleep(Duration::from_micros(100)),
+            outcome => return outcome,
+        }
+    }
 }
 
 fn address(address: Ipv4Addr) -> libc::sockaddr {
