@@ -439,8 +439,8 @@ async fn a_worker_is_not_the_workload_s_to_see_or_to_stop() {
     let call = Call::start(&guest, at("/file", order)).await.unwrap();
     call.send(vec![Part::Data("half".into())]);
     eventually("the worker is born", || (guest.process_cgroups().len() == 1).then_some(())).await;
-    let seen = guest.sh("ls -d /proc/[0-9]* | wc -l; kill -9 -1; ls /proc | grep -c '^[0-9]'").await;
-    assert_eq!(String::from_utf8_lossy(&seen.stdout).lines().next(), Some("4"));
+    let seen = guest.sh("set -- /proc/[0-9]*; echo $#; kill -9 -1; ls /proc | grep -c '^[0-9]'").await;
+    assert_eq!(String::from_utf8_lossy(&seen.stdout).lines().next(), Some("2"), "its init and its shell");
     call.send(vec![Part::Data(" and half".into())]);
     call.end();
     call.finish().await.unwrap();
@@ -479,8 +479,8 @@ async fn calls_have_a_number_and_leave_nothing() {
     assert_eq!((refused.code(), refused.message()), (Code::FailedPrecondition, "16 calls use files already"));
     drop(calls);
     eventually("all are gone", || guest.process_cgroups().is_empty().then_some(())).await;
-    eventually("and what they had open", || (guest.descriptors() == descriptors).then_some(())).await;
-    assert_eq!(guest.zombies(), 0);
+    eventually("and what they had open", || (guest.descriptors() <= descriptors).then_some(())).await;
+    eventually("and they are reaped", || (guest.zombies() == 0).then_some(())).await;
     for _ in 0..50 {
         read(&guest, "/etc/hostname").await.unwrap();
     }

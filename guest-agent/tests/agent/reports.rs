@@ -119,7 +119,7 @@ async fn what_a_shell_s_own_filter_says_is_heard() {
         copy(Path::new("/bin/bash"));
     });
     let guest = Guest::prepared(image).await;
-    let script = "exec > >(while read l; do sleep 0.1; echo \"[$l]\"; done) 2>&1; echo one; echo two >&2";
+    let script = "exec > >(while read l; do sleep 0.01; echo \"[$l]\"; done) 2>&1; echo one; echo two >&2";
     let arguments = ["bash", "-c", script].map(String::from).into();
     let outcome = guest.run(ProcessSpec { arguments, ..command("bash") }).await;
     assert!(!outcome.exited.as_ref().unwrap().outputs_abandoned);

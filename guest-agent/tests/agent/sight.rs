@@ -126,8 +126,8 @@ async fn statistics_come_again_and_again() {
     for _ in 0..4 {
         at.push(timeout(HANG, readings.message()).await.unwrap().unwrap().unwrap().boottime_nanos);
     }
-    // The first at once, the others no sooner than they are wanted, but for what the timer's grain is.
-    assert!(at[3] - at[0] > 3 * every.as_nanos() as u64 * 9 / 10, "{at:?}");
+    // The first at once, the others no sooner than they are wanted; each may be late, the first among them.
+    assert!(at[3] - at[0] > 2 * every.as_nanos() as u64, "{at:?}");
 }
 
 #[tokio::test]
@@ -237,7 +237,7 @@ async fn full_filesystems_are_told_of_once() {
     assert_eq!(events.until(full).await, Filesystem::SharedMemory);
     guest.sh("cat /dev/zero > /fill").await;
     assert_eq!(events.until(full).await, Filesystem::Root);
-    guest.sh("rm /dev/shm/fill; sleep 2.5; cat /dev/zero > /dev/shm/fill").await;
+    guest.sh("rm /dev/shm/fill; sleep 6; cat /dev/zero > /dev/shm/fill").await;
     assert_eq!(events.until(full).await, Filesystem::SharedMemory);
 }
 
