@@ -7,7 +7,6 @@ import dev.nacelle.kvm.sys.FileDescriptor;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.List;
 import java.util.OptionalLong;
 import org.jspecify.annotations.Nullable;
@@ -161,8 +160,10 @@ final class ElfKernel {
   /** Which content an address gets must not depend on the order of loading. */
   private static void requireApart(List<Segment> segments) throws BadKernelException {
     Segment below = null;
+    // Of Comparator's own, which can be serialized, no class archive has the class: they cost a
+    // program's first machine some milliseconds.
     for (Segment segment :
-        segments.stream().sorted(Comparator.comparingLong(Segment::address)).toList()) {
+        segments.stream().sorted((a, b) -> Long.compare(a.address, b.address)).toList()) {
       if (below != null && segment.address < below.end()) {
         throw new BadKernelException(
             segment + " overlaps " + below + " at 0x" + Long.toHexString(segment.address));

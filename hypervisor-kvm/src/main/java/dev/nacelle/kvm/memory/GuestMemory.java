@@ -8,7 +8,6 @@ import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.util.Comparator;
 import java.util.List;
 import java.util.stream.Stream;
 
@@ -316,7 +315,7 @@ public final class GuestMemory implements AutoCloseable {
     mapping.keepPrivate(offset, length);
     fileParts =
         Stream.concat(fileParts.stream(), Stream.of(new FilePart(offset, offset + length)))
-            .sorted(Comparator.comparingLong(FilePart::start))
+            .sorted((a, b) -> Long.compare(a.start, b.start))
             .toList();
   }
 
