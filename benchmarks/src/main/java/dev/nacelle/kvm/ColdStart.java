@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.nacelle.kvm;
 
+import static java.util.Objects.requireNonNull;
+
+import com.sun.jna.Native;
 import dev.nacelle.DataSize;
 import dev.nacelle.MemoryPolicy;
 import dev.nacelle.benchmarks.Results;
@@ -10,9 +13,11 @@ import dev.nacelle.kvm.sys.Kvm;
 import dev.nacelle.spi.VirtualMachine;
 import dev.nacelle.spi.VmSpec;
 import java.io.IOException;
+import java.io.InputStream;
 import java.lang.ProcessBuilder.Redirect;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -136,7 +141,22 @@ public final class ColdStart {
       make(archives.resolve(what + ".aot"), "AOTCacheOutput", "AOTCache", what, arguments)
           .ifPresent(option -> options.put("or an AOT cache", with(SMALL, option)));
     }
+    List<String> all = new ArrayList<>(List.copyOf(options.values()).get(options.size() - 1));
+    all.addAll(jna(archives));
+    options.put("and JNA's library as a file", all);
     return options;
+  }
+
+  /** JNA has not to unpack its library then, and does not ask the system for directories. */
+  private static List<String> jna(Path archives) throws IOException {
+    Path directory = Files.createDirectories(archives.resolve("jna"));
+    String library = "libjnidispatch.so";
+    try (InputStream in =
+        requireNonNull(Native.class.getResourceAsStream("/com/sun/jna/linux-x86-64/" + library))) {
+      Files.copy(in, directory.resolve(library), StandardCopyOption.REPLACE_EXISTING);
+    }
+    return List.of(
+        "-Djna.boot.library.path=" + directory, "-Djna.platform.library.path=" + directory);
   }
 
   /** Makes an archive; the option that uses it. */
