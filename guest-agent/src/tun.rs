@@ -105,6 +105,7 @@ impl Tun {
         configure().step(|| "giving tun0 its address".into())?;
         if with_ipv6 {
             configure_v6().step(|| "giving tun0 its IPv6 address".into())?;
+            await_v6().step(|| "waiting until tun0's IPv6 address may be used".into())?;
         }
         Ok(Self(device))
     }
@@ -292,16 +293,16 @@ fn configure_v6() -> Result<(), Errno> {
     route.flags = (libc::RTF_UP | libc::RTF_GATEWAY).into();
     route.metric = 1;
     route.interface = interface;
-    control(socket, libc::SIOCADDRT, &mut route)?;
-    await_usable(socket)
+    control(socket, libc::SIOCADDRT, &mut route)
 }
 
-/// The kernel has a new address tentative until a thread of its own has looked at it. What a workload connects before would
-/// come from another address, the loopback's, and be answered by nobody.
-fn await_usable(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+/// The kernel has a new address tentative until a thread of its own has looked at it. What a workload
+/// connects before would come from another address, the loopback's, and be answered by nobody.
+fn await_v6() -> Result<(), Errno> {
+    let socket = socket_with(AddressFamily::INET6, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     let deadline = std::time::Instant::now() + PATIENCE;
     loop {
-        match bind(socket, &SocketAddrV6::new(GUEST_V6, 0, 0, 0)) {
+        match bind(&socket, &SocketAddrV6::new(GUEST_V6, 0, 0, 0)) {
             Err(Errno::ADDRNOTAVAIL) if std::time::Instant::now() < deadline => sleep(Duration::from_micros(100)),
             outcome => return outcome,
         }

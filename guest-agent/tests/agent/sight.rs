@@ -237,7 +237,7 @@ async fn full_filesystems_are_told_of_once() {
     assert_eq!(events.until(full).await, Filesystem::SharedMemory);
     guest.sh("cat /dev/zero > /fill").await;
     assert_eq!(events.until(full).await, Filesystem::Root);
-    guest.sh("rm /dev/shm/fill; sleep 6; cat /dev/zero > /dev/shm/fill").await;
+    guest.sh("rm /dev/shm/fill; sleep 4; cat /dev/zero > /dev/shm/fill").await;
     assert_eq!(events.until(full).await, Filesystem::SharedMemory);
 }
 

@@ -6,9 +6,10 @@ import java.net.BindException;
 import java.net.DatagramSocket;
 import java.net.InetAddress;
 import java.net.ServerSocket;
+import java.net.SocketException;
 import java.util.concurrent.ThreadLocalRandom;
 
-/** Ports of the loopback interface that nobody has, and that no system gives out by itself. */
+/** Ports of the loopback interface that nobody has, and that no system gives out by default. */
 public final class FreePort {
   private static final int FIRST = 10_000;
 
@@ -20,14 +21,15 @@ public final class FreePort {
   /** One over TCP and UDP. */
   public static int find() throws IOException {
     InetAddress localhost = InetAddress.getLoopbackAddress();
-    while (true) {
+    for (int i = 0; i < 1000; i++) {
       int port = ThreadLocalRandom.current().nextInt(FIRST, END);
       try (ServerSocket tcp = new ServerSocket(port, 1, localhost);
           DatagramSocket udp = new DatagramSocket(port, localhost)) {
         return port;
-      } catch (BindException e) {
+      } catch (SocketException e) {
         // Somebody has it.
       }
     }
+    throw new BindException("no port is free");
   }
 }

@@ -132,7 +132,7 @@ class ResolverTest {
   void whoSaysNothingIsFollowedByTheNextAndNotAskedFirstAgain() throws Exception {
     first.silent(NAME, A);
     second.has(NAME, ADDRESS);
-    Resolver resolver = resolver(Duration.ofSeconds(4), first, second);
+    Resolver resolver = resolver(Duration.ofMillis(2500), first, second);
     assertAddress(ask(resolver, A));
     assertAddress(ask(resolver, A));
     assertEquals(1, first.asked().size());
@@ -311,7 +311,7 @@ class ResolverTest {
     assertAddress(ask(resolver(LONG, first, second), A));
     first.answers(
         NAME, A, asked -> asked.tcp() ? List.of() : List.of(answer(asked, NOERROR, true)));
-    assertAddress(ask(resolver(Duration.ofSeconds(4), first, second), A));
+    assertAddress(ask(resolver(Duration.ofMillis(2500), first, second), A));
   }
 
   @Test

@@ -319,8 +319,7 @@ class GuestSocketsTest {
 
   @Test
   void connectionsAreBoundedAndAPlaceIsFreeAgain() throws Exception {
-    // As many as there may be else take a minute and a half below Wine: each event asks all of
-    // them.
+    // MOST of them take a minute and a half below Wine, where each event asks all.
     int most = 20;
     close();
     open(most);

@@ -3,7 +3,6 @@ package dev.nacelle.kernel.store;
 
 import dev.nacelle.spi.GuestDriver;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.List;
 
 /**
@@ -53,7 +52,7 @@ record GuestRequirement(
     drivers.stream()
         .map(GuestRequirement::of)
         // The order of equals is kept.
-        .sorted(Comparator.comparing(requirement -> !requirement.forDial()))
+        .sorted((a, b) -> Boolean.compare(b.forDial(), a.forDial()))
         .forEach(all::add);
     all.addAll(EVERY);
     if (demands.processLimit()) {

@@ -598,7 +598,7 @@ class RegistryPullTest {
     proxy.fail(bigDigest, 1, FaultProxy.stallAfter(400_000));
 
     assertSameAsLayout(
-        "app", store(options().stallTimeout(Duration.ofSeconds(4))).resolve(ref("app")));
+        "app", store(options().stallTimeout(Duration.ofSeconds(3))).resolve(ref("app")));
     assertEquals("bytes=400000-", proxy.requests(bigDigest).get(1).header("range"));
   }
 
@@ -722,7 +722,7 @@ class RegistryPullTest {
           store(
               RegistryOptions.builder()
                   .credentialFiles()
-                  .stallTimeout(Duration.ofSeconds(5))
+                  .stallTimeout(Duration.ofSeconds(3))
                   .certificates(tls.host(), ca.certificate()));
       ImageRef ref = ImageRef.parse(tls.host() + "/test/image:app");
       if (expected == null) {

@@ -160,8 +160,8 @@ final class ElfKernel {
   /** Which content an address gets must not depend on the order of loading. */
   private static void requireApart(List<Segment> segments) throws BadKernelException {
     Segment below = null;
-    // Of Comparator's own, which can be serialized, no class archive has the class: they cost a
-    // program's first machine some milliseconds.
+    // Not Comparator.comparingLong: its lambda can be serialized, and of such a one no archive
+    // holds the class, which costs a program's first machine some milliseconds.
     for (Segment segment :
         segments.stream().sorted((a, b) -> Long.compare(a.address, b.address)).toList()) {
       if (below != null && segment.address < below.end()) {

@@ -313,6 +313,7 @@ public final class GuestMemory implements AutoCloseable {
     long offset = check(gpa, length);
     mapping.mapCopyOnWrite(offset, file, position, length);
     mapping.keepPrivate(offset, length);
+    // Not Comparator.comparingLong, as in ElfKernel.
     fileParts =
         Stream.concat(fileParts.stream(), Stream.of(new FilePart(offset, offset + length)))
             .sorted((a, b) -> Long.compare(a.start, b.start))
