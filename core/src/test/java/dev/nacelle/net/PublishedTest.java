@@ -40,6 +40,7 @@ import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
@@ -196,11 +197,14 @@ class PublishedTest {
         NetworkPolicy.builder()
             .limits(NetworkLimits.builder().connectTimeout(Duration.ofSeconds(2)).build())
             .build();
-    try (TestNetwork test = new TestNetwork(policy, WEB)) {
+    AtomicLong clock = new AtomicLong();
+    try (TestNetwork test = new TestNetwork(policy, clock::get, WEB)) {
       test.network.setPaused(true);
       try (Socket client = connect(test)) {
         int flow = accept(test).flow();
-        Thread.sleep(2200);
+        clock.addAndGet(Duration.ofSeconds(3).toNanos());
+        // Who is asked that looks at the clock before all else.
+        assertEquals(0, test.network.statistics().failed());
         test.network.setPaused(false);
         test.agent.accepted(flow, PlayedAgent.WINDOW);
         test.agent.data(flow, "x");
