@@ -67,11 +67,12 @@ class SandboxEventsTest {
   @Test
   void startThatFailsIsToldOfLast() {
     List<SandboxEvent> events = new CopyOnWriteArrayList<>();
+    HypervisorException e;
     try (FakeNacelle fake = new FakeNacelle(Fault.CREATE_FAILS, new FakeSources(), events::add)) {
-      HypervisorException e = assertThrows(HypervisorException.class, fake::start);
-      var failed = assertInstanceOf(SandboxEvent.StartFailed.class, events.get(events.size() - 1));
-      assertSame(e, failed.failure());
+      e = assertThrows(HypervisorException.class, fake::start);
     }
+    var failed = assertInstanceOf(SandboxEvent.StartFailed.class, events.get(events.size() - 1));
+    assertSame(e, failed.failure());
   }
 
   @Test

@@ -163,8 +163,15 @@ class SandboxPauseTest {
     }
   }
 
+  /** Another thread may be about to tell of them. */
+  private static void awaitSize(List<?> told, int size) throws InterruptedException {
+    for (int i = 0; i < 3_000 && told.size() < size; i++) {
+      Thread.sleep(10);
+    }
+  }
+
   @Test
-  void listenersAreToldWhenItStandsStillAndWhenItGoesOn() {
+  void listenersAreToldWhenItStandsStillAndWhenItGoesOn() throws Exception {
     List<SandboxEvent> events = new CopyOnWriteArrayList<>();
     List<Boolean> standing = new CopyOnWriteArrayList<>();
     CompletableFuture<FakeMachine> its = new CompletableFuture<>();
@@ -179,10 +186,13 @@ class SandboxPauseTest {
       Sandbox own = other.start();
       its.complete(other.machine());
       Pause first = own.pause("one");
+      awaitSize(standing, 1);
       Pause second = own.pause("two");
       first.close();
       second.close();
+      awaitSize(standing, 2);
       own.pause("three");
+      awaitSize(standing, 3);
       own.close();
       assertEquals(3, events.size(), events::toString);
       SandboxEvent.Paused paused = assertInstanceOf(SandboxEvent.Paused.class, events.get(0));
