@@ -43,7 +43,16 @@ public final class RegistryServer implements AutoCloseable {
 
   /** For everybody, over HTTP. */
   public static RegistryServer open(Path directory) throws IOException {
-    return start(directory, "", false);
+    return open(directory, 0);
+  }
+
+  /**
+   * Likewise.
+   *
+   * @param port 0 for any
+   */
+  public static RegistryServer open(Path directory, int port) throws IOException {
+    return start(directory, port, "", false);
   }
 
   /** With a password, over TLS; {@link #certificate} is that of the authority behind its own. */
@@ -52,6 +61,7 @@ public final class RegistryServer implements AutoCloseable {
     Files.writeString(directory.resolve("htpasswd"), HTPASSWD);
     return start(
         directory,
+        0,
         """
           tls:
             certificate: cert.pem
@@ -64,7 +74,7 @@ public final class RegistryServer implements AutoCloseable {
         true);
   }
 
-  private static RegistryServer start(Path directory, String more, boolean secure)
+  private static RegistryServer start(Path directory, int port, String more, boolean secure)
       throws IOException {
     Files.createDirectories(directory);
     Files.writeString(
@@ -77,9 +87,9 @@ public final class RegistryServer implements AutoCloseable {
           filesystem:
             rootdirectory: data
         http:
-          addr: 127.0.0.1:0
+          addr: 127.0.0.1:%d
         %s"""
-            .formatted(more));
+            .formatted(port, more));
     ProcessBuilder builder = new ProcessBuilder("docker-registry", "serve", "config.yml");
     builder.directory(directory.toFile());
     builder.environment().put("OTEL_TRACES_EXPORTER", "none");

@@ -21,6 +21,7 @@ import dev.nacelle.image.testing.LayoutMaker.Layer;
 import dev.nacelle.image.testing.RegistryServer;
 import dev.nacelle.image.testing.TarMaker;
 import dev.nacelle.image.testing.Tool;
+import dev.nacelle.internal.FreePort;
 import dev.nacelle.kernel.KernelRef;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -314,9 +315,12 @@ class KernelInImageTest {
   void debiansKernelInAnImageFromARegistryIsTheSameAsInItsPackage() throws Exception {
     ResolvedKernel debian = TestKernels.debian61();
     Path made = TestKernelImages.layout(debian);
-    try (RegistryServer registry = RegistryServer.open(directory.resolve("registry"))) {
+    // Nobody else is to have the port when it has ended.
+    try (RegistryServer registry =
+        RegistryServer.open(directory.resolve("registry"), FreePort.find())) {
       registry.push("oci:" + made + ":latest", "linuxkit/kernel:6.1");
-      RegistryOptions options = RegistryOptions.builder().plainHttp(registry.host()).build();
+      RegistryOptions options =
+          RegistryOptions.builder().plainHttp(registry.host()).credentialFiles().build();
       KernelStore pulling =
           new KernelStore(
               directory.resolve("pulled"),
