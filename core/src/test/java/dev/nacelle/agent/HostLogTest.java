@@ -10,6 +10,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ExecutionException;
@@ -45,12 +46,16 @@ class HostLogTest {
   /** Of the first call. */
   private static final int STREAM = 3;
 
+  /** Threads of what was before, which may still have something to say. */
+  private final Set<Thread> others = Thread.getAllStackTraces().keySet();
+
   private final List<String> logged = new CopyOnWriteArrayList<>();
   private final Handler handler =
       new Handler() {
         @Override
         public void publish(LogRecord told) {
-          if (told.getLevel().intValue() >= Level.INFO.intValue()) {
+          if (told.getLevel().intValue() >= Level.INFO.intValue()
+              && !others.contains(Thread.currentThread())) {
             logged.add(told.getLoggerName() + ": " + told.getMessage() + ": " + told.getThrown());
           }
         }
@@ -64,6 +69,7 @@ class HostLogTest {
 
   @BeforeEach
   void listen() {
+    others.remove(Thread.currentThread());
     ROOT.addHandler(handler);
   }
 
