@@ -284,7 +284,7 @@ class HypervVirtualMachineTest {
       })
   void callThatTakesTooLongIsToldWithWhatToDo(String function) {
     HcsLimits impatient =
-        new HcsLimits(Duration.ofSeconds(2), Duration.ofSeconds(30), Duration.ofSeconds(20));
+        new HcsLimits(Duration.ofSeconds(4), Duration.ofSeconds(30), Duration.ofSeconds(20));
     try (HypervHypervisor own = new HypervHypervisor(host(), impatient)) {
       StandIn.hold(function);
       CompletableFuture<Void> release =
@@ -605,7 +605,7 @@ class HypervVirtualMachineTest {
   @Test
   void endOfAMachineThatDoesNotStandStillInTimeIsToldWhenItHasEnded() throws Exception {
     HcsLimits impatient =
-        new HcsLimits(Duration.ofSeconds(30), Duration.ofSeconds(1), Duration.ofSeconds(20));
+        new HcsLimits(Duration.ofSeconds(30), Duration.ofSeconds(4), Duration.ofSeconds(20));
     try (HypervHypervisor own = new HypervHypervisor(host(), impatient)) {
       VirtualMachine machine = own.create(spec().build());
       machine.start();
@@ -634,13 +634,9 @@ class HypervVirtualMachineTest {
     VirtualMachine second = started();
     StandIn.hold("HcsPauseComputeSystem");
     CompletableFuture<Void> pausing = CompletableFuture.runAsync(second::pause);
-    while (StandIn.calls("HcsPauseComputeSystem") < 2) {
-      Thread.onSpinWait();
-    }
+    StandIn.awaitCalls("HcsPauseComputeSystem", 2);
     CompletableFuture<Void> closing = CompletableFuture.runAsync(second::close);
-    while (StandIn.calls("HcsTerminateComputeSystem") < 2) {
-      Thread.onSpinWait();
-    }
+    StandIn.awaitCalls("HcsTerminateComputeSystem", 2);
     StandIn.standin_release();
     closing.get();
     pausing.get();

@@ -37,7 +37,7 @@ class ComputeSystemTest {
   private static final HcsLimits LIMITS = new HcsLimits(LONG, LONG, LONG);
 
   /** Long enough for what is not held, on a machine with much else to do. */
-  private static final Duration SHORT = Duration.ofSeconds(1);
+  private static final Duration SHORT = Duration.ofSeconds(3);
 
   private static final HcsLimits IMPATIENT = new HcsLimits(SHORT, SHORT, LONG);
 
@@ -91,9 +91,7 @@ class ComputeSystemTest {
       StandIn.hold("HcsModifyComputeSystem");
       int calls = StandIn.calls("HcsModifyComputeSystem");
       Future<?> modify = threads.submit(() -> system.modify(request));
-      while (StandIn.calls("HcsModifyComputeSystem") == calls) {
-        Thread.onSpinWait();
-      }
+      StandIn.awaitCalls("HcsModifyComputeSystem", calls + 1);
       for (int i = 0; i < 5; i++) {
         System.gc();
         Thread.sleep(10);

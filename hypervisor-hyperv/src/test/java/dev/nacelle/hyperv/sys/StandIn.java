@@ -17,6 +17,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -145,10 +146,24 @@ public final class StandIn {
     standin_fault(ascii(function), 0, 0, null, 1, ALWAYS);
   }
 
-  /** Returns when the function has been called. */
+  /** Returns when the function has been called; fails after a minute. */
   public static void awaitCall(String function) {
-    while (calls(function) == 0) {
-      Thread.onSpinWait();
+    awaitCalls(function, 1);
+  }
+
+  /** Returns when the function has been called so often; fails after a minute. */
+  public static void awaitCalls(String function, int count) {
+    long end = System.nanoTime() + TimeUnit.MINUTES.toNanos(1);
+    while (calls(function) < count) {
+      if (System.nanoTime() - end >= 0) {
+        throw new AssertionError(
+            "waited for " + count + " calls of " + function + ": there were " + calls(function));
+      }
+      try {
+        Thread.sleep(1);
+      } catch (InterruptedException e) {
+        throw new AssertionError("waited for " + count + " calls of " + function, e);
+      }
     }
   }
 
