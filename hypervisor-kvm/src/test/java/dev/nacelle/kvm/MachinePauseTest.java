@@ -232,7 +232,8 @@ class MachinePauseTest {
   @Test
   void endsWhereADiskHangs(@TempDir Path directory) throws Exception {
     HangingDisk disk = new HangingDisk(Files.write(directory.resolve("image"), new byte[4096]));
-    try (KvmHypervisor impatient = new KvmHypervisor(Kvm.open(), Duration.ofMillis(500));
+    // Time enough for its processor to stand still, on a busy machine.
+    try (KvmHypervisor impatient = new KvmHypervisor(Kvm.open(), Duration.ofSeconds(4));
         LogRecords unused = LogRecords.of("dev.nacelle.kvm.Teardown")) {
       KvmVirtualMachine machine =
           impatient.create(
