@@ -89,13 +89,13 @@ class UnikernelTest {
   void itsTimeDoesNotCountAPause() throws Exception {
     try (FakeNacelle fake = new FakeNacelle();
         Unikernel unikernel =
-            fake.nacelle.startUnikernel(spec().timeout(Duration.ofSeconds(2)).build())) {
+            fake.nacelle.startUnikernel(spec().timeout(Duration.ofSeconds(4)).build())) {
       Pause first = unikernel.pause();
       Pause second = unikernel.pause("to look at it");
       assertTrue(fake.machine().isPaused());
       assertEquals(List.of("user", "to look at it"), unikernel.pauses());
       first.close();
-      assertEquals(Optional.empty(), unikernel.waitFor(Duration.ofMillis(2200)));
+      assertEquals(Optional.empty(), unikernel.waitFor(Duration.ofMillis(4200)));
       second.close();
       assertFalse(fake.machine().isPaused());
       assertTrue(unikernel.waitFor().timedOut());
