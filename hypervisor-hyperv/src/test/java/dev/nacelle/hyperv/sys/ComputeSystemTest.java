@@ -37,7 +37,7 @@ class ComputeSystemTest {
   private static final HcsLimits LIMITS = new HcsLimits(LONG, LONG, LONG);
 
   /** Long enough for what is not held, on a machine with much else to do. */
-  private static final Duration SHORT = Duration.ofSeconds(3);
+  private static final Duration SHORT = Duration.ofSeconds(2);
 
   private static final HcsLimits IMPATIENT = new HcsLimits(SHORT, SHORT, LONG);
 
