@@ -615,15 +615,20 @@ mod tests {
         tun.is_ok()
     }
 
+    /// The calling thread's own from then on.
+    fn enter_a_network() {
+        // SAFETY: a network of its own takes no memory or files from other threads.
+        unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
+        network::set_up().unwrap();
+    }
+
     /// Runs a test in a network of its own, and the relay beside it.
     fn in_a_network(test: impl FnOnce(Host) + Send + 'static) {
         if !has_tun() {
             return;
         }
         let run = move || {
-            // SAFETY: a network of its own takes no memory or files from other threads.
-            unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
-            network::set_up().unwrap();
+            enter_a_network();
             let tun = Tun::make(true).unwrap();
             let (here, there) = UnixStream::pair().unwrap();
             here.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -648,9 +653,7 @@ mod tests {
         }
         let run = || {
             for _ in 0..20 {
-                // SAFETY: a network of its own takes no memory or files from other threads.
-                unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
-                network::set_up().unwrap();
+                enter_a_network();
                 let _tun = Tun::make(true).unwrap();
                 for (any, server, ours) in [
                     ("0.0.0.0:0", "203.0.113.7:53", IpAddr::from(GUEST_V4)),
@@ -955,8 +958,7 @@ mod tests {
             return;
         }
         let test = || {
-            // SAFETY: a network of its own takes no memory or files from other threads.
-            unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
+            enter_a_network();
             for seed in 1..=60 {
                 let tun = Tun::make(false).unwrap();
                 let (_here, there) = UnixStream::pair().unwrap();

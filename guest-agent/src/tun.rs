@@ -277,7 +277,7 @@ fn configure() -> Result<(), Errno> {
 }
 
 fn configure_v6() -> Result<(), Errno> {
-    // No duplicate can be: what is new may be used at once.
+    // No duplicate can be: the kernel need not ask for one.
     let _ = std::fs::write("/proc/sys/net/ipv6/conf/tun0/accept_dad", "0");
     let socket = socket_with(AddressFamily::INET6, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     let socket = socket.as_fd();
